@@ -1,0 +1,3 @@
+"""Declarative reconciler for the data disks of Huawei Cloud Workspace desktop pools."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,249 @@
+"""Owns the value objects that every layer speaks in: live pools, desired pools, limits.
+
+Nothing here reads, decides or prints. Sizes are GB; times are timezone-aware UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from enum import StrEnum
+
+
+class Action(StrEnum):
+    """What happens to one disk: a closed vocabulary."""
+
+    KEEP = "keep"
+    REMOVE = "remove"
+    EXPAND = "expand"
+    ADD = "add"
+    REPLACE = "replace"
+
+
+class ApplyTo(StrEnum):
+    """Which desktops of the pool a change reaches (the service's ``handle_type``)."""
+
+    NEW = "new"
+    IDLE = "idle"
+    ALL = "all"
+
+
+class OnTie(StrEnum):
+    """Which of several equally good disks goes when the author allows the tool to choose."""
+
+    REMOVE_NEWEST = "remove_newest"
+    REMOVE_OLDEST = "remove_oldest"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """A place in a manifest, 1-based."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Target:
+    """Whom a manifest speaks about; must equal the project of the credentials (an interlock)."""
+
+    region: str
+    """Region id, such as ``ap-southeast-3``."""
+    project_id: str
+    """Project id: 32 hexadecimal characters."""
+    profile: str = ""
+    """Section of the credentials file to use; empty for the default chain."""
+
+    def __str__(self) -> str:
+        return f"{self.region}/{self.project_id}"
+
+
+# --- live: what the service reports -------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """One entry of a pool's ``data_volumes``: a set with one copy on each desktop of the pool."""
+
+    id: str
+    """The set id; empty when the service left it out, and then the disk can never be removed."""
+    type: str
+    """Volume type, an open string: SAS, SSD, GPSSD, …"""
+    size: int
+    """GB."""
+    iops: int | None = None
+    throughput: int | None = None
+    """MiB/s."""
+    kms_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A live desktop pool with its disks, as one complete reading saw it."""
+
+    id: str
+    name: str
+    disks: tuple[Disk, ...]
+    status: str = "STEADY"
+    """STEADY, TEMPORARY, EXIST_FROZEN, UNKNOWN, or a word nobody documented."""
+    charging_mode: str = "1"
+    """``0`` prepaid (yearly/monthly), ``1`` pay-per-use; empty when the service left it out."""
+    desktop_count: int = 0
+    desktop_used: int = 0
+    """Desktops bound to a user."""
+    created: str = ""
+    """The pool's creation time as the service wrote it: tells a namesake from the original."""
+    doubts: tuple[str, ...] = ()
+    """Why this pool's reading is not to be trusted; any doubt blocks every change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """The physical volume of one disk on one desktop."""
+
+    disk_id: str
+    """``desktop_pool_disk_id``: the pool disk it belongs to; empty when the service left it out."""
+    volume_id: str
+    type: str
+    size: int
+    """GB."""
+    created: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Desktop:
+    """One desktop of a pool with its copies and the people bound to it."""
+
+    id: str
+    name: str
+    users: tuple[str, ...] = ()
+    """Names of the users bound to it, sorted."""
+    live_session: bool = False
+    """True while ``login_status`` is CONNECTED."""
+    copies: tuple[Copy, ...] = ()
+    status: str = ""
+    """ACTIVE, SHUTOFF, ERROR, HIBERNATED, or another word of the service."""
+
+
+# --- desired: what the manifests say ------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredDisk:
+    """One disk the manifest wants; ``count: 3`` has become three of these."""
+
+    type: str
+    size: int
+    """GB, a positive multiple of 10."""
+    at: Position
+    id: str = ""
+    """A pin: this very live disk and no other; empty when not pinned."""
+    iops: int | None = None
+    throughput: int | None = None
+    """MiB/s."""
+    kms_id: str | None = None
+    replace: bool = False
+    """True allows destroying a live disk to make room for this entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredPool:
+    """One pool entry of a manifest."""
+
+    target: Target
+    at: Position
+    disks: tuple[DesiredDisk, ...]
+    name: str = ""
+    id: str = ""
+    """Name, id, or both; both must then name the same live pool."""
+    protect: tuple[str, ...] = ()
+    """Disk ids that are never removed, whatever else is said."""
+    apply_to: ApplyTo | None = None
+    """None: not sent, the service decides, and the plan assumes every desktop."""
+    allow_empty: bool = False
+    allow_live_sessions: bool = False
+    on_tie: OnTie | None = None
+    manage: frozenset[Action] = frozenset({Action.REMOVE})
+    """Which of remove, expand and add are carried out; the others are shown as drift."""
+
+    @property
+    def label(self) -> str:
+        """How messages call the pool before its live counterpart is known."""
+        return self.name or self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One ceiling on what a run may destroy, and where it was set."""
+
+    value: int | None
+    """None: no limit."""
+    source: str = "default"
+    """``default``, ``file:line:column``, or the flag's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The ceilings of one run, over all its pools together."""
+
+    disks: Limit = field(default_factory=lambda: Limit(10))
+    copies: Limit = field(default_factory=lambda: Limit(100))
+    pools: Limit = field(default_factory=lambda: Limit(5))
+    gigabytes: Limit = field(default_factory=lambda: Limit(None))
+    users: Limit = field(default_factory=lambda: Limit(None))
+
+    def items(self) -> Iterator[tuple[str, Limit]]:
+        """Name and limit, in the order in which plans list them."""
+        for each in fields(self):
+            yield each.name, getattr(self, each.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of the week in which unattended corrections may run."""
+
+    days: tuple[str, ...]
+    """``mon`` … ``sun``."""
+    start: str
+    """``HH:MM``, inclusive, in ``timezone``."""
+    end: str
+    """``HH:MM``, exclusive; earlier than ``start`` means past midnight."""
+    timezone: str
+    """IANA name."""
+    at: Position
+
+
+@dataclass(frozen=True, slots=True)
+class DriftPolicy:
+    """What ``drift --correct`` may do without a person; absent means nothing."""
+
+    target: Target
+    at: Position
+    correct: frozenset[Action] = frozenset()
+    disks_per_day: int = 0
+    """Removed disks over all runs of one UTC day, counted from the journal."""
+    windows: tuple[Window, ...] = ()
+    """Empty: never open (fails closed)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything the given files declare, merged."""
+
+    pools: tuple[DesiredPool, ...]
+    """Sorted by target, then label; every pool stands once."""
+    limits: Limits = field(default_factory=Limits)
+    drift: tuple[DriftPolicy, ...] = ()
+    """At most one per target."""
+    sources: tuple[tuple[str, str], ...] = ()
+    """``(path, sha256 of the bytes)`` of every file read, sorted by path."""
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The distinct targets, sorted."""
+        return tuple(sorted({pool.target for pool in self.pools}))
