@@ -1,0 +1,227 @@
+"""Owns the terminal view of a plan, in Terraform's words so that eyes and parsers find their way.
+
+Returns lines with a tone each; colour is left to ``cli``, which knows whether there is a terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reconciler.model import Action
+from reconciler.plan import Change, Finding, Plan, PoolPlan, Severity
+from reconciler.render import words
+
+SHOWN_USERS = 10
+"""User names listed per pool before ``and N more``."""
+
+
+class Tone(StrEnum):
+    """What a line means, for whoever colours it."""
+
+    PLAIN = "plain"
+    STRONG = "strong"
+    DESTROY = "destroy"
+    ADD = "add"
+    CHANGE = "change"
+    BLOCK = "block"
+    WARN = "warn"
+    FAINT = "faint"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the screen."""
+
+    text: str = ""
+    tone: Tone = Tone.PLAIN
+
+
+_TONES = {
+    Action.REMOVE: Tone.DESTROY,
+    Action.REPLACE: Tone.DESTROY,
+    Action.EXPAND: Tone.CHANGE,
+    Action.ADD: Tone.ADD,
+    Action.KEEP: Tone.WARN,
+}
+
+
+def plan_lines(plan: Plan) -> Iterator[Line]:
+    """The whole plan, complete even when it is blocked."""
+    yield from sandbox_lines(plan)
+    changed = [pool for pool in plan.pools if pool.pending]
+    if changed:
+        yield Line("reconciler will perform the following actions:")
+        yield Line()
+    for pool in changed:
+        for change in pool.pending:
+            yield from _change(pool, change)
+        yield from _loss(pool)
+    yield from _unmanaged(plan)
+    yield from _findings(plan)
+    yield from _failures(plan)
+    yield from _ending(plan)
+
+
+def sandbox_lines(plan: Plan) -> Iterator[Line]:
+    """The banner without which no screen about a sandbox is shown."""
+    for service in plan.services:
+        if service.sandbox:
+            yield Line(
+                f"SANDBOX ({service.name.removeprefix('sandbox:')}): a simulated service; nothing real is touched.",
+                Tone.WARN,
+            )
+    if plan.sandbox:
+        yield Line()
+
+
+def _change(pool: PoolPlan, change: Change) -> Iterator[Line]:
+    tone = _TONES[change.action]
+    symbol = words.SYMBOLS[change.action]
+    blocked = "  (blocked, see below)" if pool.blocked else ""
+    yield Line(f"  # {words.address(pool, change)} {words.FATES[change.action]}{blocked}", Tone.STRONG)
+    place = change.desired.at if change.desired else pool.desired.at
+    yield Line(f"  # ({words.reason(change)}; {place})", Tone.FAINT)
+    name = f' "{change.live.id or "(no id)"}"' if change.live else ""
+    yield Line(f"{symbol:>3} disk{name} {{", tone)
+    for key, value in _attributes(pool, change):
+        yield Line(f"      {symbol:>3} {key:<6} = {value}", tone)
+    yield Line("    }", tone)
+    yield Line()
+
+
+def _attributes(pool: PoolPlan, change: Change) -> Iterator[tuple[str, str]]:
+    live, wanted = change.live, change.desired
+    match change.action:
+        case Action.EXPAND if live and wanted:
+            yield "size", f"{live.size} -> {wanted.size} GB"
+        case Action.REPLACE if live and wanted:
+            yield "type", f"{live.type} -> {wanted.type}  # forces replacement: the data is destroyed"
+            yield "size", f"{live.size} -> {wanted.size} GB"
+        case Action.ADD if wanted:
+            yield "type", wanted.type
+            yield "size", f"{wanted.size} GB"
+        case _ if live:
+            yield "type", live.type
+            yield "size", f"{live.size} GB"
+    if change.destroys and live:
+        for loss in pool.disk_losses:
+            if loss.disk_id == live.id:
+                yield "copies", f"{loss.copies}, together {loss.gigabytes} GB"
+    for note in words.drift_notes(change):
+        yield "note", f"{note} (shown only)"
+
+
+def _loss(pool: PoolPlan) -> Iterator[Line]:
+    loss = pool.loss
+    if not loss.disks:
+        return
+    from_where = "up to " if loss.upper_bound else ""
+    yield Line(
+        f"  {pool.label} loses {words.count(loss.disks, 'disk')}: {from_where}"
+        f"{words.count(loss.copies, 'copy', 'copies')} on {words.count(loss.desktops, 'desktop')}, "
+        f"{loss.gigabytes} GB, {words.count(loss.live_sessions, 'connected session')}.",
+        Tone.STRONG,
+    )
+    if pool.desired.apply_to is None:
+        yield Line("  apply_to is not set, so every desktop is assumed to be reached.", Tone.FAINT)
+    elif loss.upper_bound:
+        yield Line(
+            "  apply_to is idle; the service does not define idle, so every desktop is counted.", Tone.FAINT
+        )
+    if loss.users:
+        shown = ", ".join(loss.users[:SHOWN_USERS])
+        more = len(loss.users) - SHOWN_USERS
+        yield Line(f"  Users: {shown}{f' and {more} more' if more > 0 else ''}.", Tone.FAINT)
+    yield Line()
+
+
+def _unmanaged(plan: Plan) -> Iterator[Line]:
+    shown = [(pool, change) for pool in plan.pools for change in pool.drift if not change.carried_out]
+    if not shown:
+        return
+    yield Line("Note: differences that are shown but not carried out (see manage in the manifest):")
+    yield Line()
+    for pool, change in shown:
+        yield Line(
+            f"{words.SYMBOLS[change.action]:>3} {words.address(pool, change)}: {_difference(change)}",
+            _TONES[change.action],
+        )
+    yield Line()
+
+
+def _difference(change: Change) -> str:
+    live, wanted = change.live, change.desired
+    told = [f"{name}" for name in words.drift_notes(change)]
+    match change.action:
+        case Action.EXPAND if live and wanted:
+            told.insert(0, f"{live.size} GB live, {wanted.size} GB declared")
+        case Action.ADD:
+            told.insert(0, "declared, not live")
+        case Action.REMOVE if live:
+            told.insert(0, f"{words.disk_words(live)} live, not declared")
+        case Action.REPLACE if live and wanted:
+            told.insert(0, f"{words.disk_words(live)} live, {wanted.type} {wanted.size} GB declared")
+    return "; ".join(told)
+
+
+def _findings(plan: Plan) -> Iterator[Line]:
+    for severity, heading, tone in (
+        (Severity.WARN, "Warnings", Tone.WARN),
+        (Severity.BLOCK, "Blocked", Tone.BLOCK),
+    ):
+        found = [each for each in plan.all_findings if each.severity is severity]
+        if not found:
+            continue
+        yield Line(f"{heading} by {words.count(len(found), 'finding')}:", tone)
+        yield Line()
+        for each in found:
+            yield from finding_lines(each, tone)
+        yield Line()
+    yield from _tie_candidates(plan)
+
+
+def finding_lines(finding: Finding, tone: Tone) -> Iterator[Line]:
+    """One finding: rule and number first, then where it was set and what would allow it."""
+    where = f"{finding.pool}: " if finding.pool else ""
+    yield Line(f"  ! {finding.rule}: {where}{finding.message}", tone)
+    if finding.source:
+        yield Line(f"      set at:   {finding.source}", Tone.FAINT)
+    if finding.allow:
+        yield Line(f"      to allow: {finding.allow}", Tone.FAINT)
+
+
+def _tie_candidates(plan: Plan) -> Iterator[Line]:
+    for pool in plan.pools:
+        for tie in pool.ties:
+            yield Line(f"  {pool.label}: one line per candidate; add it to the manifest to keep that disk:")
+            for disk in tie.candidates:
+                yield Line(f"      - {{id: {disk.id}, type: {disk.type}, size: {disk.size}}}", Tone.CHANGE)
+            yield Line()
+
+
+def _failures(plan: Plan) -> Iterator[Line]:
+    for failure in plan.failures:
+        yield Line(f"Target {failure.target} could not be planned: {failure.message}", Tone.BLOCK)
+        if failure.hint:
+            yield Line(f"      {failure.hint}", Tone.FAINT)
+        yield Line()
+
+
+def _ending(plan: Plan) -> Iterator[Line]:
+    if not plan.has_changes:
+        if plan.blocked or plan.failures:
+            yield Line("No action is planned, but see above: not everything could be decided.", Tone.STRONG)
+        else:
+            yield Line(
+                f"No changes. {words.count(len(plan.pools), 'pool')} checked; every managed disk matches.",
+                Tone.ADD,
+            )
+        return
+    yield Line(words.summary(plan.totals), Tone.STRONG)
+    yield Line(f"Digest: {plan.digest}", Tone.FAINT)
+    destroyed = words.destruction(plan)
+    if destroyed:
+        yield Line()
+        yield Line(destroyed, Tone.DESTROY)
