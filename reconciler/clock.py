@@ -1,0 +1,37 @@
+"""Owns time as the program sees it; tests and the simulation pass another clock."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """The only way to time; nothing below ``cli`` asks the system itself."""
+
+    def now(self) -> datetime:
+        """Wall time, timezone-aware UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go backwards, for deadlines."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait that many seconds; returns at once for zero or less."""
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> datetime:
+        """Wall time, timezone-aware UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds that never go backwards, for deadlines."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait that many seconds; returns at once for zero or less."""
+        await asyncio.sleep(max(seconds, 0.0))

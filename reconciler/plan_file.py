@@ -1,0 +1,89 @@
+"""Owns saved plans: one JSON file, mode 0600, written beside and renamed, with a checksum of its own.
+
+A saved plan is for this tool; people and scripts read it through ``reconciler show``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from reconciler.errors import BadInput
+from reconciler.plan import Plan, digest_of
+
+KIND = "reconciler-plan"
+FORMAT = 1
+MAX_BYTES = 256 * 1024 * 1024
+
+_HINT = "make a new plan with: reconciler plan PATH… --out FILE"
+
+
+def save(plan: Plan, path: Path) -> None:
+    """Write ``plan`` to ``path`` atomically, readable by the owner alone.
+
+    Raises ``BadInput`` when the place cannot be written.
+    """
+    body = _adapter().dump_python(plan, mode="json")
+    told = {"kind": KIND, "format": FORMAT, "digest": plan.digest, "checksum": digest_of(body), "plan": body}
+    text = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:  # mkstemp made it 0600
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise BadInput(
+            f"the plan cannot be written to {path}: {error.strerror}", "name a writable place with --out"
+        ) from None
+
+
+def load(path: Path) -> Plan:
+    """Read a saved plan; raises ``BadInput`` when it is anything but exactly what was saved."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise BadInput(f"{path} is larger than any plan ({MAX_BYTES} bytes)", _HINT)
+        told: Any = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"the plan file {path} cannot be read: {error.strerror}", _HINT) from None
+    except (ValueError, RecursionError):
+        raise BadInput(f"{path} is not a plan file", _HINT) from None
+    if not isinstance(told, dict) or told.get("kind") != KIND:
+        raise BadInput(f"{path} is not a plan file", _HINT)
+    if told.get("format") != FORMAT:
+        raise BadInput(
+            f"{path} has plan format {told.get('format')!r}; this version reads format {FORMAT}", _HINT
+        )
+    body = told.get("plan")
+    if not isinstance(body, dict) or digest_of(body) != told.get("checksum"):
+        raise BadInput(f"{path} is damaged or was edited: its checksum does not fit", _HINT)
+    try:
+        plan = _adapter().validate_python(body)
+    except ValidationError:
+        raise BadInput(f"{path} does not hold a plan of this version", _HINT) from None
+    if plan.digest != told.get("digest"):
+        raise BadInput(f"{path} is damaged: its digest does not fit its decision", _HINT)
+    return plan
+
+
+def is_plan_file(path: Path) -> bool:
+    """True when ``path`` looks like a saved plan rather than a manifest."""
+    try:
+        with path.open("rb") as file:
+            return file.read(64).startswith(b'{"kind":"' + KIND.encode() + b'"')
+    except OSError:
+        return False
+
+
+def _adapter() -> TypeAdapter[Plan]:
+    return TypeAdapter(Plan)

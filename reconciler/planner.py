@@ -1,0 +1,224 @@
+"""Owns the one way to compute a plan: read, match, count, guard. ``plan``, ``apply`` and ``drift`` share it.
+
+Reading is left to ``live``, deciding to ``plan`` and ``guard``; this module only puts them in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from reconciler import __version__
+from reconciler.errors import ReadingDoubtful, ServiceError
+from reconciler.guard import judge, judge_pool
+from reconciler.live import ABSENT_DISKS, Workspace
+from reconciler.model import DesiredPool, Desktop, Limits, Manifest, Pool, Target
+from reconciler.plan import (
+    Finding,
+    Plan,
+    PoolPlan,
+    Service,
+    TargetFailure,
+    draft,
+    needs_desktops,
+)
+
+DESKTOP_READS = 8
+"""Pools whose desktops are read at the same time, per target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One target, ready to be asked."""
+
+    service: Service
+    workspace: Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What makes a plan one particular plan; made by the caller, since planning knows no clock."""
+
+    id: str
+    created: datetime
+    lifetime: timedelta
+
+
+Connections = Mapping[Target, Connection | TargetFailure]
+
+
+async def compute(manifest: Manifest, limits: Limits, connections: Connections, stamp: Stamp) -> Plan:
+    """Plan every declared pool of every target.
+
+    A target that fails becomes a ``TargetFailure`` and does not stop the others; when it is the only
+    one its error is raised.
+    """
+    declared: dict[Target, list[DesiredPool]] = defaultdict(list)
+    for pool in manifest.pools:
+        declared[pool.target].append(pool)
+    targets = sorted(declared)
+    planned = await asyncio.gather(
+        *(_target(declared[target], connections[target]) for target in targets), return_exceptions=True
+    )
+    pools: list[PoolPlan] = []
+    failures: list[TargetFailure] = []
+    for target, result in zip(targets, planned, strict=True):
+        if isinstance(result, ServiceError) and len(targets) > 1:
+            failures.append(TargetFailure(target, result.message, result.hint, int(result.exit_code)))
+        elif isinstance(result, BaseException):
+            raise result
+        elif isinstance(result, TargetFailure):
+            failures.append(result)
+        else:
+            pools.extend(result)
+    judged, findings = judge(pools, limits)
+    return Plan(
+        id=stamp.id,
+        services=tuple(
+            connection.service
+            for target in targets
+            if isinstance(connection := connections[target], Connection)
+        ),
+        pools=judged,
+        limits=limits,
+        created=stamp.created,
+        expires=stamp.created + stamp.lifetime,
+        tool_version=__version__,
+        sources=manifest.sources,
+        findings=findings,
+        failures=tuple(failures),
+    )
+
+
+async def plan_pool(desired: DesiredPool, live: Pool, workspace: Workspace) -> PoolPlan:
+    """Plan one pool from a reading of it, counting its desktops when it loses a disk."""
+    pool = draft(desired, live)
+    if needs_desktops(pool):
+        pool = draft(desired, live, await workspace.desktops(live.id))
+    return judge_pool(pool)
+
+
+async def _target(
+    declared: Sequence[DesiredPool], connection: Connection | TargetFailure
+) -> list[PoolPlan] | TargetFailure:
+    if isinstance(connection, TargetFailure):
+        return connection
+    workspace = connection.workspace
+    pools = await workspace.pools()
+    by_id = {pool.id: pool for pool in pools}
+    by_name: dict[str, list[Pool]] = defaultdict(list)
+    for pool in pools:
+        by_name[pool.name].append(pool)
+    gate = asyncio.Semaphore(DESKTOP_READS)
+    planned: list[PoolPlan] = []
+    waiting: list[tuple[int, PoolPlan]] = []
+    taken: dict[str, DesiredPool] = {}
+    for desired in declared:
+        found = _locate(desired, by_id, by_name)
+        if isinstance(found, Finding):
+            planned.append(PoolPlan(desired=desired, findings=(found,)))
+            continue
+        if (first := taken.setdefault(found.id, desired)) is not desired:
+            planned.append(PoolPlan(desired=desired, live=None, findings=(_twice(desired, first, found),)))
+            continue
+        if ABSENT_DISKS in found.doubts:
+            found = await _agree_on_absent(found, workspace)
+        pool_plan = draft(desired, found)
+        if needs_desktops(pool_plan):
+            waiting.append((len(planned), pool_plan))
+        planned.append(pool_plan)
+    read = await asyncio.gather(*(_desktops(each.live, workspace, gate) for _, each in waiting if each.live))
+    for (index, pool_plan), desktops in zip(waiting, read, strict=True):
+        if pool_plan.live:
+            planned[index] = draft(pool_plan.desired, pool_plan.live, desktops)
+    return [_name_pin_holders(each, pools) for each in planned]
+
+
+async def _desktops(pool: Pool, workspace: Workspace, gate: asyncio.Semaphore) -> tuple[Desktop, ...]:
+    async with gate:
+        return await workspace.desktops(pool.id)
+
+
+async def _agree_on_absent(pool: Pool, workspace: Workspace) -> Pool:
+    """A list entry without ``data_volumes`` is an empty pool only if the detail call agrees."""
+    detail = await workspace.pool(pool.id)
+    if detail.pool.disks:
+        raise ReadingDoubtful(
+            f"the list says pool {pool.name} has no disks, its detail says {len(detail.pool.disks)}",
+            "the service contradicts itself; plan again in a minute",
+        )
+    return detail.pool
+
+
+def _locate(
+    desired: DesiredPool, by_id: Mapping[str, Pool], by_name: Mapping[str, list[Pool]]
+) -> Pool | Finding:
+    named = by_name.get(desired.name, []) if desired.name else []
+    if desired.id:
+        found = by_id.get(desired.id)
+        if found is None:
+            return _missing(desired, f"no pool has the id {desired.id}")
+        if desired.name and found.name != desired.name:
+            return _missing(
+                desired,
+                f"id {desired.id} is the pool {found.name!r}, but the manifest calls it {desired.name!r}",
+                "correct the name or the id; both must name the same pool",
+            )
+        return found
+    if not named:
+        return _missing(desired, f"no pool has the name {desired.name!r}")
+    if len(named) > 1:
+        ids = ", ".join(sorted(pool.id for pool in named))
+        return _missing(
+            desired,
+            f"{len(named)} pools have the name {desired.name!r}: {ids}",
+            "write the id of the one that is meant beside the name",
+            rule="pool-ambiguous",
+        )
+    return named[0]
+
+
+def _missing(desired: DesiredPool, message: str, allow: str = "", rule: str = "pool-not-found") -> Finding:
+    return Finding(
+        rule=rule,
+        message=message,
+        pool=desired.label,
+        source=str(desired.at),
+        allow=allow or "correct the name, or drop the entry to stop managing that pool",
+    )
+
+
+def _twice(desired: DesiredPool, first: DesiredPool, live: Pool) -> Finding:
+    return Finding(
+        rule="pool-declared-twice",
+        message=f"pool {live.name} ({live.id}) is already declared at {first.at}",
+        pool=desired.label,
+        source=str(desired.at),
+        allow="declare each pool once",
+    )
+
+
+def _name_pin_holders(pool: PoolPlan, pools: Iterable[Pool]) -> PoolPlan:
+    """Say which pool has the pinned disk when this one does not."""
+    if not any(each.rule == "pin-not-live" for each in pool.findings):
+        return pool
+    pinned = {disk.id for disk in pool.desired.disks if disk.id}
+    holders = {
+        disk.id: other.name
+        for other in pools
+        for disk in other.disks
+        if disk.id in pinned and (pool.live is None or other.id != pool.live.id)
+    }
+    return replace(
+        pool,
+        findings=tuple(
+            replace(each, message=f"{each.message}; pool {holder!r} has it")
+            if (holder := next((name for pin, name in holders.items() if pin in each.message), None))
+            and each.rule == "pin-not-live"
+            else each
+            for each in pool.findings
+        ),
+    )
