@@ -1,0 +1,183 @@
+"""Owns the rules that no single key shows: between the keys of an entry, between entries, between files.
+
+They look at the value trees, not at validated models, so that a fault elsewhere hides none of them; the
+shape of each key alone is left to ``schema``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from reconciler.manifest.faults import shown
+from reconciler.manifest.tree import Map, Seq, Value
+
+if TYPE_CHECKING:
+    from reconciler.manifest.events import Document
+    from reconciler.manifest.faults import Faults
+    from reconciler.model import Position
+
+MAX_DISKS: Final = 10
+"""Data disks of one pool (documented)."""
+
+_TYPES: Final = frozenset({"SAS", "SSD", "SATA", "GPSSD", "ESSD", "GPSSD2", "ESSD2"})
+"""Documented volume types; others may exist, so only their spelling in other cases is refused."""
+
+
+class Rules:
+    """Checks one document after the other, and remembers where it saw what."""
+
+    def __init__(self) -> None:
+        self._pools: dict[tuple[str, ...], Position] = {}
+        self._pins: dict[str, Position] = {}
+        self._limits: dict[str, tuple[int, Position]] = {}
+        self._policies: dict[tuple[str, ...], Position] = {}
+        self._profiles: dict[tuple[str, ...], tuple[str, Position]] = {}
+
+    def check(self, document: Document, faults: Faults) -> None:
+        """Adds to ``faults`` what this document breaks, alone or together with those checked before."""
+        root = document.root
+        if not isinstance(root, Map):
+            return
+        target = _map(root, "target")
+        project = (_text(target, "region"), _text(target, "project_id"))
+        if target is not None and all(project):
+            self._profile(project, target, faults)
+        for pool in _maps(root, "pools"):
+            self._pool(project, pool, faults)
+        if (limits := _map(root, "limits")) is not None:
+            self._ceilings(limits, faults)
+        if (drift := _map(root, "drift")) is not None:
+            self._drift(project, drift, root, faults)
+
+    def _profile(self, project: tuple[str, ...], target: Map, faults: Faults) -> None:
+        profile = _text(target, "profile")
+        first, place = self._profiles.setdefault(project, (profile, faults.position(target.at)))
+        if first != profile:
+            faults.add(
+                target.at,
+                f"this target has the profile {shown(profile)} here and {shown(first)} at {place}; "
+                "write the same profile in both",
+            )
+
+    def _pool(self, project: tuple[str, ...], pool: Map, faults: Faults) -> None:
+        if "name" not in pool and "id" not in pool:
+            faults.add(pool.at, "the pool has neither name nor id; write at least one of them")
+        for key in ("name", "id"):
+            if value := _text(pool, key):
+                first = self._pools.setdefault((*project, key, value), faults.position(pool.at))
+                if first != faults.position(pool.at):
+                    faults.add(
+                        pool.value_mark(key),
+                        f"the pool with {key} {shown(value)} stands twice; it stands first at {first}; "
+                        "merge the two",
+                    )
+        disks = pool.get("disks")
+        if not isinstance(disks, Seq):
+            return
+        if not disks and pool.get("allow_empty") is not True:
+            faults.add(
+                pool.value_mark("disks"),
+                "disks: an empty list means that the pool loses every data disk; list its disks, or add "
+                "'allow_empty: true' to the pool if that is meant",
+            )
+        total = 0
+        for disk in _maps(pool, "disks"):
+            total += self._disk(disk, faults)
+        if total > MAX_DISKS and len(disks) <= MAX_DISKS:
+            faults.add(
+                pool.value_mark("disks"),
+                f"disks: {total} disks with their counts; a pool has at most {MAX_DISKS}",
+            )
+
+    def _disk(self, disk: Map, faults: Faults) -> int:
+        """Checks one disk entry and says how many disks it stands for."""
+        spelling = _text(disk, "type")
+        if spelling not in _TYPES and spelling.upper() in _TYPES:
+            faults.add(
+                disk.value_mark("type"), f"type: {shown(spelling)} is not a type; write {spelling.upper()}"
+            )
+        count = disk.get("count", 1)
+        count = count if isinstance(count, int) else 1
+        if "id" not in disk:
+            return count
+        if count > 1:
+            faults.add(
+                disk.value_mark("count"),
+                "count: a disk pinned by id is one disk; remove count, and list the others without id",
+            )
+        if pin := _text(disk, "id"):
+            first = self._pins.setdefault(pin, faults.position(disk.at))
+            if first != faults.position(disk.at):
+                faults.add(
+                    disk.value_mark("id"),
+                    f"disk {shown(pin)} is pinned twice; it is pinned first at {first}; keep one",
+                )
+        return 1
+
+    def _ceilings(self, limits: Map, faults: Faults) -> None:
+        for key, value in limits.items():
+            if isinstance(value, int):
+                here = faults.position(limits.value_mark(key))
+                first, place = self._limits.setdefault(key, (value, here))
+                if first != value:
+                    faults.add(
+                        limits.value_mark(key),
+                        f"{key}: the limit is {value} here and {first} at {place}; limits hold for the "
+                        "whole run, so write it once",
+                    )
+
+    def _drift(self, project: tuple[str, ...], drift: Map, root: Map, faults: Faults) -> None:
+        first = self._policies.setdefault(project, faults.position(drift.at))
+        if first != faults.position(drift.at):
+            faults.add(
+                root.key_mark("drift"), f"this target has a drift policy at {first} already; merge the two"
+            )
+        correct = drift.get("correct")
+        if isinstance(correct, Seq) and "remove" in correct and "disks_per_day" not in drift:
+            faults.add(
+                drift.at,
+                "'disks_per_day' is missing; correct lists remove, so write how many disks may go a day",
+            )
+        for window in _maps(drift, "windows"):
+            _window(window, faults)
+
+
+def _window(window: Map, faults: Faults) -> None:
+    start, end, zone = _text(window, "start"), _text(window, "end"), _text(window, "timezone")
+    if start and start == end:
+        faults.add(
+            window.value_mark("end"),
+            f"end: equal to start, {start}, so the window never opens; write a later end",
+        )
+    if zone and not _known_zone(zone):
+        faults.add(
+            window.value_mark("timezone"),
+            f"timezone: {shown(zone)} is not known; write an IANA name, such as Asia/Bangkok",
+        )
+
+
+def _known_zone(name: str) -> bool:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - only windows need it
+
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+def _map(node: Map | None, key: str) -> Map | None:
+    value = node.get(key) if node is not None else None
+    return value if isinstance(value, Map) else None
+
+
+def _maps(node: Map, key: str) -> Iterator[Map]:
+    value: Value | None = node.get(key)
+    if isinstance(value, Seq):
+        yield from (each for each in value if isinstance(each, Map))
+
+
+def _text(node: Map | None, key: str) -> str:
+    value = node.get(key) if node is not None else None
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,173 @@
+"""Owns the shape of a manifest, version 1: its keys, their types, bounds and meaning.
+
+Rules between keys, entries and files are left to ``rules``; sentences about what is wrong to ``wording``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+
+Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=255)]
+Identifier: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,255}$")]
+Clock: TypeAlias = Annotated[str, Field(pattern=r"^(?:[01][0-9]|2[0-3]):[0-5][0-9]$")]
+Ceiling: TypeAlias = Annotated[int, Field(ge=0)]
+Reach: TypeAlias = Literal["new", "idle", "all"]
+Tie: TypeAlias = Literal["remove_newest", "remove_oldest"]
+Change: TypeAlias = Literal["remove", "expand", "add"]
+Day: TypeAlias = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+_REACH: Final = (
+    "Which desktops a change reaches: new (only desktops created later), idle (those and the idle ones) or "
+    "all. Left out, the service decides and the plan assumes every desktop."
+)
+_TIE: Final = (
+    "Which disk goes when several are equally good to remove. Left out, the tool does not choose and the "
+    "pool is blocked."
+)
+_MANAGE: Final = "Which changes are carried out; the others are only shown. Left out: [remove]."
+_LIVE: Final = "true allows removing disks from desktops on which somebody is working. Left out: false."
+
+
+class Entry(BaseModel):
+    """What all parts of a manifest share: no unknown keys, no conversions."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+
+
+class TargetEntry(Entry):
+    """Whom the document speaks about; must equal the project of the credentials."""
+
+    region: str = Field(
+        pattern=r"^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$",
+        max_length=64,
+        description="Region id, such as ap-southeast-3.",
+    )
+    project_id: str = Field(pattern=r"^[0-9a-f]{32}$", description="Project id: 32 hexadecimal characters.")
+    profile: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9_.-]{1,64}$",
+        description="Section of the credentials file to use. Left out, the default credentials.",
+    )
+
+
+class DefaultsEntry(Entry):
+    """What holds for each pool of this document that does not say otherwise."""
+
+    apply_to: Reach | None = Field(default=None, description=_REACH)
+    on_tie: Tie | None = Field(default=None, description=_TIE)
+    manage: list[Change] | None = Field(default=None, description=_MANAGE)
+    allow_live_sessions: bool | None = Field(default=None, description=_LIVE)
+
+
+class LimitsEntry(Entry):
+    """The most that one run may destroy, over all its pools together."""
+
+    disks: Ceiling | None = Field(default=None, description="Disks removed a run. Left out: 10.")
+    copies: Ceiling | None = Field(
+        default=None, description="Copies destroyed a run: disks × desktops. Left out: 100."
+    )
+    pools: Ceiling | None = Field(default=None, description="Pools that lose a disk a run. Left out: 5.")
+    gigabytes: Ceiling | None = Field(default=None, description="GB destroyed a run. Left out: no limit.")
+    users: Ceiling | None = Field(default=None, description="Users who lose data a run. Left out: no limit.")
+
+
+class DiskEntry(Entry):
+    """One data disk that each desktop of the pool shall have."""
+
+    type: str = Field(
+        pattern=r"^[A-Za-z0-9_.-]{1,255}$", description="Volume type as the service spells it: SAS, SSD, …"
+    )
+    size: int = Field(ge=10, le=32760, multiple_of=10, description="GB; a multiple of 10.")
+    count: int = Field(default=1, ge=1, le=10, description="How many such disks. Left out: 1.")
+    id: Identifier | None = Field(default=None, description="Pin: this very live disk and no other.")
+    iops: int | None = Field(default=None, ge=1, le=16380000, description="IOPS. Left out, not compared.")
+    throughput: int | None = Field(
+        default=None, ge=1, le=4095000, description="MiB/s. Left out, not compared."
+    )
+    kms_id: Identifier | None = Field(
+        default=None, description="Key that encrypts the disk. Left out, not compared."
+    )
+    replace: bool = Field(
+        default=False,
+        description="true allows destroying a live disk, with its data, to make room for this entry.",
+    )
+
+
+class PoolEntry(Entry):
+    """One desktop pool and the data disks it shall have."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["name"]}, {"required": ["id"]}]})
+
+    name: Text | None = Field(
+        default=None, description="The pool's name; with id, both must be the same pool."
+    )
+    id: Identifier | None = Field(default=None, description="The pool's id.")
+    disks: list[DiskEntry] = Field(
+        max_length=10, description="All data disks of the pool, in any order. [] needs allow_empty: true."
+    )
+    protect: list[Identifier] = Field(
+        default=[], description="Ids of disks that are never removed, whatever else is said."
+    )
+    apply_to: Reach | None = Field(default=None, description=_REACH)
+    allow_empty: bool = Field(default=False, description="true allows disks: [], no data disk at all.")
+    allow_live_sessions: bool | None = Field(default=None, description=_LIVE)
+    on_tie: Tie | None = Field(default=None, description=_TIE)
+    manage: list[Change] | None = Field(default=None, description=_MANAGE)
+
+
+class WindowEntry(Entry):
+    """A stretch of the week in which drift may be corrected without a person."""
+
+    days: list[Day] = Field(min_length=1, description="Days on which the window opens.")
+    start: Clock = Field(description='"HH:MM", inclusive.')
+    end: Clock = Field(description='"HH:MM", exclusive; earlier than start means the next day.')
+    timezone: Text = Field(description="IANA name, such as Asia/Bangkok.")
+
+
+class DriftEntry(Entry):
+    """What a scheduled run may correct without a person. Left out: nothing."""
+
+    correct: list[Change] = Field(description="Which changes are corrected.")
+    disks_per_day: Ceiling = Field(
+        default=0, description="Disks removed over all runs of one UTC day. Left out: 0."
+    )
+    windows: list[WindowEntry] = Field(default=[], description="When corrections may run. Left out, never.")
+
+
+class DocumentEntry(Entry):
+    """Desired data disks of desktop pools of one project."""
+
+    version: Literal[1] = Field(description="Version of the manifest's format: 1.")
+    target: TargetEntry
+    defaults: DefaultsEntry = DefaultsEntry.model_construct()
+    limits: LimitsEntry = LimitsEntry.model_construct()
+    pools: list[PoolEntry] = Field(
+        default=[], description="The pools to manage. A pool that is not listed is never touched."
+    )
+    drift: DriftEntry | None = None
+
+
+class _ForEditors(GenerateJsonSchema):
+    """Leaves out null, which the reader refuses, and the titles that only repeat the keys."""
+
+    def nullable_schema(self, schema: Any) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: Any) -> JsonSchemaValue:
+        if schema.get("default") in (None, "", []) or isinstance(schema["default"], BaseModel):
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - the signature is pydantic's
+        return False
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of one manifest document, for editors."""
+    schema = DocumentEntry.model_json_schema(schema_generator=_ForEditors)
+    for part in schema["$defs"].values():
+        del part["title"]
+    return {"$schema": GenerateJsonSchema.schema_dialect, **schema, "title": "reconciler manifest, version 1"}

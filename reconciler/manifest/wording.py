@@ -1,0 +1,205 @@
+"""Owns the sentences about a document that has not the shape of a manifest: pydantic's errors, said plainly.
+
+Each names the key, what is wrong, and what to write instead; the shape itself is left to ``schema``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from reconciler.manifest import schema
+from reconciler.manifest.faults import shown
+from reconciler.manifest.tree import BROKEN, Map, Seq, locate
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+    from reconciler.manifest.events import Document
+    from reconciler.manifest.faults import Faults
+
+Path: TypeAlias = tuple[str | int, ...]
+
+_MODELS: Final[Mapping[tuple[str, ...], type[schema.Entry]]] = {
+    (): schema.DocumentEntry,
+    ("target",): schema.TargetEntry,
+    ("defaults",): schema.DefaultsEntry,
+    ("limits",): schema.LimitsEntry,
+    ("pools",): schema.PoolEntry,
+    ("pools", "disks"): schema.DiskEntry,
+    ("drift",): schema.DriftEntry,
+    ("drift", "windows"): schema.WindowEntry,
+}
+_HOMES: Final[Mapping[tuple[str, ...], str]] = {
+    (): "at the top of the document",
+    ("target",): "under target",
+    ("defaults",): "under defaults",
+    ("limits",): "under limits",
+    ("pools",): "in a pool's entry",
+    ("pools", "disks"): "in a disk's entry",
+    ("drift",): "under drift",
+    ("drift", "windows"): "in a window of drift",
+}
+
+_CEILING: Final = "write a whole number, 0 or more"
+_CHANGES: Final = "write a list of remove, expand and add, such as [remove]"
+_SWITCH: Final = "write true or false"
+_ADVICE: Final[Mapping[str, str]] = {
+    "version": "write version: 1",
+    "target": "write target: {region: ap-southeast-3, project_id: the project's id}",
+    "region": "write the region's id in lower case, such as ap-southeast-3",
+    "project_id": "write the project's id in quotes: 32 characters of 0-9 and a-f",
+    "profile": "write a section of the credentials file: letters, digits, '.', '_' and '-'",
+    "defaults": "write a mapping such as {apply_to: idle}",
+    "limits": "write a mapping such as {disks: 10, copies: 100, pools: 5}",
+    "pools": "write a list of pools, each as '- name: …' with its disks",
+    "pools entry": "write the pool as a mapping: '- name: …' with its disks",
+    "name": "write the pool's name: 1 to 255 characters",
+    "id": "write the id as the service gives it: letters, digits, '.', '_' and '-'",
+    "disks": "list the pool's data disks, such as [{type: SSD, size: 100}]; a pool has at most 10",
+    "disks entry": "write the disk as a mapping such as {type: SSD, size: 100}",
+    "type": "write the volume type as the service spells it, such as SAS or SSD",
+    "size": "write the size in GB as a whole number, such as 100",
+    "count": "write how many such disks there are: 1 to 10",
+    "iops": "write a whole number, 1 or more",
+    "throughput": "write a whole number of MiB/s, 1 or more",
+    "kms_id": "write the key's id: letters, digits, '.', '_' and '-'",
+    "replace": _SWITCH,
+    "allow_empty": _SWITCH,
+    "allow_live_sessions": _SWITCH,
+    "protect": "write a list of disk ids, such as [305d3c76-199f-4407-8d82-2a42d970595e]",
+    "protect entry": "write a disk's id: letters, digits, '.', '_' and '-'",
+    "apply_to": "write new, idle or all",
+    "on_tie": "write remove_newest or remove_oldest",
+    "manage": _CHANGES,
+    "manage entry": "write remove, expand or add",
+    "drift": "write a mapping with correct, disks_per_day and windows",
+    "correct": _CHANGES,
+    "correct entry": "write remove, expand or add",
+    "disks_per_day": _CEILING,
+    "windows": "write a list such as [{days: [sat], start: '22:00', end: '06:00', timezone: Asia/Bangkok}]",
+    "windows entry": "write a mapping with days, start, end and timezone",
+    "days": "write a list of days, such as [mon, tue]",
+    "days entry": "write mon, tue, wed, thu, fri, sat or sun",
+    "start": "write the time as 'HH:MM', from '00:00' to '23:59'",
+    "end": "write the time as 'HH:MM', from '00:00' to '23:59'",
+    "timezone": "write an IANA name, such as Asia/Bangkok",
+}
+
+_SECRETS: Final = frozenset(
+    {"ak", "sk", "accesskey", "secretkey", "accesskeyid", "secretaccesskey", "secret", "password", "passwd"}
+    | {"pwd", "token", "authtoken", "xauthtoken", "securitytoken", "sessiontoken", "apikey", "credential"}
+    | {"credentials", "username", "domainname"}
+)
+_NUMBER: Final = re.compile("[1-9][0-9]{0,17}")
+_ENDPOINTS: Final = frozenset({"endpoint", "iamendpoint", "endpoints", "url", "host"})
+
+
+def report(error: ValidationError, document: Document, faults: Faults) -> None:
+    """Adds one fault for each of pydantic's errors, at the place it is about."""
+    for each in error.errors(include_url=False):
+        path: Path = each["loc"]
+        kind, value = each["type"], each["input"]
+        if kind == "extra_forbidden":
+            parent = document.root if len(path) == 1 else _node(document, path[:-1])
+            key = str(path[-1])
+            mark = parent.key_mark(key) if isinstance(parent, Map) else document.at
+            faults.add(mark, _unknown_key(key, tuple(step for step in path[:-1] if isinstance(step, str))))
+        elif not path:
+            # What stands here is not repeated: it may be a token file given by mistake.
+            faults.add(document.at, "this is no manifest; write a mapping with version, target and pools")
+        elif value is not BROKEN:
+            faults.add(
+                locate(document.root, document.at, path), _sentence(kind, path, value, each.get("ctx", {}))
+            )
+
+
+def _node(document: Document, path: Path) -> Any:
+    node: Any = document.root
+    for step in path:
+        node = node[step]
+    return node
+
+
+def _unknown_key(key: str, parent: tuple[str, ...]) -> str:
+    plain = key.lower().replace("_", "").replace("-", "")
+    if key == "<<":
+        return "merge keys are not allowed; write the entries out"
+    if plain in _SECRETS:
+        return (
+            f"{shown(key)} does not belong in a manifest; credentials come from the environment or the "
+            "credentials file; remove it, and change the secret if anybody else can read this file"
+        )
+    if plain in _ENDPOINTS:
+        return f"{shown(key)} does not belong in a manifest; use --endpoint or RECONCILER_ENDPOINT"
+    known = list(_MODELS[parent].model_fields)
+    if close := get_close_matches(key, known, n=1):
+        return f"unknown key {shown(key)}; did you mean {close[0]!r}?"
+    homes = [home for path, home in _HOMES.items() if key in _MODELS[path].model_fields]
+    if homes:
+        return f"unknown key {shown(key)} here; it stands {' or '.join(homes)}"
+    return f"unknown key {shown(key)}; known here: {', '.join(known)}"
+
+
+def _sentence(kind: str, path: Path, value: Any, context: Mapping[str, Any]) -> str:
+    name, advice = _name_and_advice(path)
+    match kind:
+        case "missing":
+            return f"{name!r} is missing; {advice}"
+        case "literal_error":
+            what, advice = f"{_said(value)} is not known", _nearest(value, advice)
+        case "multiple_of":
+            step = int(context["multiple_of"])
+            below = value - value % step
+            what, advice = f"{value} is not a multiple of {step}", f"write {below} or {below + step}"
+        case "greater_than_equal":
+            what, advice = f"{_said(value)} is too small", f"write {context['ge']} or more"
+        case "less_than_equal":
+            what, advice = f"{_said(value)} is too large", f"write {context['le']} or less"
+        case "string_type" if isinstance(value, int):
+            what, advice = f"{_said(value)} is not text", f'write it in quotes: "{_bare(value)}"'
+        case "int_type" if isinstance(value, str) and _NUMBER.fullmatch(value):
+            what, advice = f"{shown(value)} is text", f"write {value} without quotes"
+        case "bool_type" if isinstance(value, str) and value.lower() in ("true", "false"):
+            what, advice = f"{shown(value)} is text", f"write {value.lower()} without quotes"
+        case "too_long":
+            what = f"{len(value)} entries are too many"
+        case "too_short" | "string_too_short":
+            what = "nothing stands in it"
+        case "string_too_long":
+            what = f"{len(value)} characters are too many"
+        case _:
+            what = f"{_said(value)} is not accepted"
+    return f"{name}: {what}; {advice}"
+
+
+def _name_and_advice(path: Path) -> tuple[str, str]:
+    if isinstance(path[-1], int):
+        name = f"{path[-2]} entry"
+        return name, _ADVICE[name]
+    name = path[-1]
+    return name, _CEILING if path[0] == "limits" and len(path) == 2 else _ADVICE[name]
+
+
+def _said(value: object) -> str:
+    match value:
+        case Map():
+            return "a mapping"
+        case Seq():
+            return "a list"
+        case int():
+            return _bare(value) if len(_bare(value)) <= 20 else "this number"
+        case _:
+            return shown(value)
+
+
+def _bare(value: int) -> str:
+    return str(value).lower()
+
+
+def _nearest(value: object, advice: str) -> str:
+    words: Iterable[str] = advice.replace(",", " ").split()
+    close = get_close_matches(value, words, n=1) if isinstance(value, str) else []
+    return f"{advice}; did you mean {close[0]!r}?" if close else advice
