@@ -1,0 +1,56 @@
+"""Owns what is sent for a planned pool: which calls, in which order, with which disks.
+
+Order inside a pool: expand, remove, add. At most ten disks a call (documented bound).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from reconciler.live import Call, Step
+from reconciler.model import Action, DesiredDisk, Disk
+from reconciler.plan import PoolPlan
+
+MOST_DISKS = 10
+
+Effect = tuple[Step, str, str, int]
+"""Step, disk id (empty for a new disk), type, size in GB."""
+
+
+def calls(pool: PoolPlan) -> Iterator[Call]:
+    """The calls that carry out a pool's plan, in order."""
+    if pool.live is None:
+        return
+    for step in (Step.EXPAND, Step.REMOVE, Step.ADD):
+        disks = _disks(pool, step)
+        for start in range(0, len(disks), MOST_DISKS):
+            yield Call(step, pool.live.id, disks[start : start + MOST_DISKS], pool.desired.apply_to)
+
+
+def effects(pool: PoolPlan) -> Counter[Effect]:
+    """What carrying out the plan does, disk by disk, as a multiset."""
+    return Counter(effect for call in calls(pool) for effect in call_effects(call))
+
+
+def call_effects(call: Call) -> Iterator[Effect]:
+    """What one call does, disk by disk."""
+    for disk in call.disks:
+        yield (call.step, disk.id, disk.type, disk.size)
+
+
+def _disks(pool: PoolPlan, step: Step) -> tuple[Disk, ...]:
+    found: list[Disk] = []
+    for change in pool.pending:
+        match step, change.action:
+            case (Step.REMOVE, Action.REMOVE | Action.REPLACE) if change.live:
+                found.append(change.live)
+            case (Step.EXPAND, Action.EXPAND) if change.live and change.desired:
+                found.append(Disk(change.live.id, change.live.type, change.desired.size))
+            case (Step.ADD, Action.ADD | Action.REPLACE) if change.desired:
+                found.append(_new(change.desired))
+    return tuple(found)
+
+
+def _new(wanted: DesiredDisk) -> Disk:
+    return Disk("", wanted.type, wanted.size, wanted.iops, wanted.throughput, wanted.kms_id)

@@ -1,0 +1,161 @@
+"""Owns what a run is given: the journal, the clock, the options, and the request to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from reconciler.apply.shared import Shared
+from reconciler.clock import Clock
+from reconciler.errors import ExitCode
+from reconciler.journal.records import Journal, PoolKey
+from reconciler.live import Step, Workspace
+from reconciler.model import Pool, Target
+from reconciler.plan import Service
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a run waits and how wide it goes."""
+
+    wait_timeout: float = 1200.0
+    """Seconds a job may take, and seconds a busy pool is waited for."""
+    proof_timeout: float = 120.0
+    """Seconds after a job's end within which its effect must be readable: desktops lag behind jobs."""
+    wait: bool = True
+    """False leaves an accepted operation open for the next run."""
+    parallelism: int = 4
+    """Pools worked on at the same time, after the first one alone."""
+    keep_going: bool = False
+    """True goes on with other pools after a failure; an alarm stops the run all the same."""
+    lease: float = 60.0
+    """Seconds for which a silent run keeps its hold on an operation."""
+    request_lifetime: float | None = 1800.0
+    """Seconds after which a signed request can no longer be accepted; None when nothing bounds it.
+
+    A signature is valid for 15 minutes either way of the service's clock (documented); as much again
+    covers a machine whose own clock is off by what the service still accepts.
+    """
+
+
+class Ending(StrEnum):
+    """How a pool's part of the run ended: a closed vocabulary."""
+
+    DONE = "done"
+    ACCEPTED = "accepted"
+    FAILED = "failed"
+    PARTIAL = "partial"
+    ALARM = "alarm"
+    UNKNOWN = "unknown"
+    RUNNING = "running"
+    HELD = "held"
+    STALE = "stale"
+    REFUSED = "refused"
+    REJECTED = "rejected"
+    ERROR = "error"
+    JOURNAL = "journal"
+    INTERRUPTED = "interrupted"
+    NOT_STARTED = "not started"
+
+
+EXIT_CODES = {
+    Ending.DONE: ExitCode.DONE,
+    Ending.ACCEPTED: ExitCode.RUNNING,
+    Ending.FAILED: ExitCode.JOB_FAILED,
+    Ending.PARTIAL: ExitCode.JOB_FAILED,
+    Ending.ALARM: ExitCode.JOB_FAILED,
+    Ending.UNKNOWN: ExitCode.UNKNOWN,
+    Ending.RUNNING: ExitCode.RUNNING,
+    Ending.HELD: ExitCode.HELD,
+    Ending.STALE: ExitCode.STALE,
+    Ending.REFUSED: ExitCode.REFUSED,
+    Ending.REJECTED: ExitCode.ERROR,
+    Ending.ERROR: ExitCode.ERROR,
+    Ending.JOURNAL: ExitCode.JOURNAL,
+    Ending.INTERRUPTED: ExitCode.INTERRUPTED,
+    Ending.NOT_STARTED: ExitCode.DONE,
+}
+
+SERIOUSNESS = (
+    Ending.ALARM,
+    Ending.UNKNOWN,
+    Ending.JOURNAL,
+    Ending.PARTIAL,
+    Ending.FAILED,
+    Ending.RUNNING,
+    Ending.ACCEPTED,
+    Ending.INTERRUPTED,
+    Ending.HELD,
+    Ending.STALE,
+    Ending.ERROR,
+    Ending.REJECTED,
+    Ending.REFUSED,
+    Ending.NOT_STARTED,
+    Ending.DONE,
+)
+"""Worst first: the exit code of a run is that of its worst ending."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolResult:
+    """What became of one pool."""
+
+    target: Target
+    pool: str
+    ending: Ending
+    message: str = ""
+    hint: str = ""
+    done: int = 0
+    """Disk changes proven done in this run."""
+    planned: int = 0
+
+
+@dataclass(slots=True)
+class Stop:
+    """The request to stop; set by a signal, read before every new call."""
+
+    requested: bool = False
+    alarm: bool = False
+    """An alarm or, without ``keep_going``, any failure: no further pool is started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One target with the readings that all its pools share."""
+
+    service: Service
+    workspace: Workspace
+    pools: Shared[tuple[Pool, ...]]
+    running: dict[Step, Shared[frozenset[str]]]
+
+    @classmethod
+    def of(cls, service: Service, workspace: Workspace, clock: Clock) -> Site:
+        """Share the readings of ``workspace``."""
+
+        def running(step: Step) -> Shared[frozenset[str]]:
+            return Shared(lambda: workspace.running_jobs(step), clock)
+
+        return cls(service, workspace, Shared(workspace.pools, clock), {step: running(step) for step in Step})
+
+    def key(self, pool_id: str) -> PoolKey:
+        """How the journal names a pool of this target."""
+        return PoolKey(str(self.service.target), self.service.name, pool_id)
+
+
+def _quiet(_message: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything that comes in from the world, so that tests can replace the world."""
+
+    journal: Journal
+    clock: Clock
+    run_id: str
+    new_id: Callable[[], str]
+    options: Options = field(default_factory=Options)
+    stop: Stop = field(default_factory=Stop)
+    say: Callable[[str], None] = _quiet
+    """Told one line per event a person may want to see."""

@@ -1,0 +1,206 @@
+"""Owns one operation: durable intent, one POST, its outcome, the job, the proof, the verdict.
+
+The POST is never repeated. What may be sent is left to ``pools``; what an earlier run left behind to
+``resolve``, which follows and proves with the functions of this module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+
+from reconciler.api.outcome import Outcome, OutcomeKind
+from reconciler.apply.context import Context, Ending, Site
+from reconciler.apply.proof import Effect, observe
+from reconciler.apply.shared import delay
+from reconciler.journal.records import Intent, OperationState
+from reconciler.live import Call, JobEnd, Step
+
+SEND_GRACE = 3.0
+"""Seconds a call in flight is still waited for after a request to stop."""
+VANISHED_AFTER = 3
+"""Answers "no such job" in a row after which a job's record counts as gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How one operation ended."""
+
+    ending: Ending
+    message: str
+    hint: str = ""
+    done: int = 0
+    outcome: Outcome | None = None
+    """The answer of a rejected call, which tells how long to wait."""
+
+
+_STATES = {
+    Ending.DONE: OperationState.DONE,
+    Ending.FAILED: OperationState.FAILED,
+    Ending.PARTIAL: OperationState.PARTIAL,
+    Ending.ALARM: OperationState.PARTIAL,
+}
+_RESOLVE = "run 'reconciler resolve', or apply again: it starts by resolving"
+
+
+async def carry_out(call: Call, intent: Intent, site: Site, ctx: Context) -> Verdict:
+    """Send ``call`` once under ``intent`` and follow it to a verdict.
+
+    Raises ``PoolHeld`` when another run holds the pool, ``StalePlan`` when the pool was acted on since
+    it was read, ``JournalError`` when the intent cannot be made durable: nothing was sent then.
+    """
+    ctx.journal.open_operation(intent, ctx.run_id, ctx.options.lease)
+    ctx.say(f"{intent.pool_name}: {_doing(intent)}")
+    outcome = await _send(call, intent, site, ctx)
+    ctx.journal.record_outcome(intent.operation_id, ctx.run_id, outcome)
+    match outcome.kind:
+        case OutcomeKind.NOT_SENT:
+            message = f"the call was not sent: {outcome.message}"
+            ctx.journal.close_operation(intent.operation_id, ctx.run_id, OperationState.NOT_SENT, message)
+            return Verdict(Ending.ERROR, message, "nothing was changed; apply again", outcome=outcome)
+        case OutcomeKind.REJECTED:
+            message = f"the service rejected the call: {_answer(outcome)}"
+            ctx.journal.close_operation(intent.operation_id, ctx.run_id, OperationState.REJECTED, message)
+            return Verdict(Ending.REJECTED, message, "nothing was changed", outcome=outcome)
+        case OutcomeKind.UNKNOWN:
+            return Verdict(
+                Ending.UNKNOWN,
+                f"nobody knows whether the call arrived: {_answer(outcome)}",
+                f"it is not repeated; {_RESOLVE}",
+            )
+        case OutcomeKind.ACCEPTED:
+            if not ctx.options.wait:
+                return Verdict(
+                    Ending.ACCEPTED, f"accepted as job {outcome.job_id}, not followed (--no-wait)", _RESOLVE
+                )
+            return await follow(intent, outcome.job_id, site, ctx)
+
+
+async def follow(intent: Intent, job_id: str, site: Site, ctx: Context) -> Verdict:
+    """Wait for an accepted job, prove its effect, and close the operation; keeps the lease alive."""
+    ctx.say(f"{intent.pool_name}: job {job_id} accepted")
+    end, reason = await _wait_for_job(intent, job_id, site, ctx)
+    if end is JobEnd.RUNNING:
+        waited = f"{ctx.options.wait_timeout:.0f} s"
+        return Verdict(Ending.RUNNING, f"job {job_id} had not ended after {waited}", _RESOLVE)
+    # A failed job's effect will not appear by waiting; a good one's may lag behind.
+    patience = ctx.options.proof_timeout if end in (JobEnd.SUCCEEDED, None) else 0.0
+    seen = await observe(intent, site, ctx, patience)
+    verdict = judge(intent, job_id, end, reason, seen)
+    if verdict.ending in _STATES:
+        close(intent, verdict, ctx)
+    return verdict
+
+
+def judge(intent: Intent, job_id: str, end: JobEnd | None, reason: str, seen: Effect) -> Verdict:
+    """The verdict over a job's end (None: its record vanished) and what the disks show; pure."""
+    words = f"{seen.done} of {seen.total} disks {_done_word(intent)}"
+    if seen.pool_gone:
+        return Verdict(Ending.ALARM, f"the pool vanished while job {job_id} ran", _LOOK, seen.done)
+    if seen.lost:
+        lost = ", ".join(seen.lost)
+        return Verdict(
+            Ending.ALARM, f"disks that had to stay are gone after job {job_id}: {lost}", _LOOK, seen.done
+        )
+    match end:
+        case JobEnd.SUCCEEDED if seen.complete:
+            return Verdict(Ending.DONE, f"{words}, seen in two readings", done=seen.done)
+        case JobEnd.SUCCEEDED:
+            message = f"job {job_id} reports success, but {words}"
+            return Verdict(_short(seen), message, f"look at job {job_id} in the console", seen.done)
+        case None if seen.complete:
+            message = f"{words}, seen in two readings; the service no longer knows job {job_id}"
+            return Verdict(Ending.DONE, message, done=seen.done)
+        case None:
+            message = f"the service no longer knows job {job_id}, and {words}"
+            return Verdict(Ending.UNKNOWN, message, _RESOLVE, seen.done)
+        case _:
+            message = f"job {job_id} ended {end.value}: {reason}; {words}"
+            ending = Ending.PARTIAL if end is JobEnd.PARTIAL or seen.done else Ending.FAILED
+            return Verdict(ending, message, f"look at job {job_id} in the console, then plan again", seen.done)
+
+
+def close(intent: Intent, verdict: Verdict, ctx: Context) -> None:
+    """Close the operation in the journal with what the verdict says."""
+    ctx.journal.close_operation(intent.operation_id, ctx.run_id, _STATES[verdict.ending], verdict.message)
+
+
+def lifetime(ctx: Context) -> timedelta | None:
+    """How long after its signature a request can still be accepted; None when nothing bounds it."""
+    seconds = ctx.options.request_lifetime
+    return None if seconds is None else timedelta(seconds=seconds)
+
+
+_LOOK = "stop and look at the pool in the console before anything else"
+
+
+async def _send(call: Call, intent: Intent, site: Site, ctx: Context) -> Outcome:
+    """Send, and give a call in flight a last chance when the run is being stopped."""
+    sending = asyncio.ensure_future(site.workspace.send(call, intent.signed_at))
+    try:
+        return await asyncio.shield(sending)
+    except asyncio.CancelledError:
+        done, _ = await asyncio.wait({sending}, timeout=SEND_GRACE)
+        if done:
+            outcome = sending.result()
+        else:
+            sending.cancel()
+            outcome = Outcome(kind=OutcomeKind.UNKNOWN, message="interrupted while waiting for the answer")
+        ctx.journal.record_outcome(intent.operation_id, ctx.run_id, outcome)
+        raise
+
+
+async def _wait_for_job(
+    intent: Intent, job_id: str, site: Site, ctx: Context
+) -> tuple[JobEnd | None, str]:
+    """Poll until the job ended; RUNNING when the deadline came first, None when its record vanished."""
+    step = Step(intent.step)
+    start = ctx.clock.monotonic()
+    deadline = start + ctx.options.wait_timeout
+    unknown = 0
+    polls = 0
+    due = start
+    while True:
+        due = min(max(due, ctx.clock.monotonic()) + delay(polls), deadline)
+        polls += 1
+        running = await site.running[step].after(due)
+        ctx.journal.renew_lease(intent.operation_id, ctx.run_id, ctx.options.lease)
+        if job_id not in running:
+            # The shared poll lists unfinished sub-jobs only, so the job's own word is asked for here.
+            job = await site.workspace.job(job_id)
+            unknown = unknown + 1 if job is None else 0
+            if unknown >= VANISHED_AFTER:
+                return None, ""
+            if job is not None and job.end is not JobEnd.RUNNING:
+                return job.end, job.reason
+        if ctx.clock.monotonic() >= deadline:
+            return JobEnd.RUNNING, ""
+
+
+def _short(seen: Effect) -> Ending:
+    return Ending.PARTIAL if seen.done else Ending.FAILED
+
+
+def _answer(outcome: Outcome) -> str:
+    parts = [outcome.message or "no answer"]
+    if outcome.status:
+        parts.append(f"HTTP {outcome.status}")
+    if outcome.code:
+        parts.append(outcome.code)
+    if outcome.request_id:
+        parts.append(f"request {outcome.request_id}")
+    return ", ".join(parts)
+
+
+def _doing(intent: Intent) -> str:
+    ids = ", ".join(disk_id or f"{kind} {size} GB" for disk_id, kind, size in intent.disks)
+    return {Step.REMOVE: "destroying", Step.EXPAND: "expanding", Step.ADD: "creating"}[
+        Step(intent.step)
+    ] + f" {ids}"
+
+
+def _done_word(intent: Intent) -> str:
+    return {Step.REMOVE: "gone", Step.EXPAND: "expanded", Step.ADD: "created"}[Step(intent.step)]
+
+

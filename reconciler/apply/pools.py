@@ -1,0 +1,188 @@
+"""Owns carrying out the plan of one pool: re-read, re-plan, compare, check again, one call at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from reconciler.api.outcome import Outcome
+from reconciler.apply.calls import Effect, call_effects, calls, effects
+from reconciler.apply.context import Context, Ending, PoolResult, Site
+from reconciler.apply.operation import Verdict, carry_out, lifetime
+from reconciler.apply.second_check import check_removal
+from reconciler.apply.shared import delay
+from reconciler.errors import JobFailed, Refused, StalePlan
+from reconciler.guard import STEADY, run_checks
+from reconciler.journal.records import Intent
+from reconciler.live import Call, PoolReading, Step
+from reconciler.model import Limits
+from reconciler.plan import Finding, Plan, PoolPlan, Severity, pool_decision
+from reconciler.planner import plan_pool
+
+MOST_TRIES = 3
+"""Times a rejected call is made anew, each time from a fresh reading."""
+ADDING_WAIT = 300.0
+"""Seconds to wait after WKS.0407, the service's "disks are being added" (observed: five minutes)."""
+BUSY_WAIT = 30.0
+"""Seconds to wait after 409: the desktops are in the middle of something else."""
+THROTTLED_WAIT = 60.0
+"""Seconds to wait after 429 without ``Retry-After``."""
+
+
+async def apply_pool(approved: PoolPlan, plan: Plan, digest: str, site: Site, ctx: Context) -> PoolResult:
+    """Carry out one pool's approved changes; ``plan`` is the whole approved plan, for its limits.
+
+    Raises the errors of ``reconciler.errors`` when nothing (further) was sent to this pool.
+    """
+    if approved.live is None:
+        raise Refused(f"pool {approved.label} has no live counterpart")
+    expected = effects(approved)
+    planned = expected.total()
+    done = 0
+    for index, call in enumerate(calls(approved)):
+        verdict = await _one_call(approved, call, expected, index, plan, digest, site, ctx)
+        done += verdict.done
+        if verdict.ending is not Ending.DONE:
+            return _result(approved, verdict, done, planned)
+        expected -= Counter(call_effects(call))
+    verdict = Verdict(Ending.DONE, "every planned change is proven")
+    return _result(approved, verdict, done, planned)
+
+
+def _result(pool: PoolPlan, verdict: Verdict, done: int, planned: int) -> PoolResult:
+    return PoolResult(pool.target, pool.label, verdict.ending, verdict.message, verdict.hint, done, planned)
+
+
+async def _one_call(
+    approved: PoolPlan,
+    call: Call,
+    expected: Counter[Effect],
+    index: int,
+    plan: Plan,
+    digest: str,
+    site: Site,
+    ctx: Context,
+) -> Verdict:
+    verdict = Verdict(Ending.NOT_STARTED, "not started")
+    for attempt in range(MOST_TRIES):
+        if ctx.stop.requested:
+            return Verdict(Ending.INTERRUPTED, "stopped before the next call", "apply again to go on")
+        key = site.key(call.pool_id)
+        generation = ctx.journal.generation(key)
+        reading = await _steady(call.pool_id, index, site, ctx)
+        fresh = await plan_pool(approved.desired, reading.pool, site.workspace)
+        _compare(approved, fresh, expected, index)
+        _judge_again(fresh, plan)
+        known = await site.workspace.pool_jobs(call.pool_id, call.step)
+        if known & await site.running[call.step].after(ctx.clock.monotonic()):
+            raise Refused(f"pool {fresh.label} has a running job", "wait until it has ended, then apply again")
+        _check_second(call, reading, approved, plan.limits)
+        intent = _intent(call, fresh, key_generation=generation, digest=digest, known=known, site=site, ctx=ctx)
+        verdict = await carry_out(call, intent, site, ctx)
+        if verdict.ending is not Ending.REJECTED or verdict.outcome is None:
+            return verdict
+        wait = _wait_after(verdict.outcome)
+        if wait is None or attempt + 1 == MOST_TRIES:
+            return verdict
+        ctx.say(f"{fresh.label}: {verdict.message}; waiting {wait:.0f} s, then reading anew")
+        await ctx.clock.sleep(wait)
+    return verdict
+
+
+async def _steady(pool_id: str, index: int, site: Site, ctx: Context) -> PoolReading:
+    """Read the pool; after an earlier call of this run, wait until it has come to rest."""
+    deadline = ctx.clock.monotonic() + ctx.options.wait_timeout
+    polls = 0
+    while True:
+        reading = await site.workspace.pool(pool_id)
+        if index == 0 or reading.pool.status == STEADY or ctx.clock.monotonic() >= deadline:
+            return reading
+        await ctx.clock.sleep(delay(polls))
+        polls += 1
+
+
+def _compare(approved: PoolPlan, fresh: PoolPlan, expected: Counter[Effect], index: int) -> None:
+    """The plan of this very moment must be what was approved, less what this run has done already."""
+    same = pool_decision(fresh) == pool_decision(approved) if index == 0 else effects(fresh) == expected
+    if not same:
+        raise StalePlan(
+            f"pool {approved.label} changed since the plan was approved: {_told(effects(fresh), expected)}",
+            "nothing more was sent for this pool; plan again and have that approved",
+        )
+    blocking = [each for each in fresh.findings if each.severity is Severity.BLOCK]
+    if blocking:
+        raise Refused(_reasons(blocking), "plan again when the reason is gone")
+
+
+def _told(now: Counter[Effect], approved: Counter[Effect]) -> str:
+    def words(found: Counter[Effect]) -> str:
+        return ", ".join(f"{step} {disk or 'new'} {kind} {size} GB" for step, disk, kind, size in sorted(found))
+
+    return f"approved [{words(approved)}], now [{words(now)}]"
+
+
+def _reasons(findings: Sequence[Finding]) -> str:
+    return "; ".join(f"{each.rule}: {each.pool}: {each.message}" for each in findings)
+
+
+def _judge_again(fresh: PoolPlan, plan: Plan) -> None:
+    """The limits of the run hold with this pool as it is now and the others as approved."""
+    pools = [
+        fresh if (each.target, each.live and each.live.id) == (fresh.target, fresh.live and fresh.live.id) else each
+        for each in plan.pools
+    ]
+    over = [each for each in run_checks(pools, plan.limits) if each.severity is Severity.BLOCK]
+    if over:
+        raise Refused(_reasons(over), "more is affected than when the plan was approved; plan again")
+
+
+def _check_second(call: Call, reading: PoolReading, approved: PoolPlan, limits: Limits) -> None:
+    if call.step is Step.REMOVE:
+        sent = [(disk.id, disk.type, disk.size) for disk in call.disks]
+        check_removal(reading.raw, call.pool_id, sent, approved.desired, limits)
+
+
+def _intent(
+    call: Call,
+    pool: PoolPlan,
+    *,
+    key_generation: int,
+    digest: str,
+    known: frozenset[str],
+    site: Site,
+    ctx: Context,
+) -> Intent:
+    live = pool.live
+    if live is None:
+        raise JobFailed(f"pool {pool.label} vanished")
+    touched = {disk.id for disk in call.disks}
+    signed_at = ctx.clock.now().replace(microsecond=0)
+    bound = lifetime(ctx)
+    return Intent(
+        operation_id=ctx.new_id(),
+        run_id=ctx.run_id,
+        pool=site.key(call.pool_id),
+        pool_name=pool.label,
+        step=call.step.value,
+        handle_type=call.apply_to.value if call.apply_to else None,
+        disks=tuple((disk.id, disk.type, disk.size) for disk in call.disks),
+        keep=tuple(sorted(disk.id for disk in live.disks if disk.id not in touched)),
+        baseline_jobs=tuple(sorted(known)),
+        generation=key_generation,
+        signed_at=signed_at,
+        not_after=None if bound is None else signed_at + bound,
+        plan_digest=digest,
+    )
+
+
+def _wait_after(outcome: Outcome) -> float | None:
+    """Seconds after which a rejected call may be planned anew; None: the rejection is final."""
+    if outcome.status == 429:
+        return outcome.retry_after or THROTTLED_WAIT
+    if outcome.code == "WKS.0407":
+        return ADDING_WAIT
+    if outcome.status == 409:
+        return BUSY_WAIT
+    return None
+
+

@@ -1,0 +1,160 @@
+"""Owns operations that an earlier run left open: find the lost job, read the disks, decide or say why not.
+
+Nothing is ever sent here. What stays undecidable keeps its pool closed to every call until the request
+can no longer arrive, or until a person decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconciler.api.outcome import Outcome, OutcomeKind
+from reconciler.apply.context import Context, Ending, Site
+from reconciler.apply.operation import Verdict, follow
+from reconciler.apply.proof import Effect, observe
+from reconciler.journal.records import Intent, Operation, OperationState
+from reconciler.live import JobEnd, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What became of one open operation."""
+
+    operation: Operation
+    resolved: bool
+    """True when the operation is closed and its pool is free again."""
+    verdict: Verdict
+
+
+async def resolve(operation: Operation, site: Site, ctx: Context) -> Resolution:
+    """Decide one open operation from the service's jobs and the disks; never sends anything.
+
+    Raises ``PoolHeld`` while the run that opened it still holds its lease.
+    """
+    intent = operation.intent
+    ctx.journal.take_over(intent.operation_id, ctx.run_id, ctx.options.lease)
+    ctx.say(f"{intent.pool_name}: resolving operation {intent.operation_id} of run {intent.run_id}")
+    if operation.state is OperationState.ACCEPTED and operation.job_id:
+        return _told(operation, await follow(intent, operation.job_id, site, ctx))
+    new_jobs = await _new_jobs(intent, site)
+    if len(new_jobs) == 1:
+        return await _one_new_job(operation, next(iter(new_jobs)), site, ctx)
+    running = new_jobs & await site.running[Step(intent.step)].after(ctx.clock.monotonic())
+    if running:
+        return _open(operation, f"jobs {', '.join(sorted(running))} of this pool are still running")
+    return await _by_disks(operation, new_jobs, site, ctx)
+
+
+def decide(operation: Operation, accept_as: OperationState, ctx: Context) -> None:
+    """Close an operation on a person's word; raises ``PoolHeld`` while its run holds the lease."""
+    intent = operation.intent
+    ctx.journal.take_over(intent.operation_id, ctx.run_id, ctx.options.lease)
+    ctx.journal.close_operation(
+        intent.operation_id, ctx.run_id, accept_as, f"a person decided: {accept_as.value}"
+    )
+
+
+async def _one_new_job(operation: Operation, job_id: str, site: Site, ctx: Context) -> Resolution:
+    """Exactly one job of this kind appeared after the intent: most likely ours, so follow it.
+
+    The disks still decide: somebody may have started that job by hand.
+    """
+    intent = operation.intent
+    job = await site.workspace.job(job_id)
+    if job is None or job.end is JobEnd.RUNNING:
+        adopted = Outcome(kind=OutcomeKind.ACCEPTED, job_id=job_id, message="found by resolving")
+        ctx.journal.record_event(
+            ctx.run_id, intent.operation_id, "job found", {"job_id": job_id, "outcome": adopted.kind.value}
+        )
+        verdict = await _follow_found(intent, job_id, site, ctx)
+        if verdict is not None:
+            return _told(operation, verdict)
+    return await _by_disks(operation, frozenset({job_id}), site, ctx)
+
+
+async def _follow_found(intent: Intent, job_id: str, site: Site, ctx: Context) -> Verdict | None:
+    """Wait for a found job; None when it ended and the disks have to decide."""
+    start = ctx.clock.monotonic()
+    moment = start
+    polls = 0
+    while moment - start < ctx.options.wait_timeout:
+        running = await site.running[Step(intent.step)].after(moment)
+        ctx.journal.renew_lease(intent.operation_id, ctx.run_id, ctx.options.lease)
+        if job_id not in running:
+            job = await site.workspace.job(job_id)
+            if job is None or job.end is not JobEnd.RUNNING:
+                return None
+        moment = ctx.clock.monotonic() + min(15.0, 2.0**polls)
+        polls += 1
+    return Verdict(Ending.RUNNING, f"job {job_id} is still running", "resolve again later")
+
+
+async def _by_disks(operation: Operation, new_jobs: frozenset[str], site: Site, ctx: Context) -> Resolution:
+    """No job can be named for certain, so the disks and the request's lifetime decide."""
+    intent = operation.intent
+    seen = await observe(intent, site, ctx, 0.0)
+    if seen.alarming:
+        lost = "the pool itself" if seen.pool_gone else ", ".join(seen.lost)
+        return _open(operation, f"what had to stay is gone: {lost}", Ending.ALARM)
+    if seen.complete:
+        return _closed(operation, OperationState.DONE, Ending.DONE, _words(intent, seen), ctx)
+    if not _can_no_longer_arrive(intent, ctx):
+        return _open(operation, f"{_words(intent, seen)}, and the request may still arrive{_until(intent)}")
+    if seen.done:
+        return _closed(operation, OperationState.PARTIAL, Ending.PARTIAL, _words(intent, seen), ctx)
+    if new_jobs:
+        jobs = ", ".join(sorted(new_jobs))
+        return _closed(
+            operation, OperationState.FAILED, Ending.FAILED, f"no effect of job {jobs} is to be seen", ctx
+        )
+    return _closed(
+        operation,
+        OperationState.NOT_ACCEPTED,
+        Ending.DONE,
+        "the request never arrived: no job, no effect, and it can no longer be accepted",
+        ctx,
+    )
+
+
+async def _new_jobs(intent: Intent, site: Site) -> frozenset[str]:
+    known = await site.workspace.pool_jobs(intent.pool.pool_id, Step(intent.step))
+    return known - set(intent.baseline_jobs)
+
+
+def _can_no_longer_arrive(intent: Intent, ctx: Context) -> bool:
+    return intent.not_after is not None and ctx.clock.now() > intent.not_after
+
+
+def _until(intent: Intent) -> str:
+    if intent.not_after is None:
+        return " (it carried a token, which nothing bounds)"
+    return f" until {intent.not_after:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _words(intent: Intent, seen: Effect) -> str:
+    verb = {Step.REMOVE: "gone", Step.EXPAND: "expanded", Step.ADD: "created"}[Step(intent.step)]
+    return f"{seen.done} of {seen.total} disks {verb}"
+
+
+def _closed(
+    operation: Operation, state: OperationState, ending: Ending, message: str, ctx: Context
+) -> Resolution:
+    ctx.journal.close_operation(operation.intent.operation_id, ctx.run_id, state, message)
+    return Resolution(operation, resolved=True, verdict=Verdict(ending, message))
+
+
+def _open(operation: Operation, message: str, ending: Ending = Ending.UNKNOWN) -> Resolution:
+    intent = operation.intent
+    ids = ", ".join(disk_id or f"{kind} {size} GB" for disk_id, kind, size in intent.disks)
+    hint = (
+        f"in the console, look at the tasks of pool {intent.pool_name} since {intent.signed_at:%H:%M:%S} UTC "
+        f"and at disks {ids}; then say: reconciler resolve --accept-as done|not-accepted {intent.operation_id}"
+    )
+    return Resolution(operation, resolved=False, verdict=Verdict(ending, message, hint))
+
+
+def _told(operation: Operation, verdict: Verdict) -> Resolution:
+    closed = verdict.ending in (Ending.DONE, Ending.FAILED, Ending.PARTIAL, Ending.ALARM)
+    return Resolution(operation, resolved=closed, verdict=verdict)
+
+

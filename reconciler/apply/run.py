@@ -1,0 +1,95 @@
+"""Owns a run over many pools: one alone first, then several at once, stopping at the first anomaly."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+
+from reconciler.apply.context import EXIT_CODES, SERIOUSNESS, Context, Ending, PoolResult, Site
+from reconciler.apply.pools import apply_pool
+from reconciler.apply.second_check import SecondCheckFailed
+from reconciler.errors import (
+    ExitCode,
+    JournalError,
+    OutcomeUnknown,
+    PoolHeld,
+    ReconcilerError,
+    Refused,
+    StalePlan,
+)
+from reconciler.model import Target
+from reconciler.plan import Plan, PoolPlan
+
+_ENDINGS: tuple[tuple[type[ReconcilerError], Ending], ...] = (
+    (SecondCheckFailed, Ending.ALARM),
+    (Refused, Ending.REFUSED),
+    (StalePlan, Ending.STALE),
+    (PoolHeld, Ending.HELD),
+    (OutcomeUnknown, Ending.UNKNOWN),
+    (JournalError, Ending.JOURNAL),
+)
+_GOOD = frozenset({Ending.DONE, Ending.ACCEPTED})
+
+
+async def run_pools(plan: Plan, sites: Mapping[Target, Site], ctx: Context) -> tuple[PoolResult, ...]:
+    """Carry out every unblocked pool of an approved plan; every pool with changes gets a result.
+
+    The first pool goes alone, as a canary. A failure starts no further pool unless ``keep_going``; an
+    alarm stops the run all the same. Never raises for what happened to a pool.
+    """
+    going = [pool for pool in plan.pools if pool.pending and not pool.blocked]
+    blocked = [pool for pool in plan.pools if pool.pending and pool.blocked]
+    digest = plan.digest
+    gate = asyncio.Semaphore(ctx.options.parallelism)
+
+    async def guarded(pool: PoolPlan) -> PoolResult:
+        async with gate:
+            return await _pool(pool, plan, digest, sites[pool.target], ctx)
+
+    results: list[PoolResult] = []
+    if going:
+        results.append(await guarded(going[0]))
+        results.extend(await _all(going[1:], guarded, ctx))
+    results.extend(_result(pool, Ending.REFUSED, "blocked in the plan") for pool in blocked)
+    return tuple(results)
+
+
+def exit_code(results: Sequence[PoolResult]) -> ExitCode:
+    """The exit code of the worst ending."""
+    endings = {result.ending for result in results}
+    worst = next((each for each in SERIOUSNESS if each in endings), Ending.DONE)
+    return EXIT_CODES[worst]
+
+
+async def _all(pools: Sequence[PoolPlan], guarded: Callable[[PoolPlan], Coroutine[None, None, PoolResult]], ctx: Context
+) -> list[PoolResult]:
+    tasks = [asyncio.ensure_future(guarded(pool)) for pool in pools]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except asyncio.CancelledError:
+        if not ctx.stop.requested:
+            raise
+        return [task.result() for task in tasks]  # each turned its cancellation into a result
+
+
+async def _pool(pool: PoolPlan, plan: Plan, digest: str, site: Site, ctx: Context) -> PoolResult:
+    if ctx.stop.requested or ctx.stop.alarm:
+        return _result(pool, Ending.NOT_STARTED, "not started: the run stopped before its turn")
+    try:
+        result = await apply_pool(pool, plan, digest, site, ctx)
+    except asyncio.CancelledError:
+        if not ctx.stop.requested:
+            raise
+        result = _result(pool, Ending.INTERRUPTED, "interrupted; see 'in flight' below for what is open")
+    except ReconcilerError as error:
+        ending = next((each for kind, each in _ENDINGS if isinstance(error, kind)), Ending.ERROR)
+        result = _result(pool, ending, error.message, error.hint)
+    if result.ending is Ending.ALARM or (result.ending not in _GOOD and not ctx.options.keep_going):
+        ctx.stop.alarm = True
+    ctx.say(f"{pool.label}: {result.ending.value}: {result.message}")
+    return result
+
+
+def _result(pool: PoolPlan, ending: Ending, message: str, hint: str = "") -> PoolResult:
+    planned = len(pool.pending)
+    return PoolResult(pool.target, pool.label, ending, message, hint, 0, planned)
