@@ -10,24 +10,18 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import ReconcilerError
-from reconciler.manifest.faults import Faults, TooManyFaults, shown
-from reconciler.manifest.scalars import NULLS, RefusedScalar, resolve
-from reconciler.manifest.tree import BROKEN, Map, Seq, Value
+from reconciler.manifest.builder import Builder, Document, Unreadable
+from reconciler.manifest.faults import Faults, TooManyFaults
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from yaml._yaml import Mark
     from yaml.events import Event
 
 MAX_BYTES: Final = 1024 * 1024
 """Bytes of one file."""
-MAX_DEPTH: Final = 16
-"""Mappings and lists inside each other; the schema needs six."""
-MAX_SCALAR: Final = 4096
-"""Characters of one key or value."""
-MAX_NODES: Final = 400_000
-"""Keys, values and containers of one file."""
+MAX_EVENTS: Final = 400_000
+"""Keys, values, openings and endings in one file: a bound on memory, well above what fits a real manifest."""
 
 _FORBIDDEN: Final = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]"
@@ -55,149 +49,15 @@ _ADVICE: Final = (
 """Parts of libyaml's problems, and what a person can do about each."""
 
 
-class _Unreadable(Exception):
-    """The rest of the file cannot be understood; the fault is recorded already."""
-
-
-class Document:
-    """One YAML document of a file."""
-
-    __slots__ = ("at", "root")
-
-    def __init__(self, root: Value, at: Mark) -> None:
-        self.root = root
-        self.at = at
-        """Where its value begins."""
-
-
-class _Builder:
-    """Turns events into trees, checking each before anything is built from it."""
-
-    def __init__(self, faults: Faults) -> None:
-        self.faults = faults
-        self.documents: list[Document] = []
-        self.stack: list[Map | Seq] = []
-        self.top: Map | Seq | None = None
-        self.key: str | None = None
-        """The key that waits for its value in the innermost mapping."""
-        self.key_mark: Mark | None = None
-        self.nodes = 0
-        self.words: dict[str, Value] = {}
-        """Unquoted words resolved before: the same few come back thousands of times."""
-
-    def stop(self, mark: Mark, what: str) -> None:
-        """Records a fault after which the file makes no sense."""
-        self.faults.add(mark, what)
-        raise _Unreadable
-
-    def document_start(self, event: Any) -> None:
-        """Refuses directives; they could switch the meaning of what follows."""
-        if event.version is not None or event.tags:
-            self.faults.add(event.start_mark, "'%' directives are not allowed; remove the line")
-
-    def scalar(self, event: Any) -> None:
-        """Takes a key, or resolves a value and puts it where it belongs."""
-        word: str = event.value
-        mark: Mark = event.start_mark
-        if len(word) > MAX_SCALAR:
-            self.stop(mark, f"{len(word)} characters in one value; at most {MAX_SCALAR} are taken")
-        if event.anchor is not None or event.tag is not None:
-            self.refuse_properties(event)
-        if self.key is None and type(self.top) is Map:
-            self.nodes += 1
-            self.key = word
-            self.key_mark = mark
-        elif event.style:
-            self.put(word, mark)
-        elif self.top is None and word in NULLS:
-            pass  # '---' at the very end, or twice, makes an empty document that says nothing
-        elif word in self.words:
-            self.put(self.words[word], mark)
-        else:
-            self.put(self.resolved(word, mark), mark)
-
-    def resolved(self, word: str, mark: Mark) -> Value:
-        """The value of an unquoted word, or ``BROKEN`` with a fault recorded."""
-        try:
-            value = resolve(word)
-        except RefusedScalar as refusal:
-            self.faults.add(mark, str(refusal))
-            return BROKEN
-        self.words[word] = value
-        return value
-
-    def put(self, value: Value, mark: Mark) -> None:
-        """Adds a value to the innermost container, or makes it the document."""
-        self.nodes += 1
-        if self.nodes > MAX_NODES:
-            self.stop(mark, f"more than {MAX_NODES} keys and values in one file; split the file")
-        top = self.top
-        if top is None:
-            self.documents.append(Document(value, mark))
-        elif type(top) is Seq:
-            top.append(value)
-            top.marks.append(mark)
-        elif type(top) is Map and self.key is not None and self.key_mark is not None:
-            key, self.key = self.key, None
-            if key in top:
-                first = self.faults.position(top.key_mark(key))
-                self.faults.add(
-                    self.key_mark, f"key {shown(key)} stands twice; it stands first at {first}; keep one"
-                )
-            else:
-                top[key] = value
-                top.marks.append(self.key_mark)
-                top.marks.append(mark)
-
-    def mapping_start(self, event: Any) -> None:
-        """Opens a mapping."""
-        self.open(Map(event.start_mark), event)
-
-    def sequence_start(self, event: Any) -> None:
-        """Opens a list."""
-        self.open(Seq(event.start_mark), event)
-
-    def open(self, container: Map | Seq, event: Any) -> None:
-        """Puts an empty container in place and goes inside."""
-        if len(self.stack) >= MAX_DEPTH:
-            self.stop(event.start_mark, f"nested more than {MAX_DEPTH} deep; a manifest needs six levels")
-        if event.anchor is not None or event.tag is not None:
-            self.refuse_properties(event)
-        if self.key is None and type(self.top) is Map:
-            self.stop(event.start_mark, "a mapping or list cannot be a key; write a word as the key")
-        self.put(container, container.at)
-        self.stack.append(container)
-        self.top = container
-
-    def close(self, _event: Any) -> None:
-        """Leaves the innermost container."""
-        self.stack.pop()
-        self.top = self.stack[-1] if self.stack else None
-
-    def alias(self, event: Any) -> None:
-        """Refuses an alias, and goes on with the rest of the file."""
-        if self.key is None and type(self.top) is Map:
-            self.stop(event.start_mark, "aliases ('*name') are not allowed; write a word as the key")
-        self.faults.add(event.start_mark, "aliases ('*name') are not allowed; write the value out")
-        self.put(BROKEN, event.start_mark)
-
-    def refuse_properties(self, event: Any) -> None:
-        """Records an anchor or a tag as a fault."""
-        if event.anchor is not None:
-            self.faults.add(event.start_mark, "anchors ('&name') are not allowed; write each value out")
-        if event.tag is not None:
-            self.faults.add(event.start_mark, "tags ('!name') are not allowed; write the plain value")
-
-
 def documents(data: bytes, faults: Faults) -> list[Document]:
     """The documents of a file of at most ``MAX_BYTES``; what is wrong with it goes to ``faults``.
 
     Raises ``ReconcilerError`` when PyYAML has no C extension.
     """
-    builder = _Builder(faults)
+    builder = Builder(faults)
     try:
         _run(builder, _text(data, faults))
-    except (_Unreadable, TooManyFaults):
+    except (Unreadable, TooManyFaults):
         # What came before the unreadable part is still looked at, so that all its faults show at once.
         if builder.stack:
             builder.documents.pop()
@@ -206,7 +66,7 @@ def documents(data: bytes, faults: Faults) -> list[Document]:
     return builder.documents
 
 
-def _run(builder: _Builder, text: str) -> None:
+def _run(builder: Builder, text: str) -> None:
     try:
         from yaml._yaml import CParser  # noqa: PLC0415 - only reading manifests pays for it
     except ImportError as error:
@@ -228,7 +88,10 @@ def _run(builder: _Builder, text: str) -> None:
     quiet = frozenset({events.StreamStartEvent, events.StreamEndEvent, events.DocumentEndEvent})
     try:
         next_event = CParser(text).get_event
-        while (event := next_event()) is not None:
+        for _ in range(MAX_EVENTS):
+            event = next_event()
+            if event is None:
+                return
             kind = type(event)
             if kind not in quiet:
                 handlers[kind](event)
@@ -236,10 +99,12 @@ def _run(builder: _Builder, text: str) -> None:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         builder.faults.at(line, column, _sentence(error))
-        raise _Unreadable from error
+        raise Unreadable from error
     except YAMLError as error:
         builder.faults.at(0, 0, "not YAML that can be read; check the file's encoding")
-        raise _Unreadable from error
+        raise Unreadable from error
+    builder.faults.at(0, 0, "too many keys and values for one file; split it into several")
+    raise Unreadable
 
 
 def _sentence(error: Any) -> str:
@@ -257,7 +122,7 @@ def _text(data: bytes, faults: Faults) -> str:
     except UnicodeDecodeError as error:
         lines = _LINE_END.split(data[: error.start].decode("utf-8"))
         faults.at(len(lines), len(lines[-1]) + 1, "not UTF-8; save the file as UTF-8")
-        raise _Unreadable from error
+        raise Unreadable from error
     text = text.removeprefix("\ufeff")
     if _FORBIDDEN.search(text):
         for number, line_text in enumerate(_LINE_END.split(text), start=1):
@@ -265,5 +130,5 @@ def _text(data: bytes, faults: Faults) -> str:
                 code = f"\\u{ord(match.group()):04x}"
                 what = f'control character {code}; remove it, or write "{code}" in double quotes'
                 faults.at(number, match.start() + 1, what)
-        raise _Unreadable
+        raise Unreadable
     return text

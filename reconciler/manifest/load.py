@@ -57,6 +57,13 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
+def check(file: str, data: bytes) -> tuple[Fault, ...]:
+    """The faults that this content would have as a manifest file of its own; empty when it is good."""
+    faults = Faults(file)
+    _read(data, Rules(), _Merged(), faults)
+    return tuple(faults.found)
+
+
 def _load(paths: Sequence[Path | str]) -> Manifest:
     files = Files(paths)
     rules = Rules()
@@ -64,25 +71,12 @@ def _load(paths: Sequence[Path | str]) -> Manifest:
     found: list[Fault] = list(files.faults)
     for file, data in files.read:
         faults = Faults(file)
-        documents = events.documents(data, faults)
-        try:
-            for document in documents:
-                rules.check(document, faults)
-                try:
-                    entry = schema.DocumentEntry.model_validate(document.root)
-                except ValidationError as error:
-                    wording.report(error, document, faults)
-                else:
-                    # One fault anywhere and nothing of this is ever seen.
-                    merged.add(entry, cast(Map, document.root), faults)
-        except TooManyFaults:
-            pass
+        _read(data, rules, merged, faults)
         found += faults.found
     if not found and not merged.pools:
         where = files.read[0][0] if files.read else "<flags>"
-        found.append(
-            Fault(where, 0, 0, "no pool is declared in any of the files; list at least one under pools")
-        )
+        what = "no pool is declared in any of the files; list at least one under pools"
+        found.append(Fault(where, 0, 0, what))
     if found:
         raise _bad_input(found)
     merged.pools.sort(key=lambda pool: (pool.target, pool.label, pool.id))
@@ -92,6 +86,21 @@ def _load(paths: Sequence[Path | str]) -> Manifest:
         drift=tuple(sorted(merged.drift, key=lambda policy: policy.target)),
         sources=tuple(sorted((file, hashlib.sha256(data).hexdigest()) for file, data in files.read)),
     )
+
+
+def _read(data: bytes, rules: Rules, merged: _Merged, faults: Faults) -> None:
+    try:
+        for document in events.documents(data, faults):
+            rules.check(document, faults)
+            try:
+                entry = schema.DocumentEntry.model_validate(document.root)
+            except ValidationError as error:
+                wording.report(error, document, faults)
+            else:
+                # One fault anywhere, and nothing of what is merged here is ever seen.
+                merged.add(entry, cast(Map, document.root), faults)
+    except TooManyFaults:
+        pass  # the last of the faults says so
 
 
 def _bad_input(found: list[Fault]) -> BadInput:

@@ -13,7 +13,7 @@ from reconciler.manifest.faults import shown
 from reconciler.manifest.tree import Map, Seq, Value
 
 if TYPE_CHECKING:
-    from reconciler.manifest.events import Document
+    from reconciler.manifest.builder import Document
     from reconciler.manifest.faults import Faults
     from reconciler.model import Position
 

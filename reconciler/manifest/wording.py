@@ -17,7 +17,7 @@ from reconciler.manifest.tree import BROKEN, Map, Seq, locate
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-    from reconciler.manifest.events import Document
+    from reconciler.manifest.builder import Document
     from reconciler.manifest.faults import Faults
 
 Path: TypeAlias = tuple[str | int, ...]

@@ -1,0 +1,106 @@
+"""Owns writing manifests for live pools, so that adopting the tool is one command and its first plan is empty.
+
+Reading live pools, and writing files, is left to the callers; pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final
+
+from reconciler.manifest.load import check
+from reconciler.model import Disk, Pool, Target
+
+_PLAIN: Final = re.compile("[A-Za-z][A-Za-z0-9_-]*")
+_WORDS_WITH_MEANING: Final = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
+
+
+def emit(pools: Sequence[Pool], target: Target, ambiguous: Collection[str] = ()) -> str:
+    """One YAML document declaring these pools as they are, in this order.
+
+    ``ambiguous`` are names that other pools of the same reading share; such pools, and namesakes among
+    ``pools``, are declared by id as well. A pool that no manifest can declare (a disk of 15 GB, say)
+    becomes a comment with the reason, and so stays unmanaged.
+    """
+    counts = Counter(pool.name for pool in pools)
+    shared = set(ambiguous) | {name for name, count in counts.items() if count > 1}
+    head = ["version: 1", f"target: {_target(target)}"]
+    declared = False
+    body: list[str] = []
+    for pool in pools:
+        entry = list(_pool(pool, pool.name in shared))
+        # The reader itself is the judge of what a manifest can say.
+        if faults := check("", "\n".join([*head, "pools:", *entry]).encode("utf-8")):
+            reasons = "; ".join(fault.what for fault in faults[:3])
+            body.append(f"  # {_quoted(pool.name)} (id {_quoted(pool.id)}) cannot be declared: {reasons}")
+        else:
+            declared = True
+            body += entry
+    return "\n".join([*head, "pools:" if declared else "pools: []", *body]) + "\n"
+
+
+def _target(target: Target) -> str:
+    fields = [f"region: {_text(target.region)}", f'project_id: "{target.project_id}"']
+    if target.profile:
+        fields.append(f"profile: {_text(target.profile)}")
+    return "{" + ", ".join(fields) + "}"
+
+
+def _identity(pool: Pool, shares_its_name: bool) -> dict[str, str]:
+    identity = {"name": pool.name} if _writable(pool.name) else {}
+    if shares_its_name or not identity:
+        identity["id"] = pool.id
+    return identity
+
+
+def _writable(name: str) -> bool:
+    """True if YAML can hold the name: not empty, not too long, and no halves of surrogate pairs."""
+    return 0 < len(name) <= 255 and not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def _pool(pool: Pool, shares_its_name: bool) -> Iterator[str]:
+    identity = _identity(pool, shares_its_name)
+    start = "  - "
+    for key, value in identity.items():
+        comment = "" if "id" in identity else f"  # id {_quoted(pool.id)}"
+        yield f"{start}{key}: {_text(value)}{comment}"
+        start = "    "
+    for doubt in pool.doubts:
+        yield f"    # doubtful when it was read: {_quoted(doubt)}"
+    if not pool.disks:
+        yield "    disks: []"
+        yield "    allow_empty: true"
+        return
+    yield "    disks:"
+    alike: dict[tuple[str, int], list[Disk]] = {}
+    for disk in pool.disks:
+        alike.setdefault((disk.type, disk.size), []).append(disk)
+    for (kind, size), disks in sorted(alike.items()):
+        count = f", count: {len(disks)}" if len(disks) > 1 else ""
+        ids = ", ".join(_quoted(each) for each in sorted(disk.id for disk in disks))
+        yield f"      - {{type: {_text(kind)}, size: {size}{count}}}  # id {ids}"
+
+
+def _text(value: str) -> str:
+    """The value as YAML that our reader, and those of other tools, take for this very text."""
+    if _PLAIN.fullmatch(value) and value.lower() not in _WORDS_WITH_MEANING:
+        return value
+    return _quoted(value)
+
+
+def _quoted(value: str) -> str:
+    """The value in double quotes, with nothing raw in it that could end the line or the quotes."""
+    return '"' + "".join(map(_escaped, value)) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
