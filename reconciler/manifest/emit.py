@@ -1,4 +1,4 @@
-"""Owns writing manifests for live pools, so that adopting the tool is one command and its first plan is empty.
+"""Owns writing manifests for live pools, so that adopting the tool is one command with an empty first plan.
 
 Reading live pools, and writing files, is left to the callers; pure.
 """
