@@ -197,7 +197,7 @@ _POOL_CHECKS: tuple[Callable[[PoolPlan], Iterator[Finding]], ...] = (
 )
 
 
-def _finding(  # noqa: PLR0913 - a finding has that many parts, all by name
+def _finding(
     pool: PoolPlan,
     rule: str,
     message: str,

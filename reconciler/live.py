@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from reconciler.api.client import WorkspaceClient
 from reconciler.api.outcome import Outcome
 from reconciler.api.wire import DesktopBody, JobBody, PoolBody, VolumeBody
+from reconciler.journal.records import Step
 from reconciler.model import ApplyTo, Copy, Desktop, Disk, Pool
 from reconciler.safe_text import safe_text
 
@@ -31,14 +32,6 @@ HANDLE_TYPES = {
 }
 _GOOD_ENDS = frozenset({"SUCCESS", "COMPLETE"})
 _BAD_ENDS = frozenset({"FAIL", "FAILED"})
-
-
-class Step(StrEnum):
-    """One kind of call; a pool's changes go in this order."""
-
-    EXPAND = "expand"
-    REMOVE = "remove"
-    ADD = "add"
 
 
 JOB_TYPES = {

@@ -34,7 +34,7 @@ DESTROYING = frozenset({Action.REMOVE, Action.REPLACE})
 class Severity(StrEnum):
     """How much a finding weighs."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 - a verdict, no password
     WARN = "warn"
     BLOCK = "block"
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from reconciler.live import Call, Step
+from reconciler.journal.records import Step
+from reconciler.live import Call
 from reconciler.model import Action, DesiredDisk, Disk
 from reconciler.plan import PoolPlan
 

@@ -9,8 +9,8 @@ from enum import StrEnum
 from reconciler.apply.shared import Shared
 from reconciler.clock import Clock
 from reconciler.errors import ExitCode
-from reconciler.journal.records import Journal, PoolKey
-from reconciler.live import Step, Workspace
+from reconciler.journal.records import Journal, PoolKey, Step
+from reconciler.live import Workspace
 from reconciler.model import Pool, Target
 from reconciler.plan import Service
 

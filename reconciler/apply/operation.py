@@ -14,8 +14,9 @@ from reconciler.api.outcome import Outcome, OutcomeKind
 from reconciler.apply.context import Context, Ending, Site
 from reconciler.apply.proof import Effect, observe
 from reconciler.apply.shared import delay
-from reconciler.journal.records import Intent, OperationState
-from reconciler.live import Call, JobEnd, Step
+from reconciler.journal import records
+from reconciler.journal.records import Intent, State, Step
+from reconciler.live import Call, JobEnd
 
 SEND_GRACE = 3.0
 """Seconds a call in flight is still waited for after a request to stop."""
@@ -36,10 +37,16 @@ class Verdict:
 
 
 _STATES = {
-    Ending.DONE: OperationState.DONE,
-    Ending.FAILED: OperationState.FAILED,
-    Ending.PARTIAL: OperationState.PARTIAL,
-    Ending.ALARM: OperationState.PARTIAL,
+    Ending.DONE: State.DONE,
+    Ending.FAILED: State.FAILED,
+    Ending.PARTIAL: State.PARTIAL,
+    Ending.ALARM: State.PARTIAL,
+}
+_OUTCOMES = {
+    OutcomeKind.NOT_SENT: State.NOT_SENT,
+    OutcomeKind.REJECTED: State.REJECTED,
+    OutcomeKind.ACCEPTED: State.ACCEPTED,
+    OutcomeKind.UNKNOWN: State.UNKNOWN,
 }
 _RESOLVE = "run 'reconciler resolve', or apply again: it starts by resolving"
 
@@ -53,15 +60,15 @@ async def carry_out(call: Call, intent: Intent, site: Site, ctx: Context) -> Ver
     ctx.journal.open_operation(intent, ctx.run_id, ctx.options.lease)
     ctx.say(f"{intent.pool_name}: {_doing(intent)}")
     outcome = await _send(call, intent, site, ctx)
-    ctx.journal.record_outcome(intent.operation_id, ctx.run_id, outcome)
+    ctx.journal.record_outcome(intent.operation_id, ctx.run_id, recorded(outcome))
     match outcome.kind:
         case OutcomeKind.NOT_SENT:
             message = f"the call was not sent: {outcome.message}"
-            ctx.journal.close_operation(intent.operation_id, ctx.run_id, OperationState.NOT_SENT, message)
+            ctx.journal.close_operation(intent.operation_id, ctx.run_id, State.NOT_SENT, message)
             return Verdict(Ending.ERROR, message, "nothing was changed; apply again", outcome=outcome)
         case OutcomeKind.REJECTED:
             message = f"the service rejected the call: {_answer(outcome)}"
-            ctx.journal.close_operation(intent.operation_id, ctx.run_id, OperationState.REJECTED, message)
+            ctx.journal.close_operation(intent.operation_id, ctx.run_id, State.REJECTED, message)
             return Verdict(Ending.REJECTED, message, "nothing was changed", outcome=outcome)
         case OutcomeKind.UNKNOWN:
             return Verdict(
@@ -103,27 +110,35 @@ def judge(intent: Intent, job_id: str, end: JobEnd | None, reason: str, seen: Ef
         return Verdict(
             Ending.ALARM, f"disks that had to stay are gone after job {job_id}: {lost}", _LOOK, seen.done
         )
-    match end:
-        case JobEnd.SUCCEEDED if seen.complete:
-            return Verdict(Ending.DONE, f"{words}, seen in two readings", done=seen.done)
-        case JobEnd.SUCCEEDED:
-            message = f"job {job_id} reports success, but {words}"
-            return Verdict(_short(seen), message, f"look at job {job_id} in the console", seen.done)
-        case None if seen.complete:
-            message = f"{words}, seen in two readings; the service no longer knows job {job_id}"
-            return Verdict(Ending.DONE, message, done=seen.done)
-        case None:
-            message = f"the service no longer knows job {job_id}, and {words}"
-            return Verdict(Ending.UNKNOWN, message, _RESOLVE, seen.done)
-        case _:
-            message = f"job {job_id} ended {end.value}: {reason}; {words}"
-            ending = Ending.PARTIAL if end is JobEnd.PARTIAL or seen.done else Ending.FAILED
-            return Verdict(ending, message, f"look at job {job_id} in the console, then plan again", seen.done)
+    if end is None and not seen.complete:
+        message = f"the service no longer knows job {job_id}, and {words}"
+        return Verdict(Ending.UNKNOWN, message, _RESOLVE, seen.done)
+    if end in (JobEnd.SUCCEEDED, None):
+        if seen.complete:
+            forgotten = "" if end else f"; the service no longer knows job {job_id}"
+            return Verdict(Ending.DONE, f"{words}, seen in two readings{forgotten}", done=seen.done)
+        message = f"job {job_id} reports success, but {words}"
+    else:
+        message = f"job {job_id} ended {end}: {reason}; {words}"
+    ending = Ending.PARTIAL if end is JobEnd.PARTIAL or seen.done else Ending.FAILED
+    return Verdict(ending, message, f"look at job {job_id} in the console, then plan again", seen.done)
 
 
 def close(intent: Intent, verdict: Verdict, ctx: Context) -> None:
     """Close the operation in the journal with what the verdict says."""
     ctx.journal.close_operation(intent.operation_id, ctx.run_id, _STATES[verdict.ending], verdict.message)
+
+
+def recorded(outcome: Outcome) -> records.Outcome:
+    """An answer as the journal keeps it; what is only of use at once (``retry_after``) is left out."""
+    return records.Outcome(
+        state=_OUTCOMES[outcome.kind],
+        job_id=outcome.job_id,
+        request_id=outcome.request_id,
+        status=outcome.status,
+        code=outcome.code,
+        message=outcome.message,
+    )
 
 
 def lifetime(ctx: Context) -> timedelta | None:
@@ -147,15 +162,13 @@ async def _send(call: Call, intent: Intent, site: Site, ctx: Context) -> Outcome
         else:
             sending.cancel()
             outcome = Outcome(kind=OutcomeKind.UNKNOWN, message="interrupted while waiting for the answer")
-        ctx.journal.record_outcome(intent.operation_id, ctx.run_id, outcome)
+        ctx.journal.record_outcome(intent.operation_id, ctx.run_id, recorded(outcome))
         raise
 
 
-async def _wait_for_job(
-    intent: Intent, job_id: str, site: Site, ctx: Context
-) -> tuple[JobEnd | None, str]:
+async def _wait_for_job(intent: Intent, job_id: str, site: Site, ctx: Context) -> tuple[JobEnd | None, str]:
     """Poll until the job ended; RUNNING when the deadline came first, None when its record vanished."""
-    step = Step(intent.step)
+    step = intent.step
     start = ctx.clock.monotonic()
     deadline = start + ctx.options.wait_timeout
     unknown = 0
@@ -178,10 +191,6 @@ async def _wait_for_job(
             return JobEnd.RUNNING, ""
 
 
-def _short(seen: Effect) -> Ending:
-    return Ending.PARTIAL if seen.done else Ending.FAILED
-
-
 def _answer(outcome: Outcome) -> str:
     parts = [outcome.message or "no answer"]
     if outcome.status:
@@ -196,11 +205,9 @@ def _answer(outcome: Outcome) -> str:
 def _doing(intent: Intent) -> str:
     ids = ", ".join(disk_id or f"{kind} {size} GB" for disk_id, kind, size in intent.disks)
     return {Step.REMOVE: "destroying", Step.EXPAND: "expanding", Step.ADD: "creating"}[
-        Step(intent.step)
+        intent.step
     ] + f" {ids}"
 
 
 def _done_word(intent: Intent) -> str:
-    return {Step.REMOVE: "gone", Step.EXPAND: "expanded", Step.ADD: "created"}[Step(intent.step)]
-
-
+    return {Step.REMOVE: "gone", Step.EXPAND: "expanded", Step.ADD: "created"}[intent.step]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from reconciler.api.outcome import Outcome
 from reconciler.apply.calls import Effect, call_effects, calls, effects
@@ -11,11 +12,10 @@ from reconciler.apply.context import Context, Ending, PoolResult, Site
 from reconciler.apply.operation import Verdict, carry_out, lifetime
 from reconciler.apply.second_check import check_removal
 from reconciler.apply.shared import delay
-from reconciler.errors import JobFailed, Refused, StalePlan
+from reconciler.errors import Refused, StalePlan
 from reconciler.guard import STEADY, run_checks
-from reconciler.journal.records import Intent
-from reconciler.live import Call, PoolReading, Step
-from reconciler.model import Limits
+from reconciler.journal.records import Intent, SentDisk, Step
+from reconciler.live import HANDLE_TYPES, Call, PoolReading
 from reconciler.plan import Finding, Plan, PoolPlan, Severity, pool_decision
 from reconciler.planner import plan_pool
 
@@ -29,64 +29,87 @@ THROTTLED_WAIT = 60.0
 """Seconds to wait after 429 without ``Retry-After``."""
 
 
-async def apply_pool(approved: PoolPlan, plan: Plan, digest: str, site: Site, ctx: Context) -> PoolResult:
-    """Carry out one pool's approved changes; ``plan`` is the whole approved plan, for its limits.
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One pool's share of an approved plan, and where to carry it out."""
+
+    pool: PoolPlan
+    plan: Plan
+    """The whole approved plan, whose limits hold over all its pools."""
+    digest: str
+    site: Site
+    ctx: Context
+
+
+async def apply_pool(task: Task) -> PoolResult:
+    """Carry out one pool's approved changes, one call after the other.
 
     Raises the errors of ``reconciler.errors`` when nothing (further) was sent to this pool.
     """
-    if approved.live is None:
-        raise Refused(f"pool {approved.label} has no live counterpart")
-    expected = effects(approved)
+    expected = effects(task.pool)
     planned = expected.total()
     done = 0
-    for index, call in enumerate(calls(approved)):
-        verdict = await _one_call(approved, call, expected, index, plan, digest, site, ctx)
+    verdict = Verdict(Ending.DONE, "nothing to do")
+    for index, call in enumerate(calls(task.pool)):
+        verdict = await _one_call(task, call, expected, index)
         done += verdict.done
         if verdict.ending is not Ending.DONE:
-            return _result(approved, verdict, done, planned)
+            break
         expected -= Counter(call_effects(call))
-    verdict = Verdict(Ending.DONE, "every planned change is proven")
-    return _result(approved, verdict, done, planned)
-
-
-def _result(pool: PoolPlan, verdict: Verdict, done: int, planned: int) -> PoolResult:
+    pool = task.pool
     return PoolResult(pool.target, pool.label, verdict.ending, verdict.message, verdict.hint, done, planned)
 
 
-async def _one_call(
-    approved: PoolPlan,
-    call: Call,
-    expected: Counter[Effect],
-    index: int,
-    plan: Plan,
-    digest: str,
-    site: Site,
-    ctx: Context,
-) -> Verdict:
+async def _one_call(task: Task, call: Call, expected: Counter[Effect], index: int) -> Verdict:
+    """Make one call from a fresh reading; a rejection that passes is answered by a new reading."""
+    ctx = task.ctx
     verdict = Verdict(Ending.NOT_STARTED, "not started")
     for attempt in range(MOST_TRIES):
         if ctx.stop.requested:
             return Verdict(Ending.INTERRUPTED, "stopped before the next call", "apply again to go on")
-        key = site.key(call.pool_id)
-        generation = ctx.journal.generation(key)
-        reading = await _steady(call.pool_id, index, site, ctx)
-        fresh = await plan_pool(approved.desired, reading.pool, site.workspace)
-        _compare(approved, fresh, expected, index)
-        _judge_again(fresh, plan)
-        known = await site.workspace.pool_jobs(call.pool_id, call.step)
-        if known & await site.running[call.step].after(ctx.clock.monotonic()):
-            raise Refused(f"pool {fresh.label} has a running job", "wait until it has ended, then apply again")
-        _check_second(call, reading, approved, plan.limits)
-        intent = _intent(call, fresh, key_generation=generation, digest=digest, known=known, site=site, ctx=ctx)
-        verdict = await carry_out(call, intent, site, ctx)
-        if verdict.ending is not Ending.REJECTED or verdict.outcome is None:
-            return verdict
-        wait = _wait_after(verdict.outcome)
+        intent = await _prepare(task, call, expected, index)
+        verdict = await carry_out(call, intent, task.site, ctx)
+        wait = _wait_after(verdict.outcome) if verdict.ending is Ending.REJECTED else None
         if wait is None or attempt + 1 == MOST_TRIES:
-            return verdict
-        ctx.say(f"{fresh.label}: {verdict.message}; waiting {wait:.0f} s, then reading anew")
+            break
+        ctx.say(f"{task.pool.label}: {verdict.message}; waiting {wait:.0f} s, then reading anew")
         await ctx.clock.sleep(wait)
     return verdict
+
+
+async def _prepare(task: Task, call: Call, expected: Counter[Effect], index: int) -> Intent:
+    """Read, plan, compare and check the pool as it is now; the intent is what may be sent."""
+    site, ctx = task.site, task.ctx
+    # Taken before the pool is read: whoever acts on the pool from here on makes the intent stale.
+    generation = ctx.journal.generation(site.key(call.pool_id))
+    reading = await _steady(call.pool_id, index, site, ctx)
+    fresh = await plan_pool(task.pool.desired, reading.pool, site.workspace)
+    _compare(task.pool, fresh, expected, index)
+    _judge_again(fresh, task.plan)
+    known = await site.workspace.pool_jobs(call.pool_id, call.step)
+    if known & await site.running[call.step].after(ctx.clock.monotonic()):
+        raise Refused(f"pool {fresh.label} has a running job", "apply again when it has ended")
+    if call.step is Step.REMOVE:
+        sent = [(disk.id, disk.type, disk.size) for disk in call.disks]
+        check_removal(reading.raw, call.pool_id, sent, task.pool.desired, task.plan.limits)
+    touched = {disk.id for disk in call.disks}
+    signed_at = ctx.clock.now().replace(microsecond=0)
+    bound = lifetime(ctx)
+    return Intent(
+        operation_id=ctx.new_id(),
+        run_id=ctx.run_id,
+        pool=site.key(call.pool_id),
+        pool_name=fresh.label,
+        step=call.step,
+        handle_type=HANDLE_TYPES[call.apply_to] if call.apply_to else None,
+        disks=tuple(SentDisk(disk.id, disk.type, disk.size) for disk in call.disks),
+        keep=tuple(sorted(disk.id for disk in reading.pool.disks if disk.id not in touched)),
+        baseline_jobs=tuple(sorted(known)),
+        generation=generation,
+        signed_at=signed_at,
+        not_after=None if bound is None else signed_at + bound,
+        plan_digest=task.digest,
+    )
 
 
 async def _steady(pool_id: str, index: int, site: Site, ctx: Context) -> PoolReading:
@@ -116,7 +139,9 @@ def _compare(approved: PoolPlan, fresh: PoolPlan, expected: Counter[Effect], ind
 
 def _told(now: Counter[Effect], approved: Counter[Effect]) -> str:
     def words(found: Counter[Effect]) -> str:
-        return ", ".join(f"{step} {disk or 'new'} {kind} {size} GB" for step, disk, kind, size in sorted(found))
+        return ", ".join(
+            f"{step} {disk or 'new'} {kind} {size} GB" for step, disk, kind, size in sorted(found)
+        )
 
     return f"approved [{words(approved)}], now [{words(now)}]"
 
@@ -128,7 +153,9 @@ def _reasons(findings: Sequence[Finding]) -> str:
 def _judge_again(fresh: PoolPlan, plan: Plan) -> None:
     """The limits of the run hold with this pool as it is now and the others as approved."""
     pools = [
-        fresh if (each.target, each.live and each.live.id) == (fresh.target, fresh.live and fresh.live.id) else each
+        fresh
+        if (each.target, each.live and each.live.id) == (fresh.target, fresh.live and fresh.live.id)
+        else each
         for each in plan.pools
     ]
     over = [each for each in run_checks(pools, plan.limits) if each.severity is Severity.BLOCK]
@@ -136,47 +163,10 @@ def _judge_again(fresh: PoolPlan, plan: Plan) -> None:
         raise Refused(_reasons(over), "more is affected than when the plan was approved; plan again")
 
 
-def _check_second(call: Call, reading: PoolReading, approved: PoolPlan, limits: Limits) -> None:
-    if call.step is Step.REMOVE:
-        sent = [(disk.id, disk.type, disk.size) for disk in call.disks]
-        check_removal(reading.raw, call.pool_id, sent, approved.desired, limits)
-
-
-def _intent(
-    call: Call,
-    pool: PoolPlan,
-    *,
-    key_generation: int,
-    digest: str,
-    known: frozenset[str],
-    site: Site,
-    ctx: Context,
-) -> Intent:
-    live = pool.live
-    if live is None:
-        raise JobFailed(f"pool {pool.label} vanished")
-    touched = {disk.id for disk in call.disks}
-    signed_at = ctx.clock.now().replace(microsecond=0)
-    bound = lifetime(ctx)
-    return Intent(
-        operation_id=ctx.new_id(),
-        run_id=ctx.run_id,
-        pool=site.key(call.pool_id),
-        pool_name=pool.label,
-        step=call.step.value,
-        handle_type=call.apply_to.value if call.apply_to else None,
-        disks=tuple((disk.id, disk.type, disk.size) for disk in call.disks),
-        keep=tuple(sorted(disk.id for disk in live.disks if disk.id not in touched)),
-        baseline_jobs=tuple(sorted(known)),
-        generation=key_generation,
-        signed_at=signed_at,
-        not_after=None if bound is None else signed_at + bound,
-        plan_digest=digest,
-    )
-
-
-def _wait_after(outcome: Outcome) -> float | None:
+def _wait_after(outcome: Outcome | None) -> float | None:
     """Seconds after which a rejected call may be planned anew; None: the rejection is final."""
+    if outcome is None:
+        return None
     if outcome.status == 429:
         return outcome.retry_after or THROTTLED_WAIT
     if outcome.code == "WKS.0407":
@@ -184,5 +174,3 @@ def _wait_after(outcome: Outcome) -> float | None:
     if outcome.status == 409:
         return BUSY_WAIT
     return None
-
-

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from reconciler.apply.context import Context, Site
 from reconciler.apply.shared import delay
-from reconciler.journal.records import Intent
-from reconciler.live import ABSENT_DISKS, Step
+from reconciler.journal.records import Intent, Step
+from reconciler.live import ABSENT_DISKS
 from reconciler.model import Disk, Pool
 
 NEEDED = 2
@@ -48,7 +48,7 @@ def effect(intent: Intent, disks: Sequence[Disk]) -> Effect:
     live = {disk.id: disk for disk in disks}
     lost = tuple(sorted(set(intent.keep) - live.keys()))
     total = len(intent.disks)
-    match Step(intent.step):
+    match intent.step:
         case Step.REMOVE:
             done = sum(disk_id not in live for disk_id, _, _ in intent.disks)
         case Step.EXPAND:
@@ -61,12 +61,12 @@ def effect(intent: Intent, disks: Sequence[Disk]) -> Effect:
     return Effect(done, total, lost)
 
 
-async def observe(intent: Intent, site: Site, ctx: Context, timeout: float) -> Effect:
-    """Read until the effect, or an alarm, is seen in two readings in a row, or for ``timeout`` seconds.
+async def observe(intent: Intent, site: Site, ctx: Context, patience: float) -> Effect:
+    """Read until the effect, or an alarm, is seen in two readings in a row, or for ``patience`` seconds.
 
     Returns the last thing seen. Raises ``ServiceError`` when the service cannot be read.
     """
-    deadline = ctx.clock.monotonic() + timeout
+    deadline = ctx.clock.monotonic() + patience
     seen: Effect | None = None
     agreeing = 0
     due = ctx.clock.monotonic()

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconciler.api.outcome import Outcome, OutcomeKind
 from reconciler.apply.context import Context, Ending, Site
 from reconciler.apply.operation import Verdict, follow
 from reconciler.apply.proof import Effect, observe
-from reconciler.journal.records import Intent, Operation, OperationState
-from reconciler.live import JobEnd, Step
+from reconciler.journal.records import ClosedBy, Intent, Operation, State, Step
+from reconciler.live import JobEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +33,24 @@ async def resolve(operation: Operation, site: Site, ctx: Context) -> Resolution:
     intent = operation.intent
     ctx.journal.take_over(intent.operation_id, ctx.run_id, ctx.options.lease)
     ctx.say(f"{intent.pool_name}: resolving operation {intent.operation_id} of run {intent.run_id}")
-    if operation.state is OperationState.ACCEPTED and operation.job_id:
-        return _told(operation, await follow(intent, operation.job_id, site, ctx))
+    if operation.outcome and operation.outcome.job_id:
+        return _told(operation, await follow(intent, operation.outcome.job_id, site, ctx))
     new_jobs = await _new_jobs(intent, site)
     if len(new_jobs) == 1:
         return await _one_new_job(operation, next(iter(new_jobs)), site, ctx)
-    running = new_jobs & await site.running[Step(intent.step)].after(ctx.clock.monotonic())
+    running = new_jobs & await site.running[intent.step].after(ctx.clock.monotonic())
     if running:
         return _open(operation, f"jobs {', '.join(sorted(running))} of this pool are still running")
     return await _by_disks(operation, new_jobs, site, ctx)
 
 
-def decide(operation: Operation, accept_as: OperationState, ctx: Context) -> None:
+def decide(operation: Operation, accept_as: State, ctx: Context) -> None:
     """Close an operation on a person's word; raises ``PoolHeld`` while its run holds the lease."""
     intent = operation.intent
     ctx.journal.take_over(intent.operation_id, ctx.run_id, ctx.options.lease)
+    verdict = f"a person decided: {accept_as.value}"
     ctx.journal.close_operation(
-        intent.operation_id, ctx.run_id, accept_as, f"a person decided: {accept_as.value}"
+        intent.operation_id, ctx.run_id, accept_as, verdict, closed_by=ClosedBy.PERSON
     )
 
 
@@ -62,10 +62,7 @@ async def _one_new_job(operation: Operation, job_id: str, site: Site, ctx: Conte
     intent = operation.intent
     job = await site.workspace.job(job_id)
     if job is None or job.end is JobEnd.RUNNING:
-        adopted = Outcome(kind=OutcomeKind.ACCEPTED, job_id=job_id, message="found by resolving")
-        ctx.journal.record_event(
-            ctx.run_id, intent.operation_id, "job found", {"job_id": job_id, "outcome": adopted.kind.value}
-        )
+        ctx.journal.record_event(ctx.run_id, "job found", {"job_id": job_id}, operation.id)
         verdict = await _follow_found(intent, job_id, site, ctx)
         if verdict is not None:
             return _told(operation, verdict)
@@ -78,7 +75,7 @@ async def _follow_found(intent: Intent, job_id: str, site: Site, ctx: Context) -
     moment = start
     polls = 0
     while moment - start < ctx.options.wait_timeout:
-        running = await site.running[Step(intent.step)].after(moment)
+        running = await site.running[intent.step].after(moment)
         ctx.journal.renew_lease(intent.operation_id, ctx.run_id, ctx.options.lease)
         if job_id not in running:
             job = await site.workspace.job(job_id)
@@ -97,19 +94,17 @@ async def _by_disks(operation: Operation, new_jobs: frozenset[str], site: Site, 
         lost = "the pool itself" if seen.pool_gone else ", ".join(seen.lost)
         return _open(operation, f"what had to stay is gone: {lost}", Ending.ALARM)
     if seen.complete:
-        return _closed(operation, OperationState.DONE, Ending.DONE, _words(intent, seen), ctx)
+        return _closed(operation, State.DONE, Ending.DONE, _words(intent, seen), ctx)
     if not _can_no_longer_arrive(intent, ctx):
         return _open(operation, f"{_words(intent, seen)}, and the request may still arrive{_until(intent)}")
     if seen.done:
-        return _closed(operation, OperationState.PARTIAL, Ending.PARTIAL, _words(intent, seen), ctx)
+        return _closed(operation, State.PARTIAL, Ending.PARTIAL, _words(intent, seen), ctx)
     if new_jobs:
         jobs = ", ".join(sorted(new_jobs))
-        return _closed(
-            operation, OperationState.FAILED, Ending.FAILED, f"no effect of job {jobs} is to be seen", ctx
-        )
+        return _closed(operation, State.FAILED, Ending.FAILED, f"no effect of job {jobs} is to be seen", ctx)
     return _closed(
         operation,
-        OperationState.NOT_ACCEPTED,
+        State.NOT_ACCEPTED,
         Ending.DONE,
         "the request never arrived: no job, no effect, and it can no longer be accepted",
         ctx,
@@ -117,7 +112,7 @@ async def _by_disks(operation: Operation, new_jobs: frozenset[str], site: Site, 
 
 
 async def _new_jobs(intent: Intent, site: Site) -> frozenset[str]:
-    known = await site.workspace.pool_jobs(intent.pool.pool_id, Step(intent.step))
+    known = await site.workspace.pool_jobs(intent.pool.pool_id, intent.step)
     return known - set(intent.baseline_jobs)
 
 
@@ -132,14 +127,12 @@ def _until(intent: Intent) -> str:
 
 
 def _words(intent: Intent, seen: Effect) -> str:
-    verb = {Step.REMOVE: "gone", Step.EXPAND: "expanded", Step.ADD: "created"}[Step(intent.step)]
+    verb = {Step.REMOVE: "gone", Step.EXPAND: "expanded", Step.ADD: "created"}[intent.step]
     return f"{seen.done} of {seen.total} disks {verb}"
 
 
-def _closed(
-    operation: Operation, state: OperationState, ending: Ending, message: str, ctx: Context
-) -> Resolution:
-    ctx.journal.close_operation(operation.intent.operation_id, ctx.run_id, state, message)
+def _closed(operation: Operation, state: State, ending: Ending, message: str, ctx: Context) -> Resolution:
+    ctx.journal.close_operation(operation.id, ctx.run_id, state, message, closed_by=ClosedBy.RESOLVE)
     return Resolution(operation, resolved=True, verdict=Verdict(ending, message))
 
 
@@ -148,7 +141,7 @@ def _open(operation: Operation, message: str, ending: Ending = Ending.UNKNOWN) -
     ids = ", ".join(disk_id or f"{kind} {size} GB" for disk_id, kind, size in intent.disks)
     hint = (
         f"in the console, look at the tasks of pool {intent.pool_name} since {intent.signed_at:%H:%M:%S} UTC "
-        f"and at disks {ids}; then say: reconciler resolve --accept-as done|not-accepted {intent.operation_id}"
+        f"and at {ids}; then say: reconciler resolve --accept-as done|not-accepted {intent.operation_id}"
     )
     return Resolution(operation, resolved=False, verdict=Verdict(ending, message, hint))
 
@@ -156,5 +149,3 @@ def _open(operation: Operation, message: str, ending: Ending = Ending.UNKNOWN) -
 def _told(operation: Operation, verdict: Verdict) -> Resolution:
     closed = verdict.ending in (Ending.DONE, Ending.FAILED, Ending.PARTIAL, Ending.ALARM)
     return Resolution(operation, resolved=closed, verdict=verdict)
-
-

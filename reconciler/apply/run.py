@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 
 from reconciler.apply.context import EXIT_CODES, SERIOUSNESS, Context, Ending, PoolResult, Site
-from reconciler.apply.pools import apply_pool
+from reconciler.apply.pools import Task, apply_pool
 from reconciler.apply.second_check import SecondCheckFailed
 from reconciler.errors import (
     ExitCode,
@@ -61,7 +61,8 @@ def exit_code(results: Sequence[PoolResult]) -> ExitCode:
     return EXIT_CODES[worst]
 
 
-async def _all(pools: Sequence[PoolPlan], guarded: Callable[[PoolPlan], Coroutine[None, None, PoolResult]], ctx: Context
+async def _all(
+    pools: Sequence[PoolPlan], guarded: Callable[[PoolPlan], Coroutine[None, None, PoolResult]], ctx: Context
 ) -> list[PoolResult]:
     tasks = [asyncio.ensure_future(guarded(pool)) for pool in pools]
     try:
@@ -76,7 +77,7 @@ async def _pool(pool: PoolPlan, plan: Plan, digest: str, site: Site, ctx: Contex
     if ctx.stop.requested or ctx.stop.alarm:
         return _result(pool, Ending.NOT_STARTED, "not started: the run stopped before its turn")
     try:
-        result = await apply_pool(pool, plan, digest, site, ctx)
+        result = await apply_pool(Task(pool, plan, digest, site, ctx))
     except asyncio.CancelledError:
         if not ctx.stop.requested:
             raise

@@ -84,10 +84,12 @@ def _served(wanted: Sequence[DesiredDisk], have: list[tuple[str, int]]) -> int:
 
     Smallest declared first: whatever fits it fits every larger one too, so no choice is ever wrong.
     """
-    left = sorted(have, key=lambda each: each[1])
+    left = list(have)
     served = 0
     for entry in sorted(wanted, key=lambda each: each.size):
-        fitting = [index for index, each in enumerate(left) if each[0] == entry.type and each[1] <= entry.size]
+        fitting = [
+            index for index, each in enumerate(left) if each[0] == entry.type and each[1] <= entry.size
+        ]
         if fitting:
             del left[fitting[0]]
             served += 1
