@@ -48,9 +48,13 @@ class Stamp:
 
 
 Connections = Mapping[Target, Connection | TargetFailure]
+Holds = Mapping[tuple[str, str], Finding]
+"""What keeps a pool closed, by target (as text) and pool id: operations that are not resolved."""
 
 
-async def compute(manifest: Manifest, limits: Limits, connections: Connections, stamp: Stamp) -> Plan:
+async def compute(
+    manifest: Manifest, limits: Limits, connections: Connections, stamp: Stamp, holds: Holds | None = None
+) -> Plan:
     """Plan every declared pool of every target.
 
     A target that fails becomes a ``TargetFailure`` and does not stop the others; when it is the only
@@ -74,7 +78,7 @@ async def compute(manifest: Manifest, limits: Limits, connections: Connections, 
             failures.append(result)
         else:
             pools.extend(result)
-    judged, findings = judge(pools, limits)
+    judged, findings = judge([_held(pool, holds or {}) for pool in pools], limits)
     return Plan(
         id=stamp.id,
         services=tuple(
@@ -99,6 +103,13 @@ async def plan_pool(desired: DesiredPool, live: Pool, workspace: Workspace) -> P
     if needs_desktops(pool):
         pool = draft(desired, live, await workspace.desktops(live.id))
     return judge_pool(pool)
+
+
+def _held(pool: PoolPlan, holds: Holds) -> PoolPlan:
+    if not holds or pool.live is None:
+        return pool
+    hold = holds.get((str(pool.target), pool.live.id))
+    return replace(pool, findings=(*pool.findings, hold)) if hold else pool
 
 
 async def _target(

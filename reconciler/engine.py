@@ -1,0 +1,281 @@
+"""Owns the story in order: load, read, match, plan, guard, approve, apply, read again.
+
+Asking, printing and exit codes are left to ``cli``; each chapter to the module named after it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+
+from reconciler import __version__
+from reconciler.apply.context import Context, Ending, Options, PoolResult, Site, Stop
+from reconciler.apply.resolve import Resolution, decide, resolve
+from reconciler.apply.run import exit_code, run_pools
+from reconciler.clock import Clock
+from reconciler.errors import BadInput, ExitCode, PoolHeld, Refused, ServiceError, StalePlan
+from reconciler.journal.records import Journal, Operation, State
+from reconciler.model import Limit, Limits, Manifest
+from reconciler.plan import Finding, Plan, Severity
+from reconciler.planner import Connection, Connections, Holds, Stamp, compute
+
+DEFAULT_LIFETIME = timedelta(hours=1)
+"""How long a plan may wait for its apply."""
+
+Approve = Callable[[Plan], Awaitable[None]]
+"""Returns when the plan is approved; raises ``Refused`` or ``StalePlan`` when it is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a story needs from outside, so that tests can replace it."""
+
+    clock: Clock
+    new_id: Callable[[], str]
+    say: Callable[[str], None]
+    """Told one line per event a person may want to see."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyReport:
+    """How a run of ``apply`` went."""
+
+    run_id: str
+    plan: Plan | None
+    results: tuple[PoolResult, ...] = ()
+    resolutions: tuple[Resolution, ...] = ()
+    in_flight: tuple[Operation, ...] = ()
+    """Operations of this run that are still open."""
+    remaining: int | None = None
+    """Changes that a new plan still shows for the pools done; None when it was not asked."""
+    exit_code: ExitCode = ExitCode.DONE
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyRequest:
+    """What is to be applied, and how."""
+
+    manifest: Manifest
+    limits: Limits
+    approve: Approve
+    options: Options = field(default_factory=Options)
+    lifetime: timedelta = DEFAULT_LIFETIME
+    saved_plan: Plan | None = None
+    """Set when a saved plan is applied: it is claimed in the journal, once."""
+
+
+def with_flags(limits: Limits, flags: Mapping[str, int | None]) -> Limits:
+    """Limits with those that flags set put in place; a flag holds for one run and outranks manifests."""
+    given = {name: Limit(value, f"--limit-{name}") for name, value in flags.items() if value is not None}
+    return replace(limits, **given)
+
+
+async def make_plan(
+    manifest: Manifest, limits: Limits, connections: Connections, world: World, lifetime: timedelta
+) -> Plan:
+    """Plan every declared pool; never writes."""
+    stamp = Stamp(world.new_id(), world.clock.now(), lifetime)
+    return await compute(manifest, limits, connections, stamp)
+
+
+def manifest_of(plan: Plan) -> Manifest:
+    """The desired state a saved plan was made from."""
+    return Manifest(tuple(pool.desired for pool in plan.pools), plan.limits, sources=plan.sources)
+
+
+def check_saved(plan: Plan, world: World) -> None:
+    """Raise ``StalePlan`` when a saved plan has expired or its manifests have changed since."""
+    now = world.clock.now()
+    if now >= plan.expires:
+        raise StalePlan(
+            f"the plan expired at {plan.expires:%Y-%m-%d %H:%M:%S} UTC",
+            "make a new plan and have that approved; --plan-ttl sets how long a plan lives",
+        )
+    for path, digest in plan.sources:
+        try:
+            data = Path(path).read_bytes()
+        except OSError:
+            continue  # a plan may be applied on a machine that has no manifests
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise StalePlan(
+                f"{path} changed since the plan was made", "make a new plan and have that approved"
+            )
+
+
+async def apply(
+    request: ApplyRequest, connections: Connections, journal: Journal, world: World, stop: Stop
+) -> ApplyReport:
+    """Resolve what earlier runs left open, plan, have it approved, carry it out, and read again.
+
+    Raises before anything is sent; from the first call on, everything is told in the report.
+    """
+    run_id = world.new_id()
+    ctx = Context(journal, world.clock, run_id, world.new_id, request.options, stop, world.say)
+    targets = [str(target) for target in request.manifest.targets]
+    journal.open_run(run_id, "apply", __version__, targets)
+    report = ApplyReport(run_id, None, exit_code=ExitCode.ERROR)
+    try:
+        report = await _apply(request, connections, ctx, world)
+    except BaseException as error:
+        code = getattr(error, "exit_code", ExitCode.INTERRUPTED if stop.requested else ExitCode.ERROR)
+        report = replace(report, exit_code=code)
+        raise
+    finally:
+        digest = report.plan.digest if report.plan else ""
+        journal.close_run(run_id, int(report.exit_code), digest, _summary(report))
+    return report
+
+
+async def resolve_all(
+    connections: Connections, ctx: Context, sites: Mapping[str, Site]
+) -> tuple[tuple[Resolution, ...], Holds]:
+    """Resolve every open operation of the connected targets; what stays open holds its pool."""
+    resolutions: list[Resolution] = []
+    holds: dict[tuple[str, str], Finding] = {}
+    for target, connection in connections.items():
+        if not isinstance(connection, Connection):
+            continue
+        for operation in ctx.journal.unresolved(str(target), connection.service.name):
+            key = (str(target), operation.intent.pool.pool_id)
+            try:
+                found = await resolve(operation, sites[str(target)], ctx)
+            except PoolHeld as held:
+                holds[key] = _hold("pool-held", operation, held.message, held.hint)
+                continue
+            resolutions.append(found)
+            if not found.resolved:
+                verdict = found.verdict
+                holds[key] = _hold("unresolved-operation", operation, verdict.message, verdict.hint)
+    return tuple(resolutions), holds
+
+
+def accept(journal: Journal, ctx: Context, operation_id: str, state: State) -> None:
+    """Close an open operation on a person's word; raises ``BadInput`` when there is no such one."""
+    operation = journal.operation(operation_id)
+    if operation is None or operation.closed is not None:
+        raise BadInput(
+            f"there is no open operation {operation_id}", "reconciler resolve lists the open operations"
+        )
+    decide(operation, state, ctx)
+
+
+def sites_of(connections: Connections, clock: Clock) -> dict[str, Site]:
+    """One site per connected target, by the target's name."""
+    return {
+        str(target): Site.of(connection.service, connection.workspace, clock)
+        for target, connection in connections.items()
+        if isinstance(connection, Connection)
+    }
+
+
+async def _apply(request: ApplyRequest, connections: Connections, ctx: Context, world: World) -> ApplyReport:
+    sites = sites_of(connections, world.clock)
+    resolutions, holds = await resolve_all(connections, ctx, sites)
+    stamp = Stamp(world.new_id(), world.clock.now(), request.lifetime)
+    plan = await compute(request.manifest, request.limits, connections, stamp, holds)
+    report = ApplyReport(ctx.run_id, plan, resolutions=resolutions)
+    if not plan.has_changes and not request.saved_plan:
+        return replace(report, remaining=0, exit_code=_quiet_code(plan, resolutions))
+    await request.approve(plan)
+    if plan.run_blocked:
+        raise Refused("the plan is blocked; nothing was sent", "see the findings of the plan")
+    if request.saved_plan:
+        ctx.journal.claim_plan(request.saved_plan.id, ctx.run_id)
+    by_target = {target: sites[str(target)] for target in connections if str(target) in sites}
+    results = await run_pools(plan, by_target, ctx)
+    own = tuple(each for each in ctx.journal.unresolved() if each.owner == ctx.run_id)
+    remaining = None
+    if not ctx.stop.requested and any(each.ending is Ending.DONE for each in results):
+        remaining = await _remaining(request, connections, world, results, holds)
+    report = replace(report, results=results, in_flight=own, remaining=remaining)
+    return replace(report, exit_code=_code(report))
+
+
+async def _remaining(
+    request: ApplyRequest,
+    connections: Connections,
+    world: World,
+    results: Sequence[PoolResult],
+    holds: Holds,
+) -> int | None:
+    """Plan again: how many changes are left for the pools that were done; none is the proof."""
+    done = {(result.target, result.pool) for result in results if result.ending is Ending.DONE}
+    stamp = Stamp(world.new_id(), world.clock.now(), request.lifetime)
+    try:
+        again = await compute(request.manifest, request.limits, connections, stamp, holds)
+    except ServiceError as error:
+        world.say(f"the plan after the run could not be made: {error.message}")
+        return None
+    return sum(len(pool.pending) for pool in again.pools if (pool.target, pool.label) in done)
+
+
+def _code(report: ApplyReport) -> ExitCode:
+    """The worst of what happened to the pools, to earlier operations, and of the plan itself."""
+    results = list(report.results)
+    plan = report.plan
+    for resolution in report.resolutions:
+        if not resolution.resolved:
+            intent = resolution.operation.intent
+            if plan:
+                results.append(_as_result(plan, intent.pool_name, resolution))
+    code = exit_code(results)
+    if code is ExitCode.DONE and report.remaining:
+        return ExitCode.JOB_FAILED
+    if code is ExitCode.DONE and plan and plan.failures:
+        return ExitCode(plan.failures[0].exit_code)
+    if code is ExitCode.DONE and plan and plan.blocked:
+        return _blocked_code(plan)
+    return code
+
+
+def _quiet_code(plan: Plan, resolutions: Sequence[Resolution]) -> ExitCode:
+    code = exit_code([_as_result(plan, "", each) for each in resolutions if not each.resolved])
+    if code is not ExitCode.DONE:
+        return code
+    if plan.failures:
+        return ExitCode(plan.failures[0].exit_code)
+    return _blocked_code(plan) if plan.blocked else ExitCode.DONE
+
+
+def _blocked_code(plan: Plan) -> ExitCode:
+    """A pool held by another run is told apart from one that a guard refused."""
+    rules = {each.rule for each in plan.all_findings if each.severity is Severity.BLOCK}
+    if rules == {"pool-held"}:
+        return ExitCode.HELD
+    return ExitCode.UNKNOWN if "unresolved-operation" in rules else ExitCode.REFUSED
+
+
+def _as_result(plan: Plan, pool: str, resolution: Resolution) -> PoolResult:
+    return PoolResult(plan.services[0].target, pool, resolution.verdict.ending, resolution.verdict.message)
+
+
+def _hold(rule: str, operation: Operation, message: str, hint: str) -> Finding:
+    return Finding(
+        rule=rule,
+        message=f"operation {operation.id} of run {operation.intent.run_id} is not resolved: {message}",
+        pool=operation.intent.pool_name,
+        source=f"the journal, opened {operation.opened:%Y-%m-%d %H:%M:%S} UTC",
+        allow=hint,
+    )
+
+
+def _summary(report: ApplyReport) -> dict[str, object]:
+    totals = report.plan.totals if report.plan else None
+    return {
+        "planned": totals.destroy if totals else None,
+        "pools": [
+            {
+                "target": str(each.target),
+                "pool": each.pool,
+                "ending": each.ending.value,
+                "message": each.message,
+                "done": each.done,
+                "planned": each.planned,
+            }
+            for each in report.results
+        ],
+        "remaining": report.remaining,
+    }
