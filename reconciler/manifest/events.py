@@ -38,6 +38,10 @@ _ADVICE: Final = (
     ("could not find expected ':'", "a key without ':' after it; write 'key: value'"),
     ("did not find expected ',' or ']'", "a list opened with '[' is not closed; write ',' or ']'"),
     ("did not find expected ',' or '}'", "a mapping opened with '{' is not closed; write ',' or '}'"),
+    (
+        "did not find expected node content",
+        "a value was expected here; write it, or close the bracket before",
+    ),
     ("did not find expected key", "a key was expected here; check the indentation and the quotes"),
     ("did not find expected '-' indicator", "a '- ' was expected here; check the indentation"),
     ("unexpected end of stream", "a quoted value is not closed; write the closing quote"),

@@ -56,7 +56,7 @@ class Rules:
         if first != profile:
             faults.add(
                 target.at,
-                f"this target has the profile {shown(profile)} here and {shown(first)} at {place}; "
+                f"this target has {_profile(profile)} here and {_profile(first)} at {place}; "
                 "write the same profile in both",
             )
 
@@ -141,6 +141,10 @@ class Rules:
             )
         for window in _maps(drift, "windows"):
             _window(window, faults)
+
+
+def _profile(name: str) -> str:
+    return f"the profile {shown(name)}" if name else "no profile"
 
 
 def _window(window: Map, faults: Faults) -> None:

@@ -10,6 +10,13 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+MIN_SIZE: Final = 10
+"""GB; the smallest data disk (documented)."""
+MAX_SIZE: Final = 32760
+"""GB; the largest data disk that any document of the service names."""
+SIZE_STEP: Final = 10
+"""GB; sizes are multiples of it (documented)."""
+
 Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=255)]
 Identifier: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,255}$")]
 Clock: TypeAlias = Annotated[str, Field(pattern=r"^(?:[01][0-9]|2[0-3]):[0-5][0-9]$")]
@@ -80,7 +87,7 @@ class DiskEntry(Entry):
     type: str = Field(
         pattern=r"^[A-Za-z0-9_.-]{1,255}$", description="Volume type as the service spells it: SAS, SSD, …"
     )
-    size: int = Field(ge=10, le=32760, multiple_of=10, description="GB; a multiple of 10.")
+    size: int = Field(ge=MIN_SIZE, le=MAX_SIZE, multiple_of=SIZE_STEP, description="GB; a multiple of 10.")
     count: int = Field(default=1, ge=1, le=10, description="How many such disks. Left out: 1.")
     id: Identifier | None = Field(default=None, description="Pin: this very live disk and no other.")
     iops: int | None = Field(default=None, ge=1, le=16380000, description="IOPS. Left out, not compared.")
@@ -140,7 +147,8 @@ class DriftEntry(Entry):
 class DocumentEntry(Entry):
     """Desired data disks of desktop pools of one project."""
 
-    version: Literal[1] = Field(description="Version of the manifest's format: 1.")
+    # Not Literal[1], which takes true for 1.
+    version: int = Field(ge=1, le=1, description="Version of the manifest's format: 1.")
     target: TargetEntry
     defaults: DefaultsEntry = DefaultsEntry.model_construct()
     limits: LimitsEntry = LimitsEntry.model_construct()

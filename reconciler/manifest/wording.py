@@ -148,16 +148,12 @@ def _sentence(kind: str, path: Path, value: Any, context: Mapping[str, Any]) -> 
     match kind:
         case "missing":
             return f"{name!r} is missing; {advice}"
+        case _ if name == "version":
+            what = f"{_said(value)} is not known"
         case "literal_error":
             what, advice = f"{_said(value)} is not known", _nearest(value, advice)
-        case "multiple_of":
-            step = int(context["multiple_of"])
-            below = value - value % step
-            what, advice = f"{value} is not a multiple of {step}", f"write {below} or {below + step}"
-        case "greater_than_equal":
-            what, advice = f"{_said(value)} is too small", f"write {context['ge']} or more"
-        case "less_than_equal":
-            what, advice = f"{_said(value)} is too large", f"write {context['le']} or less"
+        case "multiple_of" | "greater_than_equal" | "less_than_equal":
+            what, advice = _off_the_scale(kind, value, context)
         case "string_type" if isinstance(value, int):
             what, advice = f"{_said(value)} is not text", f'write it in quotes: "{_bare(value)}"'
         case "int_type" if isinstance(value, str) and _NUMBER.fullmatch(value):
@@ -197,6 +193,22 @@ def _said(value: object) -> str:
 
 def _bare(value: int) -> str:
     return str(value).lower()
+
+
+def _off_the_scale(kind: str, value: int, context: Mapping[str, Any]) -> tuple[str, str]:
+    match kind:
+        case "multiple_of":
+            return f"{_said(value)} is not a multiple of {schema.SIZE_STEP}", _sizes_near(value)
+        case "greater_than_equal":
+            return f"{_said(value)} is too small", f"write {context['ge']} or more"
+        case _:
+            return f"{_said(value)} is too large", f"write {context['le']} or less"
+
+
+def _sizes_near(size: int) -> str:
+    below = size - size % schema.SIZE_STEP
+    near = [each for each in (below, below + schema.SIZE_STEP) if schema.MIN_SIZE <= each <= schema.MAX_SIZE]
+    return f"write {' or '.join(map(str, near)) or f'{schema.MIN_SIZE} to {schema.MAX_SIZE}'}"
 
 
 def _nearest(value: object, advice: str) -> str:
