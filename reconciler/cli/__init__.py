@@ -1,0 +1,21 @@
+"""Owns flags, printing, asking and exit codes; the only place that prints.
+
+``app`` holds the commands, ``flags`` their flags, ``connect`` opens targets, ``screen`` is what a person
+sees, ``running`` runs a story under signals and turns every error into a sentence and an exit code.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run the command line; returns the exit code and never lets a traceback through."""
+    if sys.argv[1:] in (["version"], ["--version"]):  # needs none of the imports below
+        from reconciler import __version__  # noqa: PLC0415
+
+        print(f"reconciler {__version__}")
+        return 0
+    from reconciler.cli.running import run_app  # noqa: PLC0415
+
+    return run_app(sys.argv[1:])

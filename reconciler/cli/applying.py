@@ -1,0 +1,238 @@
+"""Owns the commands that act or decide: ``apply`` and ``resolve``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reconciler.apply.context import Context, Ending, Options, Stop
+from reconciler.apply.resolve import Resolution
+from reconciler.cli import flags
+from reconciler.cli.connect import Place, connections, duration, journal, read_settings, world
+from reconciler.cli.planning import show_plan
+from reconciler.cli.report import report_json, report_lines, resolution_json, resolution_lines
+from reconciler.cli.running import run_story
+from reconciler.cli.screen import Screen
+from reconciler.engine import (
+    ApplyReport,
+    ApplyRequest,
+    accept,
+    check_saved,
+    manifest_of,
+    resolve_all,
+    sites_of,
+    with_flags,
+)
+from reconciler.engine import apply as run_apply
+from reconciler.errors import BadInput, ExitCode, Refused, StalePlan
+from reconciler.journal.records import State
+from reconciler.manifest.load import load
+from reconciler.model import Target
+from reconciler.plan import Plan
+from reconciler.plan_file import is_plan_file
+from reconciler.plan_file import load as load_plan
+from reconciler.render.words import count
+
+Approval = Callable[[Plan], Awaitable[None]]
+
+
+def apply(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Manifests, or one saved plan.", metavar="PATH…|PLANFILE")
+    ],
+    auto_approve: Annotated[
+        bool, typer.Option("--auto-approve", help="Do not ask; every guard and limit still holds.")
+    ] = False,
+    approve: Annotated[
+        str | None, typer.Option(help="Apply only if the plan has this digest.", metavar="DIGEST")
+    ] = None,
+    shown: flags.PlanFormat = flags.Format.TEXT,
+    endpoint: flags.Endpoint = None,
+    sandbox: flags.Sandbox = False,
+    no_color: flags.NoColor = False,
+    journal_url: flags.JournalUrl = None,
+    wait_timeout: Annotated[str, typer.Option(help="How long one job may take.")] = "20m",
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Do not follow jobs; the next run proves them.")
+    ] = False,
+    parallelism: flags.Parallelism = 4,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Go on with other pools after a failure.")
+    ] = False,
+    limit_disks: flags.LimitDisks = None,
+    limit_copies: flags.LimitCopies = None,
+    limit_pools: flags.LimitPools = None,
+    limit_gigabytes: flags.LimitGigabytes = None,
+    limit_users: flags.LimitUsers = None,
+) -> int:
+    """Carry out a plan after confirmation, follow the jobs, and prove the result."""
+    screen = Screen(False if no_color else None)
+    given = flags.limits(limit_disks, limit_copies, limit_pools, limit_gigabytes, limit_users)
+    saved = _saved(paths, given)
+    manifest = manifest_of(saved) if saved else load(paths)
+    if saved:
+        check_saved(saved, world(screen.say))
+    request = ApplyRequest(
+        manifest=manifest,
+        limits=with_flags(manifest.limits, given),
+        approve=_approval(screen, shown, approve, saved, auto_approve=auto_approve),
+        options=Options(
+            wait_timeout=duration(wait_timeout, "--wait-timeout").total_seconds(),
+            wait=not no_wait,
+            parallelism=parallelism,
+            keep_going=keep_going,
+        ),
+        saved_plan=saved,
+    )
+    report = _run(request, Place(endpoint, sandbox, journal_url), screen)
+    _tell(report, shown, screen)
+    return int(report.exit_code)
+
+
+class AcceptAs(StrEnum):
+    """What a person can decide about an open operation."""
+
+    DONE = "done"
+    NOT_ACCEPTED = "not-accepted"
+
+
+def resolve(
+    operation: Annotated[
+        str | None, typer.Argument(help="The operation to decide.", metavar="OPERATION")
+    ] = None,
+    accept_as: Annotated[
+        AcceptAs | None, typer.Option("--accept-as", help="Decide OPERATION on your own word.")
+    ] = None,
+    region: flags.Region = None,
+    project_id: flags.ProjectId = None,
+    shown: flags.OutputFormat = flags.Output.TEXT,
+    endpoint: flags.Endpoint = None,
+    sandbox: flags.Sandbox = False,
+    no_color: flags.NoColor = False,
+    journal_url: flags.JournalUrl = None,
+) -> int:
+    """Find out what became of operations that earlier runs left open; sends nothing."""
+    if (operation is None) != (accept_as is None):
+        raise BadInput("--accept-as and OPERATION go together", "reconciler resolve without both lists them")
+    screen = Screen(False if no_color else None)
+    place = Place(endpoint, sandbox, journal_url)
+    decision = (operation, State[accept_as.name]) if operation and accept_as else None
+    resolutions = _resolve(place, flags.target(region, project_id), decision, screen)
+    if shown is flags.Output.JSON:
+        screen.data([resolution_json(each) for each in resolutions])
+    else:
+        screen.lines(resolution_lines(resolutions))
+        open_ones = sum(not each.resolved for each in resolutions)
+        screen.say(f"{count(len(resolutions), 'operation')} looked at, {open_ones} still open.")
+    if any(each.verdict.ending is Ending.RUNNING for each in resolutions):
+        return int(ExitCode.RUNNING)
+    return int(ExitCode.DONE if all(each.resolved for each in resolutions) else ExitCode.UNKNOWN)
+
+
+def _run(request: ApplyRequest, place: Place, screen: Screen) -> ApplyReport:
+    settings = read_settings(place)
+
+    async def story(stop: Stop) -> ApplyReport:
+        real = world(screen.say)
+        with journal(place, settings, real.clock) as kept:
+            async with connections(request.manifest.targets, place, settings) as opened:
+                return await run_apply(request, opened, kept, real, stop)
+
+    return run_story(story)
+
+
+def _resolve(
+    place: Place, target: Target | None, decision: tuple[str, State] | None, screen: Screen
+) -> Sequence[Resolution]:
+    settings = read_settings(place)
+
+    async def story(stop: Stop) -> Sequence[Resolution]:
+        real = world(screen.say)
+        with journal(place, settings, real.clock) as kept:
+            ctx = Context(kept, real.clock, real.new_id(), real.new_id, stop=stop, say=screen.say)
+            if decision:
+                accept(kept, ctx, *decision)
+                return ()
+            keys = {each.intent.pool.target for each in kept.unresolved()}
+            targets = [target] if target else [Target(*key.split("/", 1)) for key in sorted(keys)]
+            async with connections(targets, place, settings) as opened:
+                resolutions, holds = await resolve_all(opened, ctx, sites_of(opened, real.clock))
+            for finding in holds.values():
+                if finding.rule == "pool-held":
+                    screen.say(f"{finding.pool}: {finding.message}")
+            return resolutions
+
+    return run_story(story)
+
+
+def _saved(paths: Sequence[Path], given: dict[str, int | None]) -> Plan | None:
+    plans = [path for path in paths if is_plan_file(path)]
+    if not plans:
+        return None
+    if len(paths) > 1:
+        raise BadInput("a saved plan is applied alone", f"reconciler apply {plans[0]}")
+    if any(value is not None for value in given.values()):
+        raise BadInput("a saved plan carries its own limits", "leave the --limit flags out, or plan anew")
+    return load_plan(plans[0])
+
+
+def _approval(
+    screen: Screen, shown: flags.Format, digest: str | None, saved: Plan | None, *, auto_approve: bool
+) -> Approval:
+    """How this run is approved; every way compares with what a person or a policy has seen."""
+    if digest is not None and not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise BadInput(
+            f"--approve {digest!r} is not a digest", "a digest has 64 hexadecimal digits; plan prints it"
+        )
+
+    async def approved(plan: Plan) -> None:
+        if saved:
+            from reconciler import staleness  # noqa: PLC0415 - deepdiff, only for a saved plan
+
+            if differences := staleness.explain(saved, plan):
+                raise StalePlan(
+                    "the saved plan is not what would be done now:\n  " + "\n  ".join(differences),
+                    "make a new plan and have that approved",
+                )
+        if digest is not None and plan.digest != digest:
+            if shown is flags.Format.TEXT:
+                show_plan(plan, shown, screen)
+            raise StalePlan(
+                f"the plan's digest is {plan.digest}, not the approved {digest}",
+                "what would be done now is not what was approved; review the plan again",
+            )
+        if shown is flags.Format.TEXT:
+            show_plan(plan, shown, screen)
+        if plan.run_blocked or not plan.has_changes:
+            return
+        if not (saved or digest is not None or auto_approve):
+            _ask(plan, screen)
+
+    return approved
+
+
+def _ask(plan: Plan, screen: Screen) -> None:
+    if not screen.interactive:
+        raise Refused(
+            "nobody can be asked: standard input is not a terminal; nothing was sent",
+            "say --approve DIGEST with the digest that was reviewed, or --auto-approve, or apply a saved plan",
+        )
+    question = "\nDo you want to perform these actions? Only 'yes' will be accepted.\n  Enter a value: "
+    if screen.ask(question) != "yes":
+        raise Refused("not confirmed; nothing was sent")
+
+
+def _tell(report: ApplyReport, shown: flags.Format, screen: Screen) -> None:
+    if shown is flags.Format.JSON:
+        screen.data(report_json(report))
+        return
+    screen.lines(resolution_lines(report.resolutions))
+    if not report.results and report.plan:
+        show_plan(report.plan, shown, screen)
+        return
+    screen.lines(report_lines(report))

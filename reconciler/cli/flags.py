@@ -1,0 +1,81 @@
+"""Owns the flags that several commands share, each described once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reconciler.errors import BadInput
+from reconciler.model import Target
+
+Paths = Annotated[
+    list[Path], typer.Argument(help="Manifest files or directories.", metavar="PATH…", show_default=False)
+]
+Endpoint = Annotated[
+    str | None,
+    typer.Option(help="Service endpoint; only https, or http to this machine.", metavar="URL"),
+]
+Sandbox = Annotated[bool, typer.Option("--sandbox", help="Use the simulated service on this machine.")]
+NoColor = Annotated[bool, typer.Option("--no-color", help="Print without colour.")]
+JournalUrl = Annotated[
+    str | None,
+    typer.Option("--journal", help="SQLAlchemy URL of the journal (RECONCILER_JOURNAL).", metavar="URL"),
+]
+Lifetime = Annotated[
+    str, typer.Option("--plan-ttl", help="How long the plan may wait for its apply: 30m, 1h, 2d.")
+]
+LimitDisks = Annotated[
+    int | None, typer.Option(min=0, help="Most disks a run may destroy.", show_default="10")
+]
+LimitCopies = Annotated[
+    int | None, typer.Option(min=0, help="Most copies a run may destroy.", show_default="100")
+]
+LimitPools = Annotated[int | None, typer.Option(min=0, help="Most pools that may lose disks.", show_default="5")]
+LimitGigabytes = Annotated[
+    int | None, typer.Option(min=0, help="Most GB a run may destroy.", show_default="no limit")
+]
+LimitUsers = Annotated[
+    int | None, typer.Option(min=0, help="Most people who may lose data.", show_default="no limit")
+]
+Parallelism = Annotated[int, typer.Option(min=1, max=64, help="Pools worked on at the same time.")]
+
+
+Region = Annotated[str | None, typer.Option(help="Region, where no manifest says it.", metavar="ID")]
+ProjectId = Annotated[str | None, typer.Option(help="Project, where no manifest says it.", metavar="ID")]
+
+
+class Format(StrEnum):
+    """How a plan is shown."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class Output(StrEnum):
+    """How a result is shown."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+PlanFormat = Annotated[Format, typer.Option("--format", help="How to show the plan.")]
+OutputFormat = Annotated[Output, typer.Option("--format", help="How to show the result.")]
+
+
+def limits(
+    disks: int | None, copies: int | None, pools: int | None, gigabytes: int | None, users: int | None
+) -> dict[str, int | None]:
+    """The limit flags by the names that manifests use."""
+    return {"disks": disks, "copies": copies, "pools": pools, "gigabytes": gigabytes, "users": users}
+
+
+def target(region: str | None, project_id: str | None) -> Target | None:
+    """The target that flags name; None when they name none; raises ``BadInput`` for half a one."""
+    if region and project_id:
+        return Target(region, project_id)
+    if region or project_id:
+        raise BadInput("--region and --project-id go together")
+    return None

@@ -1,0 +1,101 @@
+"""Owns the commands that look and never write: ``plan`` and ``show``."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reconciler.apply.context import Stop
+from reconciler.cli import flags
+from reconciler.cli.connect import Place, connections, duration, read_settings, world
+from reconciler.cli.running import run_story
+from reconciler.cli.screen import Screen
+from reconciler.engine import make_plan, with_flags
+from reconciler.errors import ExitCode, ReconcilerError
+from reconciler.manifest.load import load
+from reconciler.model import Limits, Manifest
+from reconciler.plan import Plan
+from reconciler.plan_file import load as load_plan
+from reconciler.plan_file import save
+from reconciler.render.json import plan_json
+from reconciler.render.text import plan_lines
+
+
+def plan(
+    paths: flags.Paths,
+    out: Annotated[Path | None, typer.Option(help="Save the plan for a later apply.", metavar="FILE")] = None,
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="Exit 2 when changes are pending.")
+    ] = False,
+    shown: flags.PlanFormat = flags.Format.TEXT,
+    endpoint: flags.Endpoint = None,
+    sandbox: flags.Sandbox = False,
+    no_color: flags.NoColor = False,
+    plan_ttl: flags.Lifetime = "1h",
+    limit_disks: flags.LimitDisks = None,
+    limit_copies: flags.LimitCopies = None,
+    limit_pools: flags.LimitPools = None,
+    limit_gigabytes: flags.LimitGigabytes = None,
+    limit_users: flags.LimitUsers = None,
+) -> int:
+    """Show which disks would go, what that destroys, and why; never writes."""
+    screen = Screen(False if no_color else None)
+    lifetime = duration(plan_ttl, "--plan-ttl")
+    manifest = load(paths)
+    given = flags.limits(limit_disks, limit_copies, limit_pools, limit_gigabytes, limit_users)
+    limits = with_flags(manifest.limits, given)
+    made = compute_plan(manifest, limits, Place(endpoint, sandbox), screen, lifetime)
+    if out:
+        save(made, out)
+    show_plan(made, shown, screen)
+    if out:
+        screen.say(f"Saved to {out}; apply exactly this with: reconciler apply {out}")
+    return exit_code_of(made, screen, detailed=detailed_exitcode)
+
+
+def show(
+    plan_file: Annotated[Path, typer.Argument(help="A plan saved with plan --out.", metavar="PLANFILE")],
+    shown: flags.PlanFormat = flags.Format.TEXT,
+    no_color: flags.NoColor = False,
+) -> int:
+    """Show a saved plan."""
+    show_plan(load_plan(plan_file), shown, Screen(False if no_color else None))
+    return int(ExitCode.DONE)
+
+
+def compute_plan(
+    manifest: Manifest, limits: Limits, place: Place, screen: Screen, lifetime: timedelta
+) -> Plan:
+    """Read the targets and plan, with a sign of life on a terminal while reading."""
+    settings = read_settings(place)
+
+    async def story(_stop: Stop) -> Plan:
+        async with connections(manifest.targets, place, settings) as opened:
+            with screen.working("Reading the live pools"):
+                return await make_plan(manifest, limits, opened, world(screen.say), lifetime)
+
+    return run_story(story)
+
+
+def show_plan(plan: Plan, shown: flags.Format, screen: Screen) -> None:
+    """Print a plan on stdout in the form asked for."""
+    if shown is flags.Format.JSON:
+        screen.data(plan_json(plan))
+    else:
+        screen.lines(plan_lines(plan))
+
+
+def exit_code_of(plan: Plan, screen: Screen, *, detailed: bool) -> int:
+    """The exit code of a look: failed target, then blocked, then pending changes where asked for."""
+    if plan.failures:
+        first = plan.failures[0]
+        screen.error(ReconcilerError(f"target {first.target} could not be planned: {first.message}", first.hint))
+        return first.exit_code
+    if plan.blocked:
+        blocking = sum(each.severity == "block" for each in plan.all_findings)
+        screen.say(f"Error: the plan is blocked by {blocking} finding{'s'[: blocking != 1]}; see above.")
+        return int(ExitCode.REFUSED)
+    return int(ExitCode.CHANGES if detailed and plan.has_changes else ExitCode.DONE)

@@ -1,0 +1,108 @@
+"""Owns how a finished run is told: a table per pool, what is in flight, and one closing line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from reconciler.apply.context import Ending, PoolResult
+from reconciler.apply.resolve import Resolution
+from reconciler.engine import ApplyReport
+from reconciler.journal.records import Operation
+from reconciler.render.text import Line, Tone
+from reconciler.render.words import count
+
+_TONES = {Ending.DONE: Tone.ADD, Ending.NOT_STARTED: Tone.FAINT, Ending.ACCEPTED: Tone.CHANGE}
+
+
+def report_lines(report: ApplyReport) -> Iterator[Line]:
+    """What was done, what failed, what was not started, and what is still in flight."""
+    if report.results:
+        yield Line()
+        width = max(len(result.pool) for result in report.results)
+        for result in report.results:
+            tone = _TONES.get(result.ending, Tone.BLOCK)
+            numbers = f"{result.done}/{result.planned}"
+            yield Line(f"  {result.pool:<{width}}  {result.ending.value:<11} {numbers:>7}  {result.message}", tone)
+            if result.hint:
+                yield Line(f"  {'':<{width}}  {result.hint}", Tone.FAINT)
+        yield Line()
+    yield from in_flight_lines(report.in_flight)
+    yield from _closing(report)
+
+
+def resolution_lines(resolutions: Sequence[Resolution]) -> Iterator[Line]:
+    """What became of operations that earlier runs left open."""
+    for each in resolutions:
+        verb = "resolved" if each.resolved else "still open"
+        intent = each.operation.intent
+        yield Line(
+            f"{intent.pool_name}: operation {each.operation.id} of run {intent.run_id} {verb}: "
+            f"{each.verdict.ending.value}: {each.verdict.message}",
+            Tone.PLAIN if each.resolved else Tone.BLOCK,
+        )
+        if each.verdict.hint:
+            yield Line(f"  {each.verdict.hint}", Tone.FAINT)
+
+
+def in_flight_lines(operations: Sequence[Operation]) -> Iterator[Line]:
+    """Operations that are open: sent or about to be, without a verdict."""
+    for operation in operations:
+        job = operation.outcome.job_id if operation.outcome else ""
+        yield Line(
+            f"In flight: {operation.intent.pool_name}: {operation.intent.step.value} of "
+            f"{count(len(operation.intent.disks), 'disk')}, operation {operation.id}, "
+            f"{operation.state.value}{f', job {job}' if job else ''}. The next apply resolves it first.",
+            Tone.WARN,
+        )
+
+
+def report_json(report: ApplyReport) -> dict[str, Any]:
+    """The same as JSON values."""
+    return {
+        "format_version": "1.0",
+        "run": report.run_id,
+        "exit_code": int(report.exit_code),
+        "digest": report.plan.digest if report.plan else None,
+        "sandbox": bool(report.plan and report.plan.sandbox),
+        "remaining": report.remaining,
+        "results": [
+            {
+                "target": str(each.target),
+                "pool": each.pool,
+                "ending": each.ending.value,
+                "done": each.done,
+                "planned": each.planned,
+                "message": each.message,
+                "hint": each.hint or None,
+            }
+            for each in report.results
+        ],
+        "resolved": [resolution_json(each) for each in report.resolutions],
+        "in_flight": [each.id for each in report.in_flight],
+    }
+
+
+def resolution_json(resolution: Resolution) -> dict[str, Any]:
+    """One resolved or still open operation."""
+    return {
+        "operation": resolution.operation.id,
+        "pool": resolution.operation.intent.pool_name,
+        "resolved": resolution.resolved,
+        "ending": resolution.verdict.ending.value,
+        "message": resolution.verdict.message,
+        "hint": resolution.verdict.hint or None,
+    }
+
+
+def _closing(report: ApplyReport) -> Iterator[Line]:
+    done = sum(result.done for result in report.results)
+    planned = sum(result.planned for result in report.results)
+    if report.results and done == planned and report.remaining == 0:
+        yield Line(
+            f"Apply complete! {count(done, 'change')} proven; a new plan shows no changes.", Tone.ADD
+        )
+    elif report.results:
+        left = "" if report.remaining is None else f" A new plan shows {report.remaining} left."
+        yield Line(f"Apply incomplete: {done} of {count(planned, 'change')} proven.{left}", Tone.BLOCK)
+    yield Line(f"Run {report.run_id} is in the journal: reconciler history show {report.run_id}", Tone.FAINT)

@@ -1,0 +1,84 @@
+"""Owns running a command: signals, the event loop, and every error as a sentence and an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from typer.exceptions import TyperException
+
+from reconciler.apply.context import Stop
+from reconciler.cli.screen import Screen
+from reconciler.errors import BadInput, ExitCode, Interrupted, ReconcilerError, Terminated
+
+T = TypeVar("T")
+
+
+def run_app(arguments: Sequence[str]) -> int:
+    """Run one command line; returns the exit code."""
+    try:
+        return _run(list(arguments))
+    except BrokenPipeError:
+        # The reader went away (| head -1): what is left to print has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.DONE)
+
+
+def _run(arguments: list[str]) -> int:
+    from reconciler.cli.app import app  # noqa: PLC0415 - its imports are the costly ones
+
+    try:
+        result = app(args=arguments, prog_name="reconciler", standalone_mode=False)
+    except ReconcilerError as error:
+        Screen().error(error)
+        return int(error.exit_code)
+    except TyperException as error:
+        Screen().error(BadInput(error.format_message(), "see reconciler --help"))
+        return int(ExitCode.BAD_INPUT)
+    except KeyboardInterrupt:
+        Screen().error(Interrupted("interrupted"))
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the last door: a defect becomes a sentence
+        if os.environ.get("RECONCILER_DEBUG"):
+            raise
+        told = ReconcilerError(
+            f"reconciler met a defect of its own: {type(error).__name__}",
+            "please report it with the output of the same command under RECONCILER_DEBUG=1",
+        )
+        Screen().error(told)
+        return int(ExitCode.ERROR)
+    return int(result or 0)
+
+
+def run_story(story: Callable[[Stop], Coroutine[Any, Any, T]]) -> T:
+    """Run an async story; SIGINT and SIGTERM ask it to stop, once, and it ends within seconds.
+
+    Raises ``Interrupted`` when the story had nothing to tell about its own interruption.
+    """
+    stop = Stop()
+
+    async def under_signals() -> T:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+
+        def on_signal(number: signal.Signals) -> None:
+            if not stop.requested and task:
+                stop.requested = True
+                stop.terminated = number is signal.SIGTERM
+                task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, on_signal, number)
+        return await story(stop)
+
+    try:
+        return asyncio.run(under_signals())
+    except asyncio.CancelledError:
+        kind = Terminated if stop.terminated else Interrupted
+        raise kind("interrupted; nothing was being changed", "run the command again") from None

@@ -1,0 +1,97 @@
+"""Owns what a person sees: results on stdout, everything else on stderr, colour only where it belongs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from reconciler.errors import BadInput, ReconcilerError
+from reconciler.render.text import Line, Tone
+
+_CODES = {
+    Tone.STRONG: "1",
+    Tone.DESTROY: "31",
+    Tone.ADD: "32",
+    Tone.CHANGE: "33",
+    Tone.BLOCK: "31;1",
+    Tone.WARN: "33;1",
+    Tone.FAINT: "2",
+}
+
+
+class Screen:
+    """Prints; ``color`` None means: when the stream is a terminal and NO_COLOR is not set."""
+
+    def __init__(self, color: bool | None = None) -> None:
+        self._color = color
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):  # LC_ALL=C must not end in an encoding error
+                stream.reconfigure(errors="backslashreplace")
+
+    def lines(self, lines: Iterable[Line]) -> None:
+        """Print a rendered view on stdout."""
+        colored = self._colored(sys.stdout)
+        sys.stdout.write("".join(f"{_paint(line, colored)}\n" for line in lines))
+        sys.stdout.flush()
+
+    def data(self, value: Any) -> None:
+        """Print a result as JSON on stdout."""
+        json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+
+    def text(self, text: str) -> None:
+        """Print a result on stdout as it is."""
+        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+        sys.stdout.flush()
+
+    def say(self, message: str) -> None:
+        """Tell something that is not the result, on stderr."""
+        print(message, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def working(self, what: str) -> Iterator[None]:
+        """A sign of life on stderr while something takes time; silent when stderr is no terminal."""
+        if not sys.stderr.isatty():
+            yield
+            return
+        from rich.console import Console  # noqa: PLC0415 - costly, and only a terminal needs it
+
+        with Console(stderr=True).status(what):
+            yield
+
+    def ask(self, question: str) -> str:
+        """Ask on stderr and read one line; empty at the end of input."""
+        print(question, end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip()
+
+    @property
+    def interactive(self) -> bool:
+        """True when a person can be asked."""
+        return sys.stdin.isatty() and sys.stderr.isatty()
+
+    def error(self, error: ReconcilerError) -> None:
+        """Say what is wrong, where, and what to do, on stderr."""
+        self._stderr(Line(f"Error: {error.message}", Tone.BLOCK))
+        if isinstance(error, BadInput):
+            for fault in error.faults:
+                self._stderr(Line(f"  {fault}"))
+        if error.hint:
+            self._stderr(Line(f"  {error.hint}", Tone.FAINT))
+
+    def _stderr(self, line: Line) -> None:
+        print(_paint(line, self._colored(sys.stderr)), file=sys.stderr, flush=True)
+
+    def _colored(self, stream: TextIO) -> bool:
+        if self._color is not None:
+            return self._color
+        return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def _paint(line: Line, colored: bool) -> str:
+    code = _CODES.get(line.tone)
+    return f"\x1b[{code}m{line.text}\x1b[0m" if colored and code and line.text else line.text
