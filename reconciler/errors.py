@@ -71,6 +71,10 @@ class PermissionDenied(ServiceError):
     """The credentials are good but lack the permission for this call."""
 
 
+class PoolNotFound(ServiceError):
+    """The project has no desktop pool with this id."""
+
+
 class ReadingDoubtful(ServiceError):
     """A reading of the live state was not complete and so counts as no reading at all."""
 
@@ -118,9 +122,15 @@ class JournalError(ReconcilerError):
 
 
 class Interrupted(ReconcilerError):
-    """SIGINT or SIGTERM stopped the run."""
+    """SIGINT stopped the run."""
 
     exit_code = ExitCode.INTERRUPTED
+
+
+class Terminated(Interrupted):
+    """SIGTERM stopped the run."""
+
+    exit_code = ExitCode.TERMINATED
 
 
 @dataclass(frozen=True, slots=True, order=True)

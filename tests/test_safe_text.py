@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.safe_text import LONGEST, safe_text
+
+
+@pytest.mark.parametrize("text", ["finance-analysts", "财务-分析", "Žofie Čapková", "CORP\\anna", "", "a b"])
+def test_ordinary_text_is_left_alone(text: str) -> None:
+    assert safe_text(text) == text
+
+
+@pytest.mark.parametrize(
+    ("hostile", "seen"),
+    [
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("two\nlines", "two\\nlines"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+        ("pay\u200broll", "pay\\u200broll"),
+        ("\ufeffname", "\\ufeffname"),
+        ("a\u00a0b", "a\\xa0b"),
+        ("a\u3164b", "a\\u3164b"),
+        ("\U000e0041", "\\U000e0041"),
+        ("\ud800", "\\ud800"),
+        ("line\u2028sep", "line\\u2028sep"),
+    ],
+)
+def test_characters_that_deceive_are_escaped_visibly(hostile: str, seen: str) -> None:
+    assert safe_text(hostile) == seen
+
+
+def test_a_long_text_is_cut_and_says_how_long_it_was() -> None:
+    cut = safe_text("x" * 5000)
+    assert len(cut) == LONGEST
+    assert cut.endswith("… (5000 characters)")
+
+
+@given(st.text(max_size=1500))
+def test_any_text_becomes_printable_short_and_stable(text: str) -> None:
+    safe = safe_text(text)
+    assert safe.isprintable()
+    assert len(safe) <= LONGEST
+    assert safe_text(safe) == safe
+
+
+@given(st.text(st.characters(categories=["L", "N"], codec="ascii")))
+def test_plain_letters_and_digits_never_change(text: str) -> None:
+    assert safe_text(text) == text
