@@ -165,7 +165,7 @@ def accept(journal: Journal, ctx: Context, operation_id: str, state: State) -> N
 def sites_of(connections: Connections, clock: Clock) -> dict[str, Site]:
     """One site per connected target, by the target's name."""
     return {
-        str(target): Site.of(connection.service, connection.workspace, clock)
+        str(target): Site.of(connection, clock)
         for target, connection in connections.items()
         if isinstance(connection, Connection)
     }

@@ -30,12 +30,19 @@ DESKTOP_READS = 8
 """Pools whose desktops are read at the same time, per target."""
 
 
+SIGNATURE_LIFETIME = 1800.0
+"""A signature is valid for 15 minutes around the service's clock (documented); as much again covers a
+machine whose own clock is off by what the service still accepts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """One target, ready to be asked."""
 
     service: Service
     workspace: Workspace
+    request_lifetime: float | None = SIGNATURE_LIFETIME
+    """Seconds after its signature until which a request can be accepted; None when nothing bounds it."""
 
 
 @dataclass(frozen=True, slots=True)

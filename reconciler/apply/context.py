@@ -13,6 +13,7 @@ from reconciler.journal.records import Journal, PoolKey, Step
 from reconciler.live import Workspace
 from reconciler.model import Pool, Target
 from reconciler.plan import Service
+from reconciler.planner import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,6 @@ class Options:
     """True goes on with other pools after a failure; an alarm stops the run all the same."""
     lease: float = 60.0
     """Seconds for which a silent run keeps its hold on an operation."""
-    request_lifetime: float | None = 1800.0
-    """Seconds after which a signed request can no longer be accepted; None when nothing bounds it.
-
-    A signature is valid for 15 minutes either way of the service's clock (documented); as much again
-    covers a machine whose own clock is off by what the service still accepts.
-    """
 
 
 class Ending(StrEnum):
@@ -116,6 +111,8 @@ class Stop:
     """The request to stop; set by a signal, read before every new call."""
 
     requested: bool = False
+    terminated: bool = False
+    """True when SIGTERM rather than SIGINT asked."""
     alarm: bool = False
     """An alarm or, without ``keep_going``, any failure: no further pool is started."""
 
@@ -128,15 +125,24 @@ class Site:
     workspace: Workspace
     pools: Shared[tuple[Pool, ...]]
     running: dict[Step, Shared[frozenset[str]]]
+    request_lifetime: float | None
+    """Seconds after its signature until which a request can be accepted; None when nothing bounds it."""
 
     @classmethod
-    def of(cls, service: Service, workspace: Workspace, clock: Clock) -> Site:
-        """Share the readings of ``workspace``."""
+    def of(cls, connection: Connection, clock: Clock) -> Site:
+        """Share the readings of one connection."""
+        workspace = connection.workspace
 
         def running(step: Step) -> Shared[frozenset[str]]:
             return Shared(lambda: workspace.running_jobs(step), clock)
 
-        return cls(service, workspace, Shared(workspace.pools, clock), {step: running(step) for step in Step})
+        return cls(
+            connection.service,
+            workspace,
+            Shared(workspace.pools, clock),
+            {step: running(step) for step in Step},
+            connection.request_lifetime,
+        )
 
     def key(self, pool_id: str) -> PoolKey:
         """How the journal names a pool of this target."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import timedelta
 
 from reconciler.api.outcome import Outcome, OutcomeKind
 from reconciler.apply.context import Context, Ending, Site
@@ -139,12 +138,6 @@ def recorded(outcome: Outcome) -> records.Outcome:
         code=outcome.code,
         message=outcome.message,
     )
-
-
-def lifetime(ctx: Context) -> timedelta | None:
-    """How long after its signature a request can still be accepted; None when nothing bounds it."""
-    seconds = ctx.options.request_lifetime
-    return None if seconds is None else timedelta(seconds=seconds)
 
 
 _LOOK = "stop and look at the pool in the console before anything else"

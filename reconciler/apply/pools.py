@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from reconciler.api.outcome import Outcome
 from reconciler.apply.calls import Effect, call_effects, calls, effects
 from reconciler.apply.context import Context, Ending, PoolResult, Site
-from reconciler.apply.operation import Verdict, carry_out, lifetime
+from reconciler.apply.operation import Verdict, carry_out
 from reconciler.apply.second_check import check_removal
 from reconciler.apply.shared import delay
 from reconciler.errors import Refused, StalePlan
@@ -94,7 +95,7 @@ async def _prepare(task: Task, call: Call, expected: Counter[Effect], index: int
         check_removal(reading.raw, call.pool_id, sent, task.pool.desired, task.plan.limits)
     touched = {disk.id for disk in call.disks}
     signed_at = ctx.clock.now().replace(microsecond=0)
-    bound = lifetime(ctx)
+    lifetime = site.request_lifetime
     return Intent(
         operation_id=ctx.new_id(),
         run_id=ctx.run_id,
@@ -107,7 +108,7 @@ async def _prepare(task: Task, call: Call, expected: Counter[Effect], index: int
         baseline_jobs=tuple(sorted(known)),
         generation=generation,
         signed_at=signed_at,
-        not_after=None if bound is None else signed_at + bound,
+        not_after=None if lifetime is None else signed_at + timedelta(seconds=lifetime),
         plan_digest=task.digest,
     )
 

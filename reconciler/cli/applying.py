@@ -211,12 +211,12 @@ def _approval(
         if plan.run_blocked or not plan.has_changes:
             return
         if not (saved or digest is not None or auto_approve):
-            _ask(plan, screen)
+            _ask(screen)
 
     return approved
 
 
-def _ask(plan: Plan, screen: Screen) -> None:
+def _ask(screen: Screen) -> None:
     if not screen.interactive:
         raise Refused(
             "nobody can be asked: standard input is not a terminal; nothing was sent",

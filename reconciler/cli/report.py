@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from reconciler.apply.context import Ending, PoolResult
+from reconciler.apply.context import Ending
 from reconciler.apply.resolve import Resolution
 from reconciler.engine import ApplyReport
 from reconciler.journal.records import Operation

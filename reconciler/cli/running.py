@@ -44,7 +44,7 @@ def _run(arguments: list[str]) -> int:
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         raise
-    except Exception as error:  # noqa: BLE001 - the last door: a defect becomes a sentence
+    except Exception as error:
         if os.environ.get("RECONCILER_DEBUG"):
             raise
         told = ReconcilerError(

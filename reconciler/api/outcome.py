@@ -1,0 +1,108 @@
+"""Owns what became of one write: not sent, rejected, accepted or unknown, and nothing else.
+
+The rule behind every row: only what cannot have reached the service is *not sent*, only the service's own
+well-formed refusal is *rejected*, only a job id without an error is *accepted*. All else is *unknown*.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any
+
+from reconciler.api.failure import describe, request_id_of, told_by
+from reconciler.api.transport import Answer, httpx
+from reconciler.safe_text import safe_text
+
+
+class OutcomeKind(StrEnum):
+    """What became of one write: a closed vocabulary."""
+
+    NOT_SENT = "not sent"
+    REJECTED = "rejected"
+    ACCEPTED = "accepted"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The outcome of one write with what the service said."""
+
+    kind: OutcomeKind
+    message: str = ""
+    status: int | None = None
+    code: str = ""
+    request_id: str = ""
+    job_id: str = ""
+    retry_after: float | None = None
+    """Seconds the service asks to wait; None when it does not say."""
+
+
+_BEFORE_SENDING = (
+    httpx.ConnectError,  # refused, DNS, TLS
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+)
+
+
+def of_answer(answer: Answer, now: datetime) -> Outcome:
+    """The outcome of a write that was answered completely."""
+    status, headers = answer.status, answer.headers
+    code, words = describe(answer.body)
+    request_id = request_id_of(headers)
+    if status == 200:
+        job_id = _job_id(answer.body)
+        if job_id and told_by(answer.body) is None and "error_code" not in _object(answer.body):
+            return Outcome(OutcomeKind.ACCEPTED, "accepted", status, "", request_id, job_id)
+        return Outcome(OutcomeKind.UNKNOWN, f"a success without a job: {words}", status, code, request_id)
+    if 400 <= status < 500 and code:
+        return Outcome(
+            OutcomeKind.REJECTED, words, status, code, request_id, retry_after=retry_after(headers, now)
+        )
+    return Outcome(OutcomeKind.UNKNOWN, words, status, code, request_id)
+
+
+def of_error(error: BaseException, *, sending_began: bool) -> Outcome:
+    """The outcome of a write without a whole answer.
+
+    ``sending_began``: the first byte of the request may have left; then nobody knows what arrived.
+    """
+    words = {True: "cut or timed out after it may have been sent", False: "no connection"}[sending_began]
+    if isinstance(error, _BEFORE_SENDING) and not sending_began:
+        return Outcome(OutcomeKind.NOT_SENT, f"{words}: {safe_text(str(error)) or type(error).__name__}")
+    return Outcome(OutcomeKind.UNKNOWN, f"{words} ({type(error).__name__})")
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds of a ``Retry-After`` header, given as seconds or as a date; None without a usable one."""
+    text = headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max((moment - now).total_seconds(), 0.0)
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _job_id(body: bytes) -> str:
+    job_id = _object(body).get("job_id")
+    # An id that would need escaping is none that can be asked for.
+    usable = isinstance(job_id, str) and job_id and safe_text(job_id) == job_id
+    return str(job_id) if usable else ""

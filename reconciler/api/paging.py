@@ -1,0 +1,59 @@
+"""Owns complete lists: every page well-formed, ids unique, as many items as the service counts, or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
+
+from reconciler.errors import ReadingDoubtful, ServiceError
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Pages(Protocol[T_co]):
+    """Reads one page."""
+
+    def __call__(self, offset: int) -> Awaitable[tuple[int, Sequence[T_co]]]:
+        """(total count, items) from ``offset`` on."""
+
+
+async def complete(
+    what: str, page: Pages[T], identity: Callable[[T], str], limit: int, most_offset: int
+) -> list[T]:
+    """Every item of a list, or ``ReadingDoubtful``; pages after the first are read together.
+
+    A list that changes between its pages is read once more from the start before it is given up.
+    """
+    doubt = ""
+    for _ in range(2):
+        items, doubt = await _once(what, page, identity, limit, most_offset)
+        if not doubt:
+            return items
+    raise ReadingDoubtful(
+        f"the list of {what} is not complete: {doubt}", "it may be changing right now; run again in a minute"
+    )
+
+
+async def _once(
+    what: str, page: Pages[T], identity: Callable[[T], str], limit: int, most_offset: int
+) -> tuple[list[T], str]:
+    total, first = await page(0)
+    if total > most_offset + limit:
+        raise ServiceError(
+            f"the service counts {total} {what} and shows no more than the first {most_offset + limit}",
+            "a complete reading is not possible; split the project, or ask the vendor for a higher offset",
+        )
+    items = list(first)
+    if total > len(items):
+        rest = await asyncio.gather(*(page(offset) for offset in range(limit, total, limit)))
+        for counted, more in rest:
+            if counted != total:
+                return [], f"its total changed from {total} to {counted}"
+            items.extend(more)
+    if len(items) != total:
+        return [], f"{len(items)} items came, {total} were counted"
+    if len({identity(item) for item in items}) != total:
+        return [], "an id came twice"
+    return items, ""

@@ -1,0 +1,335 @@
+"""The simulated world's service: true state, its own record, and a face that lies, fails and reorders.
+
+Shares nothing with the code under test but the protocol ``Workspace`` and the values it speaks in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from reconciler.api.outcome import Outcome, OutcomeKind
+from reconciler.errors import ReadingDoubtful, ServiceError
+from reconciler.journal.records import Step
+from reconciler.live import Call, Job, JobEnd, PoolReading
+from reconciler.model import Copy, Desktop, Disk, Pool
+from tests.simulation.virtual import START, VirtualLoop
+
+SIGNATURE_SECONDS = 900.0
+
+
+@dataclass
+class TruePool:
+    """What really is."""
+
+    id: str
+    name: str
+    disks: dict[str, Disk]
+    desktops: int
+    wanted: list[tuple[str, int]]
+    """The declared (type, GB) pairs, known to the oracle alone."""
+    busy_until: float = 0.0
+
+
+@dataclass
+class TrueJob:
+    """A job as it will go; nobody outside knows the ending before ``ends``."""
+
+    id: str
+    pool: str
+    step: Step
+    begins: float
+    ends: float
+    ending: JobEnd
+    effect: bool
+    """False although the ending may say success: the lie the proof exists for."""
+    call: Call
+    vanishes: bool = False
+    done: bool = False
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """One line of the service's own record."""
+
+    at: float
+    pool: str
+    step: Step
+    ids: tuple[str, ...]
+    job: str
+    needed: tuple[str, ...]
+    """Ids among them without which the pool serves fewer declared disks; must be empty."""
+    twice: tuple[str, ...]
+    """Ids among them that an earlier accepted call, not failed, named already; must be empty."""
+
+
+@dataclass
+class Faults:
+    """How badly the world behaves; every number is a probability."""
+
+    read_error: float = 0.0
+    doubtful: float = 0.0
+    stale_read: float = 0.0
+    lost_request: float = 0.0
+    lost_response: float = 0.0
+    late_request: float = 0.0
+    not_sent: float = 0.0
+    rejected: float = 0.0
+    job_fails: float = 0.0
+    job_partial: float = 0.0
+    job_lies: float = 0.0
+    job_hangs: float = 0.0
+    job_vanishes: float = 0.0
+    foreign: float = 0.0
+
+
+@dataclass
+class Service:
+    """One project of the simulated service."""
+
+    loop: VirtualLoop
+    rng: random.Random
+    pools_: dict[str, TruePool]
+    faults: Faults = field(default_factory=Faults)
+    jobs: dict[str, TrueJob] = field(default_factory=dict)
+    record: list[Accepted] = field(default_factory=list)
+    late: list[tuple[float, Call]] = field(default_factory=list)
+    snapshots: list[tuple[float, tuple[Pool, ...]]] = field(default_factory=list)
+    requests: Counter[str] = field(default_factory=Counter)
+    foreign_changes: int = 0
+    serial: int = 0
+
+    # -- Workspace ------------------------------------------------------------------------------
+
+    async def pools(self) -> tuple[Pool, ...]:
+        await self._begin("pools")
+        now = self._view()
+        self.snapshots.append((self.loop.moment, now))
+        if self._chance(self.faults.doubtful):
+            raise ReadingDoubtful("the list of pools was not complete")
+        # Stale by seconds, as a replica is: never older than half a minute.
+        recent = [view for at, view in self.snapshots[-4:] if at > self.loop.moment - 30]
+        return self.rng.choice(recent) if self._chance(self.faults.stale_read) else now
+
+    async def pool(self, pool_id: str) -> PoolReading:
+        await self._begin("pool")
+        pool = next((each for each in self._view() if each.id == pool_id), None)
+        if pool is None:
+            raise ServiceError(f"no pool {pool_id}", status=400, code="WKS.0001")
+        rows = [{"id": disk.id, "type": disk.type, "size": disk.size} for disk in pool.disks]
+        raw = {"id": pool.id, "status": pool.status, "charging_mode": "1", "data_volumes": rows}
+        return PoolReading(pool, json.dumps(raw).encode())
+
+    async def desktops(self, pool_id: str) -> tuple[Desktop, ...]:
+        await self._begin("desktops")
+        pool = self.pools_[pool_id]
+        return tuple(
+            Desktop(
+                id=f"{pool_id}-d{number}",
+                name=f"d{number}",
+                users=(f"user{number}",),
+                copies=tuple(
+                    Copy(disk.id, f"{disk.id}-{number}", disk.type, disk.size) for disk in pool.disks.values()
+                ),
+            )
+            for number in range(pool.desktops)
+        )
+
+    async def send(self, call: Call, signed_at: datetime) -> Outcome:
+        self.requests["send"] += 1
+        self._settle()
+        await asyncio.sleep(self.rng.uniform(0.05, 0.4))
+        if self._chance(self.faults.not_sent):
+            return Outcome(kind=OutcomeKind.NOT_SENT, message="connection refused")
+        if self._chance(self.faults.rejected):
+            status, code = self.rng.choice([(409, "WKS.00010032"), (429, "APIGW.0308"), (403, "WKS.403")])
+            return Outcome(kind=OutcomeKind.REJECTED, status=status, code=code, message="rejected")
+        if self._chance(self.faults.lost_request):
+            await asyncio.sleep(30)
+            return Outcome(kind=OutcomeKind.UNKNOWN, message="timeout")
+        if self._chance(self.faults.late_request):
+            left = SIGNATURE_SECONDS - (self.loop.moment - (signed_at - START).total_seconds())
+            self.late.append((self.loop.moment + self.rng.uniform(1, max(left, 2)), call))
+            await asyncio.sleep(30)
+            return Outcome(kind=OutcomeKind.UNKNOWN, message="timeout")
+        outcome = self._accept(call)
+        if self._chance(self.faults.lost_response):
+            await asyncio.sleep(self.rng.choice([0.1, 30]))
+            return Outcome(kind=OutcomeKind.UNKNOWN, message="cut")
+        return outcome
+
+    async def job(self, job_id: str) -> Job | None:
+        await self._begin("job")
+        job = self.jobs.get(job_id)
+        if job is None or (job.vanishes and self.loop.moment > job.begins + 5):
+            return None
+        if self.loop.moment < job.ends:
+            return Job(job_id, JobEnd.RUNNING)
+        return Job(job_id, job.ending, "the disk is busy" if job.ending is not JobEnd.SUCCEEDED else "")
+
+    async def running_jobs(self, step: Step) -> frozenset[str]:
+        await self._begin("running")
+        return frozenset(
+            job.id
+            for job in self.jobs.values()
+            if job.step is step and self.loop.moment < job.ends and not job.vanishes
+        )
+
+    async def pool_jobs(self, pool_id: str, step: Step) -> frozenset[str]:
+        await self._begin("pool_jobs")
+        return frozenset(
+            job.id
+            for job in self.jobs.values()
+            if job.pool == pool_id
+            and job.step is step
+            and not (job.vanishes and self.loop.moment > job.begins + 5)
+        )
+
+    # -- the world ------------------------------------------------------------------------------
+
+    def pending(self, pool: TruePool) -> int:
+        """Surplus of the true state: live disks that serve no declared disk."""
+        return len(pool.disks) - served(pool.wanted, list(pool.disks.values()))
+
+    def still(self) -> bool:
+        """True when no job runs and no late request is under way."""
+        self._settle()
+        return not self.late and all(job.done for job in self.jobs.values())
+
+    def _accept(self, call: Call) -> Outcome:
+        pool = self.pools_[call.pool_id]
+        if self.loop.moment < pool.busy_until:
+            return Outcome(kind=OutcomeKind.REJECTED, status=409, code="WKS.00010032", message="busy")
+        ids = tuple(disk.id for disk in call.disks)
+        if call.step is not Step.ADD and not set(ids) <= pool.disks.keys():
+            return Outcome(kind=OutcomeKind.REJECTED, status=400, code="WKS.0001", message="no such disk")
+        self.serial += 1
+        job_id = f"job-{self.serial}"
+        begins = self.loop.moment
+        ends = begins + self.rng.uniform(1, 90)
+        ending, effect = self._fate(len(ids))
+        if ending is JobEnd.RUNNING:
+            ends = begins + 7200
+            ending = JobEnd.FAILED
+        vanishes = self._chance(self.faults.job_vanishes)
+        self.jobs[job_id] = TrueJob(
+            job_id, pool.id, call.step, begins, ends, ending, effect, call, vanishes=vanishes
+        )
+        pool.busy_until = ends + self.rng.uniform(0, 3)
+        if call.step is Step.REMOVE:
+            self._note(pool, ids, job_id)
+        return Outcome(kind=OutcomeKind.ACCEPTED, status=200, job_id=job_id, request_id=f"req-{self.serial}")
+
+    def _note(self, pool: TruePool, ids: tuple[str, ...], job_id: str) -> None:
+        left = [disk for disk in pool.disks.values() if disk.id not in ids]
+        fewer = served(pool.wanted, list(pool.disks.values())) > served(pool.wanted, left)
+        live_jobs = {
+            disk_id
+            for line in self.record
+            if self.jobs[line.job].effect or not self.jobs[line.job].done
+            for disk_id in line.ids
+        }
+        self.record.append(
+            Accepted(
+                self.loop.moment,
+                pool.id,
+                Step.REMOVE,
+                ids,
+                job_id,
+                needed=ids if fewer else (),
+                twice=tuple(sorted(live_jobs & set(ids))),
+            )
+        )
+
+    def _fate(self, size: int) -> tuple[JobEnd, bool]:
+        for chance, fate in (
+            (self.faults.job_fails, (JobEnd.FAILED, False)),
+            (self.faults.job_partial, (JobEnd.PARTIAL, size == 1)),
+            (self.faults.job_lies, (JobEnd.SUCCEEDED, False)),
+            (self.faults.job_hangs, (JobEnd.RUNNING, False)),
+        ):
+            if self._chance(chance):
+                return fate
+        return (JobEnd.SUCCEEDED, True)
+
+    def _settle(self) -> None:
+        """Let happen what is due: late requests arrive, jobs take effect."""
+        for at, call in sorted(self.late, key=lambda each: each[0]):
+            if at <= self.loop.moment:
+                self.late.remove((at, call))
+                self._accept(call)
+        for job in self.jobs.values():
+            if not job.done and job.ends <= self.loop.moment:
+                job.done = True
+                if job.effect:
+                    self._take_effect(job)
+
+    def _take_effect(self, job: TrueJob) -> None:
+        pool = self.pools_[job.pool]
+        for number, disk in enumerate(job.call.disks):
+            match job.step:
+                case Step.REMOVE:
+                    pool.disks.pop(disk.id, None)
+                case Step.EXPAND:
+                    pool.disks[disk.id] = Disk(disk.id, disk.type, disk.size)
+                case Step.ADD:
+                    new = f"{job.id}-new-{number}"
+                    pool.disks[new] = Disk(new, disk.type, disk.size)
+
+    def _view(self) -> tuple[Pool, ...]:
+        views = []
+        for pool in self.pools_.values():
+            disks = list(pool.disks.values())
+            self.rng.shuffle(disks)
+            status = "TEMPORARY" if self.loop.moment < pool.busy_until else "STEADY"
+            views.append(Pool(pool.id, pool.name, tuple(disks), status, "1", pool.desktops, pool.desktops))
+        self.rng.shuffle(views)
+        return tuple(views)
+
+    async def _begin(self, what: str) -> None:
+        self.requests[what] += 1
+        await asyncio.sleep(self.rng.uniform(0.01, 0.3))
+        self._settle()
+        if self._chance(self.faults.foreign):
+            self._somebody_else()
+        if self._chance(self.faults.read_error):
+            raise ServiceError("the service answered 500", status=500)
+
+    def _somebody_else(self) -> None:
+        """Another person works in the console: adds a disk, or deletes a surplus one by hand."""
+        pool = self.rng.choice(list(self.pools_.values()))
+        if self.loop.moment < pool.busy_until:
+            return
+        self.foreign_changes += 1
+        self.serial += 1
+        if self.rng.random() < 0.5 and len(pool.disks) < 8:
+            new = f"foreign-{self.serial}"
+            pool.disks[new] = Disk(new, self.rng.choice(["SAS", "SSD"]), self.rng.choice([10, 50, 100]))
+        elif pool.disks:
+            surplus = [
+                disk
+                for disk in pool.disks.values()
+                if served(pool.wanted, [each for each in pool.disks.values() if each != disk])
+                == served(pool.wanted, list(pool.disks.values()))
+            ]
+            if surplus:
+                pool.disks.pop(self.rng.choice(surplus).id)
+
+    def _chance(self, probability: float) -> bool:
+        return probability > 0 and self.rng.random() < probability
+
+
+def served(wanted: list[tuple[str, int]], disks: list[Disk]) -> int:
+    """How many declared disks the given ones can serve, as they are or by growing (independent count)."""
+    left = list(disks)
+    count = 0
+    for kind, size in sorted(wanted, key=lambda each: each[1]):
+        fit = next((disk for disk in left if disk.type == kind and disk.size <= size), None)
+        if fit:
+            left.remove(fit)
+            count += 1
+    return count
