@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
-from reconciler.api.client import WorkspaceClient
+from reconciler.api.client import Verb, WorkspaceClient
 from reconciler.api.outcome import Outcome
 from reconciler.api.wire import DesktopBody, JobBody, PoolBody, VolumeBody
 from reconciler.journal.records import Step
@@ -40,7 +40,7 @@ JOB_TYPES = {
     # No document names the type of a pool expansion's job; jobs of the pool are asked for without one.
     Step.EXPAND: "",
 }
-_VERBS = {Step.REMOVE: "batch-delete", Step.EXPAND: "batch-expand", Step.ADD: "batch-add"}
+_VERBS: dict[Step, Verb] = {Step.REMOVE: "batch-delete", Step.EXPAND: "batch-expand", Step.ADD: "batch-add"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +142,12 @@ class LiveWorkspace:
         bodies = await self._client.sub_jobs(
             job_type=JOB_TYPES[step] or None, statuses=("WAITING", "RUNNING")
         )
-        return frozenset(body.job_id for body in bodies)
+        return frozenset(body.job_id for body in bodies if body.job_id)
 
     async def pool_jobs(self, pool_id: str, step: Step) -> frozenset[str]:
         """Ids of all jobs of this kind that the pool ever had."""
         bodies = await self._client.sub_jobs(pool_id=pool_id, job_type=JOB_TYPES[step] or None)
-        return frozenset(body.job_id for body in bodies)
+        return frozenset(body.job_id for body in bodies if body.job_id)
 
 
 def body_of(call: Call) -> dict[str, Any]:
@@ -179,20 +179,20 @@ def _pool(body: PoolBody) -> Pool:
     doubts.extend(_disk_doubts(disks))
     return Pool(
         id=body.id,
-        name=safe_text(body.name),
+        name=_text(body.name),
         disks=disks,
-        status=safe_text(body.status),
-        charging_mode=safe_text(body.charging_mode),
-        desktop_count=body.desktop_count,
-        desktop_used=body.desktop_used,
-        created=safe_text(body.created_time),
+        status=_text(body.status),
+        charging_mode=_text(body.charging_mode),
+        desktop_count=body.desktop_count or 0,
+        desktop_used=body.desktop_used or 0,
+        created=_text(body.created_time),
         doubts=tuple(doubts),
     )
 
 
 def _disk(volume: VolumeBody) -> Disk:
     return Disk(
-        id=safe_text(volume.id),
+        id=_text(volume.id),
         type=safe_text(volume.type),
         size=volume.size,
         iops=volume.iops,
@@ -219,20 +219,20 @@ def _desktop(body: DesktopBody) -> Desktop:
     users = {body.user_name, *(each.user_name for each in body.attach_user_infos or ())}
     return Desktop(
         id=body.desktop_id,
-        name=safe_text(body.computer_name),
+        name=_text(body.computer_name),
         users=tuple(sorted(safe_text(user) for user in users if user)),
         live_session=body.login_status == "CONNECTED",
         copies=tuple(
             Copy(
-                disk_id=safe_text(volume.desktop_pool_disk_id),
-                volume_id=safe_text(volume.volume_id),
+                disk_id=_text(volume.desktop_pool_disk_id),
+                volume_id=_text(volume.volume_id),
                 type=safe_text(volume.type),
                 size=volume.size,
-                created=_time(volume.create_time),
+                created=_time(volume.create_time or ""),
             )
             for volume in body.data_volumes or ()
         ),
-        status=safe_text(body.status),
+        status=_text(body.status),
     )
 
 
@@ -245,10 +245,14 @@ def _job(body: JobBody) -> Job:
     ended_badly = body.status in _BAD_ENDS
     # An unknown word of a parent or of a sub-job is "not ended"; the caller's deadline bounds it.
     if not ended_badly and (body.status not in _GOOD_ENDS or good + bad < len(subs)):
-        return Job(body.id, JobEnd.RUNNING)
+        return Job(body.id or "", JobEnd.RUNNING)
     if ended_badly or bad:
-        return Job(body.id, JobEnd.PARTIAL if good else JobEnd.FAILED, reason or "no reason given")
-    return Job(body.id, JobEnd.SUCCEEDED)
+        return Job(body.id or "", JobEnd.PARTIAL if good else JobEnd.FAILED, reason or "no reason given")
+    return Job(body.id or "", JobEnd.SUCCEEDED)
+
+
+def _text(text: str | None) -> str:
+    return safe_text(text) if text else ""
 
 
 def _time(text: str) -> datetime | None:

@@ -18,26 +18,26 @@ from reconciler.settings import (
     Password,
     Settings,
     Token,
-    endpoint_for,
-    iam_endpoint_for,
+    default_endpoint,
 )
 
 
 @asynccontextmanager
 async def open_client(
-    target: Target,
     settings: Settings,
     credentials: Credentials,
+    target: Target,
     clock: Clock,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[WorkspaceClient]:
     """One client for one target; ``transport`` lets a service in this process answer."""
     auth = _auth(target, settings, credentials, clock)
+    base = settings.endpoint or default_endpoint("workspace", target.region)
     async with (
         open_http(auth, transport) as reads,
         open_http(auth, transport, keep_alive=False) as writes,
     ):
-        yield WorkspaceClient(reads, writes, endpoint_for(target.region, settings), target.project_id, clock)
+        yield WorkspaceClient(reads, writes, base, target.project_id, clock)
 
 
 def _auth(target: Target, settings: Settings, credentials: Credentials, clock: Clock) -> httpx.Auth:
@@ -47,6 +47,7 @@ def _auth(target: Target, settings: Settings, credentials: Credentials, clock: C
         case Token(value):
             return TokenAuth(value)
         case Password():
-            return PasswordAuth(credentials, iam_endpoint_for(target.region, settings), target.project_id)
+            iam = settings.iam_endpoint or default_endpoint("iam", target.region)
+            return PasswordAuth(credentials, iam, target.project_id)
         case Metadata():
             return MetadataAuth(target.project_id, clock.now)

@@ -12,7 +12,7 @@ from reconciler.api.failure import told_by
 from reconciler.api.signing import SdkHmacAuth
 from reconciler.api.transport import httpx
 from reconciler.errors import CredentialsError
-from reconciler.settings import AccessKeys, Password, Secret, no_credentials
+from reconciler.settings import AccessKeys, Password, Secret
 
 ONCE = "once"
 """Request extension of a write: it is sent once, whatever the answer."""
@@ -127,7 +127,11 @@ class MetadataAuth(httpx.Auth):
             keys = AccessKeys(told["access"], Secret(told["secret"]), Secret(told["securitytoken"]))
             self._ends = datetime.fromisoformat(told["expires_at"])
         except (httpx.HTTPError, ValueError, KeyError, TypeError):
-            raise no_credentials() from None
+            raise CredentialsError(
+                "there are no credentials",
+                "set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK, or HW_ACCESS_KEY and HW_SECRET_KEY, or "
+                "HW_AUTH_TOKEN, or write ~/.huaweicloud/credentials; or use --sandbox",
+            ) from None
         self._signer = SdkHmacAuth(keys, self._project_id, self._now)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # httpx copes: it is an optional extra
 
-import httpx  # noqa: E402
+import httpx as httpx  # noqa: E402, PLC0414 - the other modules of api take it from here
 
 READ_SECONDS = 15.0
 """Seconds one attempt of a read may take in all."""

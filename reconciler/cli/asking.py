@@ -42,9 +42,7 @@ def version() -> int:
 
 
 def history(
-    what: Annotated[
-        str | None, typer.Argument(help="'show' to see one run whole.", metavar="[show]")
-    ] = None,
+    what: Annotated[str | None, typer.Argument(help="'show' to see one run whole.", metavar="[show]")] = None,
     run: Annotated[str | None, typer.Argument(help="The run to show.", metavar="[RUN]")] = None,
     most: Annotated[int, typer.Option("--most", min=1, max=10_000, help="Latest runs listed.")] = 20,
     shown: flags.OutputFormat = flags.Output.TEXT,

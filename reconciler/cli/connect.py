@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import uuid
@@ -11,16 +12,30 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from reconciler.api.connect import open_client
+from reconciler.api.transport import sandbox_transport
 from reconciler.clock import Clock, SystemClock
 from reconciler.engine import World
-from reconciler.errors import BadInput
+from reconciler.errors import BadInput, ServiceError
+from reconciler.live import LiveWorkspace
 from reconciler.model import Target
+from reconciler.plan import Service, TargetFailure
+from reconciler.planner import SIGNATURE_LIFETIME, Connection, Connections
+from reconciler.settings import (
+    AccessKeys,
+    Metadata,
+    Secret,
+    Settings,
+    default_endpoint,
+    find_identity,
+    is_loopback,
+)
+from reconciler.settings import read_settings as settings_from
 
 if TYPE_CHECKING:
     from reconciler.journal.records import Journal
-    from reconciler.planner import Connections
-    from reconciler.settings import Settings
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -38,7 +53,9 @@ def duration(text: str, flag: str) -> timedelta:
     """``90s``, ``15m``, ``1h`` or ``2d``; raises ``BadInput`` naming the flag."""
     found = re.fullmatch(r"([1-9]\d{0,5})([smhd])", text)
     if not found:
-        raise BadInput(f"{flag} {text!r} is not a length of time", "write a number and s, m, h or d, as in 30m")
+        raise BadInput(
+            f"{flag} {text!r} is not a length of time", "write a number and s, m, h or d, as in 30m"
+        )
     return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
 
 
@@ -55,23 +72,69 @@ def world(say: Callable[[str], None]) -> World:
 
 
 @asynccontextmanager
-async def connections(targets: Iterable[Target], place: Place, settings: Settings) -> AsyncIterator[Connections]:
+async def connections(
+    targets: Iterable[Target], place: Place, settings: Settings
+) -> AsyncIterator[Connections]:
     """Open every target; one that cannot be opened becomes a ``TargetFailure`` when there are others.
 
     Raises ``BadInput`` when a target is not the credentials' own project: the interlock of the manifest.
     """
+    wanted = list(targets)
     async with AsyncExitStack() as stack:
-        opened = {}
-        for target in targets:
-            opened[target] = await _open(target, place, settings, stack)
+        opened: dict[Target, Connection | TargetFailure] = {}
+        for target in wanted:
+            try:
+                opened[target] = await _open(target, place, settings, stack)
+            except ServiceError as error:
+                if len(wanted) == 1:
+                    raise
+                opened[target] = TargetFailure(target, error.message, error.hint, int(error.exit_code))
         yield opened
 
 
 def read_settings(place: Place) -> Settings:
-    """Settings from flags and environment; the sandbox needs none of them."""
-    from reconciler.settings import read  # noqa: PLC0415
+    """Settings from flags and environment."""
+    return settings_from(os.environ, endpoint=place.endpoint, journal=place.journal)
 
-    return read(os.environ, Path.home(), endpoint=place.endpoint, journal=place.journal)
+
+async def _open(target: Target, place: Place, settings: Settings, stack: AsyncExitStack) -> Connection:
+    clock = SystemClock()
+    if place.sandbox:
+        return await _open_sandbox(target, settings, stack)
+    identity = find_identity(os.environ, Path.home(), target.profile)
+    if identity.project_id and identity.project_id != target.project_id:
+        raise BadInput(
+            f"the manifest is for project {target.project_id}, the credentials ({identity.source}) are for "
+            f"project {identity.project_id}",
+            "use the manifest's own credentials, or correct target.project_id; they must be equal",
+        )
+    client = await stack.enter_async_context(open_client(settings, identity.credentials, target, clock))
+    base = settings.endpoint or default_endpoint("workspace", target.region)
+    parts = urlsplit(base)
+    name = parts.netloc
+    if is_loopback(parts.hostname or "") and (world_name := await client.announce()):
+        name = f"sandbox:{world_name}"
+    # Only a signature dies by itself; a token lives for a day and may be presented again by any proxy.
+    bounded = isinstance(identity.credentials, AccessKeys | Metadata)
+    lifetime = SIGNATURE_LIFETIME if bounded else None
+    return Connection(Service(target, name), LiveWorkspace(client), lifetime)
+
+
+async def _open_sandbox(target: Target, settings: Settings, stack: AsyncExitStack) -> Connection:
+    from reconciler import sandbox  # noqa: PLC0415 - a server's imports
+
+    store = sandbox.Store.open(sandbox_file(None))
+    transport = sandbox_transport(sandbox.create_app(store))
+    keys = AccessKeys(sandbox.ACCESS_KEY, Secret(sandbox.SECRET_KEY))
+    here = dataclasses.replace(settings, endpoint=sandbox.IN_PROCESS_BASE_URL)
+    client = await stack.enter_async_context(open_client(here, keys, target, SystemClock(), transport))
+    name = f"sandbox:{await client.announce()}"
+    return Connection(Service(target, name), LiveWorkspace(client))
+
+
+def sandbox_file(given: Path | None) -> Path:
+    """Where the sandbox keeps its state."""
+    return given or state_folder() / "sandbox.json"
 
 
 @contextmanager

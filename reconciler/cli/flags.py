@@ -33,7 +33,9 @@ LimitDisks = Annotated[
 LimitCopies = Annotated[
     int | None, typer.Option(min=0, help="Most copies a run may destroy.", show_default="100")
 ]
-LimitPools = Annotated[int | None, typer.Option(min=0, help="Most pools that may lose disks.", show_default="5")]
+LimitPools = Annotated[
+    int | None, typer.Option(min=0, help="Most pools that may lose disks.", show_default="5")
+]
 LimitGigabytes = Annotated[
     int | None, typer.Option(min=0, help="Most GB a run may destroy.", show_default="no limit")
 ]

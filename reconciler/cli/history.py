@@ -20,7 +20,9 @@ def runs_lines(runs: Sequence[Run]) -> Iterator[Line]:
     yield Line(f"{'RUN':<36}  {'STARTED (UTC)':<19}  {'COMMAND':<8}  {'EXIT':<4}  DIGEST", Tone.STRONG)
     for run in runs:
         code = "-" if run.exit_code is None else str(run.exit_code)
-        yield Line(f"{run.id:<36}  {_time(run.started)}  {run.command:<8}  {code:<4}  {run.digest[:12] or '-'}")
+        yield Line(
+            f"{run.id:<36}  {_time(run.started)}  {run.command:<8}  {code:<4}  {run.digest[:12] or '-'}"
+        )
 
 
 def run_lines(record: RunRecord) -> Iterator[Line]:
@@ -29,7 +31,9 @@ def run_lines(record: RunRecord) -> Iterator[Line]:
     yield Line(f"Run {run.id}: {run.command}, version {run.tool_version}", Tone.STRONG)
     yield Line(f"  targets   {', '.join(run.targets)}")
     yield Line(f"  started   {_time(run.started)} UTC")
-    yield Line(f"  ended     {f'{_time(run.ended)} UTC' if run.ended else 'never: still running, or it died'}")
+    yield Line(
+        f"  ended     {f'{_time(run.ended)} UTC' if run.ended else 'never: still running, or it died'}"
+    )
     yield Line(f"  exit code {'-' if run.exit_code is None else run.exit_code}")
     yield Line(f"  digest    {run.digest or '-'}")
     for operation in record.operations:

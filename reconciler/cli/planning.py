@@ -92,7 +92,9 @@ def exit_code_of(plan: Plan, screen: Screen, *, detailed: bool) -> int:
     """The exit code of a look: failed target, then blocked, then pending changes where asked for."""
     if plan.failures:
         first = plan.failures[0]
-        screen.error(ReconcilerError(f"target {first.target} could not be planned: {first.message}", first.hint))
+        screen.error(
+            ReconcilerError(f"target {first.target} could not be planned: {first.message}", first.hint)
+        )
         return first.exit_code
     if plan.blocked:
         blocking = sum(each.severity == "block" for each in plan.all_findings)

@@ -23,7 +23,9 @@ def report_lines(report: ApplyReport) -> Iterator[Line]:
         for result in report.results:
             tone = _TONES.get(result.ending, Tone.BLOCK)
             numbers = f"{result.done}/{result.planned}"
-            yield Line(f"  {result.pool:<{width}}  {result.ending.value:<11} {numbers:>7}  {result.message}", tone)
+            yield Line(
+                f"  {result.pool:<{width}}  {result.ending.value:<11} {numbers:>7}  {result.message}", tone
+            )
             if result.hint:
                 yield Line(f"  {'':<{width}}  {result.hint}", Tone.FAINT)
         yield Line()
@@ -99,9 +101,7 @@ def _closing(report: ApplyReport) -> Iterator[Line]:
     done = sum(result.done for result in report.results)
     planned = sum(result.planned for result in report.results)
     if report.results and done == planned and report.remaining == 0:
-        yield Line(
-            f"Apply complete! {count(done, 'change')} proven; a new plan shows no changes.", Tone.ADD
-        )
+        yield Line(f"Apply complete! {count(done, 'change')} proven; a new plan shows no changes.", Tone.ADD)
     elif report.results:
         left = "" if report.remaining is None else f" A new plan shows {report.remaining} left."
         yield Line(f"Apply incomplete: {done} of {count(planned, 'change')} proven.{left}", Tone.BLOCK)

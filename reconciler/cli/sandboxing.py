@@ -14,7 +14,8 @@ from reconciler.errors import ExitCode
 app = typer.Typer(help="A simulated service: nothing real is touched.", no_args_is_help=True)
 
 State = Annotated[
-    Path | None, typer.Option("--state", help="State file of the sandbox.", metavar="FILE", show_default=False)
+    Path | None,
+    typer.Option("--state", help="State file of the sandbox.", metavar="FILE", show_default=False),
 ]
 
 

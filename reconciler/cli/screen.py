@@ -76,7 +76,8 @@ class Screen:
 
     def error(self, error: ReconcilerError) -> None:
         """Say what is wrong, where, and what to do, on stderr."""
-        self._stderr(Line(f"Error: {error.message}", Tone.BLOCK))
+        for text in f"Error: {error.message}".split("\n"):
+            self._stderr(Line(text, Tone.BLOCK))
         if isinstance(error, BadInput):
             for fault in error.faults:
                 self._stderr(Line(f"  {fault}"))
