@@ -12,6 +12,7 @@ from enum import StrEnum
 from reconciler.model import Action
 from reconciler.plan import Change, Finding, Plan, PoolPlan, Severity
 from reconciler.render import words
+from reconciler.safe_text import safe_text
 
 SHOWN_USERS = 10
 """User names listed per pool before ``and N more``."""
@@ -32,10 +33,13 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the screen."""
+    """One line of the screen; whatever names it holds, it stays one line and drives no terminal."""
 
     text: str = ""
     tone: Tone = Tone.PLAIN
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", safe_text(self.text))
 
 
 _TONES = {
@@ -68,10 +72,8 @@ def sandbox_lines(plan: Plan) -> Iterator[Line]:
     """The banner without which no screen about a sandbox is shown."""
     for service in plan.services:
         if service.sandbox:
-            yield Line(
-                f"SANDBOX ({service.name.removeprefix('sandbox:')}): a simulated service; nothing real is touched.",
-                Tone.WARN,
-            )
+            world = service.name.removeprefix("sandbox:")
+            yield Line(f"SANDBOX ({world}): a simulated service; nothing real is touched.", Tone.WARN)
     if plan.sandbox:
         yield Line()
 
@@ -105,10 +107,9 @@ def _attributes(pool: PoolPlan, change: Change) -> Iterator[tuple[str, str]]:
         case _ if live:
             yield "type", live.type
             yield "size", f"{live.size} GB"
-    if change.destroys and live:
-        for loss in pool.disk_losses:
-            if loss.disk_id == live.id:
-                yield "copies", f"{loss.copies}, together {loss.gigabytes} GB"
+    loss = words.disk_loss(pool, change)
+    if loss:
+        yield "copies", f"{loss.copies}, together {loss.gigabytes} GB"
     for note in words.drift_notes(change):
         yield "note", f"{note} (shown only)"
 
@@ -124,12 +125,9 @@ def _loss(pool: PoolPlan) -> Iterator[Line]:
         f"{loss.gigabytes} GB, {words.count(loss.live_sessions, 'connected session')}.",
         Tone.STRONG,
     )
-    if pool.desired.apply_to is None:
-        yield Line("  apply_to is not set, so every desktop is assumed to be reached.", Tone.FAINT)
-    elif loss.upper_bound:
-        yield Line(
-            "  apply_to is idle; the service does not define idle, so every desktop is counted.", Tone.FAINT
-        )
+    note = words.reach(pool)
+    if note:
+        yield Line(f"  {note}", Tone.FAINT)
     if loss.users:
         shown = ", ".join(loss.users[:SHOWN_USERS])
         more = len(loss.users) - SHOWN_USERS
@@ -167,14 +165,14 @@ def _difference(change: Change) -> str:
 
 
 def _findings(plan: Plan) -> Iterator[Line]:
-    for severity, heading, tone in (
-        (Severity.WARN, "Warnings", Tone.WARN),
-        (Severity.BLOCK, "Blocked", Tone.BLOCK),
+    for severity, heading, what, tone in (
+        (Severity.WARN, "", "warning", Tone.WARN),
+        (Severity.BLOCK, "Blocked by ", "finding", Tone.BLOCK),
     ):
         found = [each for each in plan.all_findings if each.severity is severity]
         if not found:
             continue
-        yield Line(f"{heading} by {words.count(len(found), 'finding')}:", tone)
+        yield Line(f"{heading}{words.count(len(found), what)}:", tone)
         yield Line()
         for each in found:
             yield from finding_lines(each, tone)
@@ -197,7 +195,7 @@ def _tie_candidates(plan: Plan) -> Iterator[Line]:
         for tie in pool.ties:
             yield Line(f"  {pool.label}: one line per candidate; add it to the manifest to keep that disk:")
             for disk in tie.candidates:
-                yield Line(f"      - {{id: {disk.id}, type: {disk.type}, size: {disk.size}}}", Tone.CHANGE)
+                yield Line(f"      {words.pin(disk)}", Tone.CHANGE)
             yield Line()
 
 
@@ -210,16 +208,10 @@ def _failures(plan: Plan) -> Iterator[Line]:
 
 
 def _ending(plan: Plan) -> Iterator[Line]:
+    calm = not (plan.has_changes or plan.blocked or plan.failures)
+    yield Line(words.headline(plan), Tone.ADD if calm else Tone.STRONG)
     if not plan.has_changes:
-        if plan.blocked or plan.failures:
-            yield Line("No action is planned, but see above: not everything could be decided.", Tone.STRONG)
-        else:
-            yield Line(
-                f"No changes. {words.count(len(plan.pools), 'pool')} checked; every managed disk matches.",
-                Tone.ADD,
-            )
         return
-    yield Line(words.summary(plan.totals), Tone.STRONG)
     yield Line(f"Digest: {plan.digest}", Tone.FAINT)
     destroyed = words.destruction(plan)
     if destroyed:

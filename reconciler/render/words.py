@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from reconciler.model import Action, Disk
-from reconciler.plan import Change, Plan, PoolPlan, Totals
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from reconciler.model import Action, ApplyTo, DesiredDisk, Disk
+from reconciler.plan import Change, DiskLoss, Plan, PoolPlan, Totals, totals
 
 SYMBOLS = {Action.KEEP: " ", Action.REMOVE: "-", Action.EXPAND: "~", Action.ADD: "+", Action.REPLACE: "-/+"}
 FATES = {
@@ -23,6 +26,15 @@ REASONS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What a disk is before or after a change."""
+
+    type: str
+    size: int
+    """GB."""
+
+
 def count(number: int, one: str, many: str = "") -> str:
     """``1 disk``, ``2 disks``."""
     return f"{number} {one if number == 1 else many or one + 's'}"
@@ -31,6 +43,30 @@ def count(number: int, one: str, many: str = "") -> str:
 def summary(totals: Totals) -> str:
     """Terraform's own line, which parsers look for."""
     return f"Plan: {totals.add} to add, {totals.change} to change, {totals.destroy} to destroy."
+
+
+def headline(plan: Plan) -> str:
+    """The whole plan in one line: Terraform's totals, or that there is nothing to do."""
+    if plan.has_changes:
+        return summary(plan.totals)
+    if plan.blocked or plan.failures:
+        return "No action is planned, but not everything could be decided."
+    return f"No changes. {count(len(plan.pools), 'pool')} checked; every managed disk matches."
+
+
+def verdict(plan: Plan) -> str:
+    """Whether findings forbid all of the plan or some of its pools; empty when they forbid nothing."""
+    if plan.run_blocked:
+        return "Blocked: nothing can be applied while this stands."
+    blocked = sum(pool.blocked for pool in plan.pools)
+    if not blocked:
+        return ""
+    return f"{count(blocked, 'pool is', 'pools are')} blocked and will not be changed."
+
+
+def approval(plan: Plan) -> str:
+    """The command that applies exactly what was reviewed."""
+    return f"reconciler apply PATH… --approve {plan.digest}"
 
 
 def destruction(plan: Plan) -> str:
@@ -46,14 +82,17 @@ def destruction(plan: Plan) -> str:
 
 def loss_words(lost: Totals) -> str:
     """Copies, desktops, GB and people; says when it is the worst case."""
-    bound = "up to " if lost.upper_bound else ""
-    worst = (
-        " (the worst case: the service decides which desktops are reached)" if lost.upper_bound else ""
-    )
+    worst = " (the worst case: the service decides which desktops are reached)" if lost.upper_bound else ""
     sessions = f", {lost.live_sessions} of them connected right now" if lost.live_sessions else ""
+    return f"{amounts(lost)} affected{sessions}{worst}"
+
+
+def amounts(lost: Totals) -> str:
+    """``up to 12 copies on 6 desktops, 1200 GB, 5 users``."""
+    bound = "up to " if lost.upper_bound else ""
     return (
         f"{bound}{count(lost.copies, 'copy', 'copies')} on {count(lost.desktops, 'desktop')}, "
-        f"{lost.gigabytes} GB, {count(lost.users, 'user')} affected{sessions}{worst}"
+        f"{lost.gigabytes} GB, {count(lost.users, 'user')}"
     )
 
 
@@ -65,7 +104,82 @@ def address(pool: PoolPlan, change: Change) -> str:
     return f"{pool.label}/({wanted.type} {wanted.size} GB)" if wanted else f"{pool.label}/?"
 
 
-def disk_words(disk: Disk) -> str:
+def pool_summary(pool: PoolPlan) -> str:
+    """What happens to one pool and what it loses, without any name in it."""
+    told = totals([pool])
+    parts = [
+        f"{number} to {verb}"
+        for number, verb in ((told.destroy, "destroy"), (told.change, "expand"), (told.add, "add"))
+        if number
+    ] or ["nothing to carry out"]
+    if told.destroy:
+        parts.append(f"loses {amounts(told)}")
+    if pool.blocked:
+        parts.append("blocked")
+    return ", ".join(parts)
+
+
+def sides(change: Change) -> tuple[Side | None, Side | None]:
+    """The disk before and after; None where there is none."""
+    live, wanted = change.live, change.desired
+    before = side(live) if live else None
+    match change.action:
+        case Action.KEEP:
+            return before, before
+        case Action.REMOVE:
+            return before, None
+        case _:
+            return before, side(wanted) if wanted else None
+
+
+def side(disk: Disk | DesiredDisk) -> Side:
+    """What matters of a disk beside another."""
+    return Side(disk.type, disk.size)
+
+
+def disk_loss(pool: PoolPlan, change: Change) -> DiskLoss | None:
+    """What destroying this very disk loses; None when the change destroys nothing."""
+    if not (change.destroys and change.live):
+        return None
+    return next((each for each in pool.disk_losses if each.disk_id == change.live.id), None)
+
+
+def reach(pool: PoolPlan) -> str:
+    """Why the numbers of a loss are the worst case; empty when they are not."""
+    if not (pool.loss.disks and pool.loss.upper_bound):
+        return ""
+    if pool.desired.apply_to is ApplyTo.IDLE:
+        return "apply_to is idle; the service does not define idle, so every desktop is counted."
+    return "apply_to is not set, so every desktop is assumed to be reached."
+
+
+def settled(pool: PoolPlan) -> Iterator[Change]:
+    """The changes that are decided, one per disk; :func:`candidates` has the others."""
+    undecided = {disk.id for disk in candidates(pool)}
+    for change in pool.changes:
+        if not (change.live and change.live.id in undecided):
+            yield change
+
+
+def candidates(pool: PoolPlan) -> Iterator[Disk]:
+    """The disks between which the plan does not choose."""
+    for tie in pool.ties:
+        yield from tie.candidates
+
+
+def pin(disk: Disk) -> str:
+    """The manifest line that keeps this very disk."""
+    return f"- {{id: {disk.id}, type: {disk.type}, size: {disk.size}}}"
+
+
+def shortened(text: str, most: int) -> str:
+    """At most ``most`` characters, and how many more there were."""
+    if len(text) <= most:
+        return text
+    return f"{text[:most]}… ({len(text) - most} more characters)"
+
+
+def disk_words(disk: Disk | Side) -> str:
     """``SSD 100 GB``."""
     return f"{disk.type} {disk.size} GB"
 

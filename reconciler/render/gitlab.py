@@ -1,0 +1,11 @@
+"""Owns the terraform report that GitLab shows beside a merge request; writing it is left to ``cli``."""
+
+from __future__ import annotations
+
+from reconciler.plan import Plan
+
+
+def terraform_report(plan: Plan) -> dict[str, int]:
+    """``{"create": 0, "update": 0, "delete": 2}``, for ``artifacts:reports:terraform``."""
+    totals = plan.totals
+    return {"create": totals.add, "update": totals.change, "delete": totals.destroy}

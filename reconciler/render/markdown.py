@@ -1,0 +1,191 @@
+"""Owns the Markdown of a plan: one review comment for GitHub and GitLab, totals and lost data first.
+
+Posting it is left to the workflow; GitHub's summary page and annotations are left to ``github``.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from reconciler.model import Action
+from reconciler.plan import Change, Finding, Plan, PoolPlan, Severity
+from reconciler.render import words
+from reconciler.safe_text import LONGEST, safe_text
+
+MARKER = "<!-- reconciler-plan -->"
+"""First line of every comment: how a workflow finds the one it wrote before, to update it in place."""
+LIMIT = 60_000
+"""Characters; GitHub refuses a comment above 65,536, and whoever posts it may add a line of its own."""
+SHOWN_USERS = 20
+NAME_LENGTH = 120
+
+# One piece of a sentence: a word, or what stands in braces, with the punctuation around it.
+_PIECE = re.compile(r"(?P<open>\(*)(?P<word>\{[^{}]*\}|\S*?)(?P<close>[).,;]*)(?:\s+|$)")
+# What no Markdown dialect turns into anything else: letters, and numbers too short for a commit.
+_PLAIN = re.compile(r"(?:[^\W\d_]+(?:['/-][^\W\d_]+)*|\d{1,6})[:?]?")
+_COLUMNS = "| | disk | type | before | after | copies | lost | why |\n|---|---|---|--:|--:|--:|--:|---|\n"
+
+
+def plan_markdown(plan: Plan, limit: int = LIMIT) -> str:
+    """The plan as one comment of at most ``limit`` characters, starting with ``MARKER``.
+
+    What does not fit is left out by whole findings and whole pools, and counted.
+    """
+    head, foot = _head(plan), _foot(plan)
+    room = limit - len(head) - len(foot)
+    findings = _fitting(_findings(plan), room // 2, "finding")
+    pools = _fitting(_pools(plan), room - len(findings), "pool")
+    return head + findings + pools + foot
+
+
+def code(text: str, most: int = NAME_LENGTH) -> str:
+    """``text`` as a code span: the one place where Markdown, mentions and links all stay asleep.
+
+    A backtick would end the span and a pipe the table cell, and dialects disagree on how to write
+    either inside, so both are spelled out.
+    """
+    spelled = safe_text(text).replace("`", "\\x60").replace("|", "\\x7c")
+    return f"`{words.shortened(spelled, most)}`" if spelled.strip() else "`(empty)`"
+
+
+def prose(text: str) -> str:
+    """``text`` as a sentence in which everything but plain words stands in code spans."""
+    told: list[str] = []
+    for piece in _PIECE.finditer(safe_text(text)):
+        word = piece["word"]
+        if not piece[0].strip():
+            continue
+        if word and not _PLAIN.fullmatch(word):
+            word = code(word, LONGEST)
+        told.append(f"{piece['open']}{word}{piece['close']}")
+    return " ".join(told).replace("` `", " ")  # neighbours share one span; no word holds a backtick
+
+
+def _fitting(sections: Sequence[str], room: int, what: str) -> str:
+    """As many whole sections as fit into ``room`` characters, and how many more there are."""
+    spare = len(_more(len(sections), what))
+    taken, used = 0, 0
+    for index, section in enumerate(sections):
+        rest = 0 if index == len(sections) - 1 else spare
+        if used + len(section) + rest > room:
+            break
+        taken, used = index + 1, used + len(section)
+    left = len(sections) - taken
+    return "".join(sections[:taken]) + (_more(left, what) if left else "")
+
+
+def _more(number: int, what: str) -> str:
+    told = words.count(number, f"more {what}")
+    return f"\n**{told} not shown.** The complete plan is in the run's output.\n\n"
+
+
+def _head(plan: Plan) -> str:
+    told = [MARKER, f"## {words.headline(plan)}", ""]
+    for service in plan.services:
+        if service.sandbox:
+            world = code(service.name.removeprefix("sandbox:"))
+            told += [f"> **SANDBOX** {world}: a simulated service; nothing real is touched.", ""]
+    if plan.has_changes and plan.failures:
+        told += [f"**{words.count(len(plan.failures), 'target')} could not be planned; see below.**", ""]
+    destroyed = words.destruction(plan)
+    if destroyed:
+        told += [f"**{destroyed}**", ""]
+    blocking = words.verdict(plan)
+    if blocking:
+        told += [f"**{blocking}**", ""]
+    return "\n".join(told) + "\n"
+
+
+def _findings(plan: Plan) -> list[str]:
+    weights = (Severity.BLOCK, Severity.WARN)
+    found = [each for severity in weights for each in plan.all_findings if each.severity is severity]
+    failed = [
+        f"- **failed** {code(str(each.target))}: {prose(each.message)}\n"
+        + (f"  - what to do: {prose(each.hint)}\n" if each.hint else "")
+        for each in plan.failures
+    ]
+    sections = failed + [_finding(each) for each in found]
+    if sections:
+        sections[-1] += "\n"
+    return sections
+
+
+def _finding(finding: Finding) -> str:
+    weight = "blocked" if finding.severity is Severity.BLOCK else "warning"
+    where = f" {code(finding.pool)}:" if finding.pool else ""
+    told = [f"- **{weight}** {code(finding.rule)}{where} {prose(finding.message)}"]
+    if finding.source:
+        told.append(f"  - set at: {code(finding.source, LONGEST)}")
+    if finding.allow:
+        told.append(f"  - to allow: {prose(finding.allow)}")
+    return "\n".join(told) + "\n"
+
+
+def _pools(plan: Plan) -> list[str]:
+    shown = [pool for pool in plan.pools if pool.drift or pool.ties]
+    return [_pool(pool) for pool in sorted(shown, key=lambda pool: not pool.loss.disks)]
+
+
+def _pool(pool: PoolPlan) -> str:
+    name = html.escape(words.shortened(safe_text(pool.label), NAME_LENGTH)) or "(empty)"
+    rows = [*(_row(pool, change) for change in words.settled(pool)), *_candidates(pool)]
+    notes = "".join(f"{note}\n\n" for note in _notes(pool))
+    return (
+        f"<details>\n<summary><code>{name}</code>: {words.pool_summary(pool)}</summary>\n\n"
+        f"{_COLUMNS}{''.join(rows)}\n{notes}</details>\n\n"
+    )
+
+
+def _row(pool: PoolPlan, change: Change) -> str:
+    before, after = words.sides(change)
+    kind = " → ".join(dict.fromkeys(code(side.type) for side in (before, after) if side))
+    loss = words.disk_loss(pool, change)
+    symbol = words.SYMBOLS[change.action].strip()
+    why = "; ".join([words.reason(change), *(prose(note) for note in words.drift_notes(change))])
+    if change.action is not Action.KEEP and not change.carried_out:
+        why += "; shown only"
+    cells = (
+        f"`{symbol}`" if symbol else "",
+        code(change.live.id) if change.live and change.live.id else "new" if not change.live else "no id",
+        kind,
+        f"{before.size} GB" if before else "",
+        f"{after.size} GB" if after else "",
+        str(loss.copies) if loss else "",
+        f"{loss.gigabytes} GB" if loss else "",
+        why,
+    )
+    return _line(cells)
+
+
+def _candidates(pool: PoolPlan) -> Iterator[str]:
+    for disk in words.candidates(pool):
+        why = "tie: pin it to keep it, as in " + code(words.pin(disk), LONGEST)
+        yield _line(("`?`", code(disk.id), code(disk.type), f"{disk.size} GB", "", "", "", why))
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _notes(pool: PoolPlan) -> Iterator[str]:
+    if pool.loss.users:
+        more = len(pool.loss.users) - SHOWN_USERS
+        names = ", ".join(code(user) for user in pool.loss.users[:SHOWN_USERS])
+        yield f"**Users who lose data:** {names}{f' and {more} more' if more > 0 else ''}"
+    note = words.reach(pool)
+    if note:
+        yield note
+    yield f"Declared at {code(str(pool.desired.at), LONGEST)}"
+
+
+def _foot(plan: Plan) -> str:
+    made = f"{plan.created:%Y-%m-%d %H:%M} UTC, expires {plan.expires:%Y-%m-%d %H:%M} UTC"
+    told = [f"<sub>reconciler {plan.tool_version}, made {made}</sub>", ""]
+    if plan.has_changes and not plan.run_blocked:
+        approve = ["Apply exactly this plan:", "", "```", words.approval(plan), "```", ""]
+        return "\n".join(approve + told)
+    if plan.has_changes:
+        return "\n".join([f"Digest: `{plan.digest}`", "", *told])
+    return "\n".join(told)
