@@ -1,6 +1,6 @@
 """Owns how foreign text is made harmless before anyone prints, stores or compares it.
 
-Where foreign text enters is left to ``api`` and ``live``; what a message looks like to ``cli`` and ``render``.
+Where foreign text enters is left to ``api`` and ``live``; its looks to ``cli`` and ``render``.
 """
 
 from __future__ import annotations

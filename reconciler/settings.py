@@ -18,6 +18,7 @@ from reconciler.errors import BadInput, Fault
 
 ENVIRONMENT = "<environment>"
 FLAGS = "<flags>"
+DEFAULT_CONCURRENCY = 8
 MOST_CONCURRENCY = 64
 
 _REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -110,7 +111,7 @@ class Settings:
     """Origin of IAM; None: derived from the region."""
     journal: str | None = field(default=None, repr=False)
     """SQLAlchemy URL, which can hold a password; None: the default place."""
-    concurrency: int = 8
+    concurrency: int = DEFAULT_CONCURRENCY
     """Requests of one target in flight at the same time."""
     region: str = ""
     """As configured; may be empty."""
@@ -217,12 +218,12 @@ def default_endpoint(service: str, region: str) -> str:
 def _concurrency(environ: Mapping[str, str], flag: int | None, faults: list[Fault]) -> int:
     text = environ.get("RECONCILER_CONCURRENCY", "").strip() if flag is None else str(flag)
     if not text:
-        return Settings.concurrency
+        return DEFAULT_CONCURRENCY
     if text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MOST_CONCURRENCY:
         return int(text)
     file, name = (ENVIRONMENT, "RECONCILER_CONCURRENCY") if flag is None else (FLAGS, "--concurrency")
     faults.append(Fault(file, 0, 0, f"{name} must be a whole number from 1 to {MOST_CONCURRENCY}"))
-    return Settings.concurrency
+    return DEFAULT_CONCURRENCY
 
 
 def _first(environ: Mapping[str, str], *names: str) -> str:
@@ -299,7 +300,9 @@ def _login(environ: Mapping[str, str]) -> Password | None:
     if not (user or password):
         return None
     if not all(values.values()):
-        _incomplete(f"HW_USER_NAME, HW_USER_PASSWORD and HW_DOMAIN_NAME belong together, and {_missing(values)}")
+        _incomplete(
+            f"HW_USER_NAME, HW_USER_PASSWORD and HW_DOMAIN_NAME belong together, and {_missing(values)}"
+        )
     return Password(user, domain, Secret(password))
 
 
@@ -313,4 +316,67 @@ def _incomplete(what: str) -> NoReturn:
         "the credentials are incomplete",
         hint="set what is missing, or unset the others so that the next source is used",
         faults=(Fault(ENVIRONMENT, 0, 0, what),),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """One section of the credentials file."""
+
+    line: int
+    values: dict[str, str]
+
+
+def _from_file(file: Path, section: str, *, required: bool) -> Identity | None:
+    """``required`` turns an absent file or section from "look elsewhere" into a fault."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return _absent(file, "the file does not exist") if required else None
+    except (OSError, UnicodeDecodeError) as error:
+        # Never the bytes themselves: they may be part of a key.
+        _unusable(file, 0, f"the credentials file cannot be read ({type(error).__name__})")
+    found = _sections(file, text).get(section)
+    if found is None:
+        return _absent(file, f"there is no section [{section}]") if required else None
+    ak, sk, token = (found.values.get(name, "") for name in ("ak", "sk", "security_token"))
+    if not (ak and sk):
+        missing = _missing({"ak": ak, "sk": sk})
+        _unusable(file, found.line, f"ak and sk of [{section}] belong together, and {missing}")
+    keys = AccessKeys(ak, Secret(sk), Secret(token) if token else None)
+    return Identity(keys, found.values.get("project_id", ""), f"{file} [{section}]")
+
+
+def _sections(file: Path, text: str) -> dict[str, _Section]:
+    """A small reader instead of ``configparser``, which changes ``%`` in keys and quotes lines in its errors."""
+    sections: dict[str, _Section] = {}
+    current: _Section | None = None
+    for number, raw in enumerate(text.splitlines(), start=1):
+        line = raw.strip()
+        if not line or line.startswith(("#", ";")):
+            continue
+        if line.startswith("[") and line.endswith("]"):
+            name = line[1:-1].strip()
+            if name in sections:
+                _unusable(file, number, f"the section was begun before, in line {sections[name].line}")
+            current = sections[name] = _Section(number, {})
+            continue
+        key, equals, value = line.partition("=")
+        if not equals or current is None:
+            _unusable(file, number, "expected [section], then lines of the form name = value")
+        if key.strip() in current.values:
+            _unusable(file, number, "the name stands twice in its section")
+        current.values[key.strip()] = value.strip()
+    return sections
+
+
+def _absent(file: Path, why: str) -> NoReturn:
+    _unusable(file, 0, f"{why}, but a setting or a manifest names it")
+
+
+def _unusable(file: Path, line: int, what: str) -> NoReturn:
+    raise BadInput(
+        "the credentials file is not usable",
+        hint="a section holds ak, sk and, for temporary keys, security_token; project_id is optional",
+        faults=(Fault(str(file), line, 1 if line else 0, what),),
     )
