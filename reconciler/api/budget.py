@@ -18,19 +18,19 @@ class Budgets:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._reads: dict[str, AsyncLimiter] = defaultdict(lambda: AsyncLimiter(READS_A_MINUTE, 60))
-        self._writes: dict[str, AsyncLimiter] = defaultdict(lambda: AsyncLimiter(WRITES_A_MINUTE, 60))
+        self._reads: dict[str, AsyncLimiter] = defaultdict(lambda: _limiter(READS_A_MINUTE))
+        self._writes: dict[str, AsyncLimiter] = defaultdict(lambda: _limiter(WRITES_A_MINUTE))
         self._paused_until: dict[str, float] = {}
 
     async def read(self, api: str) -> None:
         """Wait for a place among the reads of ``api``."""
-        await self._pause(api)
         await self._reads[api].acquire()
+        await self._pause(api)
 
     async def write(self, api: str) -> None:
         """Wait for a place among the writes of ``api``."""
-        await self._pause(api)
         await self._writes[api].acquire()
+        await self._pause(api)
 
     def pause(self, api: str, seconds: float) -> None:
         """Let nobody call ``api`` for so many seconds: the service has said 429."""
@@ -40,3 +40,12 @@ class Budgets:
     async def _pause(self, api: str) -> None:
         while (left := self._paused_until.get(api, 0.0) - self._clock.monotonic()) > 0:
             await self._clock.sleep(left)
+
+
+def _limiter(a_minute: int) -> AsyncLimiter:
+    """A leaky bucket of half the size that drains in a minute.
+
+    A full bucket and what drains meanwhile pass within the same minute; only halves keep the sum within
+    the documented number.
+    """
+    return AsyncLimiter(a_minute / 2, 60)

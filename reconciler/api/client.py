@@ -1,36 +1,34 @@
-"""Owns the calls to one project: reads that are retried, writes that never are."""
+"""Owns the calls to one project: reads that are tried again, writes that never are.
+
+When a read is tried again is left to ``patience``, how an error answer reads to ``failure``.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
-import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
-
 from reconciler.api import wire
 from reconciler.api.budget import Budgets
 from reconciler.api.failure import failure
 from reconciler.api.outcome import Outcome, of_answer, of_error, retry_after
 from reconciler.api.paging import complete
+from reconciler.api.patience import DEFAULT_TIMING, Again, Patience, Throttled, Timing
 from reconciler.api.signing import SIGNED_AT
 from reconciler.api.token import ONCE
-from reconciler.api.transport import READ_SECONDS, WRITE_SECONDS, Answer, BadAnswer, fetch, httpx
+from reconciler.api.transport import Answer, BadAnswer, fetch, httpx
 from reconciler.clock import Clock
-from reconciler.errors import ServiceError
+from reconciler.errors import ReadingDoubtful, ServiceError
+from reconciler.safe_text import safe_text
 
 T = TypeVar("T")
 Verb = Literal["batch-delete", "batch-expand", "batch-add"]
 
-RETRY_SECONDS = 20.0
-"""Seconds within which a read is tried again after 5xx, cut, garbage or silence."""
-THROTTLED_SECONDS = 60.0
-MOST_THROTTLED_SECONDS = 300.0
-"""Seconds a read waits after 429 without ``Retry-After``, and in all."""
 POOLS_LIMIT, POOLS_OFFSET = 1000, 20_000
 DESKTOPS_LIMIT, DESKTOPS_OFFSET = 100, 10_000
 JOBS_LIMIT, JOBS_OFFSET = 1000, 10_000
@@ -38,28 +36,31 @@ JOBS_LIMIT, JOBS_OFFSET = 1000, 10_000
 SANDBOX_HEADER = "x-reconciler-sandbox"
 
 
-class _Again(Exception):
-    """This attempt failed in a way that another one may not."""
-
-    def __init__(self, error: ServiceError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
 class WorkspaceClient:
     """One project of the service, over one pair of HTTP clients."""
 
     def __init__(
-        self, reads: httpx.AsyncClient, writes: httpx.AsyncClient, base: str, project_id: str, clock: Clock
+        self,
+        reads: httpx.AsyncClient,
+        writes: httpx.AsyncClient,
+        base: str,
+        project_id: str,
+        clock: Clock,
+        *,
+        concurrency: int = 8,
+        timing: Timing = DEFAULT_TIMING,
     ) -> None:
         self._reads = reads
         self._writes = writes
-        self._root = f"{base}/v2/{quote(project_id, safe='')}"
+        self._root = f"{base}/v2/{_segment(project_id)}"
         self._base = base
         self._clock = clock
+        self._timing = timing
         self._budgets = Budgets(clock)
+        self._slots = asyncio.Semaphore(concurrency)
+        self._answered = False
         self.requests: Counter[str] = Counter()
-        """Requests on the wire by call, retries included."""
+        """Requests by call, repeated reads included; logins are not counted."""
         self.sandbox = ""
         """The name of the simulated world that answered; empty for the real service."""
 
@@ -81,36 +82,42 @@ class WorkspaceClient:
 
     async def pool(self, pool_id: str) -> tuple[wire.PoolBody, bytes]:
         """One pool, and the raw bytes of its answer; raises ``PoolNotFound``."""
-        return await self._read(
+        body, raw = await self._read(
             "show pool", self._pool(pool_id), {}, lambda a: (wire.decode_pool(_ok(a)), a.body)
         )
+        if body.id != pool_id:
+            raise ReadingDoubtful(
+                f"asked for the pool {safe_text(pool_id)}, the service answered with {safe_text(body.id)}",
+                "run again; if it stays so, ask the vendor's support",
+            )
+        return body, raw
 
-    async def desktops(self, pool_id: str, inconsistent: str = "") -> list[wire.DesktopBody]:
-        """Every desktop of a pool, complete; ``inconsistent``: only those that differ so (DISK_NUM …)."""
+    async def desktops(self, pool_id: str, inconsistent_type: str | None = None) -> list[wire.DesktopBody]:
+        """Every desktop of a pool, complete; with a type (DISK_NUM …) those that differ so from the pool."""
 
         async def page(offset: int) -> tuple[int, Sequence[wire.DesktopBody]]:
             query: dict[str, Any] = {"limit": DESKTOPS_LIMIT, "offset": offset}
-            if inconsistent:
-                query["inconsistent_type"] = inconsistent
+            if inconsistent_type:
+                query["inconsistent_type"] = inconsistent_type
             url = f"{self._pool(pool_id)}/desktops"
             found = await self._read("list desktops", url, query, _decoded(wire.DesktopsPage))
             return found.total_count, found.pool_desktops
 
-        identity = "desktops"
-        return await complete(identity, page, lambda each: each.desktop_id, DESKTOPS_LIMIT, DESKTOPS_OFFSET)
+        return await complete("desktops", page, lambda each: each.desktop_id, DESKTOPS_LIMIT, DESKTOPS_OFFSET)
 
-    async def inconsistent(self, pool_id: str) -> wire.InconsistentBody:
+    async def inconsistent_statics(self, pool_id: str) -> wire.InconsistentBody:
         """How many desktops differ from their pool, and in what."""
         url = f"{self._pool(pool_id)}/inconsistent-statics"
-        return await self._read("list desktops", url, {}, _decoded(wire.InconsistentBody))
+        return await self._read("count differing desktops", url, {}, _decoded(wire.InconsistentBody))
 
     async def job(self, job_id: str) -> wire.JobBody | None:
         """One job with its sub-jobs; None when the service does not know it."""
-        url = f"{self._root}/workspace-jobs/{quote(job_id, safe='')}"
+        url = f"{self._root}/workspace-jobs/{_segment(job_id)}"
         try:
             return await self._read("show job", url, {}, _decoded(wire.JobBody))
         except ServiceError as error:
-            if error.status == 404 and not error.code.startswith("APIGW."):
+            # A 404 without a code, or of the gateway, says nothing about the job.
+            if error.status == 404 and error.code and not error.code.startswith("APIGW."):
                 return None
             raise
 
@@ -136,88 +143,100 @@ class WorkspaceClient:
         await self._budgets.write(verb)
         began = False
 
-        async def trace(event: str, _info: Mapping[str, Any]) -> None:
+        async def trace(event: str, info: Mapping[str, Any]) -> None:
             nonlocal began
-            began = began or event.endswith("send_request_headers.started")
+            # A proxy is first sent a CONNECT of its own, which is not yet the write.
+            if event.endswith("send_request_headers.started") and info["request"].method == b"POST":
+                began = True
 
-        request = self._writes.build_request(
-            "POST",
-            f"{self._pool(pool_id)}/volumes/{verb}",
-            content=json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-            extensions={SIGNED_AT: signed_at, ONCE: True, "trace": trace},
-        )
-        self.requests[verb] += 1
         try:
-            answer = await fetch(self._writes, request, WRITE_SECONDS)
-        except (httpx.HTTPError, httpx.InvalidURL, BadAnswer, TimeoutError, ServiceError) as error:
+            request = self._writes.build_request(
+                "POST",
+                f"{self._pool(pool_id)}/volumes/{verb}",
+                content=json.dumps(body).encode(),
+                headers={"Content-Type": "application/json"},
+                extensions={SIGNED_AT: signed_at, ONCE: True, "trace": trace},
+            )
+            self.requests[verb] += 1
+            answer = await fetch(self._writes, request, self._timing.write)
+        except Exception as error:
             return of_error(error, sending_began=began)
+        self._heard(answer)
         outcome = of_answer(answer, self._clock.now())
         if outcome.status == 429:
-            self._budgets.pause(verb, outcome.retry_after or THROTTLED_SECONDS)
+            self._budgets.pause(verb, self._timing.throttled_wait(outcome.retry_after))
         return outcome
 
     def _pool(self, pool_id: str) -> str:
-        return f"{self._root}/desktop-pools/{quote(pool_id, safe='')}"
+        return f"{self._root}/desktop-pools/{_segment(pool_id)}"
 
     async def _read(self, call: str, url: str, query: Mapping[str, Any], take: Callable[[Answer], T]) -> T:
-        """Read once, and again within ``RETRY_SECONDS`` where another attempt may help."""
-        begun = self._clock.monotonic()
-        throttled = 0.0
+        patience = Patience(self._clock, self._timing)
 
-        def enough(_state: RetryCallState) -> bool:
-            return self._clock.monotonic() - begun - throttled >= RETRY_SECONDS
+        async def attempt() -> T:
+            await self._budgets.read(call)
+            async with self._slots:
+                with patience.watching():
+                    answer = await self._get(call, url, query, patience.left())
+            if answer.status == 429:
+                wait = self._timing.throttled_wait(retry_after(answer.headers, self._clock.now()))
+                self._budgets.pause(call, wait)
+                raise Throttled(failure(call, answer.status, answer.headers, answer.body), wait)
+            return _taken(call, answer, take)
 
-        try:
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type(_Again),
-                wait=wait_exponential_jitter(initial=0.3, max=5, jitter=0.5),
-                stop=enough,
-                sleep=self._clock.sleep,
-                reraise=True,
-            ):
-                with attempt:
-                    while True:
-                        answer = await self._attempt(call, url, query)
-                        if answer.status != 429:
-                            return _taken(call, answer, take)
-                        wait = retry_after(answer.headers, self._clock.now())
-                        wait = wait if wait is not None else THROTTLED_SECONDS + random.uniform(0, 5)
-                        throttled += wait
-                        if throttled > MOST_THROTTLED_SECONDS:
-                            raise failure(call, answer.status, answer.headers, answer.body)
-                        self._budgets.pause(call, wait)
-        except _Again as given_up:
-            raise given_up.error from None
-        raise AssertionError("unreachable: the loop returns or raises")
+        return await patience.insist(attempt)
 
-    async def _attempt(self, call: str, url: str, query: Mapping[str, Any]) -> Answer:
-        await self._budgets.read(call)
+    async def _get(self, call: str, url: str, query: Mapping[str, Any], seconds: float) -> Answer:
         self.requests[call] += 1
         # The service's older pages call Content-Type mandatory even on a GET (documented).
         request = self._reads.build_request(
             "GET", url, params=dict(query), headers={"Content-Type": "application/json"}
         )
         try:
-            answer = await fetch(self._reads, request, READ_SECONDS)
+            answer = await fetch(self._reads, request, seconds)
         except TimeoutError:
-            silence = f"{call}: no complete answer within {READ_SECONDS:.0f} s"
-            raise _Again(ServiceError(silence, "is the endpoint right and reachable?")) from None
+            raise Again(self._unreachable(call, f"no complete answer within {seconds:.0f} s")) from None
+        except (httpx.ConnectError, httpx.ProxyError) as error:
+            trouble = self._unreachable(call, f"no connection: {safe_text(str(error))}")
+            # An address that never answered is rather wrong than busy: no waiting makes it right.
+            raise (Again(trouble) if self._answered else trouble) from None
         except (httpx.HTTPError, httpx.InvalidURL, BadAnswer) as error:
-            words = f"{call}: {_reason(error)}"
-            raise _Again(ServiceError(words, "is the endpoint right and reachable?")) from None
-        self.sandbox = answer.headers.get(SANDBOX_HEADER, self.sandbox)
+            reason = safe_text(str(error)) or type(error).__name__
+            raise Again(self._unreachable(call, reason)) from None
+        self._heard(answer)
         return answer
+
+    def _heard(self, answer: Answer) -> None:
+        self._answered = True
+        self.sandbox = safe_text(answer.headers.get(SANDBOX_HEADER, self.sandbox))
+
+    def _unreachable(self, call: str, reason: str) -> ServiceError:
+        return ServiceError(f"{call}: {self._base}: {reason}", "is the endpoint right and reachable?")
+
+
+def _segment(text: str) -> str:
+    """One path segment that cannot become two, or none; raises ``ServiceError`` for what no id can be."""
+    if text in {"", ".", ".."}:
+        raise ServiceError(f"{text!r} is not an id", "it would change which call is made")
+    return quote(text, safe="")
 
 
 def _taken(call: str, answer: Answer, take: Callable[[Answer], T]) -> T:
     """The wanted part of a good answer; a bad one as an error, worth another attempt or not."""
     try:
         return take(answer)
-    except wire.Garbage:
+    except wire.Garbage as garbage:
         error = failure(call, answer.status, answer.headers, answer.body)
-        if answer.status >= 500 or answer.status < 300 or answer.status == 408:
-            raise _Again(error) from None
+        success = 200 <= answer.status < 300 and not error.code
+        if success and answer.body.lstrip().startswith(b"{"):
+            error = ReadingDoubtful(
+                f"{call}: the answer is not well-formed: {safe_text(str(garbage))}",
+                "run again; if it stays so, ask the vendor's support",
+                status=answer.status,
+                request_id=error.request_id,
+            )
+        if success or answer.status >= 500 or answer.status == 408:
+            raise Again(error) from None
         raise error from None
 
 
@@ -227,17 +246,15 @@ def _decoded(kind: type[T]) -> Callable[[Answer], T]:
 
 def _ok(answer: Answer) -> bytes:
     """The body of a success; anything else is garbage to a reader of structs."""
-    if answer.status != 200 or (b'"error_code"' in answer.body[:4096] and failure_in(answer)):
+    if answer.status != 200 or (b'"error_code"' in answer.body[:4096] and _carries_error(answer)):
         raise wire.Garbage(f"HTTP {answer.status}")
     return answer.body
 
 
-def failure_in(answer: Answer) -> bool:
+def _carries_error(answer: Answer) -> bool:
     """True when a 200 carries an error, as the service's older calls do (documented)."""
-    told = json.loads(answer.body) if answer.body.lstrip().startswith(b"{") else {}
+    try:
+        told = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return False
     return isinstance(told, dict) and bool(told.get("error_code"))
-
-
-def _reason(error: Exception) -> str:
-    words = str(error) or type(error).__name__
-    return f"the service cannot be reached: {words}" if isinstance(error, httpx.ConnectError) else words

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from reconciler.api.client import WorkspaceClient
 from reconciler.api.signing import SdkHmacAuth
-from reconciler.api.token import MetadataAuth, PasswordAuth, TokenAuth
+from reconciler.api.token import METADATA, MetadataAuth, PasswordAuth, TokenAuth
 from reconciler.api.transport import httpx, open_http
 from reconciler.clock import Clock
 from reconciler.model import Target
@@ -31,23 +31,28 @@ async def open_client(
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[WorkspaceClient]:
     """One client for one target; ``transport`` lets a service in this process answer."""
-    auth = _auth(target, settings, credentials, clock)
     base = settings.endpoint or default_endpoint("workspace", target.region)
-    async with (
-        open_http(auth, transport) as reads,
-        open_http(auth, transport, keep_alive=False) as writes,
-    ):
-        yield WorkspaceClient(reads, writes, base, target.project_id, clock)
+    async with AsyncExitStack() as stack:
+        iam = ""
+        if isinstance(credentials, Password):
+            iam = settings.iam_endpoint or default_endpoint("iam", target.region)
+        login = await stack.enter_async_context(open_http(iam or METADATA, transport=transport))
+        auth = _auth(credentials, target.project_id, clock, iam, login)
+        reads = await stack.enter_async_context(open_http(base, auth, transport))
+        # A write gets a connection of its own: one that the other end just closed must not blur its outcome.
+        writes = await stack.enter_async_context(open_http(base, auth, transport, idle_connections=0))
+        yield WorkspaceClient(reads, writes, base, target.project_id, clock, concurrency=settings.concurrency)
 
 
-def _auth(target: Target, settings: Settings, credentials: Credentials, clock: Clock) -> httpx.Auth:
+def _auth(
+    credentials: Credentials, project_id: str, clock: Clock, iam: str, login: httpx.AsyncClient
+) -> httpx.Auth:
     match credentials:
         case AccessKeys():
-            return SdkHmacAuth(credentials, target.project_id, clock.now)
+            return SdkHmacAuth(credentials, project_id, clock.now)
         case Token(value):
             return TokenAuth(value)
         case Password():
-            iam = settings.iam_endpoint or default_endpoint("iam", target.region)
-            return PasswordAuth(credentials, iam, target.project_id)
+            return PasswordAuth(credentials, iam, project_id, login)
         case Metadata():
-            return MetadataAuth(target.project_id, clock.now)
+            return MetadataAuth(project_id, clock.now, login)

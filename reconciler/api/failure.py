@@ -13,13 +13,14 @@ ACTIONS = {
     "list pools": "workspace:desktopPools:list",
     "show pool": "workspace:desktopPools:get",
     "list desktops": "workspace:desktopPools:listDesktops",
+    "count differing desktops": "workspace:desktopPools:listDesktops",
     "show job": "workspace:jobs:get",
     "list sub-jobs": "workspace:jobs:listSubJobs",
     "batch-delete": "workspace:desktopPools:batchDeleteVolumes",
     "batch-expand": "workspace:desktopPools:batchExpandVolumes",
     "batch-add": "workspace:desktopPools:batchAddVolumes",
 }
-"""IAM action that each call needs (documented)."""
+"""IAM action that each call needs (documented; that of the counting inferred)."""
 
 _SKEWED = "APIGW.0303"
 _NOT_HERE = "APIGW.0101"
@@ -95,10 +96,15 @@ def _advice(call: str, status: int, code: str, words: str) -> tuple[type[Service
             "check the access key, its secret and the project, or get a new token",
         ),
         (code == _NOT_ENABLED, PermissionDenied, "enable the Workspace service for this project first"),
-        (status == 403, PermissionDenied, f"the identity needs the permission {action}"),
+        (
+            status == 403,
+            PermissionDenied,
+            f"the identity needs the permission {action}" if action else "the identity lacks a permission",
+        ),
         (code == _NOT_HERE, ServiceError, "this region does not offer the call; check region and endpoint"),
         (
-            call == "show pool" and (code == _NO_POOL or status == 404),
+            # Without a code the 404 is some other server's: it says nothing about the pool.
+            call == "show pool" and ((status == 400 and code == _NO_POOL) or (status == 404 and code != "")),
             PoolNotFound,
             "the pool does not exist",
         ),

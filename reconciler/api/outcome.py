@@ -16,6 +16,7 @@ from typing import Any
 
 from reconciler.api.failure import describe, request_id_of, told_by
 from reconciler.api.transport import Answer, httpx
+from reconciler.errors import ReconcilerError
 from reconciler.safe_text import safe_text
 
 
@@ -42,6 +43,9 @@ class Outcome:
     """Seconds the service asks to wait; None when it does not say."""
 
 
+_TIMED_OUT = 408
+"""Said by a gateway that waited in vain: the service may have begun."""
+
 _BEFORE_SENDING = (
     httpx.ConnectError,  # refused, DNS, TLS
     httpx.ConnectTimeout,
@@ -49,6 +53,7 @@ _BEFORE_SENDING = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
     httpx.InvalidURL,
+    ReconcilerError,  # our own refusal: no credentials, login refused
 )
 
 
@@ -57,12 +62,13 @@ def of_answer(answer: Answer, now: datetime) -> Outcome:
     status, headers = answer.status, answer.headers
     code, words = describe(answer.body)
     request_id = request_id_of(headers)
-    if status == 200:
+    # The service documents 200 here, and 202 for its other calls of this kind.
+    if 200 <= status < 300:
         job_id = _job_id(answer.body)
-        if job_id and told_by(answer.body) is None and "error_code" not in _object(answer.body):
+        if job_id and told_by(answer.body) is None and not _object(answer.body).get("error_code"):
             return Outcome(OutcomeKind.ACCEPTED, "accepted", status, "", request_id, job_id)
         return Outcome(OutcomeKind.UNKNOWN, f"a success without a job: {words}", status, code, request_id)
-    if 400 <= status < 500 and code:
+    if 400 <= status < 500 and status != _TIMED_OUT and code:
         return Outcome(
             OutcomeKind.REJECTED, words, status, code, request_id, retry_after=retry_after(headers, now)
         )
@@ -84,7 +90,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     """Seconds of a ``Retry-After`` header, given as seconds or as a date; None without a usable one."""
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
-        return float(text)
+        return float(text[:9])  # 30 years; longer ones would be infinite
     try:
         moment = parsedate_to_datetime(text)
     except (TypeError, ValueError):

@@ -46,14 +46,31 @@ async def _once(
             "a complete reading is not possible; split the project, or ask the vendor for a higher offset",
         )
     items = list(first)
-    if total > len(items):
-        rest = await asyncio.gather(*(page(offset) for offset in range(limit, total, limit)))
-        for counted, more in rest:
-            if counted != total:
-                return [], f"its total changed from {total} to {counted}"
-            items.extend(more)
+    for counted, more in await _together(page, range(limit, total, limit)):
+        if counted != total:
+            return [], f"its total changed from {total} to {counted}"
+        items.extend(more)
     if len(items) != total:
         return [], f"{len(items)} items came, {total} were counted"
     if len({identity(item) for item in items}) != total:
         return [], "an id came twice"
+    if total and total % limit == 0 and total <= most_offset:
+        # No document says whether the total counts the list or the page: a full last page may hide more.
+        _, beyond = await page(total)
+        if beyond:
+            return [], f"{total} items were counted, and more follow"
     return items, ""
+
+
+async def _together(page: Pages[T], offsets: range) -> list[tuple[int, Sequence[T]]]:
+    """The pages at these offsets; the first failure ends the others."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_one(page, offset)) for offset in offsets]
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+async def _one(page: Pages[T], offset: int) -> tuple[int, Sequence[T]]:
+    return await page(offset)

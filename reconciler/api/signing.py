@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Generator
-from datetime import datetime
+from datetime import UTC, datetime
 from urllib.parse import quote, unquote, unquote_plus
 
 from reconciler.api.transport import httpx
@@ -29,7 +29,7 @@ class SdkHmacAuth(httpx.Auth):
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Put date, project and signature on the request; one round only."""
-        moment = request.extensions.get(SIGNED_AT) or self._now()
+        moment = (request.extensions.get(SIGNED_AT) or self._now()).astimezone(UTC)
         request.headers["X-Sdk-Date"] = f"{moment:%Y%m%dT%H%M%SZ}"
         request.headers["X-Project-Id"] = self._project_id
         if self._keys.security_token:
@@ -65,7 +65,8 @@ def sign(request: httpx.Request, headers: dict[str, str], secret_key: str) -> st
 
 def canonical_path(path: str) -> str:
     """Each segment decoded and encoded anew, with a trailing slash that the wire does not have."""
-    encoded = "/".join(quote(unquote(segment), safe=_UNRESERVED) for segment in path.split("/"))
+    # Decoded before it is split, as the official signer does: an encoded slash counts as a slash here.
+    encoded = "/".join(quote(segment, safe=_UNRESERVED) for segment in unquote(path).split("/"))
     return encoded if encoded.endswith("/") else f"{encoded}/"
 
 

@@ -1,22 +1,29 @@
-"""Owns token authentication: a given token, a login that renews itself, and keys from the metadata service."""
+"""Owns the other ways to authenticate: a given token, a login that renews itself, keys of the metadata service.
+
+Each login goes over a client of its own and fails as ``CredentialsError``, so that its trouble is never
+taken for trouble of the request it was made for.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator, Callable, Generator
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from datetime import UTC, datetime, timedelta
+
+import msgspec
 
 from reconciler.api.failure import told_by
 from reconciler.api.signing import SdkHmacAuth
-from reconciler.api.transport import httpx
+from reconciler.api.transport import Answer, BadAnswer, fetch, httpx
 from reconciler.errors import CredentialsError
+from reconciler.safe_text import safe_text
 from reconciler.settings import AccessKeys, Password, Secret
 
 ONCE = "once"
 """Request extension of a write: it is sent once, whatever the answer."""
+LOGIN_SECONDS = 10.0
 METADATA = "http://169.254.169.254"
+METADATA_SECONDS = 3.0
 RENEW_BEFORE = timedelta(minutes=10)
 """How long before their end temporary keys are fetched anew."""
 
@@ -36,57 +43,72 @@ class TokenAuth(httpx.Auth):
 class PasswordAuth(httpx.Auth):
     """Logs in on first use and once more when a read is answered 401; concurrent logins become one."""
 
-    def __init__(self, login: Password, iam_endpoint: str, project_id: str) -> None:
+    def __init__(self, login: Password, iam_endpoint: str, project_id: str, http: httpx.AsyncClient) -> None:
         self._login = login
         self._url = f"{iam_endpoint}/v3/auth/tokens?nocatalog=true"
         self._project_id = project_id
+        self._http = http
         self._token: Secret | None = None
         self._lock = asyncio.Lock()
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Log in where needed, send, and log in once more for a read that was answered 401."""
-        used = self._token
-        if used is None:
-            async with self._lock:
-                if self._token is None:
-                    self._keep(await _read((yield self._request())))
-            used = self._token
-        request.headers["X-Auth-Token"] = used.reveal() if used else ""
+        used = await self._other_than(None)
+        request.headers["X-Auth-Token"] = used.reveal()
         response = yield request
         if response.status_code != 401 or request.extensions.get(ONCE):
             return
-        async with self._lock:
-            if self._token is used:  # nobody else has renewed it meanwhile
-                self._keep(await _read((yield self._request())))
-        request.headers["X-Auth-Token"] = self._token.reveal() if self._token else ""
+        request.headers["X-Auth-Token"] = (await self._other_than(used)).reveal()
         yield request
 
-    def _request(self) -> httpx.Request:
+    async def _other_than(self, refused: Secret | None) -> Secret:
+        """A token that is not the one that was refused; whoever comes first logs in for all."""
+        async with self._lock:
+            if self._token is None or self._token is refused:
+                self._token = await self._log_in()
+            return self._token
+
+    async def _log_in(self) -> Secret:
         user = {
             "name": self._login.user,
             "password": self._login.password.reveal(),
             "domain": {"name": self._login.domain},
         }
-        body = {
-            "auth": {
-                "identity": {"methods": ["password"], "password": {"user": user}},
-                "scope": {"project": {"id": self._project_id}},
-            }
-        }
-        return httpx.Request("POST", self._url, json=body)
-
-    def _keep(self, response: httpx.Response) -> None:
-        token = response.headers.get("X-Subject-Token", "")
-        if response.status_code != 201 or not token:
-            code, message = told_by(response.content) or ("", "")
+        identity = {"methods": ["password"], "password": {"user": user}}
+        body = {"auth": {"identity": identity, "scope": {"project": {"id": self._project_id}}}}
+        request = self._http.build_request("POST", self._url, json=body)
+        who = f"the login of user {safe_text(self._login.user)}"
+        try:
+            answer = await fetch(self._http, request, LOGIN_SECONDS)
+        except (httpx.HTTPError, BadAnswer, TimeoutError, OSError) as error:
             raise CredentialsError(
-                f"the login of user {self._login.user} was refused: "
-                f"{message or 'no reason given'} (HTTP {response.status_code}{', ' + code if code else ''})",
-                "check HW_USER_NAME, HW_USER_PASSWORD and HW_DOMAIN_NAME; users with MFA need access keys",
-                status=response.status_code,
-                code=code,
-            )
-        self._token = Secret(token)
+                f"{who} was not answered: {safe_text(str(error)) or type(error).__name__}",
+                "is the IAM endpoint right and reachable?",
+            ) from None
+        token = answer.headers.get("x-subject-token", "")
+        if answer.status == 201 and token:
+            return Secret(token)
+        code, message = told_by(answer.body) or ("", "")
+        raise CredentialsError(
+            f"{who} was refused: {message or 'no reason given'} "
+            f"(HTTP {answer.status}{', ' + code if code else ''})",
+            "check HW_USER_NAME, HW_USER_PASSWORD and HW_DOMAIN_NAME; users with MFA need access keys",
+            status=answer.status,
+            code=code,
+        )
+
+
+class _Keys(msgspec.Struct):
+    """Temporary keys as the metadata service writes them."""
+
+    access: str
+    secret: str
+    securitytoken: str
+    expires_at: datetime
+
+
+class _KeysAnswer(msgspec.Struct):
+    credential: _Keys
 
 
 class MetadataAuth(httpx.Auth):
@@ -94,47 +116,47 @@ class MetadataAuth(httpx.Auth):
 
     requires_request_body = True
 
-    def __init__(self, project_id: str, now: Callable[[], datetime], base: str = METADATA) -> None:
+    def __init__(
+        self, project_id: str, now: Callable[[], datetime], http: httpx.AsyncClient, base: str = METADATA
+    ) -> None:
         self._project_id = project_id
         self._now = now
+        self._http = http
         self._base = base
         self._signer: SdkHmacAuth | None = None
-        self._ends: datetime | None = None
+        self._ends = datetime.min.replace(tzinfo=UTC)
         self._lock = asyncio.Lock()
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Fetch keys where needed, then sign as always."""
         async with self._lock:
-            if self._signer is None or self._ends is None or self._ends - self._now() < RENEW_BEFORE:
-                await self._fetch()
-        await request.aread()
-        if self._signer:
-            for signed in self._signer.auth_flow(request):
-                yield signed
+            if self._signer is None or self._now() > self._ends - RENEW_BEFORE:
+                self._signer = await self._renewed()
+        for signed in self._signer.auth_flow(request):
+            yield signed
 
-    async def _fetch(self) -> None:
+    async def _renewed(self) -> SdkHmacAuth:
         try:
-            async with httpx.AsyncClient(timeout=3.0, trust_env=False) as http:
-                headers: dict[str, str] = {}
-                given = await http.put(
-                    f"{self._base}/meta-data/latest/api/token",
-                    headers={"X-Metadata-Token-Ttl-Seconds": "21600"},
-                )
-                if given.status_code == 200:  # older metadata services have no token
-                    headers["X-Metadata-Token"] = given.text
-                answer = await http.get(f"{self._base}/openstack/latest/securitykey", headers=headers)
-            told: dict[str, Any] = json.loads(answer.content)["credential"]
-            keys = AccessKeys(told["access"], Secret(told["secret"]), Secret(told["securitytoken"]))
-            self._ends = datetime.fromisoformat(told["expires_at"])
-        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            headers: dict[str, str] = {}
+            lifetime = {"X-Metadata-Token-Ttl-Seconds": "21600"}
+            given = await self._ask("PUT", "/meta-data/latest/api/token", lifetime)
+            if given.status == 200:  # older metadata services have no token
+                headers["X-Metadata-Token"] = given.body.decode("ascii")
+            answer = await self._ask("GET", "/openstack/latest/securitykey", headers)
+            told = msgspec.json.decode(answer.body, type=_KeysAnswer).credential
+        except (httpx.HTTPError, BadAnswer, TimeoutError, OSError, ValueError):
+            if self._signer is not None and self._now() < self._ends:
+                return self._signer
             raise CredentialsError(
                 "there are no credentials",
                 "set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK, or HW_ACCESS_KEY and HW_SECRET_KEY, or "
                 "HW_AUTH_TOKEN, or write ~/.huaweicloud/credentials; or use --sandbox",
             ) from None
-        self._signer = SdkHmacAuth(keys, self._project_id, self._now)
+        ends = told.expires_at
+        self._ends = ends if ends.tzinfo else ends.replace(tzinfo=UTC)
+        keys = AccessKeys(told.access, Secret(told.secret), Secret(told.securitytoken))
+        return SdkHmacAuth(keys, self._project_id, self._now)
 
-
-async def _read(response: httpx.Response) -> httpx.Response:
-    await response.aread()
-    return response
+    async def _ask(self, method: str, path: str, headers: Mapping[str, str]) -> Answer:
+        request = self._http.build_request(method, self._base + path, headers=dict(headers))
+        return await fetch(self._http, request, METADATA_SECONDS)

@@ -6,11 +6,12 @@ that does not decode is kept with its doubt instead of spoiling the page.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
 Text = str | None
+Id = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class VolumeBody(msgspec.Struct, frozen=True):
@@ -28,7 +29,7 @@ class VolumeBody(msgspec.Struct, frozen=True):
 class PoolBody(msgspec.Struct, frozen=True):
     """One pool, of the list or alone."""
 
-    id: str
+    id: Id
     name: Text = None
     data_volumes: list[VolumeBody] | None = None
     """None when absent."""
@@ -37,7 +38,7 @@ class PoolBody(msgspec.Struct, frozen=True):
     desktop_count: int | None = None
     desktop_used: int | None = None
     created_time: Text = None
-    doubts: list[str] = msgspec.field(default_factory=list, name="\x00doubts")
+    doubts: list[str] = msgspec.field(default_factory=list, name="(doubts)")
     """Never on the wire: why this pool did not decode."""
 
 
@@ -68,7 +69,7 @@ class CopyBody(msgspec.Struct, frozen=True):
 class DesktopBody(msgspec.Struct, frozen=True):
     """One desktop of a pool."""
 
-    desktop_id: str
+    desktop_id: Id
     computer_name: Text = None
     status: Text = None
     login_status: Text = None
@@ -94,7 +95,7 @@ class InconsistentBody(msgspec.Struct, frozen=True):
 class SubJobBody(msgspec.Struct, frozen=True):
     """One sub-job."""
 
-    id: str
+    id: Id
     job_id: Text = None
     status: Text = None
     fail_reason: Text = None
@@ -124,7 +125,7 @@ class _LoosePage(msgspec.Struct, frozen=True):
 
 
 class _Named(msgspec.Struct, frozen=True):
-    id: str
+    id: Id
     name: msgspec.Raw = msgspec.Raw(b"null")
 
 
