@@ -164,18 +164,11 @@ class Story:
             self.verdict.complaints.append(f"exit 0, but surplus is left: {left}")
 
     def _judge_end(self, ends: list[tuple[ApplyReport | ReconcilerError | None, int]]) -> None:
-        last, sent = ends[-1]
-        quiet = isinstance(last, ApplyReport) and last.exit_code is ExitCode.DONE and not last.results
-        if quiet:
-            return
-        asking = [
-            sorted(each.operation.id for each in report.resolutions if not each.resolved)
-            for report, _ in ends[-2:]
-            if isinstance(report, ApplyReport)
-        ]
-        stable = len(asking) == 2 and asking[0] == asking[1] and bool(asking[0]) and sent == 0
-        if not stable:
-            self.verdict.complaints.append(f"no quiet end and no stable request for a person: {ends}")
+        told = [_brief(report) for report, _ in ends]
+        quiet = told[-1] == "0: "
+        stable = told[-1] == told[-2] and ends[-1][1] == 0 and told[-1].partition(": ")[2]
+        if not quiet and not stable:
+            self.verdict.complaints.append(f"no quiet end and no stable request for a person: {told}")
 
     def _judge_record(self) -> None:
         for line in self.service.record:
@@ -201,6 +194,17 @@ def _interrupt(task: asyncio.Task[Any], stop: Stop) -> None:
     if not task.done() and not stop.requested:
         stop.requested = True
         task.cancel()
+
+
+def _brief(report: ApplyReport | ReconcilerError | None) -> str:
+    """Exit code and what a person is asked for; equal for equal requests."""
+    if not isinstance(report, ApplyReport):
+        return f"{getattr(report, 'exit_code', '-')}: {report}"
+    asked = sorted(
+        {f"{each.rule}@{each.pool}" for each in (report.plan.all_findings if report.plan else ())}
+        | {each.operation.id for each in report.resolutions if not each.resolved}
+    )
+    return f"{int(report.exit_code)}: {' '.join(asked)}"
 
 
 def _silent(_message: str) -> None:

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import selectors
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 START = datetime(2026, 3, 1, 8, 0, 0, tzinfo=UTC)
+
+
+class _Jumping(selectors.DefaultSelector):
+    """Where the loop would wait, time moves on instead."""
+
+    moment = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.moment += max(timeout or 0.0, 0.0)
+        return super().select(0)
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
     """Never waits: when nothing is ready, time moves to the next timer."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.moment = 0.0
+        self._jumping = _Jumping()
+        super().__init__(self._jumping)
+
+    @property
+    def moment(self) -> float:
+        """Seconds since the beginning of the world."""
+        return self._jumping.moment
 
     def time(self) -> float:
         return self.moment
-
-    def _run_once(self) -> None:
-        loop: Any = self
-        if not loop._ready and loop._scheduled:
-            self.moment = max(self.moment, loop._scheduled[0]._when)
-        super()._run_once()  # type: ignore[misc]
 
 
 class VirtualClock:
