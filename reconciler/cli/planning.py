@@ -13,13 +13,14 @@ from reconciler.cli import flags
 from reconciler.cli.connect import Place, connections, duration, read_settings, world
 from reconciler.cli.running import run_story
 from reconciler.cli.screen import Screen
-from reconciler.engine import make_plan, with_flags
-from reconciler.errors import ExitCode, ReconcilerError
+from reconciler.engine import DEFAULT_LIFETIME, make_plan, with_flags
+from reconciler.errors import BadInput, ExitCode, ReconcilerError
 from reconciler.manifest.load import load
 from reconciler.model import Limits, Manifest
 from reconciler.plan import Plan
 from reconciler.plan_file import load as load_plan
 from reconciler.plan_file import save
+from reconciler.render.explain import explain_json, explain_lines
 from reconciler.render.json import plan_json
 from reconciler.render.text import plan_lines
 
@@ -63,6 +64,29 @@ def show(
 ) -> int:
     """Show a saved plan."""
     show_plan(load_plan(plan_file), shown, Screen(False if no_color else None))
+    return int(ExitCode.DONE)
+
+
+def explain(
+    pool: Annotated[str, typer.Argument(help="Name or id of one declared pool.", metavar="POOL")],
+    paths: flags.Paths,
+    shown: flags.OutputFormat = flags.Output.TEXT,
+    endpoint: flags.Endpoint = None,
+    sandbox: flags.Sandbox = False,
+    no_color: flags.NoColor = False,
+) -> int:
+    """Show for one pool what matched what, by which rule, and what every guard measured."""
+    screen = Screen(False if no_color else None)
+    manifest = load(paths)
+    made = compute_plan(manifest, manifest.limits, Place(endpoint, sandbox), screen, DEFAULT_LIFETIME)
+    found = [each for each in made.pools if pool in (each.label, each.desired.id, each.live and each.live.id)]
+    if not found:
+        raise BadInput(f"no manifest declares a pool {pool!r}", "declared are the pools that plan lists")
+    if shown is flags.Output.JSON:
+        screen.data([explain_json(made, each) for each in found])
+    else:
+        for each in found:
+            screen.lines(explain_lines(made, each))
     return int(ExitCode.DONE)
 
 

@@ -41,3 +41,22 @@ def serve(
 
     run(host, port, sandbox_file(state), ready)
     return int(ExitCode.DONE)
+
+
+@app.command("reset")
+def reset(state: State = None) -> int:
+    """Put the sandbox back to its first state."""
+    from reconciler import sandbox  # noqa: PLC0415 - a server's imports
+
+    sandbox.reset(sandbox_file(state))
+    Screen().say("The sandbox is as on its first day.")
+    return int(ExitCode.DONE)
+
+
+@app.command("state")
+def show_state(state: State = None) -> int:
+    """Print the sandbox's own view: pools, jobs, and its record of every write."""
+    from reconciler import sandbox  # noqa: PLC0415 - a server's imports
+
+    Screen().data(sandbox.state(sandbox_file(state)))
+    return int(ExitCode.DONE)
