@@ -14,17 +14,21 @@ from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING
 
+from reconciler.model import Action
 from reconciler.plan import Change, Plan, PoolPlan, Severity, totals
 from reconciler.render import words
 from reconciler.safe_text import safe_text
 
 if TYPE_CHECKING:
     import jinja2
+    from markupsafe import Markup
 
 NAME_LENGTH = 160
 SHOWN_USERS = 50
 SHOWN_BARS = 20
 """Pools in the drawing of what each loses; the sections below it name every pool."""
+_ONE = {"disks": "disk", "copies": "copy", "pools": "pool", "gigabytes": "GB", "users": "user"}
+_MANY = {"gigabytes": "GB"}
 _GAP = 0.6
 _NARROWEST = 1.5
 
@@ -36,7 +40,6 @@ class Kind(StrEnum):
     REMOVE = "remove"
     EXPAND = "expand"
     ADD = "add"
-    REPLACE = "replace"
     TIE = "tie"
     NONE = "none"
 
@@ -122,7 +125,7 @@ def meters(plan: Plan) -> Iterator[Meter]:
         number, most = measured[name], limit.value
         scale = max(number, most or 0, 1)
         yield Meter(
-            label="GB" if name == "gigabytes" else name,
+            label=_ONE[name] if number == 1 else _MANY.get(name, name),
             measured=number,
             limit=most,
             source=limit.source,
@@ -143,38 +146,51 @@ def bars(plan: Plan) -> Iterator[Bar]:
 
 def lanes(pool: PoolPlan) -> tuple[Lane, Lane]:
     """The disks of one desktop before and after: same scale, and each disk at the same place."""
-    columns = [(*_outcome(change), _kind(change)) for change in words.settled(pool)]
-    columns += [(side, side, Kind.TIE) for side in map(words.side, words.candidates(pool))]
-    whole = sum(_size(before, after) for before, after, _ in columns) or 1
+    columns = [_column(change) for change in words.settled(pool)]
+    columns += [_Column(side, side, (Kind.TIE, Kind.TIE)) for side in map(words.side, words.candidates(pool))]
+    whole = sum(column.size for column in columns) or 1
     # Gaps and narrowest widths come off the scale first, so that no lane grows wider than 100.
     room = max(0.0, 100 - len(columns) * (_GAP + _NARROWEST))
     x = 0.0
-    old: list[Segment] = []
-    new: list[Segment] = []
-    for before, after, kind in columns:
-        for lane, disk in ((old, before), (new, after)):
-            size = max(0, disk.size) if disk else _size(before, after)
+    drawn: tuple[list[Segment], list[Segment]] = ([], [])
+    for column in columns:
+        for lane, disk, kind in zip(drawn, (column.before, column.after), column.kinds, strict=True):
+            width = _NARROWEST + room * (max(0, disk.size) if disk else column.size) / whole
             label = words.disk_words(disk) if disk else "none"
-            width = _NARROWEST + room * size / whole
-            lane.append(Segment(round(x, 2), round(width, 2), kind if disk else Kind.NONE, label))
-        x += _NARROWEST + room * _size(before, after) / whole + _GAP
+            lane.append(Segment(round(x, 2), round(width, 2), kind, label))
+        x += _NARROWEST + room * column.size / whole + _GAP
     return (
-        Lane("now", sum(before.size for before, *_ in columns if before), tuple(old)),
-        Lane("after", sum(after.size for _, after, _ in columns if after), tuple(new)),
+        Lane("now", sum(column.before.size for column in columns if column.before), tuple(drawn[0])),
+        Lane("after", sum(column.after.size for column in columns if column.after), tuple(drawn[1])),
     )
 
 
-def _outcome(change: Change) -> tuple[words.Side | None, words.Side | None]:
+@dataclass(frozen=True, slots=True)
+class _Column:
+    before: words.Side | None
+    after: words.Side | None
+    kinds: tuple[Kind, Kind]
+
+    @property
+    def size(self) -> int:
+        return max(0, *(side.size if side else 0 for side in (self.before, self.after)))
+
+
+_KINDS = {
+    Action.KEEP: (Kind.KEEP, Kind.KEEP),
+    Action.REMOVE: (Kind.REMOVE, Kind.NONE),
+    Action.EXPAND: (Kind.KEEP, Kind.EXPAND),
+    Action.ADD: (Kind.NONE, Kind.ADD),
+    Action.REPLACE: (Kind.REMOVE, Kind.ADD),
+}
+
+
+def _column(change: Change) -> _Column:
     before, after = words.sides(change)
-    return (before, after) if change.carried_out else (before, before)
-
-
-def _kind(change: Change) -> Kind:
-    return Kind(change.action.value) if change.carried_out else Kind.KEEP
-
-
-def _size(before: words.Side | None, after: words.Side | None) -> int:
-    return max(before.size if before else 0, after.size if after else 0, 0)
+    if change.carried_out:
+        return _Column(before, after, _KINDS[change.action])
+    kind = Kind.KEEP if before else Kind.NONE  # only shown: apply leaves it as it is
+    return _Column(before, before, (kind, kind))
 
 
 def _percent(part: int, whole: int) -> float:
@@ -182,9 +198,12 @@ def _percent(part: int, whole: int) -> float:
 
 
 @cache
-def _stylesheet() -> str:
+def _stylesheet() -> Markup:
+    """Printed as it is: the hash in the security policy is over these very characters."""
+    from markupsafe import Markup  # noqa: PLC0415 - comes with jinja2
+
     source, _, _ = _loader().get_source(_environment(), "plan.css")
-    return source.strip()
+    return Markup(source.strip())  # noqa: S704 - our own file, no foreign text
 
 
 def _loader() -> jinja2.BaseLoader:

@@ -83,10 +83,9 @@ def _more(number: int, what: str) -> str:
 
 def _head(plan: Plan) -> str:
     told = [MARKER, f"## {words.headline(plan)}", ""]
-    for service in plan.services:
-        if service.sandbox:
-            world = code(service.name.removeprefix("sandbox:"))
-            told += [f"> **SANDBOX** {world}: a simulated service; nothing real is touched.", ""]
+    for name in sorted({service.name for service in plan.services if service.sandbox}):
+        world = code(name.removeprefix("sandbox:"))
+        told += [f"> **SANDBOX** {world}: a simulated service; nothing real is touched.", ""]
     if plan.has_changes and plan.failures:
         told += [f"**{words.count(len(plan.failures), 'target')} could not be planned; see below.**", ""]
     destroyed = words.destruction(plan)

@@ -1,0 +1,110 @@
+"""The page in a real browser: the policy lets our stylesheet in, and no name runs or overflows."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import struct
+import subprocess
+import zlib
+from pathlib import Path
+
+import pytest
+
+from reconciler.render.html import plan_html
+from tests import scenes
+from tests.render.hostile import HOSTILE
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--enable-logging=stderr",
+)
+LIGHT, DARK = (0xF6, 0xF6, 0xF3), (0x14, 0x17, 0x1B)
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+
+
+def _browse(folder: Path, page: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    file = folder / "plan.html"
+    file.write_text(page, encoding="utf-8")
+    return subprocess.run(
+        [CHROMIUM or "", *FLAGS, f"--user-data-dir={folder / 'profile'}", *flags, file.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+
+
+def _picture(folder: Path, page: str, *flags: str) -> tuple[tuple[int, int], tuple[int, int, int]]:
+    """Size of a screenshot and its first pixel; a PNG filter leaves the very first one as it is."""
+    file = folder / "plan.png"
+    done = _browse(folder, page, f"--screenshot={file}", *flags)
+    assert "Content Security Policy" not in done.stderr
+    data = file.read_bytes()
+    width, height = struct.unpack(">II", data[16:24])
+    body, at = b"", 8
+    while at < len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        body += data[at + 8 : at + 8 + length] if kind == b"IDAT" else b""
+        at += length + 12
+    first = zlib.decompress(body)[1:4]
+    return (width, height), (first[0], first[1], first[2])
+
+
+def test_our_stylesheet_applies_under_the_policy(tmp_path: Path) -> None:
+    assert _picture(tmp_path, plan_html(scenes.everything()), "--window-size=1100,900") == (
+        (1100, 900),
+        LIGHT,
+    )
+
+
+def test_a_reader_who_prefers_dark_gets_it_dark(tmp_path: Path) -> None:
+    flags = ("--window-size=1100,900", "--blink-settings=preferredColorScheme=0")
+    assert _picture(tmp_path, plan_html(scenes.everything()), *flags) == ((1100, 900), DARK)
+
+
+def test_the_policy_refuses_any_other_style(tmp_path: Path) -> None:
+    spoiled = plan_html(scenes.everything()).replace(":root {", ":root { --other: 1px;", 1)
+    done = _browse(tmp_path, spoiled, "--dump-dom")
+    assert "Content Security Policy" in done.stderr
+
+
+def test_no_name_runs_as_script(tmp_path: Path) -> None:
+    page = plan_html(scenes.hostile(" ".join(HOSTILE[6:20])[:900]))
+    title = re.search(r"<title>.*?</title>", page)
+    assert title
+    assert title[0] in _browse(tmp_path, page, "--dump-dom").stdout
+
+
+def test_the_page_prints(tmp_path: Path) -> None:
+    file = tmp_path / "plan.pdf"
+    _browse(tmp_path, plan_html(scenes.everything()), f"--print-to-pdf={file}")
+    assert file.read_bytes().startswith(b"%PDF-")
+
+
+@pytest.mark.parametrize("name", ["finance-analysts", "A" * 5_000, "x y " * 100])
+@pytest.mark.parametrize(("window", "layout"), [("390,800", "phone"), ("1100,800", "desk")])
+def test_nothing_is_wider_than_the_window(tmp_path: Path, name: str, window: str, layout: str) -> None:
+    # The page itself runs no script, so a copy without its policy measures itself into its title.
+    page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", plan_html(scenes.hostile(name)))
+    measure = (
+        "<script>document.title = innerWidth + ' wide, overflow '"
+        " + Math.max(0, document.documentElement.scrollWidth - innerWidth)</script></body>"
+    )
+    shown = _browse(
+        tmp_path, page.replace("</body>", measure), f"--window-size={window}", "--dump-dom"
+    ).stdout
+    told = re.search(r"<title>(\d+) wide, overflow (\d+)</title>", shown)
+    assert told
+    assert (int(told[1]) <= 640) is (layout == "phone")
+    assert told[2] == "0"
