@@ -1,0 +1,370 @@
+"""What becomes of a write, row by row, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+import ssl
+import struct
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.api.outcome import Outcome, OutcomeKind
+from reconciler.api.patience import Timing
+from reconciler.api.transport import MOST_BYTES
+
+from .wires import (
+    NOW,
+    POOL,
+    PROJECT,
+    QUICK,
+    Handler,
+    answer,
+    client_at,
+    free_port,
+    listening,
+    read_request,
+    script,
+)
+
+BODY = {"volumes": [{"id": "d", "type": "SAS", "size": 10}]}
+JOB = {"job_id": "abc85365-0b2e-4b4f-a091-f7db72072d4b"}
+BRIEF = Timing(write=0.4)
+
+
+async def post_to(base: str, timing: Timing = QUICK) -> Outcome:
+    async with client_at(base, timing=timing) as client:
+        outcome = await client.post_volumes("batch-delete", POOL, BODY, NOW)
+        assert client.requests == {"batch-delete": 1}
+        return outcome
+
+
+def post(handler: Handler, timing: Timing = QUICK) -> Outcome:
+    async def run() -> Outcome:
+        async with listening(handler) as base:
+            return await post_to(base, timing)
+
+    return asyncio.run(run())
+
+
+def answered(raw: bytes) -> Outcome:
+    """The outcome of one whole answer; whatever it is, the write was sent once."""
+    service = script(raw)
+    outcome = post(service.handle)
+    (seen,) = service.seen
+    assert (seen.method, seen.target) == ("POST", f"/v2/{PROJECT}/desktop-pools/{POOL}/volumes/batch-delete")
+    return outcome
+
+
+# --- not sent -----------------------------------------------------------------------------------
+
+
+def test_a_refused_connection_is_not_sent() -> None:
+    outcome = asyncio.run(post_to(f"http://127.0.0.1:{free_port()}"))
+    assert outcome.kind is OutcomeKind.NOT_SENT
+
+
+def test_a_name_that_does_not_resolve_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    outcome = asyncio.run(post_to("https://no-such-host.invalid"))
+    assert outcome.kind is OutcomeKind.NOT_SENT
+
+
+def test_a_server_that_speaks_no_tls_is_not_sent() -> None:
+    async def speaks_first(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer(200, JOB))
+
+    async def run() -> Outcome:
+        async with listening(speaks_first) as base:
+            return await post_to(base.replace("http://", "https://"))
+
+    assert asyncio.run(run()).kind is OutcomeKind.NOT_SENT
+
+
+def test_a_handshake_that_hangs_is_not_sent() -> None:
+    service = script(answer(200, JOB))
+
+    async def run() -> Outcome:
+        async with listening(service.handle) as base:
+            return await post_to(base.replace("http://", "https://"), BRIEF)
+
+    assert asyncio.run(run()).kind is OutcomeKind.NOT_SENT
+    assert service.seen == []
+
+
+def test_a_certificate_nobody_vouches_for_is_not_sent(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    new = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run(
+        [*new.split(), "-days", "1", "-keyout", str(key), "-out", str(certificate)],
+        check=True,
+        capture_output=True,
+    )
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    service = script(answer(200, JOB))
+
+    async def run() -> Outcome:
+        async with listening(service.handle, tls) as base:
+            return await post_to(base)
+
+    outcome = asyncio.run(run())
+    assert outcome.kind is OutcomeKind.NOT_SENT
+    assert "CERTIFICATE_VERIFY_FAILED" in outcome.message
+    assert service.seen == []
+
+
+@pytest.mark.parametrize("pool_id", ["", ".", ".."])
+def test_an_id_that_would_change_the_call_is_our_own_refusal(pool_id: str) -> None:
+    async def run() -> Outcome:
+        async with client_at("http://127.0.0.1:1") as client:
+            return await client.post_volumes("batch-delete", pool_id, BODY, NOW)
+
+    assert asyncio.run(run()).kind is OutcomeKind.NOT_SENT
+
+
+# --- unknown: no whole answer -------------------------------------------------------------------
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    sock: socket.socket = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+async def resets_unread(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    reset(writer)
+
+
+async def resets_after_reading(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await read_request(reader)
+    reset(writer)
+
+
+async def closes_after_reading(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await read_request(reader)
+
+
+async def hangs(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await read_request(reader)
+    await asyncio.sleep(60)
+
+
+async def drips(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await read_request(reader)
+    for byte in answer(200, JOB):
+        writer.write(bytes([byte]))
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+
+async def says_continue_and_no_more(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await read_request(reader)
+    writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    await asyncio.sleep(60)
+
+
+async def is_no_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await read_request(reader)
+    writer.write(b"220 mail.example ESMTP\r\n")
+
+
+async def truncates(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await read_request(reader)
+    writer.write(answer(200, JOB)[:-10])
+
+
+async def truncates_chunks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await read_request(reader)
+    body = b'{"job_id":"abc"}'
+    writer.write(b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(body), body))
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        resets_unread,
+        resets_after_reading,
+        closes_after_reading,
+        hangs,
+        drips,
+        says_continue_and_no_more,
+        is_no_http,
+        truncates,
+        truncates_chunks,
+    ],
+)
+def test_without_a_whole_answer_nobody_knows(handler: Handler) -> None:
+    outcome = post(handler, BRIEF)
+    assert (outcome.kind, outcome.job_id) == (OutcomeKind.UNKNOWN, "")
+
+
+def test_an_endless_answer_is_cut_off_in_time() -> None:
+    sent = 0
+
+    async def floods(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 X\r\nContent-Length: 209715200\r\n\r\n")
+        for _ in range(200):
+            writer.write(bytes(1024 * 1024))
+            await writer.drain()
+            sent += 1024 * 1024
+
+    outcome = post(floods, Timing(write=30))
+    assert outcome.kind is OutcomeKind.UNKNOWN
+    assert sent < 2 * MOST_BYTES
+
+
+def test_a_compressed_answer_is_never_unpacked() -> None:
+    bomb = gzip.compress(bytes(50_000_000))
+    assert answered(answer(200, bomb, Content_Encoding="gzip")).kind is OutcomeKind.UNKNOWN
+
+
+def test_a_redirect_is_unknown_and_never_followed() -> None:
+    elsewhere = script(answer(200, JOB))
+
+    async def run() -> Outcome:
+        async with listening(elsewhere.handle) as other:
+            service = script(answer(307, Location=other + "/"))
+            async with listening(service.handle) as base:
+                return await post_to(base)
+
+    assert asyncio.run(run()).kind is OutcomeKind.UNKNOWN
+    assert elsewhere.seen == []
+
+
+# --- whole answers ------------------------------------------------------------------------------
+
+REFUSAL = {"error_code": "WKS.00010032", "error_msg": "busy"}
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, JOB),
+        (202, JOB),
+        (200, JOB | {"error_code": None, "error_msg": None}),
+        (200, JOB | {"error_code": "", "something_new": [1]}),
+    ],
+)
+def test_a_job_without_an_error_is_accepted(status: int, body: Any) -> None:
+    outcome = answered(answer(status, body, X_Request_Id="req-1"))
+    assert (outcome.kind, outcome.job_id) == (OutcomeKind.ACCEPTED, JOB["job_id"])
+    assert (outcome.status, outcome.request_id) == (status, "req-1")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        answer(200),
+        answer(204),
+        answer(200, {}),
+        answer(200, []),
+        answer(200, {"job_id": ""}),
+        answer(200, {"job_id": None}),
+        answer(200, {"job_id": ["a"]}),
+        answer(200, {"job_id": 7}),
+        answer(200, {"job_id": "a\nb"}),
+        answer(200, REFUSAL),
+        answer(200, JOB | REFUSAL),
+        answer(200, b"<html>Welcome to the hotel</html>", Content_Type="text/html"),
+        answer(200, b"\xff\xfe"),
+        answer(200, b"[" * 100_000),
+        answer(200, b'{"job_id":"abc"'),
+        answer(302, JOB, Location="http://127.0.0.1:1/"),
+        answer(400, b"<html>Bad Request</html>"),
+        answer(400, {}),
+        answer(404, {"detail": "Not Found"}),
+        answer(408, REFUSAL),
+        answer(500, {"error_code": "WKS.0001", "error_msg": "x"}),
+        answer(502, b"<html>Bad Gateway</html>"),
+        answer(503, REFUSAL),
+        answer(504),
+    ],
+)
+def test_an_answer_that_says_neither_yes_nor_no_is_unknown(raw: bytes) -> None:
+    assert answered(raw).kind is OutcomeKind.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        (400, {"error_code": "WKS.0001", "error_msg": "no such disk"}, "WKS.0001"),
+        (401, {"error_msg": "x", "error_code": "APIGW.0301", "request_id": "r"}, "APIGW.0301"),
+        (403, {"errorCode": "WKS.1", "errorMsg": "x"}, "WKS.1"),
+        (404, {"error_code": "APIGW.0101", "error_msg": "x"}, "APIGW.0101"),
+        (409, REFUSAL, "WKS.00010032"),
+        (400, {"error": {"code": 400, "message": "x", "title": "Bad"}}, "400"),
+        (400, {"code": "C", "message": "x"}, "C"),
+    ],
+)
+def test_a_well_formed_refusal_is_rejected(status: int, body: Any, code: str) -> None:
+    outcome = answered(answer(status, body))
+    assert (outcome.kind, outcome.status, outcome.code) == (OutcomeKind.REJECTED, status, code)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7),
+        ("Sun, 01 Mar 2026 08:01:30 GMT", 90),
+        ("Sun, 01 Mar 2026 07:00:00 GMT", 0),
+        ("soon", None),
+        ("-5", None),
+    ],
+)
+def test_throttling_is_rejected_and_tells_how_long(header: str, seconds: float | None) -> None:
+    body = {"error_code": "APIGW.0308", "error_msg": "policy user over ratelimit,limit:10,time:1 minute"}
+    outcome = answered(answer(429, body, Retry_After=header))
+    assert (outcome.kind, outcome.code, outcome.retry_after) == (OutcomeKind.REJECTED, "APIGW.0308", seconds)
+
+
+def test_the_words_of_the_service_are_made_safe() -> None:
+    outcome = answered(answer(409, {"error_code": "WKS.1", "error_msg": "\x1b[2J\u202ebusy"}))
+    assert outcome.message == "\\x1b[2J\\u202ebusy"
+
+
+def test_every_write_has_a_connection_of_its_own() -> None:
+    connections = 0
+
+    async def keeps_alive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while True:
+            await read_request(reader)
+            writer.write(answer(200, JOB).replace(b"Connection: close\r\n", b""))
+            await writer.drain()
+
+    async def run() -> None:
+        async with listening(keeps_alive) as base, client_at(base) as client:
+            for _ in range(3):
+                outcome = await client.post_volumes("batch-add", POOL, BODY, NOW)
+                assert outcome.kind is OutcomeKind.ACCEPTED
+
+    asyncio.run(run())
+    assert connections == 3
+
+
+def test_the_body_is_sent_as_given() -> None:
+    service = script(answer(200, JOB))
+    post(service.handle)
+    assert service.seen[0].body == b'{"volumes": [{"id": "d", "type": "SAS", "size": 10}]}'
+    assert service.seen[0].headers["content-type"] == "application/json"
+
+
+def test_a_write_that_was_cancelled_stays_cancelled() -> None:
+    async def run() -> None:
+        async with listening(hangs) as base, client_at(base) as client:
+            task = asyncio.create_task(client.post_volumes("batch-delete", POOL, BODY, NOW))
+            await asyncio.sleep(0.05)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(run())
