@@ -14,10 +14,10 @@ from reconciler.apply.context import Context, Ending, Options, Stop
 from reconciler.apply.resolve import Resolution
 from reconciler.cli import flags
 from reconciler.cli.connect import Place, connections, duration, journal, read_settings, world
-from reconciler.cli.planning import show_plan
 from reconciler.cli.report import report_json, report_lines, resolution_json, resolution_lines
 from reconciler.cli.running import run_story
 from reconciler.cli.screen import Screen
+from reconciler.cli.surfaces import show_plan
 from reconciler.engine import (
     ApplyReport,
     ApplyRequest,
@@ -51,7 +51,7 @@ def apply(
     approve: Annotated[
         str | None, typer.Option(help="Apply only if the plan has this digest.", metavar="DIGEST")
     ] = None,
-    shown: flags.PlanFormat = flags.Format.TEXT,
+    shown: flags.OutputFormat = flags.Output.TEXT,
     endpoint: flags.Endpoint = None,
     sandbox: flags.Sandbox = False,
     no_color: flags.NoColor = False,
@@ -182,7 +182,7 @@ def _saved(paths: Sequence[Path], given: dict[str, int | None]) -> Plan | None:
 
 
 def _approval(
-    screen: Screen, shown: flags.Format, digest: str | None, saved: Plan | None, *, auto_approve: bool
+    screen: Screen, shown: flags.Output, digest: str | None, saved: Plan | None, *, auto_approve: bool
 ) -> Approval:
     """How this run is approved; every way compares with what a person or a policy has seen."""
     if digest is not None and not re.fullmatch(r"[0-9a-f]{64}", digest):
@@ -200,14 +200,14 @@ def _approval(
                     "make a new plan and have that approved",
                 )
         if digest is not None and plan.digest != digest:
-            if shown is flags.Format.TEXT:
-                show_plan(plan, shown, screen)
+            if shown is flags.Output.TEXT:
+                show_plan(plan, flags.Format.TEXT, screen)
             raise StalePlan(
                 f"the plan's digest is {plan.digest}, not the approved {digest}",
                 "what would be done now is not what was approved; review the plan again",
             )
-        if shown is flags.Format.TEXT:
-            show_plan(plan, shown, screen)
+        if shown is flags.Output.TEXT:
+            show_plan(plan, flags.Format.TEXT, screen)
         if plan.run_blocked or not plan.has_changes:
             return
         if not (saved or digest is not None or auto_approve):
@@ -227,12 +227,12 @@ def _ask(screen: Screen) -> None:
         raise Refused("not confirmed; nothing was sent")
 
 
-def _tell(report: ApplyReport, shown: flags.Format, screen: Screen) -> None:
-    if shown is flags.Format.JSON:
+def _tell(report: ApplyReport, shown: flags.Output, screen: Screen) -> None:
+    if shown is flags.Output.JSON:
         screen.data(report_json(report))
         return
     screen.lines(resolution_lines(report.resolutions))
     if not report.results and report.plan:
-        show_plan(report.plan, shown, screen)
+        show_plan(report.plan, flags.Format.TEXT, screen)
         return
     screen.lines(report_lines(report))

@@ -24,6 +24,10 @@ JournalUrl = Annotated[
     str | None,
     typer.Option("--journal", help="SQLAlchemy URL of the journal (RECONCILER_JOURNAL).", metavar="URL"),
 ]
+OutMarkdown = Annotated[Path | None, typer.Option(help="Also write the plan as Markdown.", metavar="FILE")]
+OutHtml = Annotated[Path | None, typer.Option(help="Also write the plan as a page.", metavar="FILE")]
+OutJson = Annotated[Path | None, typer.Option(help="Also write the plan as JSON.", metavar="FILE")]
+OutGitlab = Annotated[Path | None, typer.Option(help="Also write GitLab's terraform report.", metavar="FILE")]
 Lifetime = Annotated[
     str, typer.Option("--plan-ttl", help="How long the plan may wait for its apply: 30m, 1h, 2d.")
 ]
@@ -54,6 +58,8 @@ class Format(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+    MARKDOWN = "markdown"
+    HTML = "html"
 
 
 class Output(StrEnum):

@@ -13,6 +13,7 @@ from reconciler.cli import flags
 from reconciler.cli.connect import Place, connections, duration, read_settings, world
 from reconciler.cli.running import run_story
 from reconciler.cli.screen import Screen
+from reconciler.cli.surfaces import Outputs, show_plan, tell_github, write_outputs
 from reconciler.engine import DEFAULT_LIFETIME, make_plan, with_flags
 from reconciler.errors import BadInput, ExitCode, ReconcilerError
 from reconciler.manifest.load import load
@@ -21,8 +22,6 @@ from reconciler.plan import Plan
 from reconciler.plan_file import load as load_plan
 from reconciler.plan_file import save
 from reconciler.render.explain import explain_json, explain_lines
-from reconciler.render.json import plan_json
-from reconciler.render.text import plan_lines
 
 
 def plan(
@@ -36,6 +35,10 @@ def plan(
     sandbox: flags.Sandbox = False,
     no_color: flags.NoColor = False,
     plan_ttl: flags.Lifetime = "1h",
+    out_markdown: flags.OutMarkdown = None,
+    out_html: flags.OutHtml = None,
+    out_json: flags.OutJson = None,
+    out_gitlab: flags.OutGitlab = None,
     limit_disks: flags.LimitDisks = None,
     limit_copies: flags.LimitCopies = None,
     limit_pools: flags.LimitPools = None,
@@ -51,7 +54,9 @@ def plan(
     made = compute_plan(manifest, limits, Place(endpoint, sandbox), screen, lifetime)
     if out:
         save(made, out)
+    write_outputs(made, Outputs(out_markdown, out_html, out_json, out_gitlab))
     show_plan(made, shown, screen)
+    tell_github(made, screen)
     if out:
         screen.say(f"Saved to {out}; apply exactly this with: reconciler apply {out}")
     return exit_code_of(made, screen, detailed=detailed_exitcode)
@@ -61,9 +66,15 @@ def show(
     plan_file: Annotated[Path, typer.Argument(help="A plan saved with plan --out.", metavar="PLANFILE")],
     shown: flags.PlanFormat = flags.Format.TEXT,
     no_color: flags.NoColor = False,
+    out_markdown: flags.OutMarkdown = None,
+    out_html: flags.OutHtml = None,
+    out_json: flags.OutJson = None,
+    out_gitlab: flags.OutGitlab = None,
 ) -> int:
     """Show a saved plan."""
-    show_plan(load_plan(plan_file), shown, Screen(False if no_color else None))
+    loaded = load_plan(plan_file)
+    write_outputs(loaded, Outputs(out_markdown, out_html, out_json, out_gitlab))
+    show_plan(loaded, shown, Screen(False if no_color else None))
     return int(ExitCode.DONE)
 
 
@@ -102,14 +113,6 @@ def compute_plan(
                 return await make_plan(manifest, limits, opened, world(screen.say), lifetime)
 
     return run_story(story)
-
-
-def show_plan(plan: Plan, shown: flags.Format, screen: Screen) -> None:
-    """Print a plan on stdout in the form asked for."""
-    if shown is flags.Format.JSON:
-        screen.data(plan_json(plan))
-    else:
-        screen.lines(plan_lines(plan))
 
 
 def exit_code_of(plan: Plan, screen: Screen, *, detailed: bool) -> int:

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TextIO
 
 from reconciler.errors import BadInput, ReconcilerError
@@ -28,6 +29,7 @@ class Screen:
 
     def __init__(self, color: bool | None = None) -> None:
         self._color = color
+        self._in_actions = os.environ.get("GITHUB_ACTIONS") == "true"
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):  # LC_ALL=C must not end in an encoding error
                 stream.reconfigure(errors="backslashreplace")
@@ -35,23 +37,25 @@ class Screen:
     def lines(self, lines: Iterable[Line]) -> None:
         """Print a rendered view on stdout."""
         colored = self._colored(sys.stdout)
-        sys.stdout.write("".join(f"{_paint(line, colored)}\n" for line in lines))
-        sys.stdout.flush()
+        self._write("".join(f"{_paint(line, colored)}\n" for line in self._harmless(lines)))
 
     def data(self, value: Any) -> None:
         """Print a result as JSON on stdout."""
-        json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
-        sys.stdout.write("\n")
-        sys.stdout.flush()
+        # ASCII steers no terminal, and the escape keeps GitHub's runner from reading a command.
+        self._write(json.dumps(value, indent=2).replace("##[", "#\\u0023[") + "\n")
 
     def text(self, text: str) -> None:
         """Print a result on stdout as it is."""
-        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
-        sys.stdout.flush()
+        self._write("".join(f"{line}\n" for line in self._neutral(text.split("\n"))).rstrip("\n") + "\n")
+
+    def commands(self, lines: Iterable[str]) -> None:
+        """Print workflow commands, the only lines that GitHub's runner may obey."""
+        for line in lines:
+            print(line, file=sys.stderr, flush=True)
 
     def say(self, message: str) -> None:
         """Tell something that is not the result, on stderr."""
-        print(message, file=sys.stderr, flush=True)
+        self._stderr(Line(message))
 
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
@@ -85,7 +89,27 @@ class Screen:
             self._stderr(Line(f"  {error.hint}", Tone.FAINT))
 
     def _stderr(self, line: Line) -> None:
-        print(_paint(line, self._colored(sys.stderr)), file=sys.stderr, flush=True)
+        for each in self._harmless([line]):
+            print(_paint(each, self._colored(sys.stderr)), file=sys.stderr, flush=True)
+
+    def _harmless(self, lines: Iterable[Line]) -> Iterator[Line]:
+        """The same lines; under GitHub Actions none of them can be read as a workflow command."""
+        for line in lines:
+            for text in self._neutral([line.text]):
+                yield replace(line, text=text)
+
+    def _neutral(self, texts: Iterable[str]) -> Iterator[str]:
+        if not self._in_actions:
+            yield from texts
+            return
+        from reconciler.render.github import neutral  # noqa: PLC0415 - only under GitHub Actions
+
+        yield from neutral(texts)
+
+    @staticmethod
+    def _write(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
     def _colored(self, stream: TextIO) -> bool:
         if self._color is not None:

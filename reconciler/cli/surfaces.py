@@ -1,0 +1,94 @@
+"""Owns where a plan goes besides the screen: files for reviews, and GitHub's job summary and annotations."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.cli.flags import Format
+from reconciler.cli.screen import Screen
+from reconciler.errors import BadInput
+from reconciler.plan import Plan
+from reconciler.render.json import plan_json
+from reconciler.render.text import plan_lines
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Files to write a plan to, each in its own form."""
+
+    markdown: Path | None = None
+    html: Path | None = None
+    json: Path | None = None
+    gitlab: Path | None = None
+
+
+def show_plan(plan: Plan, shown: Format, screen: Screen) -> None:
+    """Print a plan on stdout in the form asked for."""
+    match shown:
+        case Format.TEXT:
+            screen.lines(plan_lines(plan))
+        case Format.JSON:
+            screen.data(plan_json(plan))
+        case Format.MARKDOWN:
+            screen.text(_markdown(plan))
+        case Format.HTML:
+            screen.text(_html(plan))
+
+
+def write_outputs(plan: Plan, outputs: Outputs) -> None:
+    """Write every file asked for; raises ``BadInput`` for a place that cannot be written."""
+    forms: tuple[tuple[Path | None, Callable[[Plan], str]], ...] = (
+        (outputs.markdown, _markdown),
+        (outputs.html, _html),
+        (outputs.json, lambda each: json.dumps(plan_json(each), indent=2)),
+        (outputs.gitlab, _gitlab),
+    )
+    for path, form in forms:
+        if path is not None:
+            write_text(path, form(plan))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write one file of a review; raises ``BadInput`` when it cannot be written."""
+    try:
+        path.write_text(
+            text if text.endswith("\n") else f"{text}\n", encoding="utf-8", errors="backslashreplace"
+        )
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written: {error.strerror}", "name a writable place") from None
+
+
+def tell_github(plan: Plan, screen: Screen) -> None:
+    """Add the job summary and annotations where GitHub Actions asks for them; a failure is only told."""
+    from reconciler.render import github  # noqa: PLC0415 - only under GitHub Actions
+
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        try:
+            with Path(summary).open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(github.job_summary(plan))
+        except OSError as error:
+            screen.say(f"The job summary could not be written: {error.strerror}")
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        screen.commands(github.plan_annotations(plan))
+
+
+def _markdown(plan: Plan) -> str:
+    from reconciler.render.markdown import plan_markdown  # noqa: PLC0415 - one of four forms
+
+    return plan_markdown(plan)
+
+
+def _html(plan: Plan) -> str:
+    from reconciler.render.html import plan_html  # noqa: PLC0415 - jinja2
+
+    return plan_html(plan)
+
+
+def _gitlab(plan: Plan) -> str:
+    from reconciler.render.gitlab import terraform_report  # noqa: PLC0415 - one of four forms
+
+    return json.dumps(terraform_report(plan))
