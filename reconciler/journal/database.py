@@ -1,0 +1,167 @@
+"""Owns the way to the database: URL, file and permissions, connection settings, transactions.
+
+Every foreign exception is translated here into ``JournalError`` by way of ``faults``; tables are left
+to ``schema`` and statements to ``store``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, Insert, Table, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+
+from reconciler.errors import BadInput, JournalError
+from reconciler.journal import faults
+
+BUSY_SECONDS = 10
+"""How long a write waits for a lock another process holds before it gives up."""
+_DRIVERS = {
+    "sqlite": "sqlite+pysqlite",
+    "sqlite+pysqlite": "sqlite+pysqlite",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+}
+_POSTGRES: dict[str, Any] = {
+    "connect_timeout": BUSY_SECONDS,
+    # Without these a cut network would leave a run hanging for a quarter of an hour.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+    "application_name": "reconciler",
+}
+
+
+def parse(url: str) -> URL:
+    """Read a journal URL; raises ``BadInput`` without repeating a text that may hold a password."""
+    known = "sqlite:///path/to/journal.db or postgresql+psycopg://user@host/database"
+    try:
+        parsed = make_url(url)
+        parsed = parsed.set(drivername=_DRIVERS[parsed.drivername])
+    except (ArgumentError, ValueError):
+        raise BadInput("the journal's URL cannot be read", f"Write {known}.") from None
+    except KeyError:
+        raise BadInput(f"the journal cannot be kept in {parsed.drivername!r}", f"Write {known}.") from None
+    if parsed.drivername.startswith("sqlite") and (other := sorted(set(parsed.query) - {"timeout"})):
+        raise BadInput(
+            f"the journal's URL has options that SQLite journals do not take: {', '.join(other)}",
+            "The only one is timeout, in seconds: how long to wait for another process's lock.",
+        )
+    return parsed
+
+
+class Database:
+    """One database with its transactions; one connection, so threads take turns."""
+
+    def __init__(self, url: URL) -> None:
+        self.sqlite = url.drivername.startswith("sqlite")
+        self.path = Path(url.database) if self.sqlite and url.database not in (None, "", ":memory:") else None
+        """The SQLite file, or None: in memory, or a server."""
+        # A query may carry a password too, so it is left out of every message.
+        self.where = str(self.path) if self.path else url.set(query={}).render_as_string(hide_password=True)
+        self._secret = url.password or ""
+        with self._translated():
+            self._engine = _sqlite(url) if self.sqlite else _postgres(url)
+        self._writer = self._engine.execution_options(begin="BEGIN IMMEDIATE")
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One transaction that only reads."""
+        with self._translated(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction that holds SQLite's write lock from its start; any exception rolls it back."""
+        with self._translated(), self._writer.begin() as connection:
+            yield connection
+
+    def insert_new(self, table: Table) -> Insert:
+        """An insert that adds nothing, and says so by its row count, where a unique key is taken."""
+        if self.sqlite:
+            from sqlalchemy.dialects import sqlite  # noqa: PLC0415 - loaded by the engine already
+
+            return sqlite.insert(table).on_conflict_do_nothing()
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - costs time, needed on servers only
+
+        return postgresql.insert(table).on_conflict_do_nothing()
+
+    def create_file(self) -> None:
+        """Make the file (0600) and its missing folders (0700), whatever the umask."""
+        if self.path is None:
+            return
+        with self._translated():
+            for folder in reversed([self.path.parent, *self.path.parent.parents]):
+                if not folder.exists():
+                    folder.mkdir(mode=0o700, exist_ok=True)
+            try:
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            except FileExistsError:
+                if not self.path.is_file():
+                    raise JournalError(f"the journal {self.path} is not a file", faults.ELSEWHERE) from None
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (SQLAlchemyError, OSError, ImportError) as error:
+            raise faults.journal_error(error, self.where, self._secret) from error
+
+
+def _sqlite(url: URL) -> Engine:
+    engine = create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=1,
+        max_overflow=0,
+        connect_args={"timeout": float(BUSY_SECONDS), "check_same_thread": False} | _timeout(url),
+    )
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # the driver must not begin transactions of its own
+        connection.execute("PRAGMA journal_mode=DELETE")
+        # EXTRA also syncs the folder: a commit survives power loss right after it.
+        connection.execute("PRAGMA synchronous=EXTRA")
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        begin = connection.get_execution_options().get("begin", "BEGIN")
+        connection.connection.driver_connection.execute(begin)  # type: ignore[union-attr]
+
+    return engine
+
+
+def _timeout(url: URL) -> dict[str, float]:
+    given = url.query.get("timeout")
+    return {"timeout": float(str(given))} if given else {}
+
+
+def _postgres(url: URL) -> Engine:
+    engine = create_engine(
+        url,
+        pool_size=1,
+        max_overflow=0,
+        pool_pre_ping=True,
+        connect_args={key: value for key, value in _POSTGRES.items() if key not in url.query},
+    )
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _record: object) -> None:
+        with connection.cursor() as cursor:
+            # An intent must be on disk before anything is sent, whatever the server's default is.
+            cursor.execute("SET synchronous_commit = on")
+            cursor.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
+        connection.commit()
+
+    return engine

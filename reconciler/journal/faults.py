@@ -1,0 +1,79 @@
+"""Owns the words for what can be wrong with a journal: foreign exceptions in, ``JournalError`` out.
+
+Catching them is left to ``database``.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import DBAPIError
+
+from reconciler.errors import JournalError
+
+ELSEWHERE = "Point RECONCILER_JOURNAL at a place this user can write to, or correct the permissions."
+_BACKUP = (
+    "Nothing was sent. Point RECONCILER_JOURNAL at the right place, or restore the journal from a backup: "
+    "without it nobody knows which requests are still open."
+)
+_SPACE = "Free some space and run again; what had been written is intact."
+_WAIT = "Wait until the other process has ended, or look for one that hangs, then run again."
+_SERVER = "Check host, port and network, and that the server runs; nothing is sent without the journal."
+_LOGIN = "Check user, password and database in RECONCILER_JOURNAL."
+
+_SQLITE = (
+    ("SQLITE_NOTADB", "holds something that is not a journal, or is damaged", _BACKUP),
+    ("SQLITE_CORRUPT", "is damaged", _BACKUP),
+    ("SQLITE_BUSY", "is locked by another process", _WAIT),
+    ("SQLITE_LOCKED", "is locked by another process", _WAIT),
+    ("SQLITE_FULL", "cannot be written: the disk is full", _SPACE),
+    ("SQLITE_READONLY", "cannot be written: it is read-only for this user", ELSEWHERE),
+    ("SQLITE_CANTOPEN", "cannot be opened", ELSEWHERE),
+    ("SQLITE_PERM", "cannot be opened", ELSEWHERE),
+    ("SQLITE_IOERR", "cannot be read or written: the disk fails, is full or has a quota", _SPACE),
+)
+"""Beginnings of SQLite's extended result names."""
+
+_POSTGRES = (
+    ("28", "refuses this user or password", _LOGIN),
+    ("3D000", "does not have this database", _LOGIN),
+    ("42501", "does not allow this user to create or use the journal's tables", _LOGIN),
+    ("42P01", "has lost some of the journal's tables", _BACKUP),
+    ("55P03", "is locked by another session", _WAIT),
+    ("53100", "cannot be written: the server's disk is full", _SPACE),
+    ("53300", "has no connection left", _SERVER),
+    ("25006", "cannot be written: the server is read-only", _LOGIN),
+    ("08", "cannot be reached", _SERVER),
+    ("57P", "is shutting down or starting", _SERVER),
+)
+"""Beginnings of SQLSTATE codes."""
+
+
+def journal_error(error: Exception, where: str, secret: str) -> JournalError:
+    """Say what is wrong with the journal at ``where`` and what to do; ``secret`` never appears."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    what, hint = _sentence(cause)
+    lines = str(cause).strip().splitlines()
+    detail = lines[0].strip() if lines else type(cause).__name__
+    if secret:
+        detail = detail.replace(secret, "***")
+    return JournalError(f"the journal {where} {what} ({detail})", hint)
+
+
+def _sentence(cause: BaseException) -> tuple[str, str]:
+    if isinstance(cause, ImportError):
+        return "needs the PostgreSQL driver", "Install it: pip install 'reconciler[postgres]'."
+    if isinstance(cause, OSError):
+        return "cannot be opened", ELSEWHERE
+    for code, table in (
+        (str(getattr(cause, "sqlite_errorname", "") or ""), _SQLITE),
+        (str(getattr(cause, "sqlstate", "") or ""), _POSTGRES),
+    ):
+        for beginning, what, hint in table:
+            if code.startswith(beginning):
+                return what, hint
+    # While connecting the driver gives no code, only the server's words.
+    words = str(cause)
+    if "authentication failed" in words or "no password" in words or "does not exist" in words:
+        return "refuses this user, password or database", _LOGIN
+    if "connection" in words:
+        return "cannot be reached", _SERVER
+    return "failed", "Run again; if it stays, keep the journal as it is and report the message."

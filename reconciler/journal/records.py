@@ -1,0 +1,283 @@
+"""Owns the journal's values and its protocol: what other modules may write down and ask.
+
+Imports no database; storage is left to ``store``. Times are timezone-aware UTC, sizes are GB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+from reconciler.errors import StalePlan
+
+Clock = Callable[[], datetime]
+"""Gives the time now, aware, in UTC."""
+
+
+class StaleGeneration(StalePlan):
+    """An operation on the pool was opened or closed after the pool was read, so the reading is old."""
+
+
+class Step(StrEnum):
+    """What one operation does to a pool."""
+
+    EXPAND = "expand"
+    REMOVE = "remove"
+    ADD = "add"
+
+
+class State(StrEnum):
+    """How far an operation has come."""
+
+    INTENDED = "intended"
+    """Written down; after a crash nobody knows whether it was sent, so treat it as UNKNOWN."""
+    ACCEPTED = "accepted"
+    UNKNOWN = "unknown"
+    NOT_SENT = "not_sent"
+    REJECTED = "rejected"
+    DONE = "done"
+    FAILED = "failed"
+    PARTIAL = "partial"
+    NOT_ACCEPTED = "not_accepted"
+    """Resolved: the request never took effect and can no longer arrive."""
+
+
+OUTCOMES = frozenset({State.ACCEPTED, State.UNKNOWN, State.NOT_SENT, State.REJECTED})
+"""What a call can end as."""
+HARMLESS = frozenset({State.NOT_SENT, State.REJECTED, State.NOT_ACCEPTED})
+"""Final states in which nothing was changed."""
+FINAL = HARMLESS | {State.DONE, State.FAILED, State.PARTIAL}
+"""What an operation can be closed as."""
+
+
+class ClosedBy(StrEnum):
+    """Who decided that an operation is over."""
+
+    RUN = "run"
+    RESOLVE = "resolve"
+    PERSON = "person"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PoolKey:
+    """One pool of one project, as one service knows it."""
+
+    target: str
+    """``region/project_id``."""
+    service: str
+    """Endpoint host, or ``sandbox``: the same ids elsewhere are another pool."""
+    pool_id: str
+
+
+class SentDisk(NamedTuple):
+    """One disk as the request names it."""
+
+    id: str
+    """Empty for a disk to add."""
+    type: str
+    size: int
+    """GB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What is about to be sent, complete enough to find out later what became of it."""
+
+    operation_id: str
+    run_id: str
+    pool: PoolKey
+    pool_name: str
+    step: Step
+    handle_type: str | None
+    """As sent; None: left out of the request."""
+    disks: tuple[SentDisk, ...]
+    keep: tuple[str, ...]
+    """Ids of the disks that must survive."""
+    baseline_jobs: tuple[str, ...]
+    """Ids of the pool's jobs that were known before the request."""
+    generation: int
+    """The pool's generation, taken before the pool was read."""
+    signed_at: datetime
+    not_after: datetime | None
+    """From then on the request can no longer arrive; None: unknown, only a person can clear it."""
+    plan_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came back from the call, or was found out about it later."""
+
+    state: State
+    """One of ``OUTCOMES``."""
+    job_id: str = ""
+    request_id: str = ""
+    status: int | None = None
+    """HTTP status; None when no answer arrived."""
+    code: str = ""
+    """The service's error code; empty when it gave none."""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One intent and everything known of its fate."""
+
+    intent: Intent
+    state: State
+    outcome: Outcome | None
+    """None until an outcome was recorded."""
+    owner: str
+    """Id of the only run that may write to this operation now."""
+    lease_until: datetime
+    """From then on another run may take over."""
+    opened: datetime
+    closed: datetime | None = None
+    """None: unresolved, and the pool gets no other operation."""
+    verdict: str = ""
+    closed_by: ClosedBy | None = None
+
+    @property
+    def id(self) -> str:
+        """The operation's id."""
+        return self.intent.operation_id
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a command that wrote to the journal."""
+
+    id: str
+    command: str
+    tool_version: str
+    targets: tuple[str, ...]
+    started: datetime
+    ended: datetime | None = None
+    """None: still running, or it died."""
+    digest: str = ""
+    """Digest of the plan; empty when none was made."""
+    exit_code: int | None = None
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened in a run."""
+
+    seq: int
+    """Grows over the whole journal, in the order of writing."""
+    run_id: str
+    operation_id: str | None
+    at: datetime
+    kind: str
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """Everything the journal knows of one run."""
+
+    run: Run
+    operations: tuple[Operation, ...]
+    """Those it opened and those it took over, in order of opening."""
+    events: tuple[Event, ...]
+    """In order of writing."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriftPoint:
+    """How far one pool was from its manifest when one run looked."""
+
+    run_id: str
+    at: datetime
+    pool: PoolKey
+    pool_name: str
+    surplus: int
+    """Disks that are live but not desired."""
+    missing: int
+    """Disks that are desired but not live."""
+    surplus_gb: int
+    """GB of the surplus disks."""
+
+
+class Journal(Protocol):
+    """The durable record; each call is one transaction and raises ``JournalError`` when it cannot be kept.
+
+    When a write raises, it may still have been kept (the connection broke during commit): nothing may
+    be sent after a failed ``open_operation``, and the next run resolves what it finds.
+    """
+
+    def open_run(self, run_id: str, command: str, tool_version: str, targets: Sequence[str]) -> None:
+        """Note that a run has started now; ``targets`` as ``region/project_id``."""
+
+    def close_run(self, run_id: str, exit_code: int, digest: str, summary: Mapping[str, Any]) -> None:
+        """Note that a run ends now, with the digest of its plan and a JSON-ready summary."""
+
+    def record_event(
+        self, run_id: str, kind: str, detail: Mapping[str, Any], operation_id: str | None = None
+    ) -> None:
+        """Note something that happened; ``detail`` is JSON-ready and holds no secret."""
+
+    def generation(self, pool: PoolKey) -> int:
+        """Count of openings and closings of operations on the pool; take it before reading the pool."""
+
+    def generations(self, target: str, service: str) -> Mapping[str, int]:
+        """Generation by pool id, one query for a whole target; a pool not in it has generation 0."""
+
+    def open_operation(self, intent: Intent, owner: str, lease_seconds: float) -> Operation:
+        """Write the intent down and hold the pool, or raise ``PoolHeld`` or ``StaleGeneration``."""
+
+    def renew_lease(self, operation_id: str, owner: str, lease_seconds: float) -> None:
+        """Keep others from taking over until so many seconds from now; 0 lets the operation go."""
+
+    def record_outcome(self, operation_id: str, owner: str, outcome: Outcome) -> None:
+        """Note what came back; raises ``PoolHeld`` when another run owns the operation or it is closed."""
+
+    def close_operation(
+        self,
+        operation_id: str,
+        owner: str,
+        state: State,
+        verdict: str,
+        *,
+        closed_by: ClosedBy = ClosedBy.RUN,
+    ) -> None:
+        """End the operation in one of ``FINAL`` and free the pool; raises ``PoolHeld`` as above."""
+
+    def take_over(self, operation_id: str, owner: str, lease_seconds: float) -> Operation:
+        """Become the owner of an operation whose lease has run out, else raise ``PoolHeld``."""
+
+    def operation(self, operation_id: str) -> Operation | None:
+        """One operation, or None."""
+
+    def operations(self, since: datetime) -> tuple[Operation, ...]:
+        """All operations opened at or after a time, oldest first."""
+
+    def unresolved(self, target: str | None = None, service: str | None = None) -> tuple[Operation, ...]:
+        """Operations not closed yet, oldest first; None means every target or every service."""
+
+    def claim_plan(self, plan_id: str, run_id: str) -> None:
+        """Mark a saved plan as applied; raises ``StalePlan`` for every claim but the first."""
+
+    def removed_since(self, target: str, service: str, since: datetime) -> int:
+        """Disks in removals opened since then that took, or may yet take, effect."""
+
+    def reserve_budget(self, scope: str, day: str, amount: int, ceiling: int) -> bool:
+        """Add ``amount`` to what the scope has used on that day, unless that would pass the ceiling."""
+
+    def runs(self, limit: int) -> tuple[Run, ...]:
+        """The latest runs, newest first."""
+
+    def run(self, run_id: str) -> RunRecord | None:
+        """One run with its operations and events, or None."""
+
+    def add_drift(self, points: Sequence[DriftPoint]) -> None:
+        """Keep what a run measured, one point per pool."""
+
+    def drift(self, since: datetime) -> tuple[DriftPoint, ...]:
+        """Points measured at or after a time, oldest first."""
+
+    def close(self) -> None:
+        """Let go of the file or the connection."""

@@ -1,0 +1,231 @@
+"""Owns the journal's tables, their version and the migrations between versions.
+
+Connecting is left to ``database``; what the rows mean to ``rows`` and ``store``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Connection,
+    DateTime,
+    Dialect,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    inspect,
+    text,
+)
+
+from reconciler.errors import JournalError
+
+_CREATION_LOCK = 7_204_417_093
+"""Key of the PostgreSQL advisory lock that lets one process at a time create or migrate."""
+
+
+class Utc(TypeDecorator[datetime]):
+    """Aware UTC datetimes, kept to the microsecond; SQLite stores them without the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a time without a zone: it would be somebody's local time."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("the journal takes aware times only")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the zone back."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Words(TypeDecorator[str]):
+    """Text that any database takes: NUL and lone surrogates, which some refuse, become escapes."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Escape instead of refusing: an outcome has to be recorded whatever the service wrote."""
+        if value is None or (value.isascii() and "\0" not in value):
+            return value
+        return value.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+metadata = MetaData()
+
+version_table = Table("reconciler_schema", metadata, Column("version", Integer, nullable=False))
+
+pools = Table(
+    "reconciler_pools",
+    metadata,
+    Column("target", Words, primary_key=True),
+    Column("service", Words, primary_key=True),
+    Column("pool_id", Words, primary_key=True),
+    Column("generation", BigInteger, nullable=False),
+)
+
+runs = Table(
+    "reconciler_runs",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("command", Words, nullable=False),
+    Column("tool_version", Words, nullable=False),
+    Column("targets", JSON, nullable=False),
+    Column("started", Utc, nullable=False, index=True),
+    Column("ended", Utc),
+    Column("digest", Words, nullable=False),
+    Column("exit_code", Integer),
+    Column("summary", JSON, nullable=False),
+)
+
+operations = Table(
+    "reconciler_operations",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("run_id", Words, nullable=False, index=True),
+    Column("target", Words, nullable=False),
+    Column("service", Words, nullable=False),
+    Column("pool_id", Words, nullable=False),
+    Column("pool_name", Words, nullable=False),
+    Column("step", Words, nullable=False),
+    Column("handle_type", Words),
+    Column("disks", JSON, nullable=False),
+    Column("disk_count", Integer, nullable=False),
+    Column("keep", JSON, nullable=False),
+    Column("baseline_jobs", JSON, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("signed_at", Utc, nullable=False),
+    Column("not_after", Utc),
+    Column("plan_digest", Words, nullable=False),
+    Column("state", Words, nullable=False),
+    Column("outcome", Words),
+    Column("job_id", Words),
+    Column("request_id", Words),
+    Column("status", Integer),
+    Column("code", Words),
+    Column("message", Words),
+    Column("owner", Words, nullable=False, index=True),
+    Column("lease_until", Utc, nullable=False),
+    Column("opened", Utc, nullable=False, index=True),
+    Column("closed", Utc),
+    Column("verdict", Words, nullable=False),
+    Column("closed_by", Words),
+)
+
+# The lock of the whole tool: two runners cannot both have an open operation on one pool.
+Index(
+    "reconciler_one_unresolved_per_pool",
+    operations.c.target,
+    operations.c.service,
+    operations.c.pool_id,
+    unique=True,
+    sqlite_where=operations.c.closed.is_(None),
+    postgresql_where=operations.c.closed.is_(None),
+)
+
+events = Table(
+    "reconciler_events",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("run_id", Words, nullable=False, index=True),
+    Column("operation_id", Words),
+    Column("at", Utc, nullable=False),
+    Column("kind", Words, nullable=False),
+    Column("detail", JSON, nullable=False),
+)
+
+plans = Table(
+    "reconciler_plans",
+    metadata,
+    Column("plan_id", Words, primary_key=True),
+    Column("run_id", Words, nullable=False),
+    Column("claimed", Utc, nullable=False),
+)
+
+budgets = Table(
+    "reconciler_budgets",
+    metadata,
+    Column("scope", Words, primary_key=True),
+    Column("day", Words, primary_key=True),
+    Column("used", BigInteger, nullable=False),
+)
+
+drift_points = Table(
+    "reconciler_drift",
+    metadata,
+    Column("run_id", Words, primary_key=True),
+    Column("target", Words, primary_key=True),
+    Column("service", Words, primary_key=True),
+    Column("pool_id", Words, primary_key=True),
+    Column("pool_name", Words, nullable=False),
+    Column("at", Utc, nullable=False, index=True),
+    Column("surplus", Integer, nullable=False),
+    Column("missing", Integer, nullable=False),
+    Column("surplus_gb", BigInteger, nullable=False),
+)
+
+Migration = tuple[str, ...]
+"""SQL statements, good for both databases, that lead from one version to the next."""
+
+MIGRATIONS: tuple[Migration, ...] = ()
+"""Number n leads from version n to n + 1; a new journal is created at the latest version at once."""
+
+
+def version_of(connection: Connection) -> int | None:
+    """The version of the schema in the database, or None where there is no journal yet."""
+    if not inspect(connection).has_table(version_table.name):
+        return None
+    found = connection.scalars(version_table.select()).all()
+    if len(found) != 1:
+        raise JournalError("the journal does not say which version it has: it is damaged", _DAMAGED)
+    return int(found[0])
+
+
+def prepare(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Create the tables or migrate them, inside one write transaction; safe when many start at once."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATION_LOCK})
+    latest = len(migrations) + 1
+    version = version_of(connection)
+    if version is None:
+        _create(connection, latest)
+        return
+    if version > latest:
+        raise JournalError(
+            f"the journal has version {version} and this program knows versions up to {latest}",
+            "Use the newer program that wrote it, or another journal.",
+        )
+    for statements in migrations[version - 1 :]:
+        for statement in statements:
+            connection.execute(text(statement))
+    if version < latest:
+        connection.execute(version_table.update().values(version=latest))
+
+
+def _create(connection: Connection, version: int) -> None:
+    # A shared PostgreSQL database may hold tables of others; a file that does is somebody else's file.
+    if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA schema_version").scalar():
+        raise JournalError("the file is a database of another program, not a journal", _DAMAGED)
+    metadata.create_all(connection, checkfirst=False)
+    connection.execute(version_table.insert().values(version=version))
+
+
+_DAMAGED = (
+    "Point RECONCILER_JOURNAL at the right place. If this was the journal, restore it from a backup: without "
+    "it nobody knows which requests are still open."
+)
