@@ -18,7 +18,7 @@ from reconciler.api.connect import open_client
 from reconciler.api.transport import sandbox_transport
 from reconciler.clock import Clock, SystemClock
 from reconciler.engine import World
-from reconciler.errors import BadInput, ServiceError
+from reconciler.errors import BadInput, ReconcilerError, ServiceError
 from reconciler.live import LiveWorkspace
 from reconciler.model import Target
 from reconciler.plan import Service, TargetFailure
@@ -123,13 +123,25 @@ async def _open(target: Target, place: Place, settings: Settings, stack: AsyncEx
 async def _open_sandbox(target: Target, settings: Settings, stack: AsyncExitStack) -> Connection:
     from reconciler import sandbox  # noqa: PLC0415 - a server's imports
 
-    store = sandbox.Store.open(sandbox_file(None))
+    with sandbox_errors():
+        store = sandbox.Store.open(sandbox_file(None))
     transport = sandbox_transport(sandbox.create_app(store))
     keys = AccessKeys(sandbox.ACCESS_KEY, Secret(sandbox.SECRET_KEY))
     here = dataclasses.replace(settings, endpoint=sandbox.IN_PROCESS_BASE_URL)
     client = await stack.enter_async_context(open_client(here, keys, target, SystemClock(), transport))
     name = f"sandbox:{await client.announce()}"
     return Connection(Service(target, name), LiveWorkspace(client))
+
+
+@contextmanager
+def sandbox_errors() -> Iterator[None]:
+    """Turn the sandbox's own error into one of this tool's: the two share no code."""
+    from reconciler.sandbox import SandboxError  # noqa: PLC0415 - a server's imports
+
+    try:
+        yield
+    except (SandboxError, OSError) as error:
+        raise ReconcilerError(f"the sandbox cannot be used: {error}", "reconciler sandbox reset") from None
 
 
 def sandbox_file(given: Path | None) -> Path:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from reconciler.cli.connect import sandbox_file
+from reconciler.cli.connect import sandbox_errors, sandbox_file
 from reconciler.cli.screen import Screen
+from reconciler.clock import SystemClock
 from reconciler.errors import ExitCode
 
 app = typer.Typer(help="A simulated service: nothing real is touched.", no_args_is_help=True)
@@ -27,7 +28,7 @@ def serve(
 ) -> int:
     """Serve the sandbox over TCP on this machine."""
     from reconciler import sandbox  # noqa: PLC0415 - a server's imports
-    from reconciler.sandbox.serve import serve as run  # noqa: PLC0415
+    from reconciler.sandbox.serve import serve as run  # noqa: PLC0415 - a server's imports
 
     screen = Screen()
 
@@ -39,7 +40,8 @@ def serve(
             f"export HUAWEICLOUD_SDK_SK={sandbox.SECRET_KEY}"
         )
 
-    run(host, port, sandbox_file(state), ready)
+    with sandbox_errors():
+        run(host, port, sandbox.Store.open(sandbox_file(state)), ready)
     return int(ExitCode.DONE)
 
 
@@ -48,7 +50,8 @@ def reset(state: State = None) -> int:
     """Put the sandbox back to its first state."""
     from reconciler import sandbox  # noqa: PLC0415 - a server's imports
 
-    sandbox.reset(sandbox_file(state))
+    with sandbox_errors():
+        sandbox.reset(sandbox_file(state))
     Screen().say("The sandbox is as on its first day.")
     return int(ExitCode.DONE)
 
@@ -58,5 +61,7 @@ def show_state(state: State = None) -> int:
     """Print the sandbox's own view: pools, jobs, and its record of every write."""
     from reconciler import sandbox  # noqa: PLC0415 - a server's imports
 
-    Screen().data(sandbox.state(sandbox_file(state)))
+    with sandbox_errors():
+        told = sandbox.state(sandbox_file(state), SystemClock().now().timestamp())
+    Screen().data(told)
     return int(ExitCode.DONE)

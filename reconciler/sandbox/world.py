@@ -1,0 +1,282 @@
+"""Owns the state of the simulated service and the pure rules by which it changes as time passes.
+
+Which requests are let in is left to ``changes``, how things look from outside to ``view``.
+
+Everything is plain JSON data, so a world can be written by hand. Nothing runs in the background: ``settle``
+derives from the clock what has happened meanwhile, so a killed process changes nothing. Knobs for
+demonstrations and tests:
+
+* ``pool["behaviour"]``: see ``Behaviour``;
+* ``pool["status"] = "EXIST_FROZEN"``, ``pool["charging_mode"] = "0"`` (prepaid);
+* ``desktop["login_status"] = "CONNECTED"``, ``desktop["status"] = "SHUTOFF"``;
+* ``disk["id"] = ""``: the service leaves this disk's id out;
+* two pools may share a name: pools are keyed by id;
+* ``account["denied"] = ["batch-delete"]``: 403 for the operations of that name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from datetime import UTC, datetime
+from typing import Literal, NotRequired, TypedDict
+
+FORMAT = 1
+"""Version of the state file."""
+
+LAG = 0.3
+"""Seconds for which a pool stays TEMPORARY after its job ended (observed: desktops lag behind the job)."""
+
+Kind = Literal["delete", "add", "expand"]
+Ending = Literal["success", "fail", "partial"]
+HandleType = Literal["ONLY_FOR_EXPAND", "FOR_EXPAND_AND_IDLE", "FOR_EXPAND_AND_ALL"]
+
+JOB_TYPES: dict[Kind, str] = {
+    "delete": "deleteDesktopPoolVolumes",
+    "add": "addDesktopPoolVolumes",
+    "expand": "expandVolumes",
+}
+"""Documented names, except that of expanding, which no source gives."""
+
+
+class Disk(TypedDict):
+    """One entry of a pool's ``data_volumes``."""
+
+    id: str
+    type: str
+    size: int
+    """GB."""
+    iops: NotRequired[int]
+    throughput: NotRequired[int]
+    """MiB/s."""
+    kms_id: NotRequired[str]
+
+
+class Copy(TypedDict):
+    """The physical volume of one disk on one desktop."""
+
+    disk: str
+    """Id of the pool's disk, which may be gone by now."""
+    type: str
+    size: int
+    """GB."""
+    created: float
+    """Seconds since the epoch."""
+
+
+class Desktop(TypedDict):
+    """One desktop of a pool."""
+
+    id: str
+    name: str
+    users: list[str]
+    login_status: str
+    """UNREGISTER, REGISTERED, CONNECTED, DISCONNECTED."""
+    status: str
+    """ACTIVE, SHUTOFF, ERROR, HIBERNATED."""
+    copies: list[Copy]
+
+
+class Behaviour(TypedDict, total=False):
+    """How a pool departs from the ordinary."""
+
+    delete: Ending
+    """``fail``: the job ends FAIL and nothing changes; ``partial``: it ends well but the last desktop's sub-job
+    fails, and that desktop keeps its copy."""
+    add: Ending
+    expand: Ending
+    seconds: float
+    """How long this pool's jobs take."""
+    ended: str
+    """Status of the job once it ended well; default SUCCESS, COMPLETE is seen too."""
+    empty: Literal["absent"]
+    """Once the pool has no data disk, ``data_volumes`` is left out instead of being an empty list."""
+
+
+class Pool(TypedDict):
+    """One desktop pool."""
+
+    id: str
+    name: str
+    created: float
+    charging_mode: str
+    """``0`` prepaid, ``1`` pay-per-use."""
+    status: str
+    """What it is while no job runs: STEADY, EXIST_FROZEN, UNKNOWN."""
+    disks: list[Disk]
+    desktops: list[Desktop]
+    behaviour: Behaviour
+    revision: int
+    """Grows with each change; whoever caches a rendering compares it."""
+
+
+class Job(TypedDict):
+    """One accepted change and what becomes of it."""
+
+    id: str
+    project_id: str
+    pool_id: str
+    kind: Kind
+    start: float
+    end: float
+    """Seconds since the epoch; both are known from the beginning."""
+    disks: list[Disk]
+    """What is removed, what is added, or the disks as they are after expanding."""
+    desktops: list[str]
+    """Ids of the desktops it reaches: one sub-job each."""
+    ending: Ending
+    ended: str
+    applied: bool
+
+
+class Account(TypedDict):
+    """One set of credentials."""
+
+    access_key: str
+    secret_key: str
+    security_token: str
+    """Empty for permanent keys; temporary ones are refused without it."""
+    token: str
+    """A token that never expires; empty for none."""
+    user: str
+    password: str
+    domain: str
+    projects: list[str]
+    denied: list[str]
+    """Names of operations this account may not call."""
+
+
+class Project(TypedDict):
+    """One project of one region."""
+
+    id: str
+    region: str
+    pools: dict[str, Pool]
+
+
+class Entry(TypedDict):
+    """One mutating request as the service saw it."""
+
+    time: float
+    request_id: str
+    method: str
+    path: str
+    body: object
+    """The parsed document, or the text when it was none."""
+    status: int
+    answer: object
+    user: str
+    """Empty when the request was not authenticated."""
+
+
+class World(TypedDict):
+    """Everything the service knows."""
+
+    format: int
+    name: str
+    """Sent with every answer as ``X-Reconciler-Sandbox``."""
+    seed: int
+    serial: int
+    """Counts made ids, so that a world replays identically."""
+    accounts: list[Account]
+    projects: dict[str, Project]
+    jobs: dict[str, Job]
+    running: list[str]
+    """Ids of the jobs whose pool is still TEMPORARY."""
+    record: list[Entry]
+    """Every mutating request, in the order of arrival."""
+
+
+def derived_id(*parts: object) -> str:
+    """A UUID that depends on nothing but the parts."""
+    digest = hashlib.sha256(":".join(map(str, parts)).encode()).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=4))
+
+
+def next_id(world: World, what: str) -> str:
+    """A new UUID of this world."""
+    world["serial"] += 1
+    return derived_id(world["name"], world["seed"], what, world["serial"])
+
+
+def iso(moment: float) -> str:
+    """Time as pools and volumes show it, UTC, such as ``2022-05-11T11:45:42.000Z`` (documented)."""
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def plain(moment: float) -> str:
+    """Time as jobs show it, such as ``2020-04-10 06:45:14`` (documented; UTC inferred)."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def running_job(world: World, pool_id: str) -> Job | None:
+    """The job that keeps this pool TEMPORARY, if any; a pool has one at most."""
+    jobs = (world["jobs"][job_id] for job_id in world["running"])
+    return next((job for job in jobs if job["pool_id"] == pool_id), None)
+
+
+def pool_status(world: World, pool: Pool) -> str:
+    """The pool's status word; TEMPORARY while a job runs and shortly after (inferred)."""
+    return "TEMPORARY" if running_job(world, pool["id"]) else pool["status"]
+
+
+def due(world: World, now: float) -> bool:
+    """Whether ``settle`` would change anything."""
+    return any(_passed(world["jobs"][job_id], now) for job_id in world["running"])
+
+
+def settle(world: World, now: float) -> None:
+    """Let everything happen that is due at ``now`` (seconds since the epoch)."""
+    for job_id in list(world["running"]):
+        job = world["jobs"][job_id]
+        if not _passed(job, now):
+            continue
+        pool = world["projects"][job["project_id"]]["pools"][job["pool_id"]]
+        if not job["applied"]:
+            _apply(job, pool)
+            job["applied"] = True
+        if now >= job["end"] + LAG:
+            world["running"].remove(job_id)
+        pool["revision"] += 1
+
+
+def _passed(job: Job, now: float) -> bool:
+    return now >= job["end"] + (LAG if job["applied"] else 0.0)
+
+
+def failed_desktops(job: Job) -> list[str]:
+    """Ids of the desktops whose sub-job fails."""
+    match job["ending"]:
+        case "success":
+            return []
+        case "partial":
+            return job["desktops"][-1:]
+        case "fail":
+            return job["desktops"]
+
+
+def _apply(job: Job, pool: Pool) -> None:
+    if job["ending"] == "fail":
+        return
+    changed = {disk["id"]: disk for disk in job["disks"]}
+    reached = set(job["desktops"]) - set(failed_desktops(job))
+    desktops = [desktop for desktop in pool["desktops"] if desktop["id"] in reached]
+    match job["kind"]:
+        case "delete":
+            pool["disks"] = [disk for disk in pool["disks"] if disk["id"] not in changed]
+            for desktop in desktops:
+                desktop["copies"] = [copy for copy in desktop["copies"] if copy["disk"] not in changed]
+        case "expand":
+            pool["disks"] = [changed.get(disk["id"], disk) for disk in pool["disks"]]
+            for copy in (copy for desktop in desktops for copy in desktop["copies"]):
+                if copy["disk"] in changed:
+                    copy["size"] = changed[copy["disk"]]["size"]
+        case "add":
+            pool["disks"] = pool["disks"] + job["disks"]
+            for desktop in desktops:
+                desktop["copies"] += [copy_of(disk, job["end"]) for disk in job["disks"]]
+
+
+def copy_of(disk: Disk, created: float) -> Copy:
+    """The copy of a disk as it is put on a desktop."""
+    return {"disk": disk["id"], "type": disk["type"], "size": disk["size"], "created": created}
