@@ -7,6 +7,7 @@ to ``schema`` and statements to ``store``.
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,6 +107,23 @@ class Database:
                 if not self.path.is_file():
                     raise JournalError(f"the journal {self.path} is not a file", faults.ELSEWHERE) from None
 
+    def verify(self, connection: Connection) -> None:
+        """Read the whole SQLite file once and raise ``JournalError`` where it is damaged."""
+        if self.path is None:
+            return  # in memory, or a server that looks after its own files
+        found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+        if found != "ok":
+            raise JournalError(f"the journal {self.where} is damaged ({found})", faults.BACKUP)
+
+    @contextmanager
+    def closed_on_error(self) -> Iterator[None]:
+        """Let go of the connection when the block raises."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
     def close(self) -> None:
         """Let go of the connection."""
         self._engine.dispose()
@@ -114,7 +132,7 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (SQLAlchemyError, OSError, ImportError) as error:
+        except (SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
             raise faults.journal_error(error, self.where, self._secret) from error
 
 

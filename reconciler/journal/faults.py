@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from reconciler.errors import JournalError
 
 ELSEWHERE = "Point RECONCILER_JOURNAL at a place this user can write to, or correct the permissions."
-_BACKUP = (
+BACKUP = (
     "Nothing was sent. Point RECONCILER_JOURNAL at the right place, or restore the journal from a backup: "
     "without it nobody knows which requests are still open."
 )
@@ -20,8 +20,8 @@ _SERVER = "Check host, port and network, and that the server runs; nothing is se
 _LOGIN = "Check user, password and database in RECONCILER_JOURNAL."
 
 _SQLITE = (
-    ("SQLITE_NOTADB", "holds something that is not a journal, or is damaged", _BACKUP),
-    ("SQLITE_CORRUPT", "is damaged", _BACKUP),
+    ("SQLITE_NOTADB", "holds something that is not a journal, or is damaged", BACKUP),
+    ("SQLITE_CORRUPT", "is damaged", BACKUP),
     ("SQLITE_BUSY", "is locked by another process", _WAIT),
     ("SQLITE_LOCKED", "is locked by another process", _WAIT),
     ("SQLITE_FULL", "cannot be written: the disk is full", _SPACE),
@@ -36,7 +36,7 @@ _POSTGRES = (
     ("28", "refuses this user or password", _LOGIN),
     ("3D000", "does not have this database", _LOGIN),
     ("42501", "does not allow this user to create or use the journal's tables", _LOGIN),
-    ("42P01", "has lost some of the journal's tables", _BACKUP),
+    ("42P01", "has lost some of the journal's tables", BACKUP),
     ("55P03", "is locked by another session", _WAIT),
     ("53100", "cannot be written: the server's disk is full", _SPACE),
     ("53300", "has no connection left", _SERVER),

@@ -1,10 +1,13 @@
-"""Owns the way between rows and values; statements are left to ``store``."""
+"""Owns the translation between the journal's values and its rows.
+
+Statements and transactions are left to ``store``.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import RowMapping
+from sqlalchemy import Row
 
 from reconciler.journal.records import (
     ClosedBy,
@@ -21,14 +24,16 @@ from reconciler.journal.records import (
 )
 
 
-def intent_row(intent: Intent) -> dict[str, Any]:
-    """The columns that an intent fills."""
-    return {
+def pool_values(pool: PoolKey) -> dict[str, Any]:
+    """The columns that name a pool."""
+    return {"target": pool.target, "service": pool.service, "pool_id": pool.pool_id}
+
+
+def intent_values(intent: Intent) -> dict[str, Any]:
+    """The columns an intent fills."""
+    return pool_values(intent.pool) | {
         "id": intent.operation_id,
         "run_id": intent.run_id,
-        "target": intent.pool.target,
-        "service": intent.pool.service,
-        "pool_id": intent.pool.pool_id,
         "pool_name": intent.pool_name,
         "step": intent.step.value,
         "handle_type": intent.handle_type,
@@ -43,9 +48,10 @@ def intent_row(intent: Intent) -> dict[str, Any]:
     }
 
 
-def outcome_row(outcome: Outcome) -> dict[str, Any]:
-    """The columns that an outcome fills."""
+def outcome_values(outcome: Outcome) -> dict[str, Any]:
+    """The columns an outcome fills; the state is among them."""
     return {
+        "state": outcome.state.value,
         "outcome": outcome.state.value,
         "job_id": outcome.job_id,
         "request_id": outcome.request_id,
@@ -55,73 +61,10 @@ def outcome_row(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def operation(row: RowMapping) -> Operation:
-    """One operation from its row."""
-    intent = Intent(
-        operation_id=row["id"],
-        run_id=row["run_id"],
-        pool=PoolKey(row["target"], row["service"], row["pool_id"]),
-        pool_name=row["pool_name"],
-        step=Step(row["step"]),
-        handle_type=row["handle_type"],
-        disks=tuple(SentDisk(*disk) for disk in row["disks"]),
-        keep=tuple(row["keep"]),
-        baseline_jobs=tuple(row["baseline_jobs"]),
-        generation=row["generation"],
-        signed_at=row["signed_at"],
-        not_after=row["not_after"],
-        plan_digest=row["plan_digest"],
-    )
-    outcome = None
-    if row["outcome"] is not None:
-        outcome = Outcome(
-            state=State(row["outcome"]),
-            job_id=row["job_id"] or "",
-            request_id=row["request_id"] or "",
-            status=row["status"],
-            code=row["code"] or "",
-            message=row["message"] or "",
-        )
-    return Operation(
-        intent=intent,
-        state=State(row["state"]),
-        outcome=outcome,
-        owner=row["owner"],
-        lease_until=row["lease_until"],
-        opened=row["opened"],
-        closed=row["closed"],
-        verdict=row["verdict"],
-        closed_by=ClosedBy(row["closed_by"]) if row["closed_by"] else None,
-    )
-
-
-def run(row: RowMapping) -> Run:
-    """One run from its row."""
-    return Run(
-        id=row["id"],
-        command=row["command"],
-        tool_version=row["tool_version"],
-        targets=tuple(row["targets"]),
-        started=row["started"],
-        ended=row["ended"],
-        digest=row["digest"],
-        exit_code=row["exit_code"],
-        summary=row["summary"],
-    )
-
-
-def event(row: RowMapping) -> Event:
-    """One event from its row."""
-    return Event(row["seq"], row["run_id"], row["operation_id"], row["at"], row["kind"], row["detail"])
-
-
-def drift_row(point: DriftPoint) -> dict[str, Any]:
+def drift_values(point: DriftPoint) -> dict[str, Any]:
     """The columns of one drift point."""
-    return {
+    return pool_values(point.pool) | {
         "run_id": point.run_id,
-        "target": point.pool.target,
-        "service": point.pool.service,
-        "pool_id": point.pool.pool_id,
         "pool_name": point.pool_name,
         "at": point.at,
         "surplus": point.surplus,
@@ -130,14 +73,84 @@ def drift_row(point: DriftPoint) -> dict[str, Any]:
     }
 
 
-def drift_point(row: RowMapping) -> DriftPoint:
-    """One drift point from its row."""
+def to_operation(row: Row[Any]) -> Operation:
+    """One row of the operations table."""
+    intent = Intent(
+        operation_id=row.id,
+        run_id=row.run_id,
+        pool=PoolKey(row.target, row.service, row.pool_id),
+        pool_name=row.pool_name,
+        step=Step(row.step),
+        handle_type=row.handle_type,
+        disks=tuple(SentDisk(*disk) for disk in row.disks),
+        keep=tuple(row.keep),
+        baseline_jobs=tuple(row.baseline_jobs),
+        generation=row.generation,
+        signed_at=row.signed_at,
+        not_after=row.not_after,
+        plan_digest=row.plan_digest,
+    )
+    return Operation(
+        intent=intent,
+        state=State(row.state),
+        outcome=_to_outcome(row),
+        owner=row.owner,
+        lease_until=row.lease_until,
+        opened=row.opened,
+        closed=row.closed,
+        verdict=row.verdict,
+        closed_by=ClosedBy(row.closed_by) if row.closed_by else None,
+    )
+
+
+def _to_outcome(row: Row[Any]) -> Outcome | None:
+    if row.outcome is None:
+        return None
+    return Outcome(
+        state=State(row.outcome),
+        job_id=row.job_id,
+        request_id=row.request_id,
+        status=row.status,
+        code=row.code,
+        message=row.message,
+    )
+
+
+def to_run(row: Row[Any]) -> Run:
+    """One row of the runs table."""
+    return Run(
+        id=row.id,
+        command=row.command,
+        tool_version=row.tool_version,
+        targets=tuple(row.targets),
+        started=row.started,
+        ended=row.ended,
+        digest=row.digest,
+        exit_code=row.exit_code,
+        summary=row.summary,
+    )
+
+
+def to_event(row: Row[Any]) -> Event:
+    """One row of the events table."""
+    return Event(
+        seq=row.seq,
+        run_id=row.run_id,
+        operation_id=row.operation_id,
+        at=row.at,
+        kind=row.kind,
+        detail=row.detail,
+    )
+
+
+def to_drift(row: Row[Any]) -> DriftPoint:
+    """One row of the drift table."""
     return DriftPoint(
-        run_id=row["run_id"],
-        at=row["at"],
-        pool=PoolKey(row["target"], row["service"], row["pool_id"]),
-        pool_name=row["pool_name"],
-        surplus=row["surplus"],
-        missing=row["missing"],
-        surplus_gb=row["surplus_gb"],
+        run_id=row.run_id,
+        at=row.at,
+        pool=PoolKey(row.target, row.service, row.pool_id),
+        pool_name=row.pool_name,
+        surplus=row.surplus,
+        missing=row.missing,
+        surplus_gb=row.surplus_gb,
     )

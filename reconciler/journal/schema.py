@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 
 from reconciler.errors import JournalError
+from reconciler.journal.faults import BACKUP
 
 _CREATION_LOCK = 7_204_417_093
 """Key of the PostgreSQL advisory lock that lets one process at a time create or migrate."""
@@ -46,7 +47,7 @@ class Utc(TypeDecorator[datetime]):
         utc = value.astimezone(UTC)
         return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Give the zone back."""
         if value is None:
             return None
@@ -59,7 +60,7 @@ class Words(TypeDecorator[str]):
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
         """Escape instead of refusing: an outcome has to be recorded whatever the service wrote."""
         if value is None or (value.isascii() and "\0" not in value):
             return value
@@ -185,30 +186,33 @@ Migration = tuple[str, ...]
 MIGRATIONS: tuple[Migration, ...] = ()
 """Number n leads from version n to n + 1; a new journal is created at the latest version at once."""
 
+LATEST = len(MIGRATIONS) + 1
+"""The version this program writes."""
 
-def version_of(connection: Connection) -> int | None:
+
+def version_of(connection: Connection, where: str) -> int | None:
     """The version of the schema in the database, or None where there is no journal yet."""
     if not inspect(connection).has_table(version_table.name):
         return None
     found = connection.scalars(version_table.select()).all()
     if len(found) != 1:
-        raise JournalError("the journal does not say which version it has: it is damaged", _DAMAGED)
+        raise JournalError(f"the journal {where} is damaged: it does not say which version it has", BACKUP)
     return int(found[0])
 
 
-def prepare(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+def prepare(connection: Connection, where: str, migrations: Sequence[Migration] = MIGRATIONS) -> None:
     """Create the tables or migrate them, inside one write transaction; safe when many start at once."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATION_LOCK})
     latest = len(migrations) + 1
-    version = version_of(connection)
+    version = version_of(connection, where)
     if version is None:
-        _create(connection, latest)
+        _create(connection, where, latest)
         return
     if version > latest:
         raise JournalError(
-            f"the journal has version {version} and this program knows versions up to {latest}",
-            "Use the newer program that wrote it, or another journal.",
+            f"the journal {where} has version {version}; this program knows versions up to {latest}",
+            "Use the newer program that wrote it, or point RECONCILER_JOURNAL at another journal.",
         )
     for statements in migrations[version - 1 :]:
         for statement in statements:
@@ -217,15 +221,9 @@ def prepare(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS
         connection.execute(version_table.update().values(version=latest))
 
 
-def _create(connection: Connection, version: int) -> None:
+def _create(connection: Connection, where: str, version: int) -> None:
     # A shared PostgreSQL database may hold tables of others; a file that does is somebody else's file.
     if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA schema_version").scalar():
-        raise JournalError("the file is a database of another program, not a journal", _DAMAGED)
+        raise JournalError(f"{where} is a database of another program, not a journal", BACKUP)
     metadata.create_all(connection, checkfirst=False)
     connection.execute(version_table.insert().values(version=version))
-
-
-_DAMAGED = (
-    "Point RECONCILER_JOURNAL at the right place. If this was the journal, restore it from a backup: without "
-    "it nobody knows which requests are still open."
-)

@@ -1,6 +1,7 @@
-"""Owns the journal's statements: each method is one transaction, conditional where others may act.
+"""Owns the journal itself: each call of the ``Journal`` protocol as one transaction.
 
-Connecting is left to ``database``, tables to ``schema``, values to ``records``.
+Connections and foreign errors are left to ``database``, tables to ``schema``, deciding what an
+operation's fate means to the caller. The same code serves SQLite and PostgreSQL.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
-from reconciler.errors import PoolHeld, StalePlan
-from reconciler.journal import rows
+from reconciler.errors import StalePlan
+from reconciler.journal import fence, rows, schema
 from reconciler.journal.database import Database, parse
 from reconciler.journal.records import (
     FINAL,
@@ -22,150 +23,169 @@ from reconciler.journal.records import (
     ClosedBy,
     DriftPoint,
     Intent,
+    Journal,
     Operation,
     Outcome,
     PoolKey,
     Run,
     RunRecord,
-    StaleGeneration,
     State,
     Step,
 )
-from reconciler.journal.schema import (
-    budgets,
-    drift_points,
-    events,
-    operations,
-    plans,
-    pools,
-    prepare,
-    runs,
-    version_of,
-)
+
+_operations = schema.operations
 
 
-def open_journal(url: str, clock: Clock) -> Store:
-    """Open the journal, creating or migrating it; raises ``JournalError`` when it cannot be trusted."""
+def open_journal(url: str, clock: Clock) -> Journal:
+    """Open the journal at a SQLAlchemy URL, creating or migrating it where needed.
+
+    Raises ``JournalError`` when it cannot be used and ``BadInput`` when the URL itself is wrong.
+    """
     database = Database(parse(url))
-    database.create_file()
-    with database.write() as connection:
-        prepare(connection)
-    return Store(database, clock)
+    with database.closed_on_error():
+        database.create_file()
+        with database.write() as connection:
+            database.verify(connection)
+            schema.prepare(connection, database.where)
+    return SqlJournal(database, clock)
 
 
-def find_journal(url: str, clock: Clock) -> Store | None:
-    """Open a journal that exists already; None where there is none yet, and nothing is created."""
+def find_journal(url: str, clock: Clock) -> Journal | None:
+    """Open the journal for reading, or return None where there is none yet; creates nothing."""
     database = Database(parse(url))
-    if database.path is not None and not database.path.exists():
-        return None
-    with database.read() as connection:
-        if version_of(connection) is None:
+    with database.closed_on_error():
+        if database.path and not database.path.exists():
             return None
-    return open_journal(url, clock)
+        with database.read() as connection:
+            version = schema.version_of(connection, database.where)
+        if version is None:
+            database.close()
+            return None
+        if version != schema.LATEST:
+            with database.write() as connection:
+                schema.prepare(connection, database.where)
+    return SqlJournal(database, clock)
 
 
-class Store:
-    """The journal in a database; see ``records.Journal`` for what each method promises."""
+class SqlJournal(Journal):
+    """The journal in an SQL database."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
-        self._now = clock
+        self._clock = clock
+
+    def close(self) -> None:
+        """Let go of the file or the connection."""
+        self._database.close()
+
+    # --- runs and events ------------------------------------------------------------------------
 
     def open_run(self, run_id: str, command: str, tool_version: str, targets: Sequence[str]) -> None:
         """Note that a run has started now."""
-        row = {
+        run = {
             "id": run_id,
             "command": command,
             "tool_version": tool_version,
             "targets": list(targets),
-            "started": self._now(),
+            "started": self._clock(),
             "digest": "",
             "summary": {},
         }
         with self._database.write() as connection:
-            connection.execute(runs.insert(), row)
+            connection.execute(insert(schema.runs), run)
 
     def close_run(self, run_id: str, exit_code: int, digest: str, summary: Mapping[str, Any]) -> None:
         """Note that a run ends now."""
-        told = {"ended": self._now(), "exit_code": exit_code, "digest": digest, "summary": dict(summary)}
+        end = {"ended": self._clock(), "exit_code": exit_code, "digest": digest, "summary": dict(summary)}
         with self._database.write() as connection:
-            connection.execute(update(runs).where(runs.c.id == run_id), told)
+            connection.execute(update(schema.runs).where(schema.runs.c.id == run_id), end)
 
     def record_event(
         self, run_id: str, kind: str, detail: Mapping[str, Any], operation_id: str | None = None
     ) -> None:
         """Note something that happened."""
-        row = {
-            "run_id": run_id,
-            "operation_id": operation_id,
-            "at": self._now(),
-            "kind": kind,
-            "detail": dict(detail),
-        }
         with self._database.write() as connection:
-            connection.execute(events.insert(), row)
+            self._note(connection, run_id, operation_id, kind, detail)
+
+    def runs(self, limit: int) -> tuple[Run, ...]:
+        """The latest runs, newest first."""
+        table = schema.runs
+        query = select(table).order_by(table.c.started.desc(), table.c.id).limit(limit)
+        with self._database.read() as connection:
+            return tuple(rows.to_run(row) for row in connection.execute(query))
+
+    def run(self, run_id: str) -> RunRecord | None:
+        """One run with its operations and events, or None."""
+        events = schema.events
+        # Opening and taking over leave an event, so this finds operations that changed hands since.
+        touched = select(events.c.operation_id).where(events.c.run_id == run_id)
+        with self._database.read() as connection:
+            found = connection.execute(select(schema.runs).where(schema.runs.c.id == run_id)).first()
+            if found is None:
+                return None
+            told = connection.execute(select(events).where(events.c.run_id == run_id).order_by(events.c.seq))
+            return RunRecord(
+                run=rows.to_run(found),
+                events=tuple(rows.to_event(row) for row in told),
+                operations=fence.fetch(connection, _operations.c.id.in_(touched)),
+            )
+
+    # --- operations -----------------------------------------------------------------------------
 
     def generation(self, pool: PoolKey) -> int:
         """Count of openings and closings of operations on the pool."""
         with self._database.read() as connection:
-            return int(connection.scalar(select(pools.c.generation).where(_is(pool))) or 0)
+            return fence.generation(connection, pool)
 
     def generations(self, target: str, service: str) -> Mapping[str, int]:
-        """Generation by pool id, for a whole target."""
-        wanted = select(pools.c.pool_id, pools.c.generation).where(
-            pools.c.target == target, pools.c.service == service
+        """Generation by pool id, one query for a whole target."""
+        table = schema.pools
+        query = select(table.c.pool_id, table.c.generation).where(
+            table.c.target == target, table.c.service == service
         )
         with self._database.read() as connection:
-            return {row.pool_id: row.generation for row in connection.execute(wanted)}
+            return {row.pool_id: row.generation for row in connection.execute(query)}
 
     def open_operation(self, intent: Intent, owner: str, lease_seconds: float) -> Operation:
         """Write the intent down and hold the pool, or raise ``PoolHeld`` or ``StaleGeneration``."""
-        now = self._now()
-        row = rows.intent_row(intent) | {
-            "state": State.INTENDED.value,
+        now = self._clock()
+        operation = Operation(
+            intent=intent,
+            state=State.INTENDED,
+            outcome=None,
+            owner=owner,
+            lease_until=now + timedelta(seconds=lease_seconds),
+            opened=now,
+        )
+        values = rows.intent_values(intent) | {
+            "state": operation.state.value,
             "owner": owner,
-            "lease_until": now + timedelta(seconds=lease_seconds),
+            "lease_until": operation.lease_until,
             "opened": now,
             "verdict": "",
         }
+        new_pool, new_operation = (self._database.insert_new(each) for each in (schema.pools, _operations))
         with self._database.write() as connection:
-            connection.execute(
-                self._database.insert_new(pools),
-                {
-                    "target": intent.pool.target,
-                    "service": intent.pool.service,
-                    "pool_id": intent.pool.pool_id,
-                    "generation": 0,
-                },
+            fence.hold(connection, new_pool, new_operation, intent, values)
+            self._note(
+                connection, owner, intent.operation_id, "operation.opened", {"step": intent.step.value}
             )
-            moved = connection.execute(
-                update(pools)
-                .where(_is(intent.pool), pools.c.generation == intent.generation)
-                .values(generation=pools.c.generation + 1)
-            )
-            held = self._holder(connection, intent.pool)
-            if held is not None:
-                raise _held(held, intent.pool_name)
-            if moved.rowcount != 1:
-                raise StaleGeneration(
-                    f"pool {intent.pool_name} was acted on after it was read",
-                    "nothing was sent; apply again, which reads anew",
-                )
-            written = connection.execute(self._database.insert_new(operations), row)
-            if written.rowcount != 1:
-                raise PoolHeld(f"another run holds pool {intent.pool_name}", "run again later")
-            found = connection.execute(select(operations).where(operations.c.id == intent.operation_id))
-            return rows.operation(found.mappings().one())
+        return operation
 
     def renew_lease(self, operation_id: str, owner: str, lease_seconds: float) -> None:
-        """Keep others from taking over until so many seconds from now."""
-        self._owned(operation_id, owner, {"lease_until": self._now() + timedelta(seconds=lease_seconds)})
+        """Keep others from taking over until so many seconds from now; 0 lets the operation go."""
+        lease = {"lease_until": self._clock() + timedelta(seconds=lease_seconds)}
+        with self._database.write() as connection:
+            fence.write(connection, operation_id, owner, lease)
 
     def record_outcome(self, operation_id: str, owner: str, outcome: Outcome) -> None:
-        """Note what came back."""
+        """Note what came back; raises ``PoolHeld`` when another run owns the operation or it is closed."""
         if outcome.state not in OUTCOMES:
-            raise ValueError(f"{outcome.state} is not an outcome")
-        self._owned(operation_id, owner, rows.outcome_row(outcome) | {"state": outcome.state.value})
+            raise ValueError(f"{outcome.state} is no outcome of a call")
+        values = rows.outcome_values(outcome)
+        with self._database.write() as connection:
+            fence.write(connection, operation_id, owner, values)
+            self._note(connection, owner, operation_id, "operation.outcome", values)
 
     def close_operation(
         self,
@@ -176,192 +196,110 @@ class Store:
         *,
         closed_by: ClosedBy = ClosedBy.RUN,
     ) -> None:
-        """End the operation and free the pool."""
+        """End the operation in one of ``FINAL`` and free the pool; raises ``PoolHeld`` as above."""
         if state not in FINAL:
-            raise ValueError(f"{state} is not final")
-        told = {
-            "state": state.value,
-            "verdict": verdict,
-            "closed": self._now(),
-            "closed_by": closed_by.value,
-        }
+            raise ValueError(f"an operation cannot be closed as {state}")
+        end = {"state": state.value, "verdict": verdict, "closed_by": closed_by.value}
         with self._database.write() as connection:
-            self._owned_in(connection, operation_id, owner, told)
-            mine = select(operations).where(operations.c.id == operation_id).subquery()
-            connection.execute(
-                update(pools)
-                .where(
-                    pools.c.target == mine.c.target,
-                    pools.c.service == mine.c.service,
-                    pools.c.pool_id == mine.c.pool_id,
-                )
-                .values(generation=pools.c.generation + 1)
-            )
+            fence.release(connection, operation_id, owner, end | {"closed": self._clock()})
+            self._note(connection, owner, operation_id, "operation.closed", end)
 
     def take_over(self, operation_id: str, owner: str, lease_seconds: float) -> Operation:
-        """Become the owner of an operation whose lease has run out."""
-        now = self._now()
+        """Become the owner of an operation whose lease has run out, else raise ``PoolHeld``."""
+        now = self._clock()
+        lease = {"owner": owner, "lease_until": now + timedelta(seconds=lease_seconds)}
         with self._database.write() as connection:
-            taken = connection.execute(
-                update(operations)
-                .where(
-                    operations.c.id == operation_id,
-                    operations.c.closed.is_(None),
-                    (operations.c.lease_until <= now) | (operations.c.owner == owner),
-                )
-                .values(owner=owner, lease_until=now + timedelta(seconds=lease_seconds))
-            )
-            row = (
-                connection.execute(select(operations).where(operations.c.id == operation_id))
-                .mappings()
-                .first()
-            )
-            if row is None:
-                raise PoolHeld(f"the journal has no operation {operation_id}")
-            found = rows.operation(row)
-            if taken.rowcount != 1:
-                raise _held(found, found.intent.pool_name)
-            return found
+            before = fence.find(connection, operation_id)
+            fence.seize(connection, operation_id, now, lease)
+            self._note(connection, owner, operation_id, "operation.taken_over", {"from": before.owner})
+            return fence.find(connection, operation_id)
 
     def operation(self, operation_id: str) -> Operation | None:
         """One operation, or None."""
-        found = self._operations(operations.c.id == operation_id)
-        return found[0] if found else None
+        with self._database.read() as connection:
+            return next(iter(fence.fetch(connection, _operations.c.id == operation_id)), None)
 
     def operations(self, since: datetime) -> tuple[Operation, ...]:
         """All operations opened at or after a time, oldest first."""
-        return self._operations(operations.c.opened >= since)
+        with self._database.read() as connection:
+            return fence.fetch(connection, _operations.c.opened >= since)
 
     def unresolved(self, target: str | None = None, service: str | None = None) -> tuple[Operation, ...]:
         """Operations not closed yet, oldest first."""
-        wanted: list[ColumnElement[bool]] = [operations.c.closed.is_(None)]
+        wanted: list[ColumnElement[bool]] = [_operations.c.closed.is_(None)]
         if target is not None:
-            wanted.append(operations.c.target == target)
+            wanted.append(_operations.c.target == target)
         if service is not None:
-            wanted.append(operations.c.service == service)
-        return self._operations(*wanted)
+            wanted.append(_operations.c.service == service)
+        with self._database.read() as connection:
+            return fence.fetch(connection, *wanted)
+
+    # --- once-only plans and budgets --------------------------------------------------------------
 
     def claim_plan(self, plan_id: str, run_id: str) -> None:
-        """Mark a saved plan as applied."""
-        row = {"plan_id": plan_id, "run_id": run_id, "claimed": self._now()}
+        """Mark a saved plan as applied; raises ``StalePlan`` for every claim but the first."""
+        claim = {"plan_id": plan_id, "run_id": run_id, "claimed": self._clock()}
         with self._database.write() as connection:
-            if connection.execute(self._database.insert_new(plans), row).rowcount == 1:
+            if connection.execute(self._database.insert_new(schema.plans), claim).rowcount:
                 return
-            by = connection.execute(select(plans).where(plans.c.plan_id == plan_id)).mappings().one()
+            first = connection.execute(select(schema.plans).where(schema.plans.c.plan_id == plan_id)).one()
         raise StalePlan(
-            f"this plan was applied already, by run {by['run_id']}",
-            f"a plan is applied once; see reconciler history show {by['run_id']}, or make a new plan",
+            f"the plan has been applied already, by run {first.run_id} at {fence.when(first.claimed)}",
+            "A plan is applied once. Plan again and review the new plan.",
         )
 
     def removed_since(self, target: str, service: str, since: datetime) -> int:
         """Disks in removals opened since then that took, or may yet take, effect."""
-        wanted = select(func.coalesce(func.sum(operations.c.disk_count), 0)).where(
-            operations.c.target == target,
-            operations.c.service == service,
-            operations.c.step == Step.REMOVE.value,
-            operations.c.opened >= since,
-            operations.c.state.not_in([state.value for state in HARMLESS]),
+        query = select(func.coalesce(func.sum(_operations.c.disk_count), 0)).where(
+            _operations.c.target == target,
+            _operations.c.service == service,
+            _operations.c.opened >= since,
+            _operations.c.step == Step.REMOVE.value,
+            _operations.c.state.not_in([state.value for state in sorted(HARMLESS)]),
         )
         with self._database.read() as connection:
-            return int(connection.scalar(wanted) or 0)
+            return int(connection.execute(query).scalar_one())
 
     def reserve_budget(self, scope: str, day: str, amount: int, ceiling: int) -> bool:
-        """Add to what the scope has used on that day, unless that would pass the ceiling."""
+        """Add ``amount`` to what the scope has used on that day, unless that would pass the ceiling."""
+        table = schema.budgets
+        grown = table.c.used + amount
+        fits = update(table).where(table.c.scope == scope, table.c.day == day, grown <= ceiling)
         with self._database.write() as connection:
-            row = {"scope": scope, "day": day, "used": 0}
-            connection.execute(self._database.insert_new(budgets), row)
-            reserved = connection.execute(
-                update(budgets)
-                .where(budgets.c.scope == scope, budgets.c.day == day, budgets.c.used + amount <= ceiling)
-                .values(used=budgets.c.used + amount)
-            )
-            return reserved.rowcount == 1
+            fresh = {"scope": scope, "day": day, "used": 0}
+            connection.execute(self._database.insert_new(table), fresh)
+            return connection.execute(fits.values(used=grown)).rowcount == 1
 
-    def runs(self, limit: int) -> tuple[Run, ...]:
-        """The latest runs, newest first."""
-        wanted = select(runs).order_by(runs.c.started.desc(), runs.c.id).limit(limit)
-        with self._database.read() as connection:
-            return tuple(rows.run(row) for row in connection.execute(wanted).mappings())
-
-    def run(self, run_id: str) -> RunRecord | None:
-        """One run with its operations and events, or None."""
-        with self._database.read() as connection:
-            row = connection.execute(select(runs).where(runs.c.id == run_id)).mappings().first()
-            if row is None:
-                return None
-            told = connection.execute(select(events).where(events.c.run_id == run_id).order_by(events.c.seq))
-            happened = tuple(rows.event(each) for each in told.mappings())
-        mine = self._operations((operations.c.run_id == run_id) | (operations.c.owner == run_id))
-        return RunRecord(rows.run(row), mine, happened)
+    # --- drift ----------------------------------------------------------------------------------
 
     def add_drift(self, points: Sequence[DriftPoint]) -> None:
-        """Keep what a run measured."""
-        if points:
-            with self._database.write() as connection:
-                connection.execute(drift_points.insert(), [rows.drift_row(point) for point in points])
+        """Keep what a run measured, one point per pool."""
+        if not points:
+            return
+        with self._database.write() as connection:
+            connection.execute(insert(schema.drift_points), [rows.drift_values(point) for point in points])
 
     def drift(self, since: datetime) -> tuple[DriftPoint, ...]:
         """Points measured at or after a time, oldest first."""
-        wanted = select(drift_points).where(drift_points.c.at >= since).order_by(drift_points.c.at)
+        table = schema.drift_points
+        order = (table.c.at, table.c.run_id, table.c.target, table.c.service, table.c.pool_id)
         with self._database.read() as connection:
-            return tuple(rows.drift_point(row) for row in connection.execute(wanted).mappings())
+            found = connection.execute(select(table).where(table.c.at >= since).order_by(*order))
+            return tuple(rows.to_drift(row) for row in found)
 
-    def close(self) -> None:
-        """Let go of the file or the connection."""
-        self._database.close()
-
-    def _operations(self, *wanted: ColumnElement[bool]) -> tuple[Operation, ...]:
-        query = select(operations).where(*wanted).order_by(operations.c.opened, operations.c.id)
-        with self._database.read() as connection:
-            return tuple(rows.operation(row) for row in connection.execute(query).mappings())
-
-    def _owned(self, operation_id: str, owner: str, told: Mapping[str, Any]) -> None:
-        with self._database.write() as connection:
-            self._owned_in(connection, operation_id, owner, told)
-
-    def _owned_in(
-        self, connection: Connection, operation_id: str, owner: str, told: Mapping[str, Any]
+    def _note(
+        self,
+        connection: Connection,
+        run_id: str,
+        operation_id: str | None,
+        kind: str,
+        detail: Mapping[str, Any],
     ) -> None:
-        """The fence: only the owner of an open operation writes to it."""
-        written = connection.execute(
-            update(operations)
-            .where(
-                operations.c.id == operation_id,
-                operations.c.owner == owner,
-                operations.c.closed.is_(None),
-            )
-            .values(**told)
-        )
-        if written.rowcount != 1:
-            raise PoolHeld(
-                f"operation {operation_id} is no longer this run's: another run took it over or closed it",
-                "nothing more is done here; see reconciler history",
-            )
-
-    def _holder(self, connection: Connection, pool: PoolKey) -> Operation | None:
-        query = select(operations).where(
-            operations.c.target == pool.target,
-            operations.c.service == pool.service,
-            operations.c.pool_id == pool.pool_id,
-            operations.c.closed.is_(None),
-        )
-        row = connection.execute(query).mappings().first()
-        return rows.operation(row) if row else None
-
-
-def _is(pool: PoolKey) -> ColumnElement[bool]:
-    return (
-        (pools.c.target == pool.target)
-        & (pools.c.service == pool.service)
-        & (pools.c.pool_id == pool.pool_id)
-    )
-
-
-def _held(operation: Operation, pool_name: str) -> PoolHeld:
-    if operation.closed is not None:
-        return PoolHeld(f"operation {operation.id} on pool {pool_name} is closed already")
-    return PoolHeld(
-        f"run {operation.owner} holds pool {pool_name} since {operation.opened:%Y-%m-%d %H:%M:%S} UTC "
-        f"(operation {operation.id})",
-        f"wait for it, or run again after {operation.lease_until:%H:%M:%S} UTC, when its hold ends unless renewed",
-    )
+        event = {
+            "run_id": run_id,
+            "operation_id": operation_id,
+            "at": self._clock(),
+            "kind": kind,
+            "detail": dict(detail),
+        }
+        connection.execute(insert(schema.events), event)

@@ -1,0 +1,131 @@
+"""Owns the two rules that keep runs apart: one open operation per pool, and one writer per operation.
+
+Both are conditions inside SQL statements, so they hold between processes and machines. Transactions
+are left to ``store``; the unique index behind the first rule stands in ``schema``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Insert, bindparam, select, update
+
+from reconciler.errors import JournalError, PoolHeld
+from reconciler.journal import rows
+from reconciler.journal.records import Intent, Operation, PoolKey, StaleGeneration
+from reconciler.journal.schema import operations, pools
+
+# Built once: composing a statement costs more than SQLite needs to run it.
+_the_pool = (
+    pools.c.target == bindparam("at_target"),
+    pools.c.service == bindparam("at_service"),
+    pools.c.pool_id == bindparam("at_pool_id"),
+)
+_GENERATION = select(pools.c.generation).where(*_the_pool)
+_COUNT_UP = update(pools).where(*_the_pool).values(generation=pools.c.generation + 1)
+_COUNT_UP_IF_SAME = _COUNT_UP.where(pools.c.generation == bindparam("expected"))
+_ONE = select(operations).where(operations.c.id == bindparam("operation_id"))
+_OPEN = update(operations).where(operations.c.id == bindparam("operation_id"), operations.c.closed.is_(None))
+_OWNED = _OPEN.where(operations.c.owner == bindparam("by_owner"))
+_EXPIRED = _OPEN.where(operations.c.lease_until <= bindparam("now"))
+
+
+def generation(connection: Connection, pool: PoolKey) -> int:
+    """Count of openings and closings of operations on the pool."""
+    return connection.scalar(_GENERATION, _at(pool)) or 0
+
+
+def hold(
+    connection: Connection, new_pool: Insert, new_operation: Insert, intent: Intent, values: Mapping[str, Any]
+) -> None:
+    """Open an operation, or raise ``PoolHeld`` or ``StaleGeneration``; the inserts skip taken keys."""
+    pool = rows.pool_values(intent.pool)
+    connection.execute(new_pool, pool | {"generation": 0})
+    # The pool's row is locked first, here and in release, so that these two never deadlock.
+    same = connection.execute(_COUNT_UP_IF_SAME, _at(intent.pool) | {"expected": intent.generation})
+    if same.rowcount == 0 or connection.execute(new_operation, values).rowcount == 0:
+        raise _conflict(connection, intent)
+
+
+def release(connection: Connection, operation_id: str, owner: str, values: Mapping[str, Any]) -> None:
+    """Close an operation that this owner holds, and count its pool's generation up."""
+    connection.execute(_COUNT_UP, _at(find(connection, operation_id).intent.pool))
+    write(connection, operation_id, owner, values)
+
+
+def write(connection: Connection, operation_id: str, owner: str, values: Mapping[str, Any]) -> None:
+    """Change an open operation; a run thought dead that wakes up must not write over its successor."""
+    fenced = {"operation_id": operation_id, "by_owner": owner} | dict(values)
+    if connection.execute(_OWNED, fenced).rowcount == 0:
+        raise _refusal(find(connection, operation_id))
+
+
+def seize(connection: Connection, operation_id: str, now: datetime, values: Mapping[str, Any]) -> None:
+    """Change an open operation whose lease has run out, whoever owns it, else raise ``PoolHeld``."""
+    if connection.execute(_EXPIRED, {"operation_id": operation_id, "now": now} | dict(values)).rowcount == 0:
+        raise _refusal(find(connection, operation_id))
+
+
+def find(connection: Connection, operation_id: str) -> Operation:
+    """One operation that must exist."""
+    row = connection.execute(_ONE, {"operation_id": operation_id}).first()
+    if row is None:
+        raise JournalError(
+            f"the journal knows no operation {operation_id}", "`reconciler history` lists what it knows."
+        )
+    return rows.to_operation(row)
+
+
+def fetch(connection: Connection, *wanted: ColumnElement[bool]) -> tuple[Operation, ...]:
+    """The operations that meet every condition, oldest first."""
+    query = select(operations).where(*wanted).order_by(operations.c.opened, operations.c.id)
+    return tuple(rows.to_operation(row) for row in connection.execute(query))
+
+
+def when(time: datetime) -> str:
+    """A time as messages write it."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _at(pool: PoolKey) -> dict[str, str]:
+    return {"at_target": pool.target, "at_service": pool.service, "at_pool_id": pool.pool_id}
+
+
+def _conflict(connection: Connection, intent: Intent) -> PoolHeld | StaleGeneration | JournalError:
+    """Why no operation could be opened on the pool."""
+    pool = intent.pool
+    holders = fetch(
+        connection,
+        operations.c.target == pool.target,
+        operations.c.service == pool.service,
+        operations.c.pool_id == pool.pool_id,
+        operations.c.closed.is_(None),
+    )
+    if holders:
+        return _refusal(holders[0])
+    taken = connection.execute(_ONE, {"operation_id": intent.operation_id}).first()
+    if taken is not None:
+        return JournalError(f"the journal has an operation {intent.operation_id} already")
+    return StaleGeneration(
+        f"another run worked on pool {intent.pool_name} ({intent.pool.pool_id}) after it was read here",
+        "Nothing was sent for it. Plan again.",
+    )
+
+
+def _refusal(operation: Operation) -> PoolHeld:
+    """Who stands in the way, since when, and until when."""
+    pool = f"pool {operation.intent.pool_name} ({operation.intent.pool.pool_id})"
+    if operation.closed is not None:
+        return PoolHeld(
+            f"operation {operation.id} on {pool} was closed as {operation.state} "
+            f"by run {operation.owner} at {when(operation.closed)}",
+            "`reconciler history` shows what was decided; plan again.",
+        )
+    return PoolHeld(
+        f"{pool} is held by run {operation.owner}: operation {operation.id}, open since "
+        f"{when(operation.opened)}, is {operation.state}",
+        f"Wait for that run. If it is gone, `reconciler resolve` may take over "
+        f"from {when(operation.lease_until)} on.",
+    )
