@@ -19,6 +19,8 @@ from reconciler.errors import ServiceError
 
 T = TypeVar("T")
 
+_LEAST_THROTTLED = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -36,9 +38,9 @@ class Timing:
     """Waits after 429 of one read together."""
 
     def throttled_wait(self, told: float | None) -> float:
-        """Wait after one 429: as told, never nothing, never for ever."""
+        """Wait after one 429: as told, but neither next to nothing, as refused calls count too, nor for ever."""
         wait = told if told is not None else self.throttled * random.uniform(1, 1.1)
-        return min(max(wait, 1.0), self.most_throttled + 1.0)
+        return min(max(wait, _LEAST_THROTTLED), self.most_throttled + 1.0)
 
 
 DEFAULT_TIMING = Timing()
