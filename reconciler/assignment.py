@@ -19,6 +19,10 @@ class Forced:
     keep: frozenset[int] = frozenset()
     drop: frozenset[int] = frozenset()
 
+    def and_also(self, other: Forced) -> Forced:
+        """Both at once."""
+        return Forced(self.keep | other.keep, self.drop | other.drop)
+
 
 NOTHING_FORCED = Forced()
 

@@ -6,7 +6,7 @@ exactly and in polynomial time by ``assignment``. What a pairing means for a run
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -101,13 +101,19 @@ def _all_equal(desired: DesiredPool, live: Sequence[Disk]) -> Match | None:
     wanted = desired.disks
     if len(wanted) != len(live):
         return None
-    left = sorted(wanted, key=lambda each: (each.type, each.size))
+    left = sorted(wanted, key=lambda each: (each.type, each.size, each.replace, each.at))
     right = sorted(live, key=lambda each: (each.type, each.size, each.id))
     ids = {disk.id for disk in right}
     if len(ids) != len(right) or "" in ids:
         return None
     for one, two in zip(left, right, strict=True):
-        if one.type != two.type or one.size != two.size or one.id or _declares(one) or two.size <= 0:
+        if (
+            not 0 < two.size <= MAX_SIZE
+            or one.type != two.type
+            or one.size != two.size
+            or one.id
+            or _declares(one)
+        ):
             return None
     pairs = sorted(zip(left, right, strict=True), key=lambda pair: pair[1].id)
     return Match(tuple(Pairing(Action.KEEP, Rule.EQUAL, one, two) for one, two in pairs))
@@ -150,27 +156,17 @@ class _Work:
     ) -> None:
         """Match the disks of one type and note what is left over on both sides."""
         solver = _Solver(entries, disks, frozenset(self.pool.protect))
-        best = solver.best()
-        undecided: set[int] = set()
-        for group in solver.ties(best):
-            chosen = self._choose(group, disks, ages)
-            again = solver.best(chosen) if chosen else None
-            if again is not None and again.cost == best.cost:
-                best = again
-                continue
-            candidates = tuple(disks[index] for index in sorted(group.candidates))
-            rivals = tuple(
-                entries[column]
-                for index in sorted(group.candidates)
-                if (column := best.of[index]) is not None
-            )
-            self.ties.append(Tie(group.remove, candidates, rivals))
-            undecided |= {index for index in group.candidates if best.of[index] is None}
+        best, undecided = self._decide(solver, disks, ages)
+        for group in undecided:
+            members = sorted(group.candidates)
+            rivals = tuple(entries[column] for index in members if (column := best.of[index]) is not None)
+            self.ties.append(Tie(group.remove, tuple(disks[index] for index in members), rivals))
+        open_ended = frozenset[int]().union(*(group.candidates for group in undecided))
         taken = {column for column in best.of if column is not None}
         for index, column in enumerate(best.of):
             if column is not None:
                 self.pairings.append(_pair(entries[column], disks[index]))
-            elif index not in undecided:
+            elif index not in open_ended:
                 self.surplus.append(disks[index])
         self.missing.extend(entry for column, entry in enumerate(entries) if column not in taken)
 
@@ -189,26 +185,25 @@ class _Work:
         self.pairings.extend(Pairing(Action.REMOVE, Rule.SURPLUS, live=disk) for disk in surplus)
 
     def _trusted(self, live: Sequence[Disk]) -> list[Disk]:
-        seen: set[str] = set()
+        seen = Counter(disk.id for disk in live)
         trusted: list[Disk] = []
         for disk in live:
             if not disk.id:
                 self._distrust("disk-without-id", f"a live disk ({disk.type} {disk.size} GB) has no id")
-            elif disk.id in seen:
+            elif seen[disk.id] > 1:
                 self._distrust("disk-id-repeated", f"the id {disk.id} stands for more than one live disk")
             elif not 0 < disk.size <= MAX_SIZE:
                 self._distrust("disk-size-absurd", f"disk {disk.id} has the size {disk.size} GB")
             else:
                 trusted.append(disk)
-                seen.add(disk.id)
                 continue
             self.pairings.append(Pairing(Action.KEEP, Rule.EQUAL, None, disk))
         return trusted
 
     def _distrust(self, rule: str, message: str) -> None:
-        self.problems.append(
-            Problem(rule, message, self.pool.at, "plan again; if it stays, ask the service's support")
-        )
+        problem = Problem(rule, message, self.pool.at, "plan again; if it stays, ask the service's support")
+        if problem not in self.problems:  # one word for all disks that share an id
+            self.problems.append(problem)
 
     def _pinned(self, entry: DesiredDisk, disk: Disk) -> None:
         action = Action.EXPAND if entry.type == disk.type and disk.size < entry.size else Action.KEEP
@@ -224,6 +219,21 @@ class _Work:
                     "or drop the id to let it be replaced",
                 )
             )
+
+    def _decide(
+        self, solver: _Solver, disks: Sequence[Disk], ages: Mapping[str, datetime]
+    ) -> tuple[_Best, list[_Group]]:
+        """The best assignment after every tie that ages may decide, and the ties that stay open."""
+        best, forced, undecided = solver.best(), Forced(), []
+        for group in tuple(solver.ties(best)):
+            if chosen := self._choose(group, disks, ages):
+                together = forced.and_also(chosen)
+                again = solver.best(together)
+                if again.cost == best.cost:
+                    best, forced = again, together
+                    continue
+            undecided.append(group)
+        return best, undecided
 
     def _choose(self, group: _Group, disks: Sequence[Disk], ages: Mapping[str, datetime]) -> Forced | None:
         """Which candidates go by age; None when nothing allows it or the ages do not decide."""
@@ -347,11 +357,11 @@ def _disk_order(disk: Disk) -> tuple[str, str, int]:
     return (disk.id, disk.type, disk.size)
 
 
-def _entry_order(entry: DesiredDisk) -> tuple[str, int, str, str, bool]:
+def _entry_order(entry: DesiredDisk) -> tuple[str, int, str, str, bool, Position]:
     attributes = "/".join(str(getattr(entry, name)) for name in ATTRIBUTES)
-    return (entry.type, entry.size, entry.id, attributes, entry.replace)
+    return (entry.type, entry.size, entry.id, attributes, entry.replace, entry.at)
 
 
 def _pairing_order(pairing: Pairing) -> tuple[object, ...]:
-    entry = _entry_order(pairing.desired) if pairing.desired else ("", 0, "", "", False)
-    return (pairing.live is None, pairing.live.id if pairing.live else "", *entry)
+    entry = _entry_order(pairing.desired) if pairing.desired else ()
+    return (pairing.live is None, _disk_order(pairing.live) if pairing.live else (), *entry)
