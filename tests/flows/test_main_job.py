@@ -1,0 +1,124 @@
+"""The main job over TCP with real signatures: plan, approve, apply, proof."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from pathlib import Path
+
+from tests.flows.conftest import CALLS, FINANCE, ROOT, STUDIO, Run, manifest
+from tests.flows.serving import Served
+
+
+def test_plan_apply_plan_converges(run: Run, served: Served, tmp_path: Path) -> None:
+    path = manifest(tmp_path, [FINANCE, STUDIO, CALLS])
+    surplus = {disk["id"] for name in ("finance-analysts", "design-studio") for disk in served.pool(name)["disks"][2:]}
+
+    planned = run("plan", str(path), "--detailed-exitcode", env=served.env)
+    assert planned.code == 2
+    assert "Plan: 0 to add, 0 to change, 2 to destroy." in planned.out
+    assert "SANDBOX" in planned.out
+    assert "This destroys 2 disks for good" in planned.out.strip().splitlines()[-1]
+    assert served.posts() == []
+
+    applied = run("apply", str(path), "--auto-approve", env=served.env)
+    assert applied.code == 0, applied.err
+    assert "Apply complete! 2 changes proven; a new plan shows no changes." in applied.out
+    sent = [volume["id"] for entry in served.posts() for volume in entry["body"]["volumes"]]  # type: ignore[index,call-overload]
+    assert sorted(sent) == sorted(surplus)
+
+    again = run("plan", str(path), "--detailed-exitcode", env=served.env)
+    assert (again.code, "No changes." in again.out) == (0, True)
+
+
+def test_one_call_carries_all_surplus_of_a_pool(run: Run, served: Served, tmp_path: Path) -> None:
+    path = manifest(tmp_path, ["{name: finance-analysts, apply_to: all, disks: [{type: SSD, size: 100}]}"])
+    assert run("apply", str(path), "--auto-approve", env=served.env).code == 0
+    [entry] = served.posts()
+    assert entry["path"].endswith("/volumes/batch-delete")
+    assert len(entry["body"]["volumes"]) == 2  # type: ignore[index,call-overload]
+    assert entry["body"]["handle_type"] == "FOR_EXPAND_AND_ALL"  # type: ignore[index,call-overload]
+    assert [disk["type"] for disk in served.pool("finance-analysts")["disks"]] == ["SSD"]
+
+
+def test_without_a_terminal_nothing_is_asked_and_nothing_sent(run: Run, served: Served, tmp_path: Path) -> None:
+    path = manifest(tmp_path, [FINANCE])
+    refused = run("apply", str(path), env=served.env, stdin="yes\n")
+    assert refused.code == 3
+    assert "not a terminal" in refused.err
+    assert served.posts() == []
+
+
+def test_an_approved_digest_is_honoured_and_any_other_refused(run: Run, served: Served, tmp_path: Path) -> None:
+    path = manifest(tmp_path, [FINANCE])
+    digest = json.loads(run("plan", str(path), "--format", "json", env=served.env).out)["digest"]
+    wrong = digest[:-1] + ("0" if digest[-1] != "0" else "1")
+    assert run("apply", str(path), "--approve", wrong, env=served.env).code == 4
+    assert run("apply", str(path), "--approve", "bogus", env=served.env).code == 9
+    assert run("apply", str(path), "--approve", digest, "--limit-disks", "9", env=served.env).code == 4
+    assert served.posts() == []
+    assert run("apply", str(path), "--approve", digest, env=served.env).code == 0
+    assert len(served.posts()) == 1
+
+
+def test_a_saved_plan_is_private_applied_once_and_shown_alike(run: Run, served: Served, tmp_path: Path) -> None:
+    path = manifest(tmp_path, [FINANCE])
+    plan = tmp_path / "plan.bin"
+    shown = run("plan", str(path), "--out", str(plan), env=served.env)
+    assert stat.S_IMODE(plan.stat().st_mode) == 0o600
+    assert run("show", str(plan)).out == shown.out
+    assert run("apply", str(plan), env=served.env).code == 0
+    once_more = run("apply", str(plan), env=served.env)
+    assert once_more.code == 4
+    assert len(served.posts()) == 1
+
+
+def test_a_stale_plan_is_explained_field_by_field(run: Run, served: Served, tmp_path: Path) -> None:
+    path = manifest(tmp_path, [FINANCE])
+    plan = tmp_path / "plan.bin"
+    run("plan", str(path), "--out", str(plan), env=served.env)
+    served.pool("finance-analysts")["disks"][2]["size"] = 300
+    refused = run("apply", str(plan), env=served.env)
+    assert refused.code == 4
+    assert "before.size: approved 200, now 300" in refused.err
+    path.write_text(path.read_text() + "# reviewed\n")
+    assert "changed since the plan was made" in run("apply", str(plan), env=served.env).err
+    assert served.posts() == []
+
+
+def test_a_sandbox_plan_cannot_be_applied_elsewhere(run: Run, served: Served, tmp_path: Path) -> None:
+    path = manifest(tmp_path, [FINANCE])
+    plan = tmp_path / "plan.bin"
+    run("plan", str(path), "--out", str(plan), env=served.env)
+    served.world()["name"] = "another"
+    refused = run("apply", str(plan), env=served.env)
+    assert refused.code == 4
+    assert "service: approved sandbox:default, now sandbox:another" in refused.err
+
+
+def test_json_is_shaped_like_terraforms(run: Run, served: Served, tmp_path: Path) -> None:
+    told = json.loads(run("plan", str(manifest(tmp_path, [FINANCE])), "--format", "json", env=served.env).out)
+    assert told["summary"] == {"add": 0, "change": 0, "destroy": 1}
+    assert (told["blocked"], told["sandbox"], told["format_version"]) == (False, True, "1.0")
+    [gone] = [each for each in told["resource_changes"] if each["change"]["actions"] == ["delete"]]
+    assert gone["address"] == f"finance-analysts/{gone['change']['before']['id']}"
+    assert gone["change"]["after"] is None
+    assert gone["action_reason"] == "surplus"
+
+
+def test_the_examples_plan_and_apply_in_process(run: Run, tmp_path: Path) -> None:
+    examples = str(ROOT / "manifests")
+    assert run("sandbox", "reset").code == 0
+    assert "2 to destroy" in run("plan", examples, "--sandbox").out
+    assert run("apply", examples, "--sandbox", "--auto-approve").code == 0
+    assert "No changes." in run("plan", examples, "--sandbox").out
+    assert json.loads(run("sandbox", "state").out)["record"][0]["status"] == 200
+    assert re.search(r"apply +0 ", run("history", "--sandbox").out)
+
+
+def test_version_schema_and_validate_answer(run: Run, tmp_path: Path) -> None:
+    assert re.fullmatch(r"reconciler \d+\.\d+\.\d+\n", run("version").out)
+    assert json.loads(run("schema").out)["properties"]["pools"]
+    assert run("validate", str(ROOT / "manifests")).code == 0
+    assert run("validate", str(manifest(tmp_path, ["{name: x}"]))).code == 9
