@@ -29,7 +29,9 @@ _COUNT_UP_IF_SAME = _COUNT_UP.where(pools.c.generation == bindparam("expected"))
 _ONE = select(operations).where(operations.c.id == bindparam("operation_id"))
 _OPEN = update(operations).where(operations.c.id == bindparam("operation_id"), operations.c.closed.is_(None))
 _OWNED = _OPEN.where(operations.c.owner == bindparam("by_owner"))
-_EXPIRED = _OPEN.where(operations.c.lease_until <= bindparam("now"))
+_FREE = _OPEN.where(
+    (operations.c.lease_until <= bindparam("now")) | (operations.c.owner == bindparam("by_owner"))
+)
 
 
 def generation(connection: Connection, pool: PoolKey) -> int:
@@ -62,9 +64,12 @@ def write(connection: Connection, operation_id: str, owner: str, values: Mapping
         raise _refusal(find(connection, operation_id))
 
 
-def seize(connection: Connection, operation_id: str, now: datetime, values: Mapping[str, Any]) -> None:
-    """Change an open operation whose lease has run out, whoever owns it, else raise ``PoolHeld``."""
-    if connection.execute(_EXPIRED, {"operation_id": operation_id, "now": now} | dict(values)).rowcount == 0:
+def seize(
+    connection: Connection, operation_id: str, owner: str, now: datetime, lease_until: datetime
+) -> None:
+    """Give an open operation to an owner: its own, or one whose lease has run out; else ``PoolHeld``."""
+    free = {"operation_id": operation_id, "by_owner": owner, "now": now}
+    if connection.execute(_FREE, free | {"owner": owner, "lease_until": lease_until}).rowcount == 0:
         raise _refusal(find(connection, operation_id))
 
 

@@ -247,7 +247,7 @@ class Journal(Protocol):
         """End the operation in one of ``FINAL`` and free the pool; raises ``PoolHeld`` as above."""
 
     def take_over(self, operation_id: str, owner: str, lease_seconds: float) -> Operation:
-        """Become the owner of an operation whose lease has run out, else raise ``PoolHeld``."""
+        """Become the owner of an operation whose lease has run out, or stay it; else raise ``PoolHeld``."""
 
     def operation(self, operation_id: str) -> Operation | None:
         """One operation, or None."""

@@ -207,10 +207,9 @@ class SqlJournal(Journal):
     def take_over(self, operation_id: str, owner: str, lease_seconds: float) -> Operation:
         """Become the owner of an operation whose lease has run out, else raise ``PoolHeld``."""
         now = self._clock()
-        lease = {"owner": owner, "lease_until": now + timedelta(seconds=lease_seconds)}
         with self._database.write() as connection:
             before = fence.find(connection, operation_id)
-            fence.seize(connection, operation_id, now, lease)
+            fence.seize(connection, operation_id, owner, now, now + timedelta(seconds=lease_seconds))
             self._note(connection, owner, operation_id, "operation.taken_over", {"from": before.owner})
             return fence.find(connection, operation_id)
 
