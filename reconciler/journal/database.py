@@ -86,12 +86,15 @@ class Database:
     def insert_new(self, table: Table) -> Insert:
         """An insert that adds nothing, and says so by its row count, where a unique key is taken."""
         if self.sqlite:
-            from sqlalchemy.dialects import sqlite  # noqa: PLC0415 - loaded by the engine already
+            from sqlalchemy.dialects.sqlite import insert  # noqa: PLC0415 - loaded by the engine already
 
-            return sqlite.insert(table).on_conflict_do_nothing()
-        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - costs time, needed on servers only
+            quiet: Insert = insert(table).on_conflict_do_nothing()
+        else:
+            from sqlalchemy.dialects.postgresql import insert as pg_insert  # noqa: PLC0415 - costs time
 
-        return postgresql.insert(table).on_conflict_do_nothing()
+            quiet = pg_insert(table).on_conflict_do_nothing()
+        # The row count of an insert is thrown away unless asked for.
+        return quiet.execution_options(preserve_rowcount=True)
 
     def create_file(self) -> None:
         """Make the file (0600) and its missing folders (0700), whatever the umask."""

@@ -1,0 +1,44 @@
+"""Owns the sample values of the journal's tests: an intent, a pool, a clock moved by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from reconciler.journal.records import Intent, PoolKey, SentDisk, Step
+
+START = datetime(2026, 3, 1, 23, 59, 59, 123456, tzinfo=UTC)
+POOL = PoolKey("ap-southeast-3/0123456789abcdef0123456789abcdef", "workspace.example", "pool-1")
+LEASE = 60.0
+
+
+class HandClock:
+    """A clock that moves only when told."""
+
+    def __init__(self) -> None:
+        self.time = START
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def pass_(self, seconds: float) -> None:
+        """Let time go by."""
+        self.time += timedelta(seconds=seconds)
+
+
+def intent(operation: str = "op-1", pool: PoolKey = POOL, generation: int = 0, disks: int = 2) -> Intent:
+    """The intent to remove some disks."""
+    return Intent(
+        operation_id=operation,
+        run_id="run-1",
+        pool=pool,
+        pool_name="finance",
+        step=Step.REMOVE,
+        handle_type="FOR_EXPAND_AND_IDLE",
+        disks=tuple(SentDisk(f"disk-{number}", "SSD", 100) for number in range(disks)),
+        keep=("kept-1", "kept-2"),
+        baseline_jobs=("job-0",),
+        generation=generation,
+        signed_at=START,
+        not_after=START + timedelta(minutes=15),
+        plan_digest="sha256:abc",
+    )

@@ -1,0 +1,111 @@
+"""Owns a real PostgreSQL server for tests: started once a session, reached by unix socket, gone at the end.
+
+Use it by ``from tests.postgres import postgres``; a missing server is a failure, never a skip.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+import pytest
+
+USER = "tester"
+PASSWORD = "open:sesame/ü"
+QUOTED = "open%3Asesame%2F%C3%BC"
+"""The password as it stands in a URL."""
+_QUICK = ("fsync=off", "full_page_writes=off", "shared_buffers=16MB", "max_connections=60")
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """A running server."""
+
+    socket: Path
+    """Folder of its unix socket."""
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def url(self, database: str, password: str = QUOTED) -> str:
+        """The SQLAlchemy URL of a database; the password percent-encoded."""
+        return f"postgresql+psycopg://{USER}:{password}@/{database}?host={self.socket}"
+
+    def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[object, ...]]:
+        """A connection of the driver's own, past everything of ours."""
+        return psycopg.connect(
+            host=str(self.socket), user=USER, password=PASSWORD, dbname=database, autocommit=True
+        )
+
+    def fresh(self) -> str:
+        """The URL of a new, empty database."""
+        name = f"journal_{next(self._numbers)}"
+        with self.connect() as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return self.url(name)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A server of this session's own, with nothing of value in it."""
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    try:
+        user = _unprivileged(folder)
+        (folder / "password").write_text(PASSWORD)
+        (folder / "password").chmod(0o644)
+        initdb = [_program("initdb"), "-D", f"{folder}/data", "-U", USER, "-A", "scram-sha-256"]
+        initdb += ["--pwfile", f"{folder}/password", "--no-sync", "-E", "UTF8", "--locale", "C"]
+        done = subprocess.run(initdb, user=user, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"initdb failed: {done.stderr}"
+        start = [_program("postgres"), "-D", f"{folder}/data", "-k", str(folder), "-c", "listen_addresses="]
+        start += [part for setting in _QUICK for part in ("-c", setting)]
+        with (
+            open(folder / "log", "w") as log,
+            subprocess.Popen(start, user=user, cwd=folder, stdout=log, stderr=log) as process,
+        ):
+            try:
+                server = PostgresServer(folder)
+                _wait(server, process, folder / "log")
+                yield server
+            finally:
+                process.send_signal(signal.SIGINT)  # "fast shutdown": ends sessions, then itself
+                process.wait(timeout=30)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _program(name: str) -> str:
+    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}")) or [Path(shutil.which(name) or "")]
+    if not found[-1].is_file():
+        pytest.fail(f"{name} is missing: install PostgreSQL (.ci/run does), its journal tests need it")
+    return str(found[-1])
+
+
+def _unprivileged(folder: Path) -> str | None:
+    """PostgreSQL refuses to run as root: give the folder to somebody else; None when not root."""
+    if os.geteuid() != 0:
+        return None
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    user = "postgres" if "postgres" in known else "nobody"
+    shutil.chown(folder, user)
+    return user
+
+
+def _wait(server: PostgresServer, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(600):
+        try:
+            server.connect().close()
+        except psycopg.OperationalError:
+            assert process.poll() is None, f"PostgreSQL ended: {log.read_text()}"
+            time.sleep(0.05)
+        else:
+            return
+    pytest.fail(f"PostgreSQL does not answer: {log.read_text()}")
