@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from reconciler.match import Match, Rule, Tie, match
+from reconciler.match import Match, Problem, Rule, Tie, match
 from reconciler.model import (
     Action,
     ApplyTo,
@@ -29,6 +29,7 @@ from reconciler.model import (
 
 DECISION_VERSION = 1
 DESTROYING = frozenset({Action.REMOVE, Action.REPLACE})
+UNUSED_PERMISSION = "replace-without-counterpart"
 
 
 class Severity(StrEnum):
@@ -253,21 +254,13 @@ def draft(desired: DesiredPool, live: Pool, desktops: Sequence[Desktop] | None =
     Without ``desktops`` the loss is empty; see :func:`needs_desktops`.
     """
     found = match(desired, live.disks, _ages(desktops) if desktops else None)
+    changes = _changes(found, desired.manage)
     pool = PoolPlan(
         desired=desired,
         live=live,
-        changes=_changes(found, desired.manage),
+        changes=changes,
         ties=found.ties,
-        findings=tuple(
-            Finding(
-                rule=each.rule,
-                message=each.message,
-                pool=desired.label,
-                source=str(each.at or desired.at),
-                allow=each.allow,
-            )
-            for each in found.problems
-        ),
+        findings=tuple(_problem(each, desired, changes) for each in found.problems),
     )
     return _with_loss(pool, desktops) if desktops is not None else pool
 
@@ -364,6 +357,23 @@ def _disk_decision(change: Change) -> dict[str, Any]:
             if (value := getattr(change.desired, name)) is not None
         }
     return told
+
+
+def _problem(problem: Problem, desired: DesiredPool, changes: Sequence[Change]) -> Finding:
+    """What matching found, as a finding: it blocks the pool, but for one exception.
+
+    A permission to replace that has nothing left to replace is what an interrupted replacement leaves
+    behind, and its disk must still be added. Beside another removal it could cover a disk nobody meant.
+    """
+    left_over = problem.rule == UNUSED_PERMISSION and not any(change.destroys for change in changes)
+    return Finding(
+        rule=problem.rule,
+        message=problem.message,
+        severity=Severity.WARN if left_over else Severity.BLOCK,
+        pool=desired.label,
+        source=str(problem.at or desired.at),
+        allow=problem.allow,
+    )
 
 
 def _changes(found: Match, manage: frozenset[Action]) -> tuple[Change, ...]:
