@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from reconciler.match import Match, Pairing, Rule, match
 from reconciler.model import Action, DesiredDisk, DesiredPool, Disk, OnTie, Position, Target
-from tests.every_assignment import Costs, Decision, decide, try_all
+from tests.match_oracle import Costs, Decision, decide, try_all
 from tests.random_pools import Case, random_case, shuffled
 
 CASES = int(os.environ.get("RECONCILER_MATCH_CASES", "20000"))
