@@ -54,6 +54,12 @@ def parse(url: str) -> URL:
             f"the journal's URL has options that SQLite journals do not take: {', '.join(other)}",
             "The only one is timeout, in seconds: how long to wait for another process's lock.",
         )
+    try:
+        _timeout(parsed)
+    except ValueError:
+        raise BadInput(
+            "the timeout in the journal's URL is not a number", "Write seconds, such as timeout=10."
+        ) from None
     return parsed
 
 
@@ -66,7 +72,7 @@ class Database:
         """The SQLite file, or None: in memory, or a server."""
         # A query may carry a password too, so it is left out of every message.
         self.where = str(self.path) if self.path else url.set(query={}).render_as_string(hide_password=True)
-        self._secret = url.password or ""
+        self._secrets = tuple(filter(None, (url.password, str(url.query.get("password", "")))))
         with self._translated():
             self._engine = _sqlite(url) if self.sqlite else _postgres(url)
         self._writer = self._engine.execution_options(begin="BEGIN IMMEDIATE")
@@ -109,6 +115,12 @@ class Database:
             except FileExistsError:
                 if not self.path.is_file():
                     raise JournalError(f"the journal {self.path} is not a file", faults.ELSEWHERE) from None
+            # SQLite would open it for reading and fail only at the first write.
+            if not os.access(self.path, os.W_OK) or not os.access(self.path.parent, os.W_OK):
+                raise JournalError(
+                    f"the journal {self.path} cannot be written: it or its folder is read-only for this user",
+                    faults.ELSEWHERE,
+                )
 
     def verify(self, connection: Connection) -> None:
         """Read the whole SQLite file once and raise ``JournalError`` where it is damaged."""
@@ -135,8 +147,9 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
-            raise faults.journal_error(error, self.where, self._secret) from error
+        except (SQLAlchemyError, sqlite3.Error, OSError, ImportError, ValueError, TypeError) as error:
+            # The last two: a value that was written by nobody of ours, so it cannot be read back.
+            raise faults.journal_error(error, self.where, self._secrets) from error
 
 
 def _sqlite(url: URL) -> Engine:

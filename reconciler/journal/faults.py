@@ -46,34 +46,44 @@ _POSTGRES = (
 )
 """Beginnings of SQLSTATE codes."""
 
+_KINDS = (
+    (ImportError, "needs the PostgreSQL driver", "Install it: pip install 'reconciler[postgres]'."),
+    ((ValueError, TypeError), "holds a value that cannot be read: it is damaged", BACKUP),
+    (OSError, "cannot be opened", ELSEWHERE),
+)
+"""Exceptions that come from no database."""
 
-def journal_error(error: Exception, where: str, secret: str) -> JournalError:
-    """Say what is wrong with the journal at ``where`` and what to do; ``secret`` never appears."""
+_WORDS = (
+    ("authentication failed", "refuses this user or password", _LOGIN),
+    ("no password", "needs a password", _LOGIN),
+    ("does not exist", "does not have this user or database", _LOGIN),
+    ("connection", "cannot be reached", _SERVER),
+)
+"""While connecting the driver gives no code, only the server's words."""
+
+
+def journal_error(error: Exception, where: str, secrets: tuple[str, ...]) -> JournalError:
+    """Say what is wrong with the journal at ``where`` and what to do; no secret appears."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     what, hint = _sentence(cause)
     lines = str(cause).strip().splitlines()
     detail = lines[0].strip() if lines else type(cause).__name__
-    if secret:
+    for secret in secrets:
         detail = detail.replace(secret, "***")
     return JournalError(f"the journal {where} {what} ({detail})", hint)
 
 
 def _sentence(cause: BaseException) -> tuple[str, str]:
-    if isinstance(cause, ImportError):
-        return "needs the PostgreSQL driver", "Install it: pip install 'reconciler[postgres]'."
-    if isinstance(cause, OSError):
-        return "cannot be opened", ELSEWHERE
-    for code, table in (
-        (str(getattr(cause, "sqlite_errorname", "") or ""), _SQLITE),
-        (str(getattr(cause, "sqlstate", "") or ""), _POSTGRES),
-    ):
+    """What is wrong and what to do: by the driver's code, else by kind, else by the server's words."""
+    for attribute, table in (("sqlite_errorname", _SQLITE), ("sqlstate", _POSTGRES)):
+        code = str(getattr(cause, attribute, None) or "")
         for beginning, what, hint in table:
             if code.startswith(beginning):
                 return what, hint
-    # While connecting the driver gives no code, only the server's words.
-    words = str(cause)
-    if "authentication failed" in words or "no password" in words or "does not exist" in words:
-        return "refuses this user, password or database", _LOGIN
-    if "connection" in words:
-        return "cannot be reached", _SERVER
+    for kinds, what, hint in _KINDS:
+        if isinstance(cause, kinds):
+            return what, hint
+    for words, what, hint in _WORDS:
+        if words in str(cause):
+            return what, hint
     return "failed", "Run again; if it stays, keep the journal as it is and report the message."

@@ -198,7 +198,7 @@ def version_of(connection: Connection, where: str) -> int | None:
     if not inspect(connection).has_table(version_table.name):
         return None
     found = connection.scalars(version_table.select()).all()
-    if len(found) != 1:
+    if len(found) != 1 or found[0] < 1:
         raise JournalError(f"the journal {where} is damaged: it does not say which version it has", BACKUP)
     return int(found[0])
 
