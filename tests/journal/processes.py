@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def run(*arguments: str) -> Any:
     return result(start(*arguments))
 
 
-def run_together(arguments: list[tuple[str, ...]], guns: int) -> list[Any]:
+def run_together(arguments: Sequence[tuple[str, ...]], guns: int) -> list[Any]:
     """Start children that wait ``guns`` times until all have come so far, and wait for all results."""
     children = [start(*each) for each in arguments]
     for _ in range(guns):
