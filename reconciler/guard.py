@@ -34,8 +34,8 @@ def judge(pools: Sequence[PoolPlan], limits: Limits) -> tuple[tuple[PoolPlan, ..
 
 def judge_pool(pool: PoolPlan) -> PoolPlan:
     """Add to a pool what its own guards found."""
-    if pool.live and not pool.live.doubts and not pool.ties and not pool.pending:
-        return pool
+    if pool.live is None or not (pool.live.doubts or pool.ties or pool.pending):
+        return pool  # nothing to guard; a pool that was not found has its finding already
     found = tuple(each for each in pool_checks(pool) if each.severity is not Severity.PASS)
     return replace(pool, findings=pool.findings + found) if found else pool
 
