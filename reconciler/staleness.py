@@ -24,7 +24,14 @@ def explain(approved: Plan, current: Plan) -> tuple[str, ...]:
 
 
 def _decisions(approved: dict[str, Any], current: dict[str, Any]) -> Iterator[str]:
-    found = DeepDiff(approved, current, view="tree", verbose_level=2, threshold_to_diff_deeper=0)
+    found = DeepDiff(
+        approved,
+        current,
+        view="tree",
+        verbose_level=2,
+        threshold_to_diff_deeper=0,
+        ignore_private_variables=False,  # an id that begins with "__" is data like any other
+    )
     for kind in sorted(found):
         for item in found[kind]:
             path = ".".join(str(each) for each in item.path(output_format="list"))
