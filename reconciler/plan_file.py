@@ -30,7 +30,7 @@ def save(plan: Plan, path: Path) -> None:
     """
     body = _adapter().dump_python(plan, mode="json")
     told = {"kind": KIND, "format": FORMAT, "digest": plan.digest, "checksum": digest_of(body), "plan": body}
-    text = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(told, separators=(",", ":"))  # ASCII: a path may hold bytes that are no UTF-8
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
