@@ -142,6 +142,19 @@ def test_a_truncated_file_is_refused(used: Path, clock: HandClock, kept: int) ->
     _refused(f"sqlite:///{used}", clock, str(used), "damaged")
 
 
+def test_an_index_that_forgot_a_held_pool_is_refused(used: Path, clock: HandClock) -> None:
+    raw = sqlite3.connect(used)
+    wanted = "SELECT rootpage FROM sqlite_master WHERE name = 'reconciler_one_unresolved_per_pool'"
+    (page,) = raw.execute(wanted).fetchone()
+    (size,) = raw.execute("PRAGMA page_size").fetchone()
+    raw.close()
+    empty_leaf = bytes([0x0A, 0, 0, 0, 0]) + size.to_bytes(2, "big") + b"\0"
+    with open(used, "r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(empty_leaf.ljust(size, b"\0"))
+    _refused(f"sqlite:///{used}", clock, str(used), "damaged", "reconciler_one_unresolved_per_pool")
+
+
 def test_a_folder_or_a_pipe_is_refused(tmp_path: Path, clock: HandClock) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe"):
