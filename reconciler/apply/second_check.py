@@ -11,10 +11,14 @@ from collections.abc import Sequence
 from typing import NewType
 
 from reconciler.errors import Refused
-from reconciler.model import DesiredDisk, DesiredPool, Limits
+from reconciler.model import Action, DesiredPool, Limits
 
 DiskId = NewType("DiskId", str)
 """The id of an entry of a pool's ``data_volumes``; never a volume id, never the root disk's."""
+
+
+Row = tuple[str, str, int]
+"""Id, type and GB of a live disk."""
 
 
 class SecondCheckFailed(Refused):
@@ -22,7 +26,7 @@ class SecondCheckFailed(Refused):
 
 
 def check_removal(
-    raw: bytes, pool_id: str, sent: Sequence[tuple[str, str, int]], desired: DesiredPool, limits: Limits
+    raw: bytes, pool_id: str, sent: Sequence[Row], desired: DesiredPool, limits: Limits
 ) -> tuple[DiskId, ...]:
     """Return the ids that may be removed; raises ``SecondCheckFailed`` unless that is all of ``sent``.
 
@@ -31,38 +35,75 @@ def check_removal(
     """
     rows = _rows(raw, pool_id)
     by_id = {row[0]: row for row in rows}
-    if not sent or len(sent) > 10 or len({each[0] for each in sent}) != len(sent):
+    going = {each[0] for each in sent}
+    if not sent or len(sent) > 10 or len(going) != len(sent):
         raise _no("the call names no disk, more than ten, or one twice")
     if len(by_id) != len(rows) or "" in by_id:
         raise _no("the pool's disks do not all have ids of their own")
     for each in sent:
         if by_id.get(each[0]) != each:
             raise _no(f"disk {each[0]} is not, with this type and size, a data disk of the pool")
-    going = {each[0] for each in sent}
+    _spared(going, set(by_id), desired)
+    if Action.REMOVE not in desired.manage:
+        raise _no("the pool's entry does not let disks be removed")
+    if limits.disks.value is not None and len(sent) > limits.disks.value:
+        raise _no(f"{len(sent)} disks exceed the limit {limits.disks.value} ({limits.disks.source})")
+    _surplus(rows, going, desired)
+    return tuple(DiskId(each[0]) for each in sent)
+
+
+def _spared(going: set[str], live: set[str], desired: DesiredPool) -> None:
+    """Nothing protected and nothing pinned goes; every pin is there."""
     for disk_id in going.intersection(desired.protect):
         raise _no(f"disk {disk_id} is protected")
     for pin in desired.disks:
         if pin.id in going:
             raise _no(f"disk {pin.id} is pinned at {pin.at}")
-    if limits.disks.value is not None and len(sent) > limits.disks.value:
-        raise _no(f"{len(sent)} disks exceed the limit {limits.disks.value} ({limits.disks.source})")
-    served_before = _served(desired.disks, [(row[1], row[2]) for row in rows])
-    served_after = _served(desired.disks, [(row[1], row[2]) for row in rows if row[0] not in going])
-    if served_after != served_before:
-        raise _no("a declared disk that the pool has would be lost")
-    idle = len(rows) - served_before
-    if len(sent) > idle:
-        raise _no(f"{len(sent)} disks would go, but only {idle} are not needed")
-    missing = len(desired.disks) - served_before
-    replacing = sum(entry.replace for entry in desired.disks)
-    if len(sent) > idle - min(idle, missing) + replacing:
+        if pin.id and pin.id not in live:
+            raise _no(f"disk {pin.id}, pinned at {pin.at}, is not a data disk of the pool")
+
+
+def _surplus(rows: Sequence[Row], going: set[str], desired: DesiredPool) -> None:
+    """What goes is needed for no declared disk, and makes room for no other that does not allow it."""
+    pins = {entry.id for entry in desired.disks if entry.id}
+    free = [row for row in rows if row[0] not in pins]
+    wanted = [entry for entry in desired.disks if not entry.id]
+    allowed = idle = missing = 0
+    for kind in {row[1] for row in free} | {entry.type for entry in wanted}:
+        entries = [entry for entry in wanted if entry.type == kind]
+        disks = [row for row in free if row[1] == kind]
+        needed = _needed(disks, [entry.size for entry in entries], going, desired.protect)
+        for disk_id in going & needed:
+            raise _no(f"disk {disk_id} is needed for a declared one, whose data would be lost")
+        idle += len(disks) - len(needed)
+        missing += len(entries) - len(needed)
+        allowed += min(len(entries) - len(needed), sum(entry.replace for entry in entries))
+    if Action.ADD not in desired.manage:
+        allowed = 0  # nothing would come in the place of what goes
+    if len(going) > idle - min(idle, missing) + allowed:
         raise _no("disks would go while declared ones are missing, and no entry says replace: true")
-    if len(going) == len(rows) and not desired.allow_empty and missing == 0:
+    if len(going) == len(rows) and not desired.allow_empty and not missing:
         raise _no("the pool would be left without any disk")
-    return tuple(DiskId(each[0]) for each in sent)
 
 
-def _rows(raw: bytes, pool_id: str) -> list[tuple[str, str, int]]:
+def _needed(disks: Sequence[Row], wanted: Sequence[int], going: set[str], protect: Sequence[str]) -> set[str]:
+    """The disks of one type that the declared sizes (GB) have use for, as they are or by growing.
+
+    Protected ones first, then the largest; among equals those that stay. Taking each that still fits
+    beside those taken before keeps as many disks, and as many GB, as any choice could.
+    """
+    room = sorted(wanted, reverse=True)
+    taken: list[int] = []
+    needed: set[str] = set()
+    for disk_id, _, size in sorted(disks, key=lambda row: (row[0] not in protect, -row[2], row[0] in going)):
+        together = sorted([*taken, size], reverse=True)
+        if len(together) <= len(room) and all(map(int.__le__, together, room)):
+            taken = together
+            needed.add(disk_id)
+    return needed
+
+
+def _rows(raw: bytes, pool_id: str) -> list[Row]:
     """(id, type, GB) of each entry of ``data_volumes``."""
     try:
         body = json.loads(raw)
@@ -72,28 +113,13 @@ def _rows(raw: bytes, pool_id: str) -> list[tuple[str, str, int]]:
             raise _no("the pool is not STEADY and pay-per-use")
         root = (body.get("root_volume") or {}).get("id")
         rows = [(row["id"], row["type"], row["size"]) for row in body["data_volumes"]]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _no("the pool's answer does not hold what the check needs") from None
+    if not all(type(row[0]) is type(row[1]) is str and type(row[2]) is int for row in rows):
+        raise _no("the pool's answer does not hold what the check needs")
     if root and any(row[0] == root for row in rows):
         raise _no("the root disk stands among the data disks")
     return rows
-
-
-def _served(wanted: Sequence[DesiredDisk], have: list[tuple[str, int]]) -> int:
-    """How many declared disks the given (type, GB) disks can serve, each as it is or by growing.
-
-    Smallest declared first: whatever fits it fits every larger one too, so no choice is ever wrong.
-    """
-    left = list(have)
-    served = 0
-    for entry in sorted(wanted, key=lambda each: each.size):
-        fitting = [
-            index for index, each in enumerate(left) if each[0] == entry.type and each[1] <= entry.size
-        ]
-        if fitting:
-            del left[fitting[0]]
-            served += 1
-    return served
 
 
 def _no(reason: str) -> SecondCheckFailed:
