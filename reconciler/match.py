@@ -317,6 +317,9 @@ class _Solver:
             kept = [index for index in members if best.of[index] is not None]
             if not gone or not kept:
                 continue
+            if all(self._pairs[index] == self._pairs[members[0]] for index in members):
+                yield _Group(frozenset(members), len(gone))  # alike in every respect: any may go
+                continue
             could_stay = [index for index in gone if self._same(best, Forced(keep=frozenset({index})))]
             could_go = [index for index in kept if self._same(best, Forced(drop=frozenset({index})))]
             if could_stay and could_go:
