@@ -361,7 +361,7 @@ def _disk_order(disk: Disk) -> tuple[str, str, int]:
 
 
 def _entry_order(entry: DesiredDisk) -> tuple[str, int, str, str, bool, Position]:
-    attributes = "/".join(str(getattr(entry, name)) for name in ATTRIBUTES)
+    attributes = "/".join(str(getattr(entry, name)) for name in ATTRIBUTES) if _declares(entry) else ""
     return (entry.type, entry.size, entry.id, attributes, entry.replace, entry.at)
 
 

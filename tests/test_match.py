@@ -204,6 +204,16 @@ def test_declaring_one_more_disk_never_loses_more(case: Case, kind: str, size: i
     assert removed == after[1] <= before[1]
 
 
+@given(cases)
+def test_among_entries_alike_the_one_that_allows_it_is_left_to_replace(case: Case) -> None:
+    found = match(case.pool, case.live, case.ages)
+    free = [(each.action, each.desired) for each in found.pairings if each.desired and not each.desired.id]
+    alike = [(action, entry.replace, replace(entry, at=AT, replace=True)) for action, entry in free]
+    served = [entry for action, allows, entry in alike if allows and action in (Action.KEEP, Action.EXPAND)]
+    refused = [entry for action, allows, entry in alike if not allows and action is Action.REPLACE]
+    assert not [entry for entry in refused if entry in served]
+
+
 # --- the cases of today's tool, by name -------------------------------------------------------------
 
 
