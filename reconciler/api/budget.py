@@ -39,7 +39,8 @@ class Budgets:
 
     async def _pause(self, api: str) -> None:
         while (left := self._paused_until.get(api, 0.0) - self._clock.monotonic()) > 0:
-            await self._clock.sleep(left)
+            # A fraction too small to move the clock would be waited for again and again.
+            await self._clock.sleep(max(left, 0.01))
 
 
 def _limiter(a_minute: int) -> AsyncLimiter:
