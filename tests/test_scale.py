@@ -1,0 +1,231 @@
+"""What a run asks of the service, counted by the service: requests must not grow with what does not matter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import parse_qs
+
+import pytest
+
+from reconciler import sandbox
+from reconciler.api.connect import open_client
+from reconciler.api.transport import sandbox_transport
+from reconciler.apply.context import Options, Stop
+from reconciler.engine import ApplyReport, ApplyRequest, World, apply, make_plan
+from reconciler.errors import ExitCode, ReadingDoubtful, ServiceError
+from reconciler.journal.store import open_journal
+from reconciler.live import LiveWorkspace
+from reconciler.model import DesiredDisk, DesiredPool, Limit, Limits, Manifest, Position, Target
+from reconciler.plan import Plan, Service
+from reconciler.planner import Connection, Connections
+from reconciler.sandbox import world as rules
+from reconciler.settings import AccessKeys, Secret, Settings
+from tests.simulation.virtual import START, VirtualClock, VirtualLoop
+
+T = TypeVar("T")
+TARGET = Target(sandbox.REGION, sandbox.PROJECT_ID)
+AT = Position("pools.yaml", 1, 1)
+NO_LIMITS = Limits(*(Limit(None) for _ in range(5)))
+JOB_SECONDS = 45.0
+
+
+@dataclass
+class Counted:
+    """The simulated service in this process, on virtual time, behind a counter of requests."""
+
+    world: rules.World
+    loop: VirtualLoop = field(default_factory=VirtualLoop)
+    requests: Counter[str] = field(default_factory=Counter)
+    between: Callable[[int], None] = lambda _count: None
+    """Called with the number of pages of pools asked for so far, before the next one is answered."""
+
+    def __post_init__(self) -> None:
+        self.store = sandbox.Store.memory(self.world)
+        self._app: Any = sandbox.create_app(
+            self.store, clock=lambda: START.timestamp() + self.loop.moment, job_seconds=JOB_SECONDS
+        )
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        call = _call(scope)
+        if call == "list pools":
+            self.between(self.requests[call])
+        self.requests[call] += 1
+        await self._app(scope, receive, send)
+
+    @property
+    def pools(self) -> list[rules.Pool]:
+        return list(self.world["projects"][sandbox.PROJECT_ID]["pools"].values())
+
+    def run(self, story: Callable[[Connections, World], Coroutine[Any, Any, T]]) -> T:
+        """Run a story against this service; waiting takes no time."""
+        clock = VirtualClock(self.loop)
+        numbers = iter(range(1_000_000))
+
+        async def told() -> T:
+            keys = AccessKeys(sandbox.ACCESS_KEY, Secret(sandbox.SECRET_KEY))
+            here = Settings(endpoint=sandbox.IN_PROCESS_BASE_URL)
+            async with open_client(here, keys, TARGET, clock, sandbox_transport(self)) as client:
+                opened = {TARGET: Connection(Service(TARGET, "counted"), LiveWorkspace(client))}
+                return await story(opened, World(clock, lambda: f"id-{next(numbers)}", lambda _: None))
+
+        try:
+            return self.loop.run_until_complete(told())
+        finally:
+            self.loop.close()
+
+    def plan(self, manifest: Manifest) -> Plan:
+        return self.run(
+            lambda opened, world: make_plan(manifest, NO_LIMITS, opened, world, timedelta(hours=1))
+        )
+
+
+def _call(scope: Any) -> str:
+    """A request by its kind."""
+    parts = scope["path"].split("/")[3:]
+    if scope["method"] == "POST":
+        return str(parts[-1])
+    if parts[0] == "workspace-sub-jobs":
+        one_pool = "desktop_pool_id" in parse_qs(scope["query_string"].decode())
+        return "jobs of one pool" if one_pool else "running jobs"
+    if parts[0] == "workspace-jobs":
+        return "show job"
+    return {1: "list pools", 2: "show pool"}.get(len(parts), "list desktops")
+
+
+def declared(pools: list[rules.Pool], losing: int = 0) -> Manifest:
+    """Every pool as it is, but the first ``losing`` ones without their last disk."""
+    return Manifest(
+        tuple(
+            DesiredPool(
+                TARGET,
+                AT,
+                tuple(
+                    DesiredDisk(disk["type"], disk["size"], AT, id=disk["id"])
+                    for disk in pool["disks"][: -1 if number < losing else None]
+                ),
+                name=pool["name"],
+                allow_empty=True,
+            )
+            for number, pool in enumerate(pools)
+        ),
+        NO_LIMITS,
+    )
+
+
+@pytest.mark.parametrize(("pools", "pages"), [(1, 1), (999, 1), (1001, 2), (2500, 3)])
+def test_a_plan_without_change_asks_for_the_pages_of_pools_and_nothing_else(pools: int, pages: int) -> None:
+    service = Counted(sandbox.make_world(pools, disks=2, desktops=1))
+    plan = service.plan(declared(service.pools))
+    assert not plan.has_changes
+    assert not plan.blocked
+    assert service.requests == {"list pools": pages}
+
+
+def test_desktops_are_read_only_of_pools_that_lose_a_disk() -> None:
+    service = Counted(sandbox.make_world(1500, disks=2, desktops=1))
+    plan = service.plan(declared(service.pools, losing=7))
+    assert plan.totals.destroy == 7
+    assert service.requests == {"list pools": 2, "list desktops": 7}
+
+
+def test_one_huge_pool_is_counted_whole_page_by_page() -> None:
+    service = Counted(sandbox.make_world(1, disks=2, desktops=1050))
+    plan = service.plan(declared(service.pools, losing=1))
+    assert (plan.totals.copies, plan.totals.desktops) == (1050, 1050)
+    assert service.requests == {"list pools": 1, "list desktops": 11}
+
+
+def test_undeclared_pools_cost_no_request_of_their_own() -> None:
+    service = Counted(sandbox.make_world(1500, disks=2, desktops=1))
+    service.plan(declared(service.pools[:3], losing=3))
+    assert service.requests == {"list pools": 2, "list desktops": 3}
+
+
+def test_the_most_pools_the_service_can_show_are_planned_and_one_more_is_refused_with_both_numbers() -> None:
+    world = sandbox.make_world(21_000, disks=1, desktops=0)
+    whole = Counted(world)
+    assert len(whole.plan(declared(whole.pools)).pools) == 21_000
+    last = whole.pools[0].copy()
+    last["id"] = "one-more"
+    world["projects"][sandbox.PROJECT_ID]["pools"]["one-more"] = last
+    more = Counted(world)
+    with pytest.raises(
+        ServiceError, match="counts 21001 pools and shows no more than the first 21000"
+    ) as refused:
+        more.plan(declared(more.pools[:1]))
+    assert "split the project" in refused.value.hint
+    assert more.requests == {"list pools": 1}
+
+
+def test_a_list_that_changes_between_its_pages_is_read_anew() -> None:
+    service = Counted(sandbox.make_world(1500, disks=1, desktops=0))
+    manifest = declared(service.pools[10:])
+
+    def somebody_deletes(pages: int) -> None:
+        if pages == 1:
+            pools = service.world["projects"][sandbox.PROJECT_ID]["pools"]
+            del pools[next(iter(pools))]
+
+    service.between = somebody_deletes
+    plan = service.plan(manifest)
+    assert not plan.blocked
+    assert service.requests == {"list pools": 4}
+
+
+def test_a_list_that_keeps_changing_is_no_reading() -> None:
+    service = Counted(sandbox.make_world(1500, disks=1, desktops=0))
+    manifest = declared(service.pools[10:])
+
+    def somebody_deletes(_pages: int) -> None:
+        pools = service.world["projects"][sandbox.PROJECT_ID]["pools"]
+        del pools[next(iter(pools))]
+
+    service.between = somebody_deletes
+    with pytest.raises(ReadingDoubtful, match="its total changed"):
+        service.plan(manifest)
+    assert service.requests == {"list pools": 4}
+
+
+def _applied(pools: int, folder: Path) -> tuple[ApplyReport, Counted]:
+    service = Counted(sandbox.make_world(pools, disks=2, desktops=1))
+    manifest = declared(service.pools, losing=pools)
+
+    async def approve(_plan: Plan) -> None:
+        """A person has seen it."""
+
+    request = ApplyRequest(manifest, NO_LIMITS, approve, Options(parallelism=64))
+
+    def story(opened: Connections, world: World) -> Coroutine[Any, Any, ApplyReport]:
+        journal = open_journal(f"sqlite:///{folder}/{pools}.db", world.clock.now)
+        return apply(request, opened, journal, world, Stop())
+
+    return service.run(story), service
+
+
+def test_a_hundred_pools_cost_a_hundred_calls_and_nothing_twice(tmp_path: Path) -> None:
+    report, service = _applied(100, tmp_path)
+    assert (report.exit_code, report.remaining) == (ExitCode.DONE, 0)
+    assert service.requests["batch-delete"] == 100
+    assert all(len(pool["disks"]) == 1 for pool in service.pools)
+    # One look at each pool before its call, one at its job's end, and one or two before its sub-jobs show.
+    assert (service.requests["show pool"], service.requests["jobs of one pool"]) == (100, 100)
+    assert service.requests["list desktops"] == 200
+    assert service.requests["show job"] <= 300
+    # The polls that all pools share come once a second at most, however many pools wait for them.
+    assert service.requests["running jobs"] + service.requests["list pools"] <= service.loop.moment + 2
+    # The first pool goes alone; after that 50 calls at once and 50 a minute; then the last job.
+    assert service.loop.moment <= 1.2 * (JOB_SECONDS + 60 + JOB_SECONDS)
+
+
+def test_twice_as_many_pools_cost_no_more_polls(tmp_path: Path) -> None:
+    _, few = _applied(25, tmp_path)
+    _, many = _applied(50, tmp_path)
+    assert many.requests["batch-delete"] == 2 * few.requests["batch-delete"] == 50
+    assert [many.requests[poll] for poll in ("running jobs", "list pools")] == [
+        few.requests[poll] for poll in ("running jobs", "list pools")
+    ]
