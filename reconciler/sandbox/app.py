@@ -1,334 +1,309 @@
-"""Owns the endpoints of the simulated service, as an ASGI application."""
+"""Owns the HTTP face of the simulated service: routes, request ids, authentication, budgets, and the record.
+
+What each operation answers is left to ``operations`` and ``identity``. Starlette is imported only when an
+app is made, so that naming this module costs nothing.
+"""
 
 from __future__ import annotations
 
-import json
-import random
 import time
-from collections import Counter, deque
+import uuid
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
-from starlette.applications import Starlette
-from starlette.requests import Request as HttpRequest
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from . import auth, errors, identity, operations
+from .errors import Refusal, SandboxError
+from .operations import Call, Encoded, Handler, encode
+from .store import Store
+from .world import World
 
-from . import auth, errors, view
-from .changes import set_attributes, submit
-from .store import SandboxError, Store
-from .world import JOB_TYPES, Account, Kind, Pool, World, derived_id
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
 
-Answer = tuple[int, object]
-Handler = Callable[[World, Account, HttpRequest, bytes, float], Answer]
+IN_PROCESS_BASE_URL: Final = "https://reconciler-sandbox.invalid"
+"""Base URL of an app used in process: a host that can never be reached by mistake."""
+IN_PROCESS_JOB_SECONDS: Final = 1.5
+WORLD_HEADER: Final = "X-Reconciler-Sandbox"
+"""Every answer carries it, with the name of the world: no real service does."""
+MAX_BODY: Final = 12 * 1024 * 1024
+"""Bytes (documented)."""
 
-KINDS: dict[str, Kind] = {"batch-delete": "delete", "batch-add": "add", "batch-expand": "expand"}
-HEADER = "X-Reconciler-Sandbox"
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How many requests a minute one user has for each operation (documented: 200 reads, 100 writes)."""
+
+    reads: int = 200
+    writes: int = 100
+    retry_after: int | None = None
+    """Seconds sent as ``Retry-After`` with a 429; None leaves it out, for it is not documented."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of the desktop service."""
+
+    name: str
+    """What an account's ``denied`` calls it."""
+    method: str
+    path: str
+    """Below ``/v2/{project_id}``."""
+    handler: Handler
+
+    @property
+    def reads(self) -> bool:
+        """Whether it leaves the world as it is."""
+        return self.method == "GET"
+
+
+_POOL: Final = "/desktop-pools/{pool_id}"
+OPERATIONS: Final = (
+    Operation("list-pools", "GET", "/desktop-pools", operations.list_pools),
+    Operation("show-pool", "GET", _POOL, operations.show_pool),
+    Operation("update-pool", "PUT", _POOL, operations.update_pool),
+    Operation("list-desktops", "GET", _POOL + "/desktops", operations.list_desktops),
+    Operation(
+        "inconsistent-statics", "GET", _POOL + "/inconsistent-statics", operations.inconsistent_statics
+    ),
+    Operation("batch-delete", "POST", _POOL + "/volumes/batch-delete", operations.delete_volumes),
+    Operation("batch-add", "POST", _POOL + "/volumes/batch-add", operations.add_volumes),
+    Operation("batch-expand", "POST", _POOL + "/volumes/batch-expand", operations.expand_volumes),
+    Operation("show-job", "GET", "/workspace-jobs/{job_id}", operations.show_job),
+    Operation("list-sub-jobs", "GET", "/workspace-sub-jobs", operations.list_sub_jobs),
+    Operation("volume-products", "GET", "/volume/products", operations.volume_products),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back."""
+
+    status: int
+    body: bytes
+    document: object = None
+    """The body as data, for the record."""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Service:
-    """The service over one store."""
+    """One running face of a world; keeps only what may be forgotten."""
 
     def __init__(
-        self, store: Store, clock: Callable[[], float], job_seconds: float, budget: int | None
+        self, store: Store, clock: Callable[[], float], job_seconds: float, budget: Budget | None
     ) -> None:
         self._store = store
         self._clock = clock
         self._job_seconds = job_seconds
         self._budget = budget
-        self._calls: dict[str, deque[float]] = {}
-        self._serial = 0
-        self._pages: dict[tuple[object, ...], bytes] = {}
-        self.requests: Counter[str] = Counter()
-        """Requests by operation, for whoever counts them."""
+        self._count = 0
+        self._epoch = -1
+        self._encoded: dict[str, Encoded] = {}
+        self._spent: dict[tuple[str, str, int], int] = {}
 
-    def route(self, path: str, method: str, name: str, handler: Handler) -> Route:
-        """One authenticated operation of the service."""
-
-        async def endpoint(request: HttpRequest) -> Response:
-            return await self._answer(name, handler, request, writes=method != "GET")
-
-        return Route(path, endpoint, methods=[method], name=name)
-
-    async def _answer(self, name: str, handler: Handler, request: HttpRequest, *, writes: bool) -> Response:
-        self._serial += 1
-        self.requests[name] += 1
+    def workspace(self, operation: Operation, incoming: auth.Incoming, path: Mapping[str, str]) -> Answer:
+        """Answer a request to the desktop service; a mutating one leaves an entry in the record."""
         now = self._clock()
-        body = await request.body()
-        request_id = derived_id("request", now, self._serial)
-        user = ""
-        with (self._store.changing if writes else self._store.reading)(now) as world:
-            try:
-                self._within_budget(name, now)
-                account = auth.check(world, _signed(request, body), request.path_params["project_id"], now)
-                user = account["user"]
-                if name in account["denied"]:
-                    raise errors.denied(name)
-                status, told = handler(world, account, request, body, now)
-            except errors.Refusal as refusal:
-                status, told = refusal.status, refusal.body
-                if str(refusal.body.get("error_code", "")).startswith("APIGW."):
-                    told = {**refusal.body, "request_id": request_id}
-            if writes:
-                world["record"].append(
-                    {
-                        "time": now,
-                        "request_id": request_id,
-                        "method": request.method,
-                        "path": request.url.path,
-                        "body": _parsed(body),
-                        "status": status,
-                        "answer": told,
-                        "user": user,
-                    }
-                )
-            headers = {"X-Request-Id": request_id, HEADER: world["name"]}
-        if isinstance(told, bytes):
-            return Response(told, status, headers, "application/json")
-        return JSONResponse(told, status, headers)
+        request_id = uuid.uuid4().hex
+        if operation.reads:
+            world = self._store.read(now)
+            answer, _ = self._attempt(world, operation, incoming, path, now)
+            return self._finish(world, request_id, answer)
+        with self._store.change(now) as world:
+            answer, user = self._attempt(world, operation, incoming, path, now)
+            answer = self._finish(world, request_id, answer)
+            world["record"].append(
+                {
+                    "time": now,
+                    "request_id": request_id,
+                    "method": incoming.method,
+                    "path": incoming.path,
+                    "body": _readable(incoming.body),
+                    "status": answer.status,
+                    "answer": _readable(answer.body),
+                    "user": user,
+                }
+            )
+        return answer
 
-    def _within_budget(self, name: str, now: float) -> None:
+    def _attempt(
+        self,
+        world: World,
+        operation: Operation,
+        incoming: auth.Incoming,
+        path: Mapping[str, str],
+        now: float,
+    ) -> tuple[Answer, str]:
+        user = ""
+        try:
+            _check_size(incoming)
+            account, reach = auth.authenticate(world, incoming, now)
+            user = account["user"] or account["access_key"]
+            self._spend(user, operation, now)
+            auth.check_project(incoming, path["project_id"], reach)
+            if operation.name in account["denied"]:
+                raise errors.denied(operation.name)
+            call = Call(
+                world=world,
+                project=world["projects"][path["project_id"]],
+                query=operations.parse_query(incoming.query),
+                path=path,
+                body=incoming.body,
+                content_type=incoming.headers.get("content-type", ""),
+                now=now,
+                count=self._next(),
+                job_seconds=self._job_seconds,
+                encoded=self._encoded,
+            )
+            return Answer(200, operation.handler(call)), user
+        except Refusal as refusal:
+            return self._refuse(refusal), user
+
+    def log_in(self, incoming: auth.Incoming) -> Answer:
+        """Answer a password login."""
+        now = self._clock()
+        world = self._store.read(now)
+        try:
+            try:
+                body = operations.parse_document(incoming.body)
+            except (ValueError, RecursionError):
+                raise errors.identity(400, "The request body is no JSON document.") from None
+            token, document = identity.log_in(world, body, now)
+            answer = Answer(201, encode(document), headers={"X-Subject-Token": token})
+        except Refusal as refusal:
+            answer = self._refuse(refusal)
+        return self._finish(world, uuid.uuid4().hex, answer)
+
+    def projects(self, incoming: auth.Incoming) -> Answer:
+        """Answer the list of the account's projects."""
+        now = self._clock()
+        world = self._store.read(now)
+        try:
+            account, _ = auth.authenticate(world, incoming, now)
+            name = operations.parse_query(incoming.query).get("name", [None])[-1]
+            answer = Answer(200, encode(identity.projects(world, account, name)))
+        except Refusal as refusal:
+            answer = self._refuse(refusal)
+        return self._finish(world, uuid.uuid4().hex, answer)
+
+    def misdirected(self, status: int) -> Answer:
+        """Answer a path nobody serves (404), or a method it does not take (405)."""
+        message = "The API does not exist or has not been published in the environment"
+        refusal = errors.gateway(404, "0101", message)
+        if status == 405:
+            refusal = errors.gateway(405, "0201", "Method not allowed")
+        return self._finish(self._store.read(self._clock()), uuid.uuid4().hex, self._refuse(refusal))
+
+    def _next(self) -> int:
+        self._count += 1
+        if self._epoch != self._store.epoch:
+            self._encoded.clear()
+            self._epoch = self._store.epoch
+        return self._count
+
+    def _spend(self, user: str, operation: Operation, now: float) -> None:
         if self._budget is None:
             return
-        calls = self._calls.setdefault(name, deque())
-        while calls and calls[0] <= now - 60:
-            calls.popleft()
-        calls.append(now)  # a refused call counts as well, as field notes say of the real one
-        if len(calls) > self._budget:
-            message = "The throttling threshold has been reached: policy user over ratelimit"
-            raise errors.gateway(429, "0308", f"{message},limit:{self._budget},time:1 minute")
+        minute = int(now // 60)
+        self._spent = {key: spent for key, spent in self._spent.items() if key[2] == minute}
+        key = (user, operation.name, minute)
+        limit = self._budget.reads if operation.reads else self._budget.writes
+        self._spent[key] = self._spent.get(key, 0) + 1
+        if self._spent[key] > limit:
+            message = f"policy user over ratelimit,limit:{limit},time:1 minute"
+            raise errors.gateway(429, "0308", f"The throttling threshold has been reached: {message}")
 
-    # -- operations ------------------------------------------------------------------------------
+    def _refuse(self, refusal: Refusal) -> Answer:
+        headers = {}
+        if refusal.status == 429 and self._budget is not None and self._budget.retry_after is not None:
+            headers["Retry-After"] = str(self._budget.retry_after)
+        return Answer(refusal.status, b"", refusal.body, headers)
 
-    def list_pools(
-        self, world: World, _account: Account, request: HttpRequest, _body: bytes, _now: float
-    ) -> Answer:
-        """ListDesktopPools: pools with their disks; the name filter is fuzzy (observed)."""
-        pools = world["projects"][request.path_params["project_id"]]["pools"]
-        offset, limit = _span(request, 1000, 1000, 20_000)
-        name = request.query_params.get("name", "")
-        key = (id(world), name, offset, limit, len(pools), sum(each["revision"] for each in pools.values()))
-        # Ten thousand pools are 25 MB: rendered once, not once a request, while nothing changes.
-        if len(pools) >= 1000 and not world["running"] and key in self._pages:
-            return 200, self._pages[key]
-        shuffle = random.Random(self._serial)
-        chosen = [each for each in pools.values() if name in each["name"]]
-        if len(chosen) <= limit:
-            shuffle.shuffle(chosen)
-        told = {
-            "total_count": len(chosen),
-            "desktop_pools": [view.pool(world, each, shuffle) for each in chosen[offset : offset + limit]],
-        }
-        if len(pools) < 1000:
-            return 200, told
-        self._pages[key] = json.dumps(told, separators=(",", ":")).encode()
-        return 200, self._pages[key]
-
-    def show_pool(
-        self, world: World, _account: Account, request: HttpRequest, _body: bytes, _now: float
-    ) -> Answer:
-        """ShowDesktopPoolDetail."""
-        return 200, view.pool(world, _pool(world, request), random.Random(self._serial))
-
-    def list_desktops(
-        self, world: World, _account: Account, request: HttpRequest, _body: bytes, _now: float
-    ) -> Answer:
-        """ListPoolDesktopsDetail: ten a page unless asked otherwise (documented)."""
-        pool = _pool(world, request)
-        offset, limit = _span(request, 10, 100, 10_000)
-        wanted = request.query_params.get("inconsistent_type", "").lower()
-        attached = request.query_params.get("user_attached", "")
-        chosen = [
-            each
-            for each in pool["desktops"]
-            if (not wanted or wanted in view.inconsistencies(pool, each))
-            and (not attached or (attached == "true") == bool(each["users"]))
-        ]
-        shuffle = random.Random(self._serial)
-        shown = [view.desktop(pool, each, shuffle) for each in chosen[offset : offset + limit]]
-        return 200, {"total_count": len(chosen), "pool_desktops": shown}
-
-    def statics(
-        self, world: World, _account: Account, request: HttpRequest, _body: bytes, _now: float
-    ) -> Answer:
-        """ListInconsistentStatics: how many desktops differ from the pool, by kind of difference."""
-        pool = _pool(world, request)
-        found = Counter(kind for each in pool["desktops"] for kind in view.inconsistencies(pool, each))
-        kinds = ("product_id", "image_id", "disk_num", "disk_size")
-        return 200, {kind: found[kind] for kind in kinds}
-
-    def change(
-        self, world: World, _account: Account, request: HttpRequest, body: bytes, now: float
-    ) -> Answer:
-        """DeleteDesktopPoolVolumes, AddDesktopPoolVolumes, ExpandDesktopPoolVolumes: 200 with a job."""
-        pool = _pool(world, request)
-        seconds = pool["behaviour"].get("seconds", self._job_seconds)
-        job = submit(world, pool, KINDS[request.path_params["verb"]], _json(body), (now, now + seconds))
-        return 200, {"job_id": job["id"]}
-
-    def update_pool(
-        self, world: World, _account: Account, request: HttpRequest, body: bytes, _now: float
-    ) -> Answer:
-        """UpdateDesktopPool: attributes of existing disks only."""
-        set_attributes(world, _pool(world, request), _json(body))
-        return 200, {}
-
-    def show_job(
-        self, world: World, _account: Account, request: HttpRequest, _body: bytes, now: float
-    ) -> Answer:
-        """ShowJob: 404 when unknown."""
-        job = world["jobs"].get(request.path_params["job_id"])
-        if job is None or job["project_id"] != request.path_params["project_id"]:
-            raise errors.unknown_job(request.path_params["job_id"])
-        return 200, view.job(world, job, now)
-
-    def list_sub_jobs(
-        self, world: World, _account: Account, request: HttpRequest, _body: bytes, now: float
-    ) -> Answer:
-        """ListItaSubJobs: filters by status (repeatable), job, type and pool."""
-        offset, limit = _span(request, 1000, 1000, 10_000)
-        statuses = set(request.query_params.getlist("status"))
-        query: Mapping[str, str] = request.query_params
-        shown = [
-            sub
-            for job in world["jobs"].values()
-            if job["project_id"] == request.path_params["project_id"]
-            and query.get("job_id", job["id"]) == job["id"]
-            and query.get("desktop_pool_id", job["pool_id"]) == job["pool_id"]
-            and query.get("job_type", JOB_TYPES[job["kind"]]) == JOB_TYPES[job["kind"]]
-            for sub in view.sub_jobs(world, job, now)
-            if not statuses or sub["status"] in statuses
-        ]
-        return 200, {"total_count": len(shown), "jobs": shown[offset : offset + limit]}
-
-    # -- outside authentication ------------------------------------------------------------------
-
-    async def hello(self, _request: HttpRequest) -> Response:
-        """Who answers here."""
-        with self._store.reading(self._clock()) as world:
-            return JSONResponse({"sandbox": world["name"]}, headers={HEADER: world["name"]})
-
-    async def login(self, request: HttpRequest) -> Response:
-        """POST /v3/auth/tokens: a token in X-Subject-Token for a right user, password, domain and project."""
-        told = _parsed(await request.body())
-        with self._store.reading(self._clock()) as world:
-            headers = {HEADER: world["name"]}
-            try:
-                user, project = _login(told)
-                account = next((each for each in world["accounts"] if _is(each, user)), None)
-                if account is None:
-                    raise errors.identity(401, "The username or password is wrong.")
-                if project not in account["projects"]:
-                    raise errors.identity(401, "The token is not allowed for this project.")
-            except errors.Refusal as refusal:
-                return JSONResponse(refusal.body, refusal.status, headers)
-            headers["X-Subject-Token"] = auth.issued_token(account)
-            return JSONResponse({"token": {"user": {"name": account["user"]}}}, 201, headers)
+    @staticmethod
+    def _finish(world: World, request_id: str, answer: Answer) -> Answer:
+        body = answer.body
+        if isinstance(answer.document, dict):
+            gateway = str(answer.document.get("error_code", "")).startswith("APIGW.")
+            body = encode(answer.document | ({"request_id": request_id} if gateway else {}))
+        headers = {**answer.headers, "X-Request-Id": request_id, WORLD_HEADER: world["name"]}
+        return Answer(answer.status, body, headers=headers)
 
 
 def create_app(
     store: Store,
     *,
     clock: Callable[[], float] = time.time,
-    job_seconds: float = 1.5,
-    budget: int | None = None,
+    job_seconds: float = IN_PROCESS_JOB_SECONDS,
+    budget: Budget | None = None,
 ) -> Starlette:
-    """The service over ``store``; jobs take ``job_seconds``; ``budget`` calls a minute and operation, or no limit."""
+    """The service as an ASGI app; ``clock`` gives seconds since the epoch, and no budget means no 429."""
+    from starlette.applications import Starlette  # noqa: PLC0415 - see the module's first lines
+    from starlette.responses import Response  # noqa: PLC0415
+    from starlette.routing import Route  # noqa: PLC0415
+
     service = Service(store, clock, job_seconds, budget)
-    root = "/v2/{project_id}"
-    pool = f"{root}/desktop-pools/{{pool_id}}"
-    routes = [
-        Route("/", service.hello),
-        Route("/v3/auth/tokens", service.login, methods=["POST"]),
-        service.route(f"{root}/desktop-pools", "GET", "list", service.list_pools),
-        service.route(pool, "GET", "get", service.show_pool),
-        service.route(pool, "PUT", "update", service.update_pool),
-        service.route(f"{pool}/desktops", "GET", "listDesktops", service.list_desktops),
-        service.route(f"{pool}/inconsistent-statics", "GET", "statics", service.statics),
-        *(service.route(f"{pool}/volumes/{verb}", "POST", verb, _verb(service, verb)) for verb in KINDS),
-        service.route(f"{root}/workspace-jobs/{{job_id}}", "GET", "showJob", service.show_job),
-        service.route(f"{root}/workspace-sub-jobs", "GET", "listSubJobs", service.list_sub_jobs),
-    ]
+
+    def respond(answer: Answer) -> Response:
+        return Response(answer.body, answer.status, answer.headers, media_type="application/json")
+
+    def route(operation: Operation) -> Route:
+        async def endpoint(request: Request) -> Response:
+            incoming = await _incoming(request)
+            return respond(service.workspace(operation, incoming, request.path_params))
+
+        path = "/v2/{project_id}" + operation.path
+        return Route(path, endpoint, methods=[operation.method], name=operation.name)
+
+    async def log_in(request: Request) -> Response:
+        return respond(service.log_in(await _incoming(request)))
+
+    async def projects(request: Request) -> Response:
+        return respond(service.projects(await _incoming(request)))
+
+    async def misdirected(_: Request, trouble: Exception) -> Response:
+        return respond(service.misdirected(getattr(trouble, "status_code", 404)))
+
+    async def unusable(_: Request, trouble: Exception) -> Response:
+        return respond(Answer(500, encode({"error_code": "WKS.0500", "error_msg": str(trouble)})))
+
     app = Starlette(
-        routes=routes, exception_handlers={404: _not_published, 405: _not_allowed, SandboxError: _broken}
+        routes=[
+            *(route(operation) for operation in OPERATIONS),
+            Route("/v3/auth/tokens", log_in, methods=["POST"]),
+            Route("/v3/projects", projects, methods=["GET"]),
+            Route("/v3/auth/projects", projects, methods=["GET"]),
+        ],
+        exception_handlers={404: misdirected, 405: misdirected, SandboxError: unusable},
     )
-    app.state.service = service
+    app.router.redirect_slashes = False  # the real service does not redirect
     return app
 
 
-def _verb(service: Service, verb: str) -> Handler:
-    def handler(world: World, account: Account, request: HttpRequest, body: bytes, now: float) -> Answer:
-        request.path_params["verb"] = verb
-        return service.change(world, account, request, body, now)
-
-    return handler
-
-
-async def _not_published(_request: HttpRequest, _error: Exception) -> Response:
-    body = errors.gateway(404, "0101", "The API does not exist or has not been published.").body
-    return JSONResponse(body, 404, {HEADER: "unknown"})
+async def _incoming(request: Request) -> auth.Incoming:
+    scope = request.scope
+    raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+    headers = {name.decode("latin-1"): _text(value) for name, value in scope["headers"]}
+    body = await request.body()
+    query = scope["query_string"].decode("latin-1")
+    return auth.Incoming(scope["method"], raw_path.decode("latin-1"), query, headers, body)
 
 
-async def _not_allowed(_request: HttpRequest, _error: Exception) -> Response:
-    body = errors.gateway(405, "0106", "The request method is not supported.").body
-    return JSONResponse(body, 405, {HEADER: "unknown"})
-
-
-async def _broken(_request: HttpRequest, error: Exception) -> Response:
-    return JSONResponse({"error_code": "SANDBOX", "error_msg": str(error)}, 500, {HEADER: "broken"})
-
-
-def _signed(request: HttpRequest, body: bytes) -> auth.Request:
-    raw_path = request.scope.get("raw_path") or request.url.path.encode()
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    path = raw_path.decode("ascii", "replace").partition("?")[0]
-    return auth.Request(request.method, path, request.url.query, headers, body)
-
-
-def _pool(world: World, request: HttpRequest) -> Pool:
-    pool_id = request.path_params["pool_id"]
-    found = world["projects"][request.path_params["project_id"]]["pools"].get(pool_id)
-    if found is None:
-        raise errors.unknown_pool(pool_id)
-    return found
-
-
-def _span(request: HttpRequest, default: int, most: int, furthest: int) -> tuple[int, int]:
+def _text(raw: bytes) -> str:
     try:
-        limit = int(request.query_params.get("limit", default))
-        offset = int(request.query_params.get("offset", 0))
-    except ValueError:
-        raise errors.invalid("offset and limit must be integers.") from None
-    if not (0 <= limit <= most and 0 <= offset <= furthest):
-        raise errors.invalid(f"limit must be 0 to {most} and offset 0 to {furthest}.")
-    return offset, limit
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
-def _json(body: bytes) -> object:
+def _check_size(incoming: auth.Incoming) -> None:
+    if len(incoming.body) > MAX_BODY:
+        raise errors.gateway(413, "0201", "Request entity too large")
+
+
+def _readable(body: bytes) -> object:
     try:
-        parsed: object = json.loads(body)
+        return operations.parse_document(body)
     except (ValueError, RecursionError):
-        raise errors.invalid("The request body is not JSON.") from None
-    return parsed
-
-
-def _parsed(body: bytes) -> object:
-    try:
-        parsed: object = json.loads(body)
-    except (ValueError, RecursionError):
-        return body.decode("utf-8", "replace")
-    return parsed
-
-
-def _login(told: object) -> tuple[tuple[str, str, str], str]:
-    try:
-        found: Any = told
-        user = found["auth"]["identity"]["password"]["user"]
-        scope = found["auth"]["scope"]["project"]
-        return (user["name"], user["password"], user["domain"]["name"]), scope.get("id", "")
-    except (KeyError, TypeError, AttributeError):
-        raise errors.identity(400, "The request body is invalid.") from None
-
-
-def _is(account: Account, login: tuple[str, str, str]) -> bool:
-    return (account["user"], account["password"], account["domain"]) == login
+        return body[:1000].decode(errors="replace")

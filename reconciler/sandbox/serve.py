@@ -1,51 +1,92 @@
-"""Owns serving the sandbox over TCP, on this machine only."""
+"""Owns serving the simulated service over TCP, on this machine only.
+
+What it answers is left to ``app``. uvicorn is imported only when something is served.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import ipaddress
 import socket
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
 
-import uvicorn
+from .app import Budget, create_app
+from .errors import SandboxError
+from .store import Store
 
-from .app import create_app
-from .store import SandboxError, Store
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.types import ASGIApp
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+SERVED_JOB_SECONDS: Final = 3.0
 
 
 def serve(
-    host: str, port: int, store: Store, on_ready: Callable[[str], None], *, job_seconds: float = 3.0
+    host: str,
+    port: int,
+    store: Store,
+    on_ready: Callable[[str], None],
+    *,
+    job_seconds: float = SERVED_JOB_SECONDS,
+    budget: Budget | None = None,
 ) -> None:
-    """Serve until interrupted; ``on_ready`` is told the address. Raises ``SandboxError``."""
-    if host not in LOOPBACK:
-        raise SandboxError(f"the sandbox listens on this machine only, not on {host}; say 127.0.0.1")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise SandboxError(f"cannot listen on {host}:{port}: {error.strerror}") from None
-    shown = f"[{host}]" if ":" in host else host
-    address = f"http://{shown}:{listener.getsockname()[1]}"
+    """Serve until interrupted; ``on_ready`` gets the base URL once connections are accepted.
+
+    Port 0 takes a free one. Raises ``SandboxError`` for an address that is not loopback or cannot be bound.
+    """
+    with _listening(host, port) as listener:
+        server = _server(create_app(store, job_seconds=job_seconds, budget=budget))
+        on_ready(_url(listener))
+        server.run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def serving(app: ASGIApp) -> Iterator[str]:
+    """Serve an app from a thread on a free loopback port while the block runs; gives the base URL."""
+    with _listening("127.0.0.1", 0) as listener:
+        server = _server(app)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            yield _url(listener)
+        finally:
+            while not server.started and thread.is_alive():  # a server told to stop earlier never starts
+                time.sleep(0.005)
+            server.should_exit = True
+            thread.join()
+
+
+def _server(app: ASGIApp) -> uvicorn.Server:
+    import uvicorn  # noqa: PLC0415 - see the module's first lines
+
     config = uvicorn.Config(
-        create_app(store, job_seconds=job_seconds), log_level="warning", access_log=False, lifespan="off"
+        app, log_level="warning", access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1
     )
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_Server(config, lambda: on_ready(address)).serve(sockets=[listener]))
+    return uvicorn.Server(config)
 
 
-class _Server(uvicorn.Server):
-    """Tells when it has begun to listen."""
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    address = "127.0.0.1" if host == "localhost" else host
+    try:
+        loopback = ipaddress.ip_address(address)
+    except ValueError:
+        raise SandboxError(f"{host} is no IP address: the sandbox is served on 127.0.0.1 or ::1") from None
+    if not loopback.is_loopback:
+        raise SandboxError(f"the sandbox is served on loopback only, such as 127.0.0.1, not on {host}")
+    with socket.socket(socket.AF_INET if loopback.version == 4 else socket.AF_INET6) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((address, port))
+            listener.listen(256)
+        except (OSError, OverflowError) as trouble:
+            raise SandboxError(f"cannot serve the sandbox on {address}, port {port}: {trouble}") from trouble
+        yield listener
 
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_started = on_started
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then tell."""
-        await super().startup(sockets)
-        self._on_started()
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

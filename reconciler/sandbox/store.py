@@ -1,117 +1,190 @@
-"""Owns where a world is kept: a JSON file that several processes may use at once, or memory."""
+"""Owns where a world is kept: in memory, or in a file that several processes may use at once.
+
+What the world is and how it changes is left to ``world``; the first world to ``seed``.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
+from . import world as rules
+from .errors import SandboxError
 from .seed import default_world
-from .world import FORMAT, World, due, settle
-
-
-class SandboxError(Exception):
-    """The state file cannot be used; the text says why."""
+from .world import FORMAT, World
 
 
 class Store:
-    """One world; every access sees what is due at that moment already done."""
+    """A world with a home. Use ``Store.memory`` or ``Store.open``."""
 
-    def __init__(self, path: Path | None, world: World | None) -> None:
-        self._path = path
+    def __init__(self, world: World | None, path: Path | None) -> None:
         self._world = world
-        self._seen: tuple[int, int] | None = None
+        self._path = path
+        self._stamp: tuple[int, int, int] | None = None
+        self.epoch = 0
+        """Grows whenever the world is another object than before, and what was derived from it is void."""
 
     @classmethod
-    def open(cls, path: Path) -> Store:
-        """A world in a file, made with the default world on first use (0600, folders 0700)."""
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return cls(path, None)
+    def memory(cls, world: World | None = None) -> Store:
+        """A store in memory only, which takes the world over; the default world when none is given."""
+        return cls(default_world() if world is None else world, None)
 
     @classmethod
-    def memory(cls, world: World) -> Store:
-        """A world that ends with the process."""
-        return cls(None, world)
+    def open(cls, path: str | os.PathLike[str]) -> Store:
+        """The store in a file; the default world until the first change creates the file."""
+        return cls(None, Path(path))
 
-    @contextmanager
-    def reading(self, now: float) -> Iterator[World]:
-        """The world at ``now``; changes nothing but what is due."""
-        if self._path is None:
-            yield self._settled(self._load(), now)
-            return
-        with self._locked():
-            world = self._load()
-            if due(world, now):
-                settle(world, now)
-                self._save(world)
-        yield world
-
-    @contextmanager
-    def changing(self, now: float) -> Iterator[World]:
-        """The world at ``now``, kept when the block ends, also when it ends in a refusal."""
-        with self._locked():
-            world = self._settled(self._load(), now)
-            try:
-                yield world
-            finally:
-                self._save(world)
-
-    def put(self, world: World) -> None:
-        """Replace the whole world."""
-        with self._locked():
-            self._save(world)
-
-    @staticmethod
-    def _settled(world: World, now: float) -> World:
-        settle(world, now)
+    def read(self, now: float) -> World:
+        """The world at ``now`` (seconds since the epoch), not to be changed; writes nothing."""
+        world = self._load()
+        if rules.due(world, now):
+            rules.settle(world, now)
         return world
 
-    def _load(self) -> World:
+    @contextlib.contextmanager
+    def change(self, now: float) -> Iterator[World]:
+        """The world at ``now``, to be changed; kept when the block ends well, forgotten otherwise."""
         if self._path is None:
-            if self._world is None:
-                raise SandboxError("this world is gone")
-            return self._world
-        try:
-            stat = self._path.stat()
-            seen = (stat.st_mtime_ns, stat.st_size)
-            if self._world is None or seen != self._seen:
-                world: World = json.loads(self._path.read_text(encoding="utf-8"))
-                if world["format"] != FORMAT:
-                    raise SandboxError(f"{self._path} is of another version; reset the sandbox")
-                self._world, self._seen = world, seen
-        except FileNotFoundError:
-            self._world = default_world()
-            self._save(self._world)
-        except (ValueError, KeyError, TypeError):
-            raise SandboxError(f"{self._path} is damaged; reset the sandbox") from None
-        except OSError as error:
-            raise SandboxError(f"{self._path} cannot be read: {error.strerror}") from None
+            yield self.read(now)
+            return
+        with _locked(self._path):
+            world = self.read(now)
+            try:
+                yield world
+            except BaseException:
+                self._world = None
+                raise
+            self._save(self._path, world)
+
+    def replace(self, world: World) -> None:
+        """Put another world in the place of the present one."""
+        if self._path is not None:
+            with _locked(self._path):
+                self._save(self._path, world)
+        self._world = world
+        self.epoch += 1
+
+    def _load(self) -> World:
+        stamp = _stamp(self._path) if self._path is not None else None
+        if self._world is None or stamp != self._stamp:
+            self._world = default_world() if self._path is None or stamp is None else _parse(self._path)
+            self._stamp = stamp
+            self.epoch += 1
         return self._world
 
-    def _save(self, world: World) -> None:
-        self._world = world
-        if self._path is None:
-            return
-        handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(world, file)
-        os.replace(temporary, self._path)
-        stat = self._path.stat()
-        self._seen = (stat.st_mtime_ns, stat.st_size)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        if self._path is None:
-            yield
-            return
-        lock = self._path.with_name(f"{self._path.name}.lock")
+    def _save(self, path: Path, world: World) -> None:
+        # A rename is atomic for other processes; surviving a power cut is not asked of a simulation.
         try:
-            with lock.open("w") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                yield
-        except OSError as error:
-            raise SandboxError(f"{lock} cannot be used: {error.strerror}") from None
+            handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    json.dump(world, file, ensure_ascii=False)
+                os.replace(temporary, path)
+            except BaseException:
+                os.unlink(temporary)
+                raise
+        except OSError as trouble:
+            raise SandboxError(f"cannot write the sandbox state {path}: {trouble.strerror}") from trouble
+        self._world = world
+        self._stamp = _stamp(path)
+
+
+def reset(path: str | os.PathLike[str]) -> None:
+    """Put the default world back into a state file, whatever it holds now; creates it when missing."""
+    Store.open(path).replace(default_world())
+
+
+def state(path: str | os.PathLike[str], now: float | None = None) -> dict[str, object]:
+    """What a person wants to know of the world in a file, at ``now`` or at present: see ``summary``."""
+    now = time.time() if now is None else now
+    return summary(Store.open(path).read(now), now)
+
+
+def summary(world: World, now: float) -> dict[str, object]:
+    """``world``, ``projects`` with their pools and disks, ``jobs``, and ``record``: every mutating request."""
+    return {
+        "world": world["name"],
+        "projects": [
+            {
+                "region": project["region"],
+                "project_id": project["id"],
+                "pools": [_pool(world, pool) for pool in project["pools"].values()],
+            }
+            for project in world["projects"].values()
+        ],
+        "jobs": [
+            {
+                "id": job["id"],
+                "pool_id": job["pool_id"],
+                "kind": job["kind"],
+                "begun": rules.iso(job["start"]),
+                "ended": rules.iso(job["end"]) if now >= job["end"] else None,
+                "ending": job["ending"] if now >= job["end"] else None,
+                "disks": [disk["id"] for disk in job["disks"]],
+                "desktops": len(job["desktops"]),
+            }
+            for job in world["jobs"].values()
+        ],
+        "record": list(world["record"]),
+    }
+
+
+def _pool(world: World, pool: rules.Pool) -> dict[str, object]:
+    desktops = pool["desktops"]
+    return {
+        "name": pool["name"],
+        "id": pool["id"],
+        "status": rules.pool_status(world, pool),
+        "disks": [dict(disk) for disk in pool["disks"]],
+        "desktops": len(desktops),
+        "users": len({user for desktop in desktops for user in desktop["users"]}),
+        "sessions": sum(1 for desktop in desktops if desktop["login_status"] == "CONNECTED"),
+        "copies": sum(len(desktop["copies"]) for desktop in desktops),
+    }
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as trouble:
+        raise SandboxError(f"cannot read the sandbox state {path}: {trouble.strerror}") from trouble
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def _parse(path: Path) -> World:
+    advice = "reset the sandbox, or point it at another state file"
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as trouble:
+        raise SandboxError(f"cannot read the sandbox state {path}: {trouble.strerror}") from trouble
+    except (ValueError, RecursionError) as trouble:
+        raise SandboxError(f"the sandbox state {path} is no JSON document: {advice}") from trouble
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise SandboxError(f"the sandbox state {path} is not of format {FORMAT}: {advice}")
+    if missing := sorted(World.__required_keys__ - set(document)):
+        raise SandboxError(f"the sandbox state {path} lacks {', '.join(missing)}: {advice}")
+    return cast("World", document)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    # The lock stands beside the state, because the state itself is replaced.
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as trouble:
+        raise SandboxError(f"cannot lock the sandbox state {path}: {trouble.strerror}") from trouble
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -10,7 +10,6 @@ import random
 from .world import (
     JOB_TYPES,
     Desktop,
-    Disk,
     Job,
     Pool,
     World,
@@ -30,10 +29,10 @@ _ZONE = "ap-southeast-3a"
 _ROOT = {"type": "SAS", "size": 80}
 
 
-def pool(world: World, pool: Pool, shuffle: random.Random) -> Shown:
-    """A pool as listings and the detail call show it; its disks in an order of ``shuffle``'s choice."""
+def pool(world: World, pool: Pool) -> Shown:
+    """A pool as listings and the detail call show it, but for its disks."""
     bound = sum(1 for desktop in pool["desktops"] if desktop["users"])
-    shown: Shown = {
+    return {
         "id": pool["id"],
         "name": pool["name"],
         "type": "STATIC",
@@ -60,16 +59,14 @@ def pool(world: World, pool: Pool, shuffle: random.Random) -> Shown:
         "vpc_id": derived_id("vpc", pool["id"]),
         "isolation_num": 0,
     }
-    if pool["disks"] or pool["behaviour"].get("empty") != "absent":
-        shown["data_volumes"] = shuffle.sample([_disk(each) for each in pool["disks"]], len(pool["disks"]))
-    return shown
 
 
-def _disk(disk: Disk) -> Shown:
-    shown: Shown = dict(disk)
-    if not disk["id"]:
-        del shown["id"]
-    return shown
+def disks(pool: Pool) -> list[Shown] | None:
+    """The pool's ``data_volumes``; None when the field is left out."""
+    if not pool["disks"] and pool["behaviour"].get("empty") == "absent":
+        return None
+    # An id may be missing (seen in the vendor's own examples).
+    return [{key: value for key, value in disk.items() if key != "id" or value} for disk in pool["disks"]]
 
 
 def desktop(pool: Pool, desktop: Desktop, shuffle: random.Random) -> Shown:
@@ -150,8 +147,8 @@ def job(world: World, job: Job, now: float) -> Shown:
 
 def sub_jobs(world: World, job: Job, now: float) -> list[Shown]:
     """One sub-job per desktop, finishing one after the other: WAITING, RUNNING, then SUCCESS or FAILED."""
-    length = job["end"] - job["start"]
-    if now < job["start"] + SUB_JOBS_APPEAR * length:
+    first = job["start"] + SUB_JOBS_APPEAR * (job["end"] - job["start"])
+    if now < first:
         return []
     failed = set(failed_desktops(job))
     pool = world["projects"][job["project_id"]]["pools"][job["pool_id"]]
@@ -159,9 +156,9 @@ def sub_jobs(world: World, job: Job, now: float) -> list[Shown]:
     count = len(job["desktops"])
     shown: list[Shown] = []
     for index, desktop_id in enumerate(job["desktops"]):
-        begin = job["start"] + length * max(index / count, SUB_JOBS_APPEAR)
+        begin = first + (job["end"] - first) * index / count
         # The last one ends with its job exactly, which rounding would not grant.
-        end = job["end"] if index == count - 1 else job["start"] + length * (index + 1) / count
+        end = job["end"] if index == count - 1 else first + (job["end"] - first) * (index + 1) / count
         word, process = "WAITING", 0
         if now >= begin:
             word, process = "RUNNING", 50

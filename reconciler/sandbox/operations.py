@@ -1,0 +1,300 @@
+"""Owns what each operation of the desktop service answers: query rules, paging, filters.
+
+Authentication, transport and the record are left to ``app``; the rules of change to ``changes``.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from . import changes, errors, view
+from .world import JOB_TYPES, Desktop, Job, Kind, Pool, Project, World
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A pool ready for the wire, so that a listing need only order and join."""
+
+    revision: int
+    head: bytes
+    disks: tuple[bytes, ...]
+    tail: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One authenticated request, with the world as it stands."""
+
+    world: World
+    project: Project
+    query: Mapping[str, list[str]]
+    path: Mapping[str, str]
+    """``pool_id`` or ``job_id``, where the path has one."""
+    body: bytes
+    content_type: str
+    now: float
+    """Seconds since the epoch."""
+    count: int
+    """Number of the request in this process: drives the unstable order."""
+    job_seconds: float
+    encoded: dict[str, Encoded]
+    """Pools encoded before, by id."""
+
+
+Handler = Callable[[Call], bytes]
+
+
+def parse_query(raw: str) -> dict[str, list[str]]:
+    """The query's values by name, repeated names in order."""
+    found: dict[str, list[str]] = {}
+    for name, value in parse_qsl(raw, keep_blank_values=True):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def encode(document: object) -> bytes:
+    """A document as it goes over the wire."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def list_pools(call: Call) -> bytes:
+    """All pools with their disks, at most 1,000 a page (documented default and maximum); ``name`` is fuzzy."""
+    _known(call, "name", "type", "enterprise_project_id", "in_maintenance_mode", "offset", "limit")
+    offset, limit = _page(call, default=1000, least=0, most=1000, furthest=20000)
+    every_pool_has = {"type": "STATIC", "enterprise_project_id": "0", "in_maintenance_mode": "false"}
+    pools = list(call.project["pools"].values())
+    if any(_one(call, name) not in (None, value) for name, value in every_pool_has.items()):
+        pools = []
+    if name := _one(call, "name"):
+        pools = [pool for pool in pools if name.lower() in pool["name"].lower()]
+    if offset == 0 and len(pools) <= limit:  # several pages must fit together, so they keep their order
+        random.Random(f"{call.world['seed']}:{call.count}").shuffle(pools)
+    items = [_shown(call, pool) for pool in pools[offset : offset + limit]]
+    return b'{"total_count":%d,"desktop_pools":[%b]}' % (len(pools), b",".join(items))
+
+
+def show_pool(call: Call) -> bytes:
+    """One pool, the same object as in the list (documented)."""
+    _known(call)
+    return _shown(call, _pool(call))
+
+
+def _shown(call: Call, pool: Pool) -> bytes:
+    known = call.encoded.get(pool["id"])
+    if known is None or known.revision != pool["revision"]:
+        known = call.encoded[pool["id"]] = _encoded(call.world, pool)
+    disks = known.disks
+    if len(disks) > 1:  # the service returns disks in no stable order (observed)
+        turn = call.count + call.world["seed"]
+        start = turn % len(disks)
+        disks = (disks[start:] + disks[:start])[:: -1 if turn // len(disks) % 2 else 1]
+    return b"".join((known.head, b",".join(disks), known.tail))
+
+
+def _encoded(world: World, pool: Pool) -> Encoded:
+    plain = encode(view.pool(world, pool))
+    disks = view.disks(pool)
+    if disks is None:
+        return Encoded(pool["revision"], plain, (), b"")
+    head = plain[:-1] + b',"data_volumes":['
+    return Encoded(pool["revision"], head, tuple(encode(disk) for disk in disks), b"]}")
+
+
+def list_desktops(call: Call) -> bytes:
+    """The desktops of a pool with their copies; 10 a page unless told, 100 at most (documented)."""
+    pool = _pool(call)
+    filters = ("status", "user_name", "user_attached", "computer_name", "desktop_id", "inconsistent_type")
+    _known(call, *filters, "offset", "limit")
+    offset, limit = _page(call, default=10, least=1, most=100, furthest=10000)
+    found = [each for each in pool["desktops"] if _wanted(call, pool, each)]
+    found.sort(key=lambda desktop: desktop["name"])
+    shuffle = random.Random(f"{call.world['seed']}:{call.count}")
+    prepaid = pool["charging_mode"] == "0"
+    return encode(
+        {
+            "pool_desktops": [view.desktop(pool, each, shuffle) for each in found[offset : offset + limit]],
+            "total_count": len(found),
+            "on_demand_desktops_num": 0 if prepaid else len(pool["desktops"]),
+            "period_desktops_num": len(pool["desktops"]) if prepaid else 0,
+            "inconsistent_type": sorted(
+                {word for each in pool["desktops"] for word in view.inconsistencies(pool, each)}
+            ),
+        }
+    )
+
+
+def _wanted(call: Call, pool: Pool, desktop: Desktop) -> bool:
+    attached = _one(call, "user_attached")
+    if attached not in (None, "true", "false"):
+        raise errors.invalid("user_attached must be true or false.")
+    kind = _one(call, "inconsistent_type")
+    if kind not in (None, "PRODUCT_ID", "IMAGE_ID", "DISK_NUM", "DISK_SIZE"):
+        raise errors.invalid("inconsistent_type must be PRODUCT_ID, IMAGE_ID, DISK_NUM or DISK_SIZE.")
+    return (
+        (attached is None or (attached == "true") == bool(desktop["users"]))
+        and (kind is None or kind.lower() in view.inconsistencies(pool, desktop))
+        and (_one(call, "status") in (None, desktop["status"]))
+        and (_one(call, "user_name") in (None, *desktop["users"]))
+        and (_one(call, "computer_name") in (None, desktop["name"]))
+        and ("desktop_id" not in call.query or desktop["id"] in call.query["desktop_id"])
+    )
+
+
+def inconsistent_statics(call: Call) -> bytes:
+    """How many desktops differ from their pool's template, by what (documented)."""
+    _known(call)
+    pool = _pool(call)
+    words = [word for desktop in pool["desktops"] for word in view.inconsistencies(pool, desktop)]
+    names = ("product_id", "image_id", "disk_num", "disk_size")
+    return encode({name: words.count(name) for name in names})
+
+
+def show_job(call: Call) -> bytes:
+    """One job with its sub-jobs; 404 when unknown (documented)."""
+    _known(call)
+    job = call.world["jobs"].get(call.path["job_id"])
+    if job is None or job["project_id"] != call.project["id"]:
+        raise errors.unknown_job(call.path["job_id"])
+    return encode(view.job(call.world, job, call.now))
+
+
+def list_sub_jobs(call: Call) -> bytes:
+    """The sub-jobs of all jobs of the project, newest job first; 1,000 a page (documented default and maximum)."""
+    _known(call, "status", "job_id", "job_type", "desktop_pool_id", "limit", "offset")
+    offset, limit = _page(call, default=1000, least=0, most=1000, furthest=10000)
+    statuses = call.query.get("status", [])
+    if unknown := sorted(set(statuses) - {"WAITING", "RUNNING", "SUCCESS", "FAILED"}):
+        raise errors.invalid(f"status cannot be {', '.join(unknown)}.")
+    jobs = [job for job in reversed(call.world["jobs"].values()) if _wanted_job(call, job)]
+    found = [sub for job in jobs for sub in view.sub_jobs(call.world, job, call.now)]
+    found = [sub for sub in found if not statuses or sub["status"] in statuses]
+    return encode({"total_count": len(found), "jobs": found[offset : offset + limit]})
+
+
+def _wanted_job(call: Call, job: Job) -> bool:
+    return (
+        job["project_id"] == call.project["id"]
+        and _one(call, "job_id") in (None, job["id"])
+        and _one(call, "job_type") in (None, JOB_TYPES[job["kind"]])
+        and _one(call, "desktop_pool_id") in (None, job["pool_id"])
+    )
+
+
+def volume_products(call: Call) -> bytes:
+    """The volume types on offer, with the bounds of iops and throughput (documented)."""
+    _known(call, "availability_zone", "volume_type")
+    wanted = (_one(call, "volume_type") or ",".join(changes.VOLUME_TYPES)).split(",")
+    return encode({"volumes": [_product(name) for name in changes.VOLUME_TYPES if name in wanted]})
+
+
+def _product(name: str) -> dict[str, object]:
+    product: dict[str, object] = {
+        "resource_spec_code": f"workspace.volume.{name.lower()}",
+        "volume_type": name,
+        "volume_product_type": "workspace",
+        "resource_type": "hws.resource.type.workspace.volume",
+        "cloud_service_type": "hws.service.type.vdi",
+        "domain_ids": [],
+        "name": [{"language": "en_us", "value": name}],
+        "status": "normal",
+    }
+    if name == changes.QOS_TYPE:
+        product["iops"] = {"min": changes.IOPS.start, "max": changes.IOPS.stop - 1}
+        product["throughput"] = {"min": changes.THROUGHPUT.start, "max": changes.THROUGHPUT.stop - 1}
+    return product
+
+
+# --- changing -----------------------------------------------------------------------------------
+
+
+def delete_volumes(call: Call) -> bytes:
+    """``batch-delete``: the disks are gone when the job ends."""
+    return _submit(call, "delete")
+
+
+def add_volumes(call: Call) -> bytes:
+    """``batch-add``: the disks are there when the job ends."""
+    return _submit(call, "add")
+
+
+def expand_volumes(call: Call) -> bytes:
+    """``batch-expand``: ``size`` is the new total, in GB."""
+    return _submit(call, "expand")
+
+
+def _submit(call: Call, kind: Kind) -> bytes:
+    _known(call)
+    pool = _pool(call)
+    end = call.now + pool["behaviour"].get("seconds", call.job_seconds)
+    job = changes.submit(call.world, pool, kind, _document(call), (call.now, end))
+    return encode({"job_id": job["id"]})
+
+
+def update_pool(call: Call) -> bytes:
+    """``UpdateDesktopPool``, for attributes of disks only; answers an empty object (the status is inferred)."""
+    _known(call)
+    changes.set_attributes(call.world, _pool(call), _document(call))
+    return encode({})
+
+
+def parse_document(body: bytes) -> object:
+    """The JSON value of a body; raises ValueError when it is none, or when a key stands twice in an object."""
+    return json.loads(body, object_pairs_hook=_without_repeats)
+
+
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a key stands twice")
+    return document
+
+
+def _document(call: Call) -> object:
+    if call.content_type.split(";")[0].strip().lower() != "application/json":
+        raise errors.invalid("Content-Type must be application/json.")
+    try:
+        return parse_document(call.body)
+    except (ValueError, RecursionError):
+        raise errors.invalid("The request body is no JSON document.") from None
+
+
+# --- path and query -----------------------------------------------------------------------------
+
+
+def _pool(call: Call) -> Pool:
+    pool = call.project["pools"].get(call.path["pool_id"])
+    if pool is None:
+        raise errors.unknown_pool(call.path["pool_id"])
+    return pool
+
+
+def _known(call: Call, *names: str) -> None:
+    """Refuse other parameters: ignoring a documented filter would answer something else than was asked."""
+    if unknown := sorted(set(call.query) - set(names)):
+        raise errors.invalid(f"The parameters {', '.join(unknown)} are not simulated.")
+
+
+def _one(call: Call, name: str) -> str | None:
+    return call.query[name][-1] if name in call.query else None
+
+
+def _page(call: Call, *, default: int, least: int, most: int, furthest: int) -> tuple[int, int]:
+    return _integer(call, "offset", 0, range(furthest + 1)), _integer(
+        call, "limit", default, range(least, most + 1)
+    )
+
+
+def _integer(call: Call, name: str, default: int, within: range) -> int:
+    text = _one(call, name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) in within):
+        raise errors.invalid(f"{name} must be an integer from {within.start} to {within.stop - 1}.")
+    return int(text)
