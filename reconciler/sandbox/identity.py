@@ -14,7 +14,7 @@ from .world import Account, Project, World, derived_id, iso
 
 def log_in(world: World, body: object, now: float) -> tuple[str, dict[str, object]]:
     """Answer ``POST /v3/auth/tokens``: the token for the header ``X-Subject-Token``, and the document (201)."""
-    auth = _part(_part(body, "body"), "auth", "body")
+    auth = _part(body, "auth", "the request body")
     methods = _part(auth, "identity", "auth")
     if methods.get("methods") != ["password"]:
         raise errors.identity(400, "The only simulated method is password.")
@@ -60,8 +60,8 @@ def projects(world: World, account: Account, name: str | None) -> dict[str, obje
     return {"projects": shown, "links": {"self": "", "next": None, "previous": None}}
 
 
-def _part(value: object, key: str | None = None, where: str = "") -> Mapping[str, object]:
-    part = value.get(key) if key is not None and isinstance(value, Mapping) else value
+def _part(value: object, key: str, where: str) -> Mapping[str, object]:
+    part = value.get(key) if isinstance(value, Mapping) else None
     if not isinstance(part, Mapping):
         raise errors.identity(400, f"Expecting to find {key} in {where}. The request is malformed.")
     return part

@@ -11,6 +11,7 @@ demonstrations and tests:
 * ``desktop["login_status"] = "CONNECTED"``, ``desktop["status"] = "SHUTOFF"``;
 * ``disk["id"] = ""``: the service leaves this disk's id out;
 * two pools may share a name: pools are keyed by id;
+* whoever changes a pool by hand while it is served adds 1 to ``pool["revision"]``;
 * ``account["denied"] = ["batch-delete"]``: 403 for the operations of that name.
 """
 
