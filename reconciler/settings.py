@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from reconciler.errors import BadInput, Fault
+from reconciler.errors import BadInput, CredentialsError, Fault
 
 ENVIRONMENT = "<environment>"
 FLAGS = "<flags>"
@@ -240,6 +240,7 @@ def find_identity(environ: Mapping[str, str], home: Path, profile: str = "") -> 
     """The first credentials of the chain, or the named section of the credentials file and nothing else.
 
     Raises ``BadInput`` when a source is there but incomplete: falling through would act as somebody else.
+    ``RECONCILER_METADATA=off`` keeps the tool from asking the metadata service of a cloud server.
     """
     named = environ.get("HUAWEICLOUD_SDK_CREDENTIALS_FILE", "").strip()
     file = Path(named) if named else home / SHARED_FILE
@@ -247,6 +248,8 @@ def find_identity(environ: Mapping[str, str], home: Path, profile: str = "") -> 
         found = _from_file(file, profile, required=True)
     else:
         found = _from_environment(environ) or _from_file(file, "basic", required=bool(named))
+    if found is None and environ.get("RECONCILER_METADATA") == "off":
+        raise no_credentials()
     if found is None:
         return Identity(Metadata(), configured_project(environ), "the metadata service of this server")
     return found if found.project_id else _with_project(found, configured_project(environ))
@@ -379,4 +382,13 @@ def _unusable(file: Path, line: int, what: str) -> NoReturn:
         "the credentials file is not usable",
         hint="a section holds ak, sk and, for temporary keys, security_token; project_id is optional",
         faults=(Fault(str(file), line, 1 if line else 0, what),),
+    )
+
+
+def no_credentials() -> CredentialsError:
+    """The refusal when there are no credentials anywhere; names every way to give them."""
+    return CredentialsError(
+        "there are no credentials",
+        "set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK, or HW_ACCESS_KEY and HW_SECRET_KEY, or "
+        "HW_AUTH_TOKEN, or write ~/.huaweicloud/credentials; or use --sandbox",
     )

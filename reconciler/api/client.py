@@ -78,7 +78,8 @@ class WorkspaceClient:
             found = await self._read("list pools", url, query, lambda a: wire.decode_pools(_ok(a)))
             return found.total_count, found.desktop_pools
 
-        return await complete("pools", page, lambda pool: pool.id, POOLS_LIMIT, POOLS_OFFSET)
+        # A declared pool that stays unseen is refused as not found: one request reads a thousand pools.
+        return await complete("pools", page, lambda pool: pool.id, POOLS_LIMIT, POOLS_OFFSET, beyond=False)
 
     async def pool(self, pool_id: str) -> tuple[wire.PoolBody, bytes]:
         """One pool, and the raw bytes of its answer; raises ``PoolNotFound``."""

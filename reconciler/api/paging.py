@@ -20,15 +20,26 @@ class Pages(Protocol[T_co]):
 
 
 async def complete(
-    what: str, page: Pages[T], identity: Callable[[T], str], limit: int, most_offset: int
+    what: str,
+    page: Pages[T],
+    identity: Callable[[T], str],
+    limit: int,
+    most_offset: int,
+    *,
+    beyond: bool = True,
 ) -> list[T]:
     """Every item of a list, or ``ReadingDoubtful``; pages after the first are read together.
 
     A list that changes between its pages is read once more from the start before it is given up.
+    ``beyond``: look behind a full last page too. No document says whether the total counts the list or the
+    page; where something unseen would merely be refused later, that look is not worth a request.
     """
     doubt = ""
     for _ in range(2):
         items, doubt = await _once(what, page, identity, limit, most_offset)
+        if not doubt and beyond and items and len(items) % limit == 0 and len(items) <= most_offset:
+            _, hidden = await page(len(items))
+            doubt = f"{len(items)} items were counted, and more follow" if hidden else ""
         if not doubt:
             return items
     raise ReadingDoubtful(
@@ -54,11 +65,6 @@ async def _once(
         return [], f"{len(items)} items came, {total} were counted"
     if len({identity(item) for item in items}) != total:
         return [], "an id came twice"
-    if total and total % limit == 0 and total <= most_offset:
-        # No document says whether the total counts the list or the page: a full last page may hide more.
-        _, beyond = await page(total)
-        if beyond:
-            return [], f"{total} items were counted, and more follow"
     return items, ""
 
 

@@ -17,7 +17,7 @@ from reconciler.api.signing import SdkHmacAuth
 from reconciler.api.transport import Answer, BadAnswer, fetch, httpx
 from reconciler.errors import CredentialsError
 from reconciler.safe_text import safe_text
-from reconciler.settings import AccessKeys, Password, Secret
+from reconciler.settings import AccessKeys, Password, Secret, no_credentials
 
 ONCE = "once"
 """Request extension of a write: it is sent once, whatever the answer."""
@@ -147,11 +147,7 @@ class MetadataAuth(httpx.Auth):
         except (httpx.HTTPError, BadAnswer, TimeoutError, OSError, ValueError):
             if self._signer is not None and self._now() < self._ends:
                 return self._signer
-            raise CredentialsError(
-                "there are no credentials",
-                "set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK, or HW_ACCESS_KEY and HW_SECRET_KEY, or "
-                "HW_AUTH_TOKEN, or write ~/.huaweicloud/credentials; or use --sandbox",
-            ) from None
+            raise no_credentials() from None
         ends = told.expires_at
         self._ends = ends if ends.tzinfo else ends.replace(tzinfo=UTC)
         keys = AccessKeys(told.access, Secret(told.secret), Secret(told.securitytoken))

@@ -13,7 +13,11 @@ from tests.flows.serving import Served
 
 def test_plan_apply_plan_converges(run: Run, served: Served, tmp_path: Path) -> None:
     path = manifest(tmp_path, [FINANCE, STUDIO, CALLS])
-    surplus = {disk["id"] for name in ("finance-analysts", "design-studio") for disk in served.pool(name)["disks"][2:]}
+    surplus = {
+        disk["id"]
+        for name in ("finance-analysts", "design-studio")
+        for disk in served.pool(name)["disks"][2:]
+    }
 
     planned = run("plan", str(path), "--detailed-exitcode", env=served.env)
     assert planned.code == 2
@@ -25,7 +29,7 @@ def test_plan_apply_plan_converges(run: Run, served: Served, tmp_path: Path) -> 
     applied = run("apply", str(path), "--auto-approve", env=served.env)
     assert applied.code == 0, applied.err
     assert "Apply complete! 2 changes proven; a new plan shows no changes." in applied.out
-    sent = [volume["id"] for entry in served.posts() for volume in entry["body"]["volumes"]]  # type: ignore[index,call-overload]
+    sent = [volume["id"] for entry in served.posts() for volume in entry["body"]["volumes"]]  # type: ignore[index]
     assert sorted(sent) == sorted(surplus)
 
     again = run("plan", str(path), "--detailed-exitcode", env=served.env)
@@ -37,12 +41,14 @@ def test_one_call_carries_all_surplus_of_a_pool(run: Run, served: Served, tmp_pa
     assert run("apply", str(path), "--auto-approve", env=served.env).code == 0
     [entry] = served.posts()
     assert entry["path"].endswith("/volumes/batch-delete")
-    assert len(entry["body"]["volumes"]) == 2  # type: ignore[index,call-overload]
-    assert entry["body"]["handle_type"] == "FOR_EXPAND_AND_ALL"  # type: ignore[index,call-overload]
+    assert len(entry["body"]["volumes"]) == 2  # type: ignore[index]
+    assert entry["body"]["handle_type"] == "FOR_EXPAND_AND_ALL"  # type: ignore[index]
     assert [disk["type"] for disk in served.pool("finance-analysts")["disks"]] == ["SSD"]
 
 
-def test_without_a_terminal_nothing_is_asked_and_nothing_sent(run: Run, served: Served, tmp_path: Path) -> None:
+def test_without_a_terminal_nothing_is_asked_and_nothing_sent(
+    run: Run, served: Served, tmp_path: Path
+) -> None:
     path = manifest(tmp_path, [FINANCE])
     refused = run("apply", str(path), env=served.env, stdin="yes\n")
     assert refused.code == 3
@@ -50,7 +56,9 @@ def test_without_a_terminal_nothing_is_asked_and_nothing_sent(run: Run, served: 
     assert served.posts() == []
 
 
-def test_an_approved_digest_is_honoured_and_any_other_refused(run: Run, served: Served, tmp_path: Path) -> None:
+def test_an_approved_digest_is_honoured_and_any_other_refused(
+    run: Run, served: Served, tmp_path: Path
+) -> None:
     path = manifest(tmp_path, [FINANCE])
     digest = json.loads(run("plan", str(path), "--format", "json", env=served.env).out)["digest"]
     wrong = digest[:-1] + ("0" if digest[-1] != "0" else "1")
@@ -62,7 +70,9 @@ def test_an_approved_digest_is_honoured_and_any_other_refused(run: Run, served: 
     assert len(served.posts()) == 1
 
 
-def test_a_saved_plan_is_private_applied_once_and_shown_alike(run: Run, served: Served, tmp_path: Path) -> None:
+def test_a_saved_plan_is_private_applied_once_and_shown_alike(
+    run: Run, served: Served, tmp_path: Path
+) -> None:
     path = manifest(tmp_path, [FINANCE])
     plan = tmp_path / "plan.bin"
     shown = run("plan", str(path), "--out", str(plan), env=served.env)

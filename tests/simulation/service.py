@@ -102,6 +102,7 @@ class Service:
     requests: Counter[str] = field(default_factory=Counter)
     foreign_changes: int = 0
     serial: int = 0
+    unknown: int = 0
 
     # -- Workspace ------------------------------------------------------------------------------
 
@@ -140,8 +141,13 @@ class Service:
         )
 
     async def send(self, call: Call, signed_at: datetime) -> Outcome:
+        outcome = await self._send(call, signed_at)
+        self.unknown += outcome.kind is OutcomeKind.UNKNOWN
+        return outcome
+
+    async def _send(self, call: Call, signed_at: datetime) -> Outcome:
         self.requests["send"] += 1
-        self._settle()
+        self.settle()
         await asyncio.sleep(self.rng.uniform(0.05, 0.4))
         if self._chance(self.faults.not_sent):
             return Outcome(kind=OutcomeKind.NOT_SENT, message="connection refused")
@@ -197,7 +203,7 @@ class Service:
 
     def still(self) -> bool:
         """True when no job runs and no late request is under way."""
-        self._settle()
+        self.settle()
         return not self.late and all(job.done for job in self.jobs.values())
 
     def _accept(self, call: Call) -> Outcome:
@@ -256,7 +262,7 @@ class Service:
                 return fate
         return (JobEnd.SUCCEEDED, True)
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Let happen what is due: late requests arrive, jobs take effect."""
         for at, call in sorted(self.late, key=lambda each: each[0]):
             if at <= self.loop.moment:
@@ -293,7 +299,7 @@ class Service:
     async def _begin(self, what: str) -> None:
         self.requests[what] += 1
         await asyncio.sleep(self.rng.uniform(0.01, 0.3))
-        self._settle()
+        self.settle()
         if self._chance(self.faults.foreign):
             self._somebody_else()
         if self._chance(self.faults.read_error):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +13,10 @@ from reconciler.engine import ApplyReport, ApplyRequest, World
 from reconciler.engine import apply as run_apply
 from reconciler.errors import ExitCode, ReconcilerError
 from reconciler.journal.records import Journal
+from reconciler.journal.store import open_journal
 from reconciler.model import Action, DesiredDisk, DesiredPool, Disk, Limit, Limits, Manifest, Position, Target
-from reconciler.plan import Plan, Service as Named
+from reconciler.plan import Plan
+from reconciler.plan import Service as Named
 from reconciler.planner import Connection
 from tests.simulation.service import Faults, Service, TruePool
 from tests.simulation.virtual import VirtualClock, VirtualLoop
@@ -39,6 +41,8 @@ class Verdict:
     crashes: int = 0
     posts: int = 0
     unknown: int = 0
+    deleted: int = 0
+    """Disks in removals that the service accepted."""
 
 
 class Mortal:
@@ -109,6 +113,8 @@ class Story:
         self._judge_end(ends)
         self._judge_record()
         self.verdict.posts = self.service.requests["send"]
+        self.verdict.unknown = self.service.unknown
+        self.verdict.deleted = sum(len(line.ids) for line in self.service.record)
         return self.verdict
 
     async def _run(self, *, mortal: bool) -> ApplyReport | ReconcilerError | None:
@@ -144,7 +150,9 @@ class Story:
             self.manifest,
             self.manifest.limits,
             approve,
-            Options(wait_timeout=300, keep_going=self.rng.random() < 0.5, parallelism=self.rng.choice([1, 4])),
+            Options(
+                wait_timeout=300, keep_going=self.rng.random() < 0.5, parallelism=self.rng.choice([1, 4])
+            ),
         )
         connections = {TARGET: Connection(Named(TARGET, "simulated"), self.service)}
         return await run_apply(request, connections, journal, World(clock, self._id, _silent), stop)
@@ -158,7 +166,7 @@ class Story:
     def _judge_exit(self, report: ApplyReport) -> None:
         if report.exit_code is not ExitCode.DONE or self.service.foreign_changes:
             return
-        self.service._settle()
+        self.service.settle()
         left = {pool.name: self.service.pending(pool) for pool in self.service.pools_.values()}
         if any(left.values()):
             self.verdict.complaints.append(f"exit 0, but surplus is left: {left}")
@@ -181,13 +189,19 @@ class Story:
                 self.verdict.complaints.append(f"deleted although needed: {line.needed} at {line.at}")
 
 
-def tell(seed: int, journal: Journal) -> Verdict:
-    """Run one seed on a fresh loop."""
+def tell_all(seeds: Iterable[int]) -> list[Verdict]:
+    """Run these seeds, each on a loop and a journal of its own."""
+    return [_tell(seed) for seed in seeds]
+
+
+def _tell(seed: int) -> Verdict:
     loop = VirtualLoop()
+    journal = open_journal("sqlite://", VirtualClock(loop).now)
     try:
         return loop.run_until_complete(Story(seed, journal, loop).tell())
     finally:
         loop.close()
+        journal.close()
 
 
 def _interrupt(task: asyncio.Task[Any], stop: Stop) -> None:
@@ -251,5 +265,3 @@ def _faults(rng: random.Random) -> Faults:
         if rng.random() < 0.5:
             setattr(chosen, name, level * (0.1 if name in ("read_error", "doubtful", "foreign") else 1.0))
     return chosen
-
-

@@ -1,0 +1,236 @@
+"""Bad input, bad settings, a bad service: one clear error, the right exit code, nothing sent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from reconciler import sandbox
+from tests.flows.conftest import FINANCE, Run, bare, manifest
+from tests.flows.serving import Served, serving
+
+KEY, SECRET = sandbox.ACCESS_KEY, sandbox.SECRET_KEY
+
+
+@contextmanager
+def answering(answer: bytes, *, hang: bool = False) -> Iterator[str]:
+    """A server that answers every connection with these bytes, or never."""
+    loop = asyncio.new_event_loop()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if hang:
+            await asyncio.sleep(3600)
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    async def serve() -> None:
+        server = await asyncio.start_server(talk, sock=listener)
+        await server.serve_forever()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(_quiet(serve())), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
+        thread.join(5)
+        loop.close()
+
+
+async def _quiet(work: Coroutine[None, None, None]) -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        await work
+
+
+@pytest.mark.parametrize(
+    ("pool", "rule", "words"),
+    [
+        (
+            "{name: nobody, disks: [{type: SSD, size: 100}]}",
+            "pool-not-found",
+            "no pool has the name 'nobody'",
+        ),
+        ("{name: twin, disks: [{type: SSD, size: 100}]}", "pool-ambiguous", "2 pools have the name 'twin'"),
+        (
+            "{name: call-centre, id: one, disks: [{type: SSD, size: 100}]}",
+            "pool-not-found",
+            "id one is the pool 'twin'",
+        ),
+        (
+            "{name: finance-analysts, disks: [{id: no-such-disk, type: SSD, size: 100}, {type: SAS, size: 50}]}",
+            "pin-not-live",
+            "no-such-disk",
+        ),
+        (
+            "{name: finance-analysts, disks: [{type: SSD, size: 90}, {type: SAS, size: 50}, {type: SAS, size: 200}]}",
+            "replace-not-allowed",
+            "its data lost",
+        ),
+        ("{name: finance-analysts, disks: [], allow_empty: true}", "", ""),
+        ("{name: kiosk-lobby, disks: [{type: SAS, size: 20}]}", "prepaid", "yearly/monthly"),
+        ("{name: lab-frozen, disks: [{type: SSD, size: 100}]}", "pool-state", "EXIST_FROZEN"),
+        (
+            "{name: contractors, apply_to: all, disks: [{type: SSD, size: 60}]}",
+            "live-session",
+            "connected user",
+        ),
+        ("{name: nameless, disks: [{type: SSD, size: 100}]}", "doubtful-reading", "has no id"),
+    ],
+)
+def test_a_pool_that_must_not_change_is_blocked_with_the_reason_and_others_go_on(
+    run: Run, tmp_path: Path, pool: str, rule: str, words: str
+) -> None:
+    world = sandbox.default_world()
+    pools = world["projects"][sandbox.PROJECT_ID]["pools"]
+    finance = next(each for each in pools.values() if each["name"] == "finance-analysts")
+    for pool_id, name in (("one", "twin"), ("two", "twin"), ("nameless", "nameless")):
+        pools[pool_id] = copy.deepcopy(finance)
+        pools[pool_id]["id"], pools[pool_id]["name"] = pool_id, name
+    pools["nameless"]["disks"][1]["id"] = ""
+    studio = "{name: design-studio, disks: [{type: SSD, size: 200}, {type: SSD, size: 100}]}"
+    with serving(world) as served:
+        path = manifest(tmp_path, [pool, studio])
+        planned = run("plan", str(path), env=served.env)
+        if not rule:
+            assert planned.code == 0
+            return
+        assert planned.code == 3
+        assert f"! {rule}:" in planned.out
+        assert words in planned.out
+        assert f"{path}:4:5" in planned.out or f"{path}:4:" in planned.out
+        applied = run("apply", str(path), "--auto-approve", env=served.env)
+        assert applied.code == 3, applied.out + applied.err
+        [entry] = served.posts()
+        assert served.pool("design-studio")["id"] in entry["path"]
+
+
+def test_the_credentials_project_must_be_the_manifests(run: Run, served: Served, tmp_path: Path) -> None:
+    env = served.env | {"HUAWEICLOUD_SDK_PROJECT_ID": "f" * 32}
+    refused = run("plan", str(manifest(tmp_path, [FINANCE])), env=env)
+    assert refused.code == 9
+    assert "must be equal" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("env", "code", "words"),
+    [
+        ({"HUAWEICLOUD_SDK_SK": ""}, 9, "HUAWEICLOUD_SDK_SK"),
+        ({"HUAWEICLOUD_SDK_SK": "wrong"}, 1, "401"),
+        ({"HUAWEICLOUD_SDK_AK": "WRONG"}, 1, "401"),
+        ({"RECONCILER_ENDPOINT": "http://example.com"}, 9, "https"),
+        ({"RECONCILER_ENDPOINT": "ftp://127.0.0.1"}, 9, "RECONCILER_ENDPOINT"),
+        ({"RECONCILER_CONCURRENCY": "many"}, 9, "RECONCILER_CONCURRENCY"),
+    ],
+)
+def test_wrong_settings_are_named_without_a_secret(
+    run: Run, served: Served, tmp_path: Path, env: dict[str, str], code: int, words: str
+) -> None:
+    refused = run("plan", str(manifest(tmp_path, [FINANCE])), env=served.env | env)
+    assert (refused.code, words in refused.err) == (code, True), refused.err
+    assert SECRET not in refused.err + refused.out
+
+
+def test_no_credentials_at_all_names_every_way_to_give_them(run: Run, tmp_path: Path) -> None:
+    refused = run(
+        "plan", str(manifest(tmp_path, [FINANCE])), env={"RECONCILER_ENDPOINT": "http://127.0.0.1:9"}
+    )
+    assert refused.code == 1
+    assert "HUAWEICLOUD_SDK_AK" in refused.err
+    assert "--sandbox" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\n<html></html>", "HTML"),
+        (
+            b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"total_count": 1, "desk',
+            "without sending complete message body",
+        ),
+    ],
+)
+def test_a_service_that_speaks_nonsense_is_named(run: Run, tmp_path: Path, answer: bytes, words: str) -> None:
+    with answering(answer) as url:
+        env = {"RECONCILER_ENDPOINT": url, "HUAWEICLOUD_SDK_AK": KEY, "HUAWEICLOUD_SDK_SK": SECRET}
+        refused = run("plan", str(manifest(tmp_path, [FINANCE])), env=env)
+    assert refused.code == 1
+    assert words in refused.err
+
+
+def test_an_endpoint_that_is_down_is_named(run: Run, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    env = {
+        "RECONCILER_ENDPOINT": f"http://127.0.0.1:{port}",
+        "HUAWEICLOUD_SDK_AK": KEY,
+        "HUAWEICLOUD_SDK_SK": SECRET,
+    }
+    refused = run("plan", str(manifest(tmp_path, [FINANCE])), env=env)
+    assert refused.code == 1
+    assert "endpoint" in refused.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["plan"],
+        ["plan", "--nonsense", "x"],
+        ["nonsense"],
+        ["plan", "missing.yaml"],
+        ["apply", "x", "--wait-timeout", "1y"],
+    ],
+)
+def test_wrong_usage_is_exit_9(run: Run, arguments: list[str]) -> None:
+    assert run(*arguments).code == 9
+
+
+def test_a_reader_that_goes_away_is_no_error(served: Served, tmp_path: Path) -> None:
+    path = manifest(tmp_path, [FINANCE])
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{sys.executable} -m reconciler plan {path} | head -1"],
+        env=bare(tmp_path) | served.env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.returncode == 0
+
+
+def test_an_ascii_terminal_of_forty_columns_gets_the_whole_plan(
+    run: Run, served: Served, tmp_path: Path
+) -> None:
+    env = served.env | {"LC_ALL": "C", "COLUMNS": "40", "PYTHONIOENCODING": "ascii"}
+    planned = run("plan", str(manifest(tmp_path, [FINANCE])), env=env)
+    assert planned.code == 0
+    assert "Plan: 0 to add, 0 to change, 1 to destroy." in planned.out
+
+
+def test_a_place_that_cannot_be_written_is_named(run: Run, served: Served, tmp_path: Path) -> None:
+    path = manifest(tmp_path, [FINANCE])
+    missing = tmp_path / "no" / "such" / "plan.bin"
+    assert run("plan", str(path), "--out", str(missing), env=served.env).code == 9
+    assert run("plan", str(path), "--out-html", str(missing), env=served.env).code == 9
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_for_the_journal_is_exit_10(run: Run, served: Served, tmp_path: Path) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    env = served.env | {"RECONCILER_STATE_FOLDER": str(locked)}
+    assert run("apply", str(manifest(tmp_path, [FINANCE])), "--auto-approve", env=env).code == 10
