@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -30,16 +31,6 @@ WORLD_HEADER: Final = "X-Reconciler-Sandbox"
 """Every answer carries it, with the name of the world: no real service does."""
 MAX_BODY: Final = 12 * 1024 * 1024
 """Bytes (documented)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """How many requests a minute one user has for each operation (documented: 200 reads, 100 writes)."""
-
-    reads: int = 200
-    writes: int = 100
-    retry_after: int | None = None
-    """Seconds sent as ``Retry-After`` with a 429; None leaves it out, for it is not documented."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,26 +83,25 @@ class Service:
     """One running face of a world; keeps only what may be forgotten."""
 
     def __init__(
-        self, store: Store, clock: Callable[[], float], job_seconds: float, budget: Budget | None
+        self, store: Store, clock: Callable[[], float], job_seconds: float, budget: int | None
     ) -> None:
         self._store = store
         self._clock = clock
         self._job_seconds = job_seconds
         self._budget = budget
         self._count = 0
-        self._epoch = -1
         self._encoded: dict[str, Encoded] = {}
-        self._spent: dict[tuple[str, str, int], int] = {}
+        self._calls: dict[tuple[str, str], deque[float]] = {}
 
     def workspace(self, operation: Operation, incoming: auth.Incoming, path: Mapping[str, str]) -> Answer:
         """Answer a request to the desktop service; a mutating one leaves an entry in the record."""
         now = self._clock()
         request_id = uuid.uuid4().hex
         if operation.reads:
-            world = self._store.read(now)
-            answer, _ = self._attempt(world, operation, incoming, path, now)
-            return self._finish(world, request_id, answer)
-        with self._store.change(now) as world:
+            with self._store.reading(now) as world:
+                answer, _ = self._attempt(world, operation, incoming, path, now)
+                return self._finish(world, request_id, answer)
+        with self._store.changing(now) as world:
             answer, user = self._attempt(world, operation, incoming, path, now)
             answer = self._finish(world, request_id, answer)
             world["record"].append(
@@ -145,6 +135,7 @@ class Service:
             auth.check_project(incoming, path["project_id"], reach)
             if operation.name in account["denied"]:
                 raise errors.denied(operation.name)
+            self._count += 1
             call = Call(
                 world=world,
                 project=world["projects"][path["project_id"]],
@@ -153,73 +144,67 @@ class Service:
                 body=incoming.body,
                 content_type=incoming.headers.get("content-type", ""),
                 now=now,
-                count=self._next(),
+                count=self._count,
                 job_seconds=self._job_seconds,
                 encoded=self._encoded,
             )
             return Answer(200, operation.handler(call)), user
         except Refusal as refusal:
-            return self._refuse(refusal), user
+            return _refused(refusal), user
 
     def log_in(self, incoming: auth.Incoming) -> Answer:
         """Answer a password login."""
-        now = self._clock()
-        world = self._store.read(now)
-        try:
+
+        def attempt(world: World, now: float) -> Answer:
             try:
                 body = operations.parse_document(incoming.body)
             except (ValueError, RecursionError):
                 raise errors.identity(400, "The request body is no JSON document.") from None
             token, document = identity.log_in(world, body, now)
-            answer = Answer(201, encode(document), headers={"X-Subject-Token": token})
-        except Refusal as refusal:
-            answer = self._refuse(refusal)
-        return self._finish(world, uuid.uuid4().hex, answer)
+            return Answer(201, encode(document), headers={"X-Subject-Token": token})
+
+        return self._apart(attempt)
 
     def projects(self, incoming: auth.Incoming) -> Answer:
         """Answer the list of the account's projects."""
-        now = self._clock()
-        world = self._store.read(now)
-        try:
+
+        def attempt(world: World, now: float) -> Answer:
             account, _ = auth.authenticate(world, incoming, now)
             name = operations.parse_query(incoming.query).get("name", [None])[-1]
-            answer = Answer(200, encode(identity.projects(world, account, name)))
-        except Refusal as refusal:
-            answer = self._refuse(refusal)
-        return self._finish(world, uuid.uuid4().hex, answer)
+            return Answer(200, encode(identity.projects(world, account, name)))
+
+        return self._apart(attempt)
 
     def misdirected(self, status: int) -> Answer:
         """Answer a path nobody serves (404), or a method it does not take (405)."""
-        message = "The API does not exist or has not been published in the environment"
-        refusal = errors.gateway(404, "0101", message)
-        if status == 405:
-            refusal = errors.gateway(405, "0201", "Method not allowed")
-        return self._finish(self._store.read(self._clock()), uuid.uuid4().hex, self._refuse(refusal))
 
-    def _next(self) -> int:
-        self._count += 1
-        if self._epoch != self._store.epoch:
-            self._encoded.clear()
-            self._epoch = self._store.epoch
-        return self._count
+        def attempt(_world: World, _now: float) -> Answer:
+            if status == 405:
+                raise errors.gateway(405, "0201", "The method is not allowed")
+            raise errors.gateway(404, "0101", "The API does not exist or has not been published")
+
+        return self._apart(attempt)
+
+    def _apart(self, attempt: Callable[[World, float], Answer]) -> Answer:
+        """Answer what is not the desktop service's own business."""
+        now = self._clock()
+        with self._store.reading(now) as world:
+            try:
+                answer = attempt(world, now)
+            except Refusal as refusal:
+                answer = _refused(refusal)
+            return self._finish(world, uuid.uuid4().hex, answer)
 
     def _spend(self, user: str, operation: Operation, now: float) -> None:
         if self._budget is None:
             return
-        minute = int(now // 60)
-        self._spent = {key: spent for key, spent in self._spent.items() if key[2] == minute}
-        key = (user, operation.name, minute)
-        limit = self._budget.reads if operation.reads else self._budget.writes
-        self._spent[key] = self._spent.get(key, 0) + 1
-        if self._spent[key] > limit:
-            message = f"policy user over ratelimit,limit:{limit},time:1 minute"
+        calls = self._calls.setdefault((user, operation.name), deque())
+        while calls and calls[0] <= now - 60:
+            calls.popleft()
+        calls.append(now)  # a refused request counts as well, as field notes say of the real service
+        if len(calls) > self._budget:
+            message = f"policy user over ratelimit,limit:{self._budget},time:1 minute"
             raise errors.gateway(429, "0308", f"The throttling threshold has been reached: {message}")
-
-    def _refuse(self, refusal: Refusal) -> Answer:
-        headers = {}
-        if refusal.status == 429 and self._budget is not None and self._budget.retry_after is not None:
-            headers["Retry-After"] = str(self._budget.retry_after)
-        return Answer(refusal.status, b"", refusal.body, headers)
 
     @staticmethod
     def _finish(world: World, request_id: str, answer: Answer) -> Answer:
@@ -236,9 +221,13 @@ def create_app(
     *,
     clock: Callable[[], float] = time.time,
     job_seconds: float = IN_PROCESS_JOB_SECONDS,
-    budget: Budget | None = None,
+    budget: int | None = None,
 ) -> Starlette:
-    """The service as an ASGI app; ``clock`` gives seconds since the epoch, and no budget means no 429."""
+    """The service as an ASGI app, whose jobs take ``job_seconds``; ``clock`` gives seconds since the epoch.
+
+    ``budget`` is the number of calls a minute that each user has for each operation (documented: 200 reads,
+    100 writes); beyond it 429 answers. Without it there is no limit.
+    """
     from starlette.applications import Starlette  # noqa: PLC0415 - see the module's first lines
     from starlette.responses import Response  # noqa: PLC0415
     from starlette.routing import Route  # noqa: PLC0415
@@ -295,6 +284,10 @@ def _text(raw: bytes) -> str:
         return raw.decode()
     except UnicodeDecodeError:
         return raw.decode("latin-1")
+
+
+def _refused(refusal: Refusal) -> Answer:
+    return Answer(refusal.status, b"", refusal.body)
 
 
 def _check_size(incoming: auth.Incoming) -> None:

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from . import changes, errors, view
-from .world import JOB_TYPES, Desktop, Job, Kind, Pool, Project, World
+from .world import JOB_TYPES, Desktop, Job, Kind, Pool, Project, World, pool_status
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """A pool ready for the wire, so that a listing need only order and join."""
 
-    revision: int
+    seen: tuple[object, ...]
+    """What it was made of: another look at the pool gives the same, or it is void."""
     head: bytes
     disks: tuple[bytes, ...]
     tail: bytes
@@ -87,9 +88,10 @@ def show_pool(call: Call) -> bytes:
 
 
 def _shown(call: Call, pool: Pool) -> bytes:
+    seen = _seen(call.world, pool)
     known = call.encoded.get(pool["id"])
-    if known is None or known.revision != pool["revision"]:
-        known = call.encoded[pool["id"]] = _encoded(call.world, pool)
+    if known is None or known.seen != seen:
+        known = call.encoded[pool["id"]] = _encoded(call.world, pool, seen)
     disks = known.disks
     if len(disks) > 1:  # the service returns disks in no stable order (observed)
         turn = call.count + call.world["seed"]
@@ -98,13 +100,25 @@ def _shown(call: Call, pool: Pool) -> bytes:
     return b"".join((known.head, b",".join(disks), known.tail))
 
 
-def _encoded(world: World, pool: Pool) -> Encoded:
+def _seen(world: World, pool: Pool) -> tuple[object, ...]:
+    bound = sum(1 for desktop in pool["desktops"] if desktop["users"])
+    fixed = (pool["name"], pool["created"], pool["charging_mode"], pool["behaviour"].get("empty"))
+    return (
+        *fixed,
+        pool_status(world, pool),
+        len(pool["desktops"]),
+        bound,
+        tuple(tuple(disk.items()) for disk in pool["disks"]),
+    )
+
+
+def _encoded(world: World, pool: Pool, seen: tuple[object, ...]) -> Encoded:
     plain = encode(view.pool(world, pool))
     disks = view.disks(pool)
     if disks is None:
-        return Encoded(pool["revision"], plain, (), b"")
+        return Encoded(seen, plain, (), b"")
     head = plain[:-1] + b',"data_volumes":['
-    return Encoded(pool["revision"], head, tuple(encode(disk) for disk in disks), b"]}")
+    return Encoded(seen, head, tuple(encode(disk) for disk in disks), b"]}")
 
 
 def list_desktops(call: Call) -> bytes:

@@ -1,186 +1,119 @@
-"""Owns the worlds a sandbox starts with: the small default one, and made-up ones of any size.
-
-How they evolve is left to ``world``.
-"""
+"""Owns the worlds a sandbox starts with: the small default one, and large generated ones."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
-from .world import FORMAT, Account, Behaviour, Desktop, Disk, Pool, World, copy_of, derived_id
+from .world import FORMAT, Account, Desktop, Disk, Pool, World, copy_of, derived_id
 
 REGION: Final = "ap-southeast-3"
 PROJECT_ID: Final = "0123456789abcdef0123456789abcdef"
 ACCESS_KEY: Final = "SANDBOXACCESSKEY0001"
-SECRET_KEY: Final = "sandbox-secret-key-not-a-secret-0001"  # noqa: S105 - opens nothing but the simulation
-TOKEN: Final = "sandbox-token"  # noqa: S105 - the same
-USER: Final = "sandbox"
-PASSWORD: Final = "sandbox-password"  # noqa: S105 - the same
-DOMAIN: Final = "sandbox"
-DEFAULT_WORLD: Final = "demo"
-"""Name of the default world."""
+SECRET_KEY: Final = "sandbox-secret-key-not-a-secret-0001"  # noqa: S105 - of a simulation
+TOKEN: Final = "sandbox-token"  # noqa: S105 - of a simulation
+BIRTH: Final = 1_760_000_000.0
+"""Seconds since the epoch: when every pool of these worlds was made."""
 
-_FIRST_DAY: Final = 1_772_438_400.0  # 2026-03-02T08:00:00Z
-_DAY: Final = 86_400.0
-
-_GIVEN: Final = ("aisha", "bao", "carlos", "devi", "emeka", "farah", "goran", "hana", "ivan", "jun", "kofi")
-_FAMILY: Final = ("adeyemi", "chen", "diaz", "eriksen", "fofana", "gupta", "haddad", "ito")
+_PEOPLE = (
+    "amara", "bjorn", "chiara", "dmitri", "elif", "farah", "gustav", "hana", "imran", "jelena", "kofi", "lucia",
+    "mateo", "nadia", "omar", "priya", "quentin", "rosa", "sven", "tomoko", "umar", "vera", "wei", "ximena", "yusuf",
+)  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Sketch:
-    """A pool in a few words."""
-
-    name: str
-    disks: Sequence[tuple[str, int]]
-    """Type and GB of each."""
-    desktops: int
-    users: int
-    """So many desktops, the first ones, are bound to one user each."""
-    connected: int = 0
-    """So many of those are in a session now."""
-    charging_mode: str = "1"
-    status: str = "STEADY"
-    behaviour: Behaviour = field(default_factory=Behaviour)
+def account(*projects: str) -> Account:
+    """The built-in credentials: keys, a token, and a login."""
+    return {
+        "access_key": ACCESS_KEY,
+        "secret_key": SECRET_KEY,
+        "security_token": "",
+        "token": TOKEN,
+        "user": "sandbox",
+        "password": "sandbox-password",
+        "domain": "sandbox",
+        "projects": list(projects),
+        "denied": [],
+    }
 
 
-# The examples in manifests/ declare these pools; a plan of them removes the last disk of the first two.
-_POOLS: Final = (
-    Sketch("finance-analysts", [("SSD", 100), ("SAS", 50), ("SAS", 200)], desktops=12, users=11),
-    Sketch("design-studio", [("SSD", 200), ("SSD", 100), ("SATA", 500)], desktops=8, users=8),
-    Sketch("call-centre", [("SAS", 20)], desktops=25, users=22, behaviour={"ended": "COMPLETE"}),
-    Sketch("contractors", [("SAS", 40), ("SSD", 60)], desktops=5, users=3, connected=1),
-    Sketch("kiosk-lobby", [("SAS", 10)], desktops=2, users=0, charging_mode="0"),
-    Sketch("lab-frozen", [("SSD", 100), ("SAS", 100)], desktops=4, users=2, status="EXIST_FROZEN"),
-)
+def pool(name: str, disks: Sequence[tuple[str, int]], desktops: int, users: int, pool_id: str = "") -> Pool:
+    """A pay-per-use pool in which the first ``users`` of ``desktops`` desktops are bound to somebody."""
+    made: list[Disk] = [
+        {"id": derived_id("disk", name, pool_id, index), "type": kind, "size": size}
+        for index, (kind, size) in enumerate(disks)
+    ]
+    return {
+        "id": pool_id or derived_id("pool", name),
+        "name": name,
+        "created": BIRTH,
+        "charging_mode": "1",
+        "status": "STEADY",
+        "disks": made,
+        "desktops": [_desktop(name, pool_id, number, users, made) for number in range(desktops)],
+        "behaviour": {},
+        "revision": 0,
+    }
 
 
-def default_world() -> World:
-    """A fresh copy of the default world: six pools whose ids are always the same."""
-    return sketched_world(DEFAULT_WORLD, _POOLS)
-
-
-def sketched_world(name: str, sketches: Sequence[Sketch]) -> World:
-    """A world of the built-in project and credentials with these pools, in this order."""
-    world = empty_world(name)
-    for number, sketch in enumerate(sketches):
-        add_pool(world, sketched_pool(name, number, sketch))
-    return world
-
-
-def empty_world(name: str, seed: int = 0) -> World:
-    """A world with the built-in project and credentials and nothing in it."""
+def world(name: str, pools: Sequence[Pool]) -> World:
+    """A world with one project that holds these pools."""
     return {
         "format": FORMAT,
         "name": name,
-        "seed": seed,
+        "seed": 0,
         "serial": 0,
-        "accounts": [default_account()],
-        "projects": {PROJECT_ID: {"id": PROJECT_ID, "region": REGION, "pools": {}}},
+        "accounts": [account(PROJECT_ID)],
+        "projects": {
+            PROJECT_ID: {"id": PROJECT_ID, "region": REGION, "pools": {each["id"]: each for each in pools}}
+        },
         "jobs": {},
         "running": [],
         "record": [],
     }
 
 
-def default_account() -> Account:
-    """The built-in credentials, which may do everything in the built-in project."""
+def default_world() -> World:
+    """Six pools: two with surplus disks, two as the example manifests declare them, two that nobody may change."""
+    contractors = pool("contractors", [("SAS", 40), ("SSD", 60)], 5, 4)
+    contractors["desktops"][0]["login_status"] = "CONNECTED"
+    kiosk = pool("kiosk-lobby", [("SAS", 20), ("SAS", 30)], 2, 0)
+    kiosk["charging_mode"] = "0"
+    frozen = pool("lab-frozen", [("SSD", 100), ("SSD", 200)], 3, 1)
+    frozen["status"] = "EXIST_FROZEN"
+    return world(
+        "default",
+        [
+            pool("finance-analysts", [("SSD", 100), ("SAS", 50), ("SAS", 200)], 12, 11),
+            pool("design-studio", [("SSD", 200), ("SSD", 100), ("SATA", 500)], 8, 8),
+            pool("call-centre", [("SAS", 20)], 25, 20),
+            contractors,
+            kiosk,
+            frozen,
+        ],
+    )
+
+
+def make_world(
+    pools: int = 1000, disks: int = 4, desktops: int = 2, surplus: int = 0, name: str = "generated"
+) -> World:
+    """A large world: ``surplus`` of its pools have one SATA disk of 500 GB more than the others."""
+    sizes = [("SAS" if index % 2 else "SSD", 50 + 10 * index) for index in range(disks)]
+    extra = [("SATA", 500)]
+    return world(
+        name,
+        [
+            pool(f"pool-{number:05}", sizes + extra * (number < surplus), desktops, desktops // 2)
+            for number in range(pools)
+        ],
+    )
+
+
+def _desktop(name: str, pool_id: str, number: int, users: int, disks: Sequence[Disk]) -> Desktop:
     return {
-        "access_key": ACCESS_KEY,
-        "secret_key": SECRET_KEY,
-        "security_token": "",
-        "token": TOKEN,
-        "user": USER,
-        "password": PASSWORD,
-        "domain": DOMAIN,
-        "projects": [PROJECT_ID],
-        "denied": [],
+        "id": derived_id("desktop", name, pool_id, number),
+        "name": f"{name[:8]}-{number + 1:03}",
+        "users": [_PEOPLE[number % len(_PEOPLE)]] if number < users else [],
+        "login_status": "DISCONNECTED" if number < users else "REGISTERED",
+        "status": "ACTIVE",
+        "copies": [copy_of(disk, BIRTH) for disk in disks],
     }
-
-
-def add_pool(world: World, pool: Pool, project_id: str = PROJECT_ID) -> None:
-    """Put a pool into a project of the world."""
-    world["projects"][project_id]["pools"][pool["id"]] = pool
-
-
-def sketched_pool(world_name: str, number: int, sketch: Sketch) -> Pool:
-    """The pool of a sketch; all its ids follow from the name of the world and the pool's number."""
-    created = _FIRST_DAY + number * _DAY
-    pool_id = derived_id(world_name, "pool", number)
-    disks: list[Disk] = [
-        {"id": derived_id(pool_id, "disk", index), "type": volume_type, "size": size}
-        for index, (volume_type, size) in enumerate(sketch.disks)
-    ]
-    desktops: list[Desktop] = []
-    for index in range(sketch.desktops):
-        user = f"{_GIVEN[index % len(_GIVEN)]}.{_FAMILY[(number + index) % len(_FAMILY)]}"
-        desktops.append(
-            {
-                "id": derived_id(pool_id, "desktop", index),
-                "name": f"{sketch.name[:11]}-{index + 1:03d}",
-                "users": [user] if index < sketch.users else [],
-                "login_status": "CONNECTED" if index < sketch.connected else "REGISTERED",
-                "status": "ACTIVE",
-                # One disk a week, so that the order of creation shows.
-                "copies": [copy_of(disk, created + 7 * _DAY * age) for age, disk in enumerate(disks)],
-            }
-        )
-    return {
-        "id": pool_id,
-        "name": sketch.name,
-        "created": created,
-        "charging_mode": sketch.charging_mode,
-        "status": sketch.status,
-        "disks": disks,
-        "desktops": desktops,
-        "behaviour": sketch.behaviour.copy(),
-        "revision": 0,
-    }
-
-
-def make_world(pools: int = 1000, disks: int = 4, desktops: int = 2, seed: int = 0) -> World:
-    """A world of ``pools`` pools named ``pool-00000`` and on, with ``disks`` disks and ``desktops`` desktops each.
-
-    Types and sizes are drawn from ``seed``; the first desktop of each pool has a user. Fit for benchmarks:
-    ten thousand pools are made in about a second.
-    """
-    draw = random.Random(seed)
-    world = empty_world(f"made-{seed}", seed)
-    for number in range(pools):
-        name = f"pool-{number:05d}"
-        made: list[Disk] = [
-            {"id": _drawn_id(draw), "type": draw.choice(("SAS", "SSD")), "size": draw.randrange(10, 210, 10)}
-            for _ in range(disks)
-        ]
-        machines: list[Desktop] = [
-            {
-                "id": _drawn_id(draw),
-                "name": f"{name}-{index:03d}",
-                "users": [] if index else [f"user-{number:05d}"],
-                "login_status": "REGISTERED",
-                "status": "ACTIVE",
-                "copies": [copy_of(disk, _FIRST_DAY + age * _DAY) for age, disk in enumerate(made)],
-            }
-            for index in range(desktops)
-        ]
-        pool: Pool = {
-            "id": _drawn_id(draw),
-            "name": name,
-            "created": _FIRST_DAY + number,
-            "charging_mode": "1",
-            "status": "STEADY",
-            "disks": made,
-            "desktops": machines,
-            "behaviour": {},
-            "revision": 0,
-        }
-        add_pool(world, pool)
-    return world
-
-
-def _drawn_id(draw: random.Random) -> str:
-    text = f"{draw.getrandbits(128):032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

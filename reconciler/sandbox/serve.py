@@ -1,6 +1,6 @@
 """Owns serving the simulated service over TCP, on this machine only.
 
-What it answers is left to ``app``. uvicorn is imported only when something is served.
+What it answers is left to ``app``.
 """
 
 from __future__ import annotations
@@ -8,18 +8,14 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from .app import Budget, create_app
+import uvicorn
+
+from .app import create_app
 from .errors import SandboxError
 from .store import Store
-
-if TYPE_CHECKING:
-    import uvicorn
-    from starlette.types import ASGIApp
 
 SERVED_JOB_SECONDS: Final = 3.0
 
@@ -31,41 +27,19 @@ def serve(
     on_ready: Callable[[str], None],
     *,
     job_seconds: float = SERVED_JOB_SECONDS,
-    budget: Budget | None = None,
 ) -> None:
     """Serve until interrupted; ``on_ready`` gets the base URL once connections are accepted.
 
     Port 0 takes a free one. Raises ``SandboxError`` for an address that is not loopback or cannot be bound.
     """
     with _listening(host, port) as listener:
-        server = _server(create_app(store, job_seconds=job_seconds, budget=budget))
+        app = create_app(store, job_seconds=job_seconds)
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1
+        )
         on_ready(_url(listener))
-        server.run(sockets=[listener])
-
-
-@contextlib.contextmanager
-def serving(app: ASGIApp) -> Iterator[str]:
-    """Serve an app from a thread on a free loopback port while the block runs; gives the base URL."""
-    with _listening("127.0.0.1", 0) as listener:
-        server = _server(app)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        try:
-            yield _url(listener)
-        finally:
-            while not server.started and thread.is_alive():  # a server told to stop earlier never starts
-                time.sleep(0.005)
-            server.should_exit = True
-            thread.join()
-
-
-def _server(app: ASGIApp) -> uvicorn.Server:
-    import uvicorn  # noqa: PLC0415 - see the module's first lines
-
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1
-    )
-    return uvicorn.Server(config)
+        with contextlib.suppress(KeyboardInterrupt):  # how a person ends it
+            uvicorn.Server(config).run(sockets=[listener])
 
 
 @contextlib.contextmanager

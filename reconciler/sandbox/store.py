@@ -10,15 +10,13 @@ import fcntl
 import json
 import os
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
-from . import world as rules
 from .errors import SandboxError
 from .seed import default_world
-from .world import FORMAT, World
+from .world import FORMAT, Pool, World, iso, pool_status, settle
 
 
 class Store:
@@ -28,34 +26,30 @@ class Store:
         self._world = world
         self._path = path
         self._stamp: tuple[int, int, int] | None = None
-        self.epoch = 0
-        """Grows whenever the world is another object than before, and what was derived from it is void."""
 
     @classmethod
-    def memory(cls, world: World | None = None) -> Store:
-        """A store in memory only, which takes the world over; the default world when none is given."""
-        return cls(default_world() if world is None else world, None)
+    def memory(cls, world: World) -> Store:
+        """A store in memory only, which takes the world over."""
+        return cls(world, None)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Store:
         """The store in a file; the default world until the first change creates the file."""
         return cls(None, Path(path))
 
-    def read(self, now: float) -> World:
+    @contextlib.contextmanager
+    def reading(self, now: float) -> Iterator[World]:
         """The world at ``now`` (seconds since the epoch), not to be changed; writes nothing."""
-        world = self._load()
-        if rules.due(world, now):
-            rules.settle(world, now)
-        return world
+        yield self._settled(now)
 
     @contextlib.contextmanager
-    def change(self, now: float) -> Iterator[World]:
+    def changing(self, now: float) -> Iterator[World]:
         """The world at ``now``, to be changed; kept when the block ends well, forgotten otherwise."""
         if self._path is None:
-            yield self.read(now)
+            yield self._settled(now)
             return
         with _locked(self._path):
-            world = self.read(now)
+            world = self._settled(now)
             try:
                 yield world
             except BaseException:
@@ -63,20 +57,23 @@ class Store:
                 raise
             self._save(self._path, world)
 
-    def replace(self, world: World) -> None:
+    def put(self, world: World) -> None:
         """Put another world in the place of the present one."""
         if self._path is not None:
             with _locked(self._path):
                 self._save(self._path, world)
         self._world = world
-        self.epoch += 1
+
+    def _settled(self, now: float) -> World:
+        world = self._load()
+        settle(world, now)
+        return world
 
     def _load(self) -> World:
         stamp = _stamp(self._path) if self._path is not None else None
         if self._world is None or stamp != self._stamp:
             self._world = default_world() if self._path is None or stamp is None else _parse(self._path)
             self._stamp = stamp
-            self.epoch += 1
         return self._world
 
     def _save(self, path: Path, world: World) -> None:
@@ -98,13 +95,13 @@ class Store:
 
 def reset(path: str | os.PathLike[str]) -> None:
     """Put the default world back into a state file, whatever it holds now; creates it when missing."""
-    Store.open(path).replace(default_world())
+    Store.open(path).put(default_world())
 
 
-def state(path: str | os.PathLike[str], now: float | None = None) -> dict[str, object]:
-    """What a person wants to know of the world in a file, at ``now`` or at present: see ``summary``."""
-    now = time.time() if now is None else now
-    return summary(Store.open(path).read(now), now)
+def state(path: str | os.PathLike[str], now: float) -> dict[str, object]:
+    """What a person wants to know of the world in a file at ``now``: see ``summary``."""
+    with Store.open(path).reading(now) as world:
+        return summary(world, now)
 
 
 def summary(world: World, now: float) -> dict[str, object]:
@@ -124,8 +121,8 @@ def summary(world: World, now: float) -> dict[str, object]:
                 "id": job["id"],
                 "pool_id": job["pool_id"],
                 "kind": job["kind"],
-                "begun": rules.iso(job["start"]),
-                "ended": rules.iso(job["end"]) if now >= job["end"] else None,
+                "begun": iso(job["start"]),
+                "ended": iso(job["end"]) if now >= job["end"] else None,
                 "ending": job["ending"] if now >= job["end"] else None,
                 "disks": [disk["id"] for disk in job["disks"]],
                 "desktops": len(job["desktops"]),
@@ -136,12 +133,12 @@ def summary(world: World, now: float) -> dict[str, object]:
     }
 
 
-def _pool(world: World, pool: rules.Pool) -> dict[str, object]:
+def _pool(world: World, pool: Pool) -> dict[str, object]:
     desktops = pool["desktops"]
     return {
         "name": pool["name"],
         "id": pool["id"],
-        "status": rules.pool_status(world, pool),
+        "status": pool_status(world, pool),
         "disks": [dict(disk) for disk in pool["disks"]],
         "desktops": len(desktops),
         "users": len({user for desktop in desktops for user in desktop["users"]}),

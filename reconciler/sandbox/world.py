@@ -11,7 +11,6 @@ demonstrations and tests:
 * ``desktop["login_status"] = "CONNECTED"``, ``desktop["status"] = "SHUTOFF"``;
 * ``disk["id"] = ""``: the service leaves this disk's id out;
 * two pools may share a name: pools are keyed by id;
-* whoever changes a pool by hand while it is served adds 1 to ``pool["revision"]``;
 * ``account["denied"] = ["batch-delete"]``: 403 for the operations of that name.
 """
 
@@ -108,7 +107,7 @@ class Pool(TypedDict):
     desktops: list[Desktop]
     behaviour: Behaviour
     revision: int
-    """Grows with each change; whoever caches a rendering compares it."""
+    """Grows with each change."""
 
 
 class Job(TypedDict):
@@ -219,11 +218,6 @@ def running_job(world: World, pool_id: str) -> Job | None:
 def pool_status(world: World, pool: Pool) -> str:
     """The pool's status word; TEMPORARY while a job runs and shortly after (inferred)."""
     return "TEMPORARY" if running_job(world, pool["id"]) else pool["status"]
-
-
-def due(world: World, now: float) -> bool:
-    """Whether ``settle`` would change anything."""
-    return any(_passed(world["jobs"][job_id], now) for job_id in world["running"])
 
 
 def settle(world: World, now: float) -> None:
