@@ -10,9 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from reconciler import sandbox
-from reconciler.sandbox import Sketch
-from reconciler.sandbox.world import Behaviour
+from reconciler.sandbox import seed
+from reconciler.sandbox.world import Behaviour, Pool
 from tests.flows.conftest import Ran, Run, manifest
 from tests.flows.serving import Served, serving
 
@@ -21,15 +20,20 @@ VERBS = {"batch-delete": "remove", "batch-expand": "expand", "batch-add": "add"}
 
 
 @contextmanager
-def pools(*made: Sketch) -> Iterator[Served]:
+def pools(*made: Pool) -> Iterator[Served]:
     """A service with these pools."""
-    with serving(sandbox.sketched_world("actions", made)) as served:
+    with serving(seed.world("actions", made)) as served:
         yield served
 
 
-def one(*disks: tuple[str, int], name: str = "p", behaviour: Behaviour | None = None) -> Sketch:
+def one(*disks: tuple[str, int], name: str = "p", behaviour: Behaviour | None = None) -> Pool:
     """A pool with these disks, each younger than the one before, and three desktops, two with a user."""
-    return Sketch(name, disks, desktops=3, users=2, behaviour=behaviour or {})
+    made = seed.pool(name, disks, 3, 2)
+    made["behaviour"] = behaviour or {}
+    for desktop in made["desktops"]:
+        for age, copy in enumerate(desktop["copies"]):
+            copy["created"] += age * 86_400
+    return made
 
 
 def declared(folder: Path, disks: str, *more: str, name: str = "p") -> Path:
@@ -138,11 +142,10 @@ def test_an_interrupted_replacement_goes_on_where_it_stopped(run: Run, tmp_path:
         assert shapes(served) == [("SAS", 50), ("SSD", 100)]
 
 
-@pytest.mark.parametrize("manage", ["remove, expand, add", "expand"])
-def test_a_resize_up_keeps_the_disk_with_all_its_copies(run: Run, tmp_path: Path, manage: str) -> None:
+def test_a_resize_up_keeps_the_disk_with_all_its_copies(run: Run, tmp_path: Path) -> None:
     with pools(one(("SAS", 50))) as served:
         before = disk_ids(served)
-        path = declared(tmp_path, "{type: SAS, size: 60}", f"manage: [{manage}]", "apply_to: all")
+        path = declared(tmp_path, "{type: SAS, size: 60}", EVERYTHING, "apply_to: all")
         shown = run("plan", str(path), env=served.env)
         assert "Plan: 0 to add, 1 to change, 0 to destroy." in shown.out
         assert "size   = 50 -> 60 GB" in shown.out
@@ -193,7 +196,7 @@ def test_ages_that_are_equal_leave_the_tie_open(run: Run, tmp_path: Path) -> Non
     with pools(one(("SAS", 50), ("SAS", 50))) as served:
         for desktop in served.pool("p")["desktops"]:
             for copy in desktop["copies"]:
-                copy["created"] = 1_772_438_400.0
+                copy["created"] = seed.BIRTH
         told = planned(run, served, declared(tmp_path, "{type: SAS, size: 50}", "on_tie: remove_newest"))
         assert told["blocked"]
         assert destroyed(told) == []
@@ -221,29 +224,35 @@ def destroyed(told: Mapping[str, Any]) -> list[str]:
 # --- whom a change reaches --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("entry", "handle_type", "told", "left"),
-    [
-        ("apply_to: all", "FOR_EXPAND_AND_ALL", (3, 150, False), 0),
-        ("apply_to: idle", "FOR_EXPAND_AND_IDLE", (3, 150, True), 2),
-        ("apply_to: new", "ONLY_FOR_EXPAND", (0, 0, False), 3),
-        ("", None, (3, 150, True), 0),
-    ],
-    ids=["all", "idle", "new", "unset"],
-)
+REACHED = {
+    "all": ("apply_to: all", "FOR_EXPAND_AND_ALL", (3, 150, False), 0),
+    "idle": ("apply_to: idle", "FOR_EXPAND_AND_IDLE", (3, 150, True), 2),
+    "new": ("apply_to: new", "ONLY_FOR_EXPAND", (0, 0, False), 3),
+    "unset": ("", None, (3, 150, True), 0),
+}
+"""Entry, what is sent, copies and GB the plan counts (True: the worst case), copies left of the removed disk."""
+
+
 def test_apply_to_decides_what_is_sent_and_the_plan_counts_the_worst_it_can_do(
-    run: Run, tmp_path: Path, entry: str, handle_type: str | None, told: tuple[int, int, bool], left: int
+    run: Run, tmp_path: Path
 ) -> None:
-    with pools(one(("SAS", 50), ("SSD", 100))) as served:
-        gone = disk_ids(served)[0]
-        path = declared(tmp_path, "{type: SSD, size: 100}", *[entry] * bool(entry))
-        lost = planned(run, served, path)["destroyed"]
-        assert (lost["copies"], lost["gigabytes"], lost["upper_bound"]) == told
+    with pools(*(one(("SAS", 50), ("SSD", 100), name=name) for name in REACHED)) as served:
+        gone = {name: disk_ids(served, name)[0] for name in REACHED}
+        entries = [
+            f"{{name: {name}{', ' * bool(entry)}{entry}, disks: [{{type: SSD, size: 100}}]}}"
+            for name, (entry, _, _, _) in REACHED.items()
+        ]
+        path = manifest(tmp_path, entries)
+        losses = {each["name"]: each["loss"] for each in planned(run, served, path)["pools"]}
         assert apply(run, served, path).code == 0
-        [post] = served.posts()
-        assert body(post).get("handle_type") == handle_type
-        copies = [copy["disk"] for desktop in served.pool("p")["desktops"] for copy in desktop["copies"]]
-        assert copies.count(gone) == left
+        posts = {entry["path"].split("/")[-3]: body(entry) for entry in served.posts()}
+        assert len(served.posts()) == len(posts) == len(REACHED)
+        for name, (_, handle_type, told, left) in REACHED.items():
+            pool, loss = served.pool(name), losses[name]
+            assert (loss["copies"], loss["gigabytes"], loss["upper_bound"]) == told, name
+            assert posts[pool["id"]].get("handle_type") == handle_type, name
+            copies = [copy["disk"] for desktop in pool["desktops"] for copy in desktop["copies"]]
+            assert copies.count(gone[name]) == left, name
 
 
 # --- what the service or the manifest must not say --------------------------------------------------
