@@ -9,7 +9,7 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -107,6 +107,8 @@ class Settings:
 
     endpoint: str | None = None
     """Origin of the service; None: derived from the region."""
+    regional: Mapping[str, str] = field(default_factory=dict)
+    """Origins for single regions, by the region's id in capitals with underscores; they outrank ``endpoint``."""
     iam_endpoint: str | None = None
     """Origin of IAM; None: derived from the region."""
     journal: str | None = field(default=None, repr=False)
@@ -117,6 +119,11 @@ class Settings:
     """As configured; may be empty."""
     project_id: str = ""
     """As configured in the environment; may be empty."""
+
+    def in_region(self, region: str) -> Settings:
+        """The settings for one region: its own endpoint in the place of the general one."""
+        own = self.regional.get(region.upper().replace("-", "_"))
+        return replace(self, endpoint=own) if own else self
 
 
 def read_settings(
@@ -130,6 +137,7 @@ def read_settings(
     faults: list[Fault] = []
     values = Settings(
         endpoint=_endpoint(environ, {"RECONCILER_ENDPOINT": ""}, endpoint, faults),
+        regional={} if endpoint else _regional(environ, faults),
         iam_endpoint=_endpoint(environ, _IAM_NAMES, None, faults),
         journal=journal or environ.get("RECONCILER_JOURNAL") or None,
         concurrency=_concurrency(environ, concurrency, faults),
@@ -163,6 +171,20 @@ def _endpoint(
         if text := environ.get(name, "").strip():
             return _origin(text.rstrip("/").removesuffix(suffix), ENVIRONMENT, name, faults)
     return None
+
+
+_REGIONAL = ("HUAWEICLOUD_SDK_REGION_WORKSPACE_", "RECONCILER_ENDPOINT_")
+"""What stands before a region in capitals, as in ``RECONCILER_ENDPOINT_AP_SOUTHEAST_3``; the last one wins."""
+
+
+def _regional(environ: Mapping[str, str], faults: list[Fault]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for prefix in _REGIONAL:
+        for name in sorted(environ):
+            text = environ[name].strip()
+            if name.startswith(prefix) and text and (address := _origin(text, ENVIRONMENT, name, faults)):
+                found[name.removeprefix(prefix)] = address
+    return found
 
 
 def _origin(text: str, file: str, name: str, faults: list[Fault]) -> str | None:

@@ -313,3 +313,18 @@ def test_without_any_source_the_server_is_asked_for_its_agency(text: str, tmp_pa
     write(tmp_path, text)
     assert find_identity({}, tmp_path).credentials == Metadata()
     assert find_identity({}, tmp_path / "nowhere").credentials == Metadata()
+
+
+def test_an_endpoint_of_one_region_outranks_the_general_one_and_a_flag_outranks_both() -> None:
+    environ = {
+        "RECONCILER_ENDPOINT": "https://general.example",
+        "RECONCILER_ENDPOINT_EU_WEST_101": "https://ours.example/",
+        "HUAWEICLOUD_SDK_REGION_WORKSPACE_EU_WEST_101": "https://the-sdks.example",
+        "HUAWEICLOUD_SDK_REGION_WORKSPACE_CN_NORTH_4": "https://north.example",
+    }
+    found = read_settings(environ)
+    assert found.in_region("eu-west-101").endpoint == "https://ours.example"
+    assert found.in_region("cn-north-4").endpoint == "https://north.example"
+    assert found.in_region("ap-southeast-3").endpoint == "https://general.example"
+    flagged = read_settings(environ, endpoint="https://flag.example")
+    assert flagged.in_region("eu-west-101").endpoint == "https://flag.example"

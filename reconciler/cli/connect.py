@@ -108,8 +108,9 @@ async def _open(target: Target, place: Place, settings: Settings, stack: AsyncEx
             f"project {identity.project_id}",
             "use the manifest's own credentials, or correct target.project_id; they must be equal",
         )
-    client = await stack.enter_async_context(open_client(settings, identity.credentials, target, clock))
-    base = settings.endpoint or default_endpoint("workspace", target.region)
+    here = settings.in_region(target.region)
+    client = await stack.enter_async_context(open_client(here, identity.credentials, target, clock))
+    base = here.endpoint or default_endpoint("workspace", target.region)
     parts = urlsplit(base)
     name = parts.netloc
     if is_loopback(parts.hostname or "") and (world_name := await client.announce()):

@@ -1,0 +1,146 @@
+"""Several projects, regions and accounts in one run: each has its own credentials, service and failures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from reconciler import sandbox
+from reconciler.sandbox.world import World
+from tests.flows.conftest import FINANCE, Ran, Run
+from tests.flows.serving import Served, serving
+
+NORTH, SOUTH = "eu-west-101", "ap-southeast-3"
+NORTH_PROJECT, SOUTH_PROJECT = "a" * 32, sandbox.PROJECT_ID
+
+
+@pytest.fixture
+def north() -> Iterator[Served]:
+    """A service in another region, of another account."""
+    with serving(another_world()) as found:
+        yield found
+
+
+def another_world() -> World:
+    """The default world in another region and project, behind other keys."""
+    world = sandbox.default_world()
+    project = world["projects"].pop(sandbox.PROJECT_ID)
+    project["id"], project["region"] = NORTH_PROJECT, NORTH
+    world["projects"][NORTH_PROJECT] = project
+    world["accounts"][0].update(
+        {"access_key": "NORTHKEY", "secret_key": "north-secret", "projects": [NORTH_PROJECT]}
+    )
+    world["name"] = "north"
+    return world
+
+
+def settings(folder: Path, north: str, south: str) -> dict[str, str]:
+    """One section of credentials and one endpoint for each target."""
+    credentials = folder / "credentials"
+    credentials.write_text(
+        f"[north]\nak = NORTHKEY\nsk = north-secret\nproject_id = {NORTH_PROJECT}\n"
+        f"[south]\nak = {sandbox.ACCESS_KEY}\nsk = {sandbox.SECRET_KEY}\nproject_id = {SOUTH_PROJECT}\n"
+    )
+    return {
+        "HUAWEICLOUD_SDK_CREDENTIALS_FILE": str(credentials),
+        "RECONCILER_ENDPOINT_EU_WEST_101": north,
+        "HUAWEICLOUD_SDK_REGION_WORKSPACE_AP_SOUTHEAST_3": south,
+    }
+
+
+def manifests(folder: Path) -> str:
+    """The same pool with a surplus disk in both targets, a file each."""
+    made = folder / "manifests"
+    made.mkdir()
+    for name, region, project in (("north", NORTH, NORTH_PROJECT), ("south", SOUTH, SOUTH_PROJECT)):
+        target = f"target: {{region: {region}, project_id: {project}, profile: {name}}}"
+        (made / f"{name}.yaml").write_text(f"version: 1\n{target}\npools:\n  - {FINANCE}\n")
+    return str(made)
+
+
+def planned(run: Run, paths: str, env: Mapping[str, str]) -> tuple[Ran, dict[str, object]]:
+    ran = run("plan", paths, "--format", "json", env=env)
+    return ran, json.loads(ran.out)
+
+
+def test_one_run_plans_and_applies_every_target_with_totals_over_all(
+    run: Run, served: Served, north: Served, tmp_path: Path
+) -> None:
+    env = settings(tmp_path, north.url, served.url)
+    paths = manifests(tmp_path)
+    text = run("plan", paths, env=env)
+    assert text.code == 0, text.err
+    assert "Plan: 0 to add, 0 to change, 2 to destroy." in text.out
+    assert "SANDBOX (north)" in text.out
+    assert run("apply", paths, "--auto-approve", env=env).code == 0
+    for service in (north, served):
+        assert len(service.posts()) == 1
+    assert "No changes. 2 pools checked" in run("plan", paths, env=env).out
+
+
+def test_limits_hold_over_all_targets_together(
+    run: Run, served: Served, north: Served, tmp_path: Path
+) -> None:
+    env = settings(tmp_path, north.url, served.url)
+    refused = run("apply", manifests(tmp_path), "--auto-approve", "--limit-disks", "1", env=env)
+    assert refused.code == 3
+    assert "limit-disks: 2 disks would be destroyed; the limit is 1" in refused.out
+    assert north.posts() == served.posts() == []
+
+
+def test_a_target_that_cannot_be_read_is_told_and_does_not_stop_the_others(
+    run: Run, served: Served, north: Served, tmp_path: Path
+) -> None:
+    env = settings(tmp_path, "http://127.0.0.1:9", served.url)
+    paths = manifests(tmp_path)
+    ran, plan = planned(run, paths, env)
+    assert ran.code == 1
+    assert plan["summary"] == {"add": 0, "change": 0, "destroy": 1}
+    assert f"target {NORTH}/{NORTH_PROJECT} could not be planned" in ran.err
+    applied = run("apply", paths, "--auto-approve", env=env)
+    assert applied.code == 1
+    assert (len(served.posts()), north.posts()) == (1, [])
+    again = run("apply", paths, "--auto-approve", env=settings(tmp_path, north.url, served.url))
+    assert again.code == 0, again.err
+    assert (len(served.posts()), len(north.posts())) == (1, 1)
+
+
+def test_a_target_whose_keys_are_refused_does_not_stop_the_others(
+    run: Run, served: Served, north: Served, tmp_path: Path
+) -> None:
+    north.world()["accounts"][0]["secret_key"] = "another"
+    ran, plan = planned(run, manifests(tmp_path), settings(tmp_path, north.url, served.url))
+    assert ran.code == 1
+    assert plan["summary"] == {"add": 0, "change": 0, "destroy": 1}
+
+
+def test_credentials_of_another_project_stop_everything_before_anything_is_read(
+    run: Run, served: Served, north: Served, tmp_path: Path
+) -> None:
+    paths = manifests(tmp_path)
+    env = settings(tmp_path, north.url, served.url)
+    credentials = Path(env["HUAWEICLOUD_SDK_CREDENTIALS_FILE"])
+    credentials.write_text(credentials.read_text().replace(NORTH_PROJECT, "b" * 32))
+    ran = run("plan", paths, env=env)
+    assert ran.code == 9
+    assert f"the manifest is for project {NORTH_PROJECT}" in ran.err
+
+
+def test_one_project_under_two_profiles_is_refused_naming_both_places(run: Run, tmp_path: Path) -> None:
+    paths = manifests(tmp_path)
+    north = Path(paths) / "north.yaml"
+    south = (Path(paths) / "south.yaml").read_text().replace("profile: south", "profile: north")
+    north.write_text(south.replace("finance-analysts", "design-studio"))
+    ran = run("validate", paths)
+    assert ran.code == 9
+    assert "south.yaml" in ran.err
+    assert "north.yaml" in ran.err
+
+
+def test_an_endpoint_of_one_region_that_is_no_address_is_named(run: Run, tmp_path: Path) -> None:
+    ran = run("plan", manifests(tmp_path), env=settings(tmp_path, "ftp://x", "http://127.0.0.1:9"))
+    assert ran.code == 9
+    assert "RECONCILER_ENDPOINT_EU_WEST_101 is not an address" in ran.err
