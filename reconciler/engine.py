@@ -119,6 +119,8 @@ async def apply(
     report = ApplyReport(run_id, None, exit_code=ExitCode.ERROR)
     try:
         report = await _apply(request, connections, ctx, world)
+        if report.exit_code is ExitCode.INTERRUPTED and stop.terminated:
+            report = replace(report, exit_code=ExitCode.TERMINATED)
     except BaseException as error:
         code = getattr(error, "exit_code", ExitCode.INTERRUPTED if stop.requested else ExitCode.ERROR)
         report = replace(report, exit_code=code)

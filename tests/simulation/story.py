@@ -59,6 +59,11 @@ class Mortal:
         self._before = before
         self.dead = False
 
+    def die(self) -> None:
+        """End this process's life."""
+        self.dead = True
+        raise Killed
+
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._journal, name)
         return self._mortal(method) if name in self.WRITES else method
@@ -71,12 +76,10 @@ class Mortal:
             if self._left is not None:
                 self._left -= 1
             if dying and self._before:
-                self.dead = True
-                raise Killed
+                self.die()
             result = method(*args, **kwargs)
             if dying:
-                self.dead = True
-                raise Killed
+                self.die()
             return result
 
         return call

@@ -1,0 +1,66 @@
+"""One of several runners: applies the same manifest again and again, each time a line comes in.
+
+``python -m tests.flows.rival URL JOURNAL MANIFEST``: answers each line on stdin with the exit code of one
+apply. Its waits are fifty times shorter than they are told to be, so that rounds are quick.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+import uuid
+
+from reconciler import sandbox
+from reconciler.api.connect import open_client
+from reconciler.apply.context import Options, Stop
+from reconciler.clock import SystemClock
+from reconciler.engine import ApplyRequest, World, apply
+from reconciler.errors import ReconcilerError
+from reconciler.journal.store import open_journal
+from reconciler.live import LiveWorkspace
+from reconciler.manifest.load import load
+from reconciler.plan import Plan, Service
+from reconciler.planner import Connection
+from reconciler.settings import AccessKeys, Secret, Settings
+
+FASTER = 50.0
+
+
+class HastyClock(SystemClock):
+    """Waits a fiftieth of what it is asked to."""
+
+    def monotonic(self) -> float:
+        return time.monotonic() * FASTER
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(max(seconds, 0.0) / FASTER)
+
+
+async def main(url: str, journal_url: str, path: str) -> None:
+    """Answer lines until there are no more."""
+    clock = HastyClock()
+    keys = AccessKeys(sandbox.ACCESS_KEY, Secret(sandbox.SECRET_KEY))
+    manifest = load([path])
+    [target] = manifest.targets
+
+    async def approve(_plan: Plan) -> None:
+        """Everything is approved: the rivals are each other's only obstacle."""
+
+    world = World(clock, lambda: str(uuid.uuid4()), lambda _message: None)
+    for _ in iter(sys.stdin.readline, ""):
+        journal = open_journal(journal_url, clock.now)
+        try:
+            async with open_client(Settings(endpoint=url), keys, target, clock) as client:
+                connections = {target: Connection(Service(target, "sandbox:test"), LiveWorkspace(client))}
+                request = ApplyRequest(manifest, manifest.limits, approve, Options(wait_timeout=600))
+                code = int((await apply(request, connections, journal, world, Stop())).exit_code)
+        except ReconcilerError as error:
+            code = int(error.exit_code)
+        finally:
+            journal.close()
+        print(code, flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
