@@ -74,6 +74,18 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Differing:
+    """The desktops of a pool that the service counts as different from it."""
+
+    by_number: int
+    """How many have another number of disks."""
+    by_size: int
+    """How many have another sum of GB."""
+    desktops: tuple[Desktop, ...]
+    """All of them, by name."""
+
+
+@dataclass(frozen=True, slots=True)
 class PoolReading:
     """One pool as read alone, with the raw bytes for the second check."""
 
@@ -92,6 +104,9 @@ class Workspace(Protocol):
 
     async def desktops(self, pool_id: str) -> tuple[Desktop, ...]:
         """Every desktop of the pool with its copies."""
+
+    async def differing(self, pool_id: str) -> Differing:
+        """The desktops whose disks are not those of the pool."""
 
     async def send(self, call: Call, signed_at: datetime) -> Outcome:
         """Send one write, once; never raises for what network or service do."""
@@ -127,6 +142,20 @@ class LiveWorkspace:
     async def desktops(self, pool_id: str) -> tuple[Desktop, ...]:
         """Every desktop of the pool with its copies."""
         return tuple(_desktop(body) for body in await self._client.desktops(pool_id))
+
+    async def differing(self, pool_id: str) -> Differing:
+        """The desktops whose disks are not those of the pool: counted first, read only where there are any."""
+        counts = await self._client.inconsistent_statics(pool_id)
+        number = await self._differing(pool_id, "DISK_NUM", counts.disk_num)
+        size = await self._differing(pool_id, "DISK_SIZE", counts.disk_size)
+        found = sorted({**number, **size}.values(), key=lambda each: (each.name, each.id))
+        return Differing(len(number), len(size), tuple(found))
+
+    async def _differing(self, pool_id: str, kind: str, count: int | None) -> dict[str, Desktop]:
+        """The desktops that differ in one respect; a count that the service left out is no zero."""
+        if count == 0:
+            return {}
+        return {body.desktop_id: _desktop(body) for body in await self._client.desktops(pool_id, kind)}
 
     async def send(self, call: Call, signed_at: datetime) -> Outcome:
         """Send one write, once."""

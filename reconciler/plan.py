@@ -26,6 +26,7 @@ from reconciler.model import (
     Pool,
     Target,
 )
+from reconciler.stragglers import Stragglers
 
 DECISION_VERSION = 1
 DESTROYING = frozenset({Action.REMOVE, Action.REPLACE})
@@ -119,6 +120,8 @@ class PoolPlan:
     disk_losses: tuple[DiskLoss, ...] = ()
     findings: tuple[Finding, ...] = ()
     """Findings about this pool alone."""
+    stragglers: Stragglers | None = None
+    """Desktops that differ from the pool; None when nobody asked for them."""
 
     @property
     def target(self) -> Target:
@@ -236,6 +239,11 @@ class Plan:
     def has_changes(self) -> bool:
         """True when there is something to carry out, blocked or not."""
         return any(change.carried_out for pool in self.pools for change in pool.changes)
+
+    @property
+    def straggling(self) -> int:
+        """Desktops that differ from their pool, where they were asked for."""
+        return sum(len(pool.stragglers.desktops) for pool in self.pools if pool.stragglers)
 
     @property
     def digest(self) -> str:

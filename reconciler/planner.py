@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from reconciler import __version__
 from reconciler.errors import ReadingDoubtful, ServiceError
 from reconciler.guard import judge, judge_pool
 from reconciler.live import ABSENT_DISKS, Workspace
-from reconciler.model import DesiredPool, Desktop, Limits, Manifest, Pool, Target
+from reconciler.model import DesiredPool, Desktop, Limits, Manifest, Pool, Shard, Target
 from reconciler.plan import (
     Finding,
     Plan,
@@ -25,6 +25,7 @@ from reconciler.plan import (
     draft,
     needs_desktops,
 )
+from reconciler.stragglers import Stragglers, straggler
 
 DESKTOP_READS = 8
 """Pools whose desktops are read at the same time, per target."""
@@ -52,6 +53,8 @@ class Stamp:
     id: str
     created: datetime
     lifetime: timedelta
+    shard: Shard = field(default_factory=Shard)
+    """The share of the pools that is planned; the others are read with the list and left out."""
 
 
 Connections = Mapping[Target, Connection | TargetFailure]
@@ -72,7 +75,8 @@ async def compute(
         declared[pool.target].append(pool)
     targets = sorted(declared)
     planned = await asyncio.gather(
-        *(_target(declared[target], connections[target]) for target in targets), return_exceptions=True
+        *(_target(declared[target], connections[target], stamp.shard) for target in targets),
+        return_exceptions=True,
     )
     pools: list[PoolPlan] = []
     failures: list[TargetFailure] = []
@@ -104,6 +108,16 @@ async def compute(
     )
 
 
+async def with_stragglers(plan: Plan, connections: Connections) -> Plan:
+    """The same plan, with the desktops that differ from their pool; reads only, and decides nothing.
+
+    Raises ``ServiceError`` when a target cannot be read completely.
+    """
+    gates = {target: asyncio.Semaphore(DESKTOP_READS) for target in connections}
+    pools = await asyncio.gather(*(_straggling(pool, connections, gates) for pool in plan.pools))
+    return replace(plan, pools=tuple(pools))
+
+
 async def plan_pool(desired: DesiredPool, live: Pool, workspace: Workspace) -> PoolPlan:
     """Plan one pool from a reading of it, counting its desktops when it loses a disk."""
     pool = draft(desired, live)
@@ -120,7 +134,7 @@ def _held(pool: PoolPlan, holds: Holds) -> PoolPlan:
 
 
 async def _target(
-    declared: Sequence[DesiredPool], connection: Connection | TargetFailure
+    declared: Sequence[DesiredPool], connection: Connection | TargetFailure, shard: Shard
 ) -> list[PoolPlan] | TargetFailure:
     if isinstance(connection, TargetFailure):
         return connection
@@ -136,6 +150,9 @@ async def _target(
     taken: dict[str, DesiredPool] = {}
     for desired in declared:
         found = _locate(desired, by_id, by_name)
+        # By the live id: two entries that mean the same pool must meet in one shard to be found out.
+        if not shard.owns(desired.target, desired.label if isinstance(found, Finding) else found.id):
+            continue
         if isinstance(found, Finding):
             planned.append(PoolPlan(desired=desired, findings=(found,)))
             continue
@@ -158,6 +175,18 @@ async def _target(
 async def _desktops(pool: Pool, workspace: Workspace, gate: asyncio.Semaphore) -> tuple[Desktop, ...]:
     async with gate:
         return await workspace.desktops(pool.id)
+
+
+async def _straggling(
+    pool: PoolPlan, connections: Connections, gates: Mapping[Target, asyncio.Semaphore]
+) -> PoolPlan:
+    connection, live = connections[pool.target], pool.live
+    if live is None or not isinstance(connection, Connection):
+        return pool
+    async with gates[pool.target]:
+        found = await connection.workspace.differing(live.id)
+    desktops = tuple(straggler(live.disks, desktop) for desktop in found.desktops)
+    return replace(pool, stragglers=Stragglers(found.by_number, found.by_size, desktops))
 
 
 async def _agree_on_absent(pool: Pool, workspace: Workspace) -> Pool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +22,7 @@ from reconciler.model import Limits, Manifest
 from reconciler.plan import Plan
 from reconciler.plan_file import load as load_plan
 from reconciler.plan_file import save
+from reconciler.planner import Connections, with_stragglers
 from reconciler.render.explain import explain_json, explain_lines
 
 
@@ -44,6 +46,9 @@ def plan(
     limit_pools: flags.LimitPools = None,
     limit_gigabytes: flags.LimitGigabytes = None,
     limit_users: flags.LimitUsers = None,
+    desktops: Annotated[
+        bool, typer.Option("--desktops", help="Also show desktops whose disks are not those of their pool.")
+    ] = False,
 ) -> int:
     """Show which disks would go, what that destroys, and why; never writes."""
     screen = Screen(False if no_color else None)
@@ -51,7 +56,8 @@ def plan(
     manifest = load(paths)
     given = flags.limits(limit_disks, limit_copies, limit_pools, limit_gigabytes, limit_users)
     limits = with_flags(manifest.limits, given)
-    made = compute_plan(manifest, limits, Place(endpoint, sandbox), screen, lifetime)
+    further = with_stragglers if desktops else None
+    made = compute_plan(manifest, limits, Place(endpoint, sandbox), screen, lifetime, further)
     if out:
         save(made, out)
     write_outputs(made, Outputs(out_markdown, out_html, out_json, out_gitlab))
@@ -102,15 +108,21 @@ def explain(
 
 
 def compute_plan(
-    manifest: Manifest, limits: Limits, place: Place, screen: Screen, lifetime: timedelta
+    manifest: Manifest,
+    limits: Limits,
+    place: Place,
+    screen: Screen,
+    lifetime: timedelta,
+    further: Callable[[Plan, Connections], Awaitable[Plan]] | None = None,
 ) -> Plan:
-    """Read the targets and plan, with a sign of life on a terminal while reading."""
+    """Read the targets and plan, with a sign of life on a terminal while reading; ``further`` reads more."""
     settings = read_settings(place)
 
     async def story(_stop: Stop) -> Plan:
         async with connections(manifest.targets, place, settings) as opened:
             with screen.working("Reading the live pools"):
-                return await make_plan(manifest, limits, opened, world(screen.say), lifetime)
+                made = await make_plan(manifest, limits, opened, world(screen.say), lifetime)
+                return await further(made, opened) if further else made
 
     return run_story(story)
 
@@ -127,4 +139,4 @@ def exit_code_of(plan: Plan, screen: Screen, *, detailed: bool) -> int:
         blocking = sum(each.severity == "block" for each in plan.all_findings)
         screen.say(f"Error: the plan is blocked by {blocking} finding{'s'[: blocking != 1]}; see above.")
         return int(ExitCode.REFUSED)
-    return int(ExitCode.CHANGES if detailed and plan.has_changes else ExitCode.DONE)
+    return int(ExitCode.CHANGES if detailed and (plan.has_changes or plan.straggling) else ExitCode.DONE)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from reconciler.model import Action, Disk
+from reconciler.model import Action, Copy, Disk
 from reconciler.plan import Change, Finding, Plan, PoolPlan
 from reconciler.render import words
+from reconciler.stragglers import Straggler
 
 FORMAT_VERSION = "1.0"
 
@@ -58,6 +59,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             if pool.drift or pool.ties
             for change in pool.changes
         ],
+        "desktops": _desktops(plan),
         "failures": [
             {"target": str(each.target), "message": each.message, "hint": each.hint} for each in plan.failures
         ],
@@ -132,6 +134,45 @@ def _resource_change(pool: PoolPlan, change: Change) -> dict[str, Any]:
         "declared_at": str(change.desired.at) if change.desired else None,
         "copies": loss.copies if loss else None,
         "gigabytes": loss.gigabytes if loss else None,
+    }
+
+
+def _desktops(plan: Plan) -> list[dict[str, Any]] | None:
+    """One entry per pool that has desktops unlike itself; None when nobody asked for them."""
+    asked = [pool for pool in plan.pools if pool.stragglers]
+    if not asked:
+        return None
+    return [
+        {
+            "pool_id": pool.live.id if pool.live else None,
+            "pool_name": pool.label,
+            "target": str(pool.target),
+            "differ_in_number": pool.stragglers.by_number,
+            "differ_in_size": pool.stragglers.by_size,
+            "desktops": [_straggler(each) for each in pool.stragglers.desktops],
+        }
+        for pool in asked
+        if pool.stragglers and pool.stragglers.desktops
+    ]
+
+
+def _straggler(desktop: Straggler) -> dict[str, Any]:
+    return {
+        "id": desktop.id,
+        "name": desktop.name,
+        "users": list(desktop.users),
+        "left_behind": [_copy(copy) for copy in desktop.left_behind],
+        "missing": [_disk(disk) for disk in desktop.missing],
+        "resized": [{**_copy(each.copy), "pool_size": each.pool_size} for each in desktop.resized],
+    }
+
+
+def _copy(copy: Copy) -> dict[str, Any]:
+    return {
+        "disk_id": copy.disk_id or None,
+        "volume_id": copy.volume_id or None,
+        "type": copy.type,
+        "size": copy.size,
     }
 
 

@@ -94,6 +94,9 @@ def _head(plan: Plan) -> str:
     blocking = words.verdict(plan)
     if blocking:
         told += [f"**{blocking}**", ""]
+    differing = words.stragglers(plan)  # numbers only; which ones they are stands in the text and the JSON
+    if differing:
+        told += [differing, ""]
     return "\n".join(told) + "\n"
 
 

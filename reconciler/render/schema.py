@@ -21,6 +21,7 @@ _COUNT_OR_NULL: Schema = {"type": ["integer", "null"], "minimum": 0}
 _FLAG: Schema = {"type": "boolean"}
 _DISK: Schema = {"$ref": "#/$defs/disk"}
 _DISK_OR_NULL: Schema = {"anyOf": [_DISK, {"type": "null"}]}
+_COPY: Schema = {"volume_id": _TEXT_OR_NULL, "type": _TEXT, "size": {"type": "integer"}}
 _TARGET: Schema = {"$ref": "#/$defs/target"}
 
 
@@ -66,6 +67,10 @@ def plan_schema() -> dict[str, Any]:
             resource_changes=_told(
                 "One entry per disk of those pools, keeps included.", _list({"$ref": "#/$defs/change"})
             ),
+            desktops=_told(
+                "Pools with desktops unlike themselves, only shown; null unless asked for with --desktops.",
+                {"anyOf": [_list({"$ref": "#/$defs/stragglers"}), {"type": "null"}]},
+            ),
             failures=_told(
                 "Targets that could not be planned.", _list(_object(target=_TEXT, message=_TEXT, hint=_TEXT))
             ),
@@ -96,7 +101,36 @@ def _definitions() -> Schema:
         "limit": _object(value=_told("Null: no limit.", _COUNT_OR_NULL), source=_TEXT),
         "pool": _pool(),
         "change": _change(),
+        "copy": _object(disk_id=_told("Null without a link to a disk.", _TEXT_OR_NULL), **_COPY),
+        "resized": _object(
+            disk_id=_TEXT_OR_NULL, pool_size=_told("GB of the pool's disk.", {"type": "integer"}), **_COPY
+        ),
+        "stragglers": _stragglers(),
     }
+
+
+def _stragglers() -> Schema:
+    return _object(
+        pool_id=_TEXT_OR_NULL,
+        pool_name=_TEXT,
+        target=_TEXT,
+        differ_in_number=_told("Desktops with another number of disks than the pool.", _COUNT),
+        differ_in_size=_told("Desktops with another sum of GB than the pool.", _COUNT),
+        desktops=_list(
+            _object(
+                id=_TEXT,
+                name=_TEXT,
+                users=_list(_TEXT),
+                left_behind=_told(
+                    "Copies of disks that the pool does not have.", _list({"$ref": "#/$defs/copy"})
+                ),
+                missing=_told("Disks of the pool without a copy here.", _list(_DISK)),
+                resized=_told(
+                    "Copies whose size is not that of the pool's disk.", _list({"$ref": "#/$defs/resized"})
+                ),
+            )
+        ),
+    )
 
 
 def _pool() -> Schema:

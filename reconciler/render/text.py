@@ -13,9 +13,12 @@ from reconciler.model import Action
 from reconciler.plan import Change, Finding, Plan, PoolPlan, Severity
 from reconciler.render import words
 from reconciler.safe_text import safe_text
+from reconciler.stragglers import Straggler
 
 SHOWN_USERS = 10
 """User names listed per pool before ``and N more``."""
+SHOWN_DESKTOPS = 20
+"""Differing desktops listed per pool before ``and N more``; the JSON has all of them."""
 
 
 class Tone(StrEnum):
@@ -63,6 +66,7 @@ def plan_lines(plan: Plan) -> Iterator[Line]:
             yield from _change(pool, change)
         yield from _loss(pool)
     yield from _unmanaged(plan)
+    yield from _stragglers(plan)
     yield from _findings(plan)
     yield from _failures(plan)
     yield from _ending(plan)
@@ -147,6 +151,41 @@ def _unmanaged(plan: Plan) -> Iterator[Line]:
             _TONES[change.action],
         )
     yield Line()
+
+
+def _stragglers(plan: Plan) -> Iterator[Line]:
+    told = words.stragglers(plan)
+    if not told:
+        return
+    yield Line(f"Note: {told}", Tone.WARN if plan.straggling else Tone.PLAIN)
+    yield Line()
+    for pool in plan.pools:
+        found = pool.stragglers
+        if not (found and found.desktops):
+            continue
+        yield Line(
+            f"  {pool.label}: {words.count(found.by_number, 'desktop')} with another number of disks, "
+            f"{found.by_size} with another sum of GB",
+            Tone.STRONG,
+        )
+        for each in found.desktops[:SHOWN_DESKTOPS]:
+            users = f" ({', '.join(each.users)})" if each.users else ""
+            yield Line(f"      {each.name or each.id}{users}: {'; '.join(_apart(each))}")
+        if (more := len(found.desktops) - SHOWN_DESKTOPS) > 0:
+            yield Line(f"      and {more} more, all of them in the JSON")
+        yield Line()
+
+
+def _apart(desktop: Straggler) -> Iterator[str]:
+    for copy in desktop.left_behind:
+        whose = f"disk {copy.disk_id}" if copy.disk_id else "no known disk"
+        yield f"still has a copy of {whose} ({copy.type} {copy.size} GB), which the pool does not have"
+    for disk in desktop.missing:
+        yield f"has no copy of disk {disk.id} ({words.disk_words(disk)})"
+    for each in desktop.resized:
+        yield f"its copy of disk {each.copy.disk_id} has {each.copy.size} GB, the pool's has {each.pool_size} GB"
+    if not desktop.explained:
+        yield "the service counts it as different, its copies are those of the pool"
 
 
 def _difference(change: Change) -> str:

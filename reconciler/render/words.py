@@ -54,6 +54,21 @@ def headline(plan: Plan) -> str:
     return f"No changes. {count(len(plan.pools), 'pool')} checked; every managed disk matches."
 
 
+def stragglers(plan: Plan) -> str:
+    """How many desktops differ from their pool, in one sentence; empty when nobody asked."""
+    asked = [pool.stragglers for pool in plan.pools if pool.stragglers]
+    if not asked:
+        return ""
+    if not plan.straggling:
+        return f"Every desktop of {count(len(asked), 'pool')} has the disks of its pool."
+    pools = sum(bool(each.desktops) for each in asked)
+    differ = "differs from its pool" if plan.straggling == 1 else "differ from their pools"
+    return (
+        f"{count(plan.straggling, 'desktop')} in {count(pools, 'pool')} {differ}; "
+        "this is only shown, nothing is changed about it."
+    )
+
+
 def verdict(plan: Plan) -> str:
     """Whether findings forbid all of the plan or some of its pools; empty when they forbid nothing."""
     if plan.run_blocked:

@@ -15,7 +15,7 @@ from datetime import datetime
 from reconciler.api.outcome import Outcome, OutcomeKind
 from reconciler.errors import ReadingDoubtful, ServiceError
 from reconciler.journal.records import Step
-from reconciler.live import Call, Job, JobEnd, PoolReading
+from reconciler.live import Call, Differing, Job, JobEnd, PoolReading
 from reconciler.model import Copy, Desktop, Disk, Pool
 from tests.simulation.virtual import START, VirtualLoop
 
@@ -139,6 +139,10 @@ class Service:
             )
             for number in range(pool.desktops)
         )
+
+    async def differing(self, pool_id: str) -> Differing:
+        await self._begin("differing")
+        return Differing(0, 0, ())
 
     async def send(self, call: Call, signed_at: datetime) -> Outcome:
         outcome = await self._send(call, signed_at)
