@@ -13,12 +13,13 @@ from pathlib import Path
 
 from reconciler import __version__
 from reconciler.apply.context import Context, Ending, Options, PoolResult, Site, Stop
+from reconciler.apply.group import claim
 from reconciler.apply.resolve import Resolution, decide, resolve
 from reconciler.apply.run import exit_code, run_pools
 from reconciler.clock import Clock
 from reconciler.errors import BadInput, ExitCode, PoolHeld, Refused, ServiceError, StalePlan
 from reconciler.journal.records import Journal, Operation, State
-from reconciler.model import Limit, Limits, Manifest
+from reconciler.model import Limit, Limits, Manifest, Shard
 from reconciler.plan import Finding, Plan, Severity
 from reconciler.planner import Connection, Connections, Holds, Stamp, compute
 
@@ -63,6 +64,9 @@ class ApplyRequest:
     approve: Approve
     options: Options = field(default_factory=Options)
     lifetime: timedelta = DEFAULT_LIFETIME
+    shard: Shard = field(default_factory=Shard)
+    group: str = ""
+    """Runs of the same group share their limits through the journal; empty for a run of its own."""
     saved_plan: Plan | None = None
     """Set when a saved plan is applied: it is claimed in the journal, once."""
 
@@ -74,10 +78,16 @@ def with_flags(limits: Limits, flags: Mapping[str, int | None]) -> Limits:
 
 
 async def make_plan(
-    manifest: Manifest, limits: Limits, connections: Connections, world: World, lifetime: timedelta
+    manifest: Manifest,
+    limits: Limits,
+    connections: Connections,
+    world: World,
+    lifetime: timedelta,
+    *,
+    shard: Shard | None = None,
 ) -> Plan:
-    """Plan every declared pool; never writes."""
-    stamp = Stamp(world.new_id(), world.clock.now(), lifetime)
+    """Plan every declared pool of the shard; never writes."""
+    stamp = Stamp(world.new_id(), world.clock.now(), lifetime, shard or Shard())
     return await compute(manifest, limits, connections, stamp)
 
 
@@ -176,7 +186,7 @@ def sites_of(connections: Connections, clock: Clock) -> dict[str, Site]:
 async def _apply(request: ApplyRequest, connections: Connections, ctx: Context, world: World) -> ApplyReport:
     sites = sites_of(connections, world.clock)
     resolutions, holds = await resolve_all(connections, ctx, sites)
-    stamp = Stamp(world.new_id(), world.clock.now(), request.lifetime)
+    stamp = Stamp(world.new_id(), world.clock.now(), request.lifetime, request.shard)
     plan = await compute(request.manifest, request.limits, connections, stamp, holds)
     report = ApplyReport(ctx.run_id, plan, resolutions=resolutions)
     if not plan.has_changes and not request.saved_plan:
@@ -184,6 +194,8 @@ async def _apply(request: ApplyRequest, connections: Connections, ctx: Context, 
     await request.approve(plan)
     if plan.run_blocked:
         raise Refused("the plan is blocked; nothing was sent", "see the findings of the plan")
+    if request.group:
+        claim(plan, request.group, ctx.journal)
     if request.saved_plan:
         ctx.journal.claim_plan(request.saved_plan.id, ctx.run_id)
     by_target = {target: sites[str(target)] for target in connections if str(target) in sites}
@@ -205,7 +217,7 @@ async def _remaining(
 ) -> int | None:
     """Plan again: how many changes are left for the pools that were done; none is the proof."""
     done = {(result.target, result.pool) for result in results if result.ending is Ending.DONE}
-    stamp = Stamp(world.new_id(), world.clock.now(), request.lifetime)
+    stamp = Stamp(world.new_id(), world.clock.now(), request.lifetime, request.shard)
     try:
         again = await compute(request.manifest, request.limits, connections, stamp, holds)
     except ServiceError as error:

@@ -5,6 +5,7 @@ Nothing here reads, decides or prints. Sizes are GB; times are timezone-aware UT
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from datetime import datetime
@@ -61,6 +62,23 @@ class Target:
 
     def __str__(self) -> str:
         return f"{self.region}/{self.project_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of several equal shares of the pools, so that several machines can split a run."""
+
+    number: int = 1
+    """1 to ``count``."""
+    count: int = 1
+
+    def owns(self, target: Target, pool_id: str) -> bool:
+        """Whether a pool is in this share: always the same one, whatever else is declared or live."""
+        digest = hashlib.sha256(f"{target}/{pool_id}".encode("utf-8", "surrogatepass")).digest()
+        return int.from_bytes(digest[:8]) % self.count == self.number - 1
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
 
 
 # --- live: what the service reports -------------------------------------------------------------

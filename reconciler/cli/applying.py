@@ -32,7 +32,7 @@ from reconciler.engine import apply as run_apply
 from reconciler.errors import BadInput, ExitCode, Refused, StalePlan
 from reconciler.journal.records import State
 from reconciler.manifest.load import load
-from reconciler.model import Target
+from reconciler.model import Shard, Target
 from reconciler.plan import Plan
 from reconciler.plan_file import is_plan_file
 from reconciler.plan_file import load as load_plan
@@ -64,6 +64,8 @@ def apply(
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Go on with other pools after a failure.")
     ] = False,
+    shard: flags.ShardOf = "1/1",
+    run_group: flags.RunGroup = "",
     limit_disks: flags.LimitDisks = None,
     limit_copies: flags.LimitCopies = None,
     limit_pools: flags.LimitPools = None,
@@ -74,6 +76,7 @@ def apply(
     screen = Screen(False if no_color else None)
     given = flags.limits(limit_disks, limit_copies, limit_pools, limit_gigabytes, limit_users)
     saved = _saved(paths, given)
+    share = _share(shard, run_group, saved)
     manifest = manifest_of(saved) if saved else load(paths)
     if saved:
         check_saved(saved, world(screen.say))
@@ -87,6 +90,8 @@ def apply(
             parallelism=parallelism,
             keep_going=keep_going,
         ),
+        shard=share,
+        group=run_group,
         saved_plan=saved,
     )
     report = _run(request, Place(endpoint, sandbox, journal_url), screen)
@@ -179,6 +184,19 @@ def _saved(paths: Sequence[Path], given: dict[str, int | None]) -> Plan | None:
     if any(value is not None for value in given.values()):
         raise BadInput("a saved plan carries its own limits", "leave the --limit flags out, or plan anew")
     return load_plan(plans[0])
+
+
+def _share(text: str, group: str, saved: Plan | None) -> Shard:
+    """The share this run works on; shares without a group would each have the whole limits."""
+    share = flags.shard(text)
+    if share.count > 1 and saved:
+        raise BadInput("a saved plan holds the pools of its own share", "leave out --shard, or plan anew")
+    if share.count > 1 and not group:
+        raise BadInput(
+            f"--shard {text} without --run-group would give every share the whole limits",
+            "say --run-group ID (RECONCILER_RUN_GROUP), the same for all shares of a run and new for each run",
+        )
+    return share
 
 
 def _approval(

@@ -20,7 +20,7 @@ from reconciler.clock import Clock, SystemClock
 from reconciler.engine import World
 from reconciler.errors import BadInput, ReconcilerError, ServiceError
 from reconciler.live import LiveWorkspace
-from reconciler.model import Target
+from reconciler.model import Shard, Target
 from reconciler.plan import Service, TargetFailure
 from reconciler.planner import SIGNATURE_LIFETIME, Connection, Connections
 from reconciler.settings import (
@@ -47,6 +47,8 @@ class Place:
     endpoint: str | None = None
     sandbox: bool = False
     journal: str | None = None
+    shard: Shard = dataclasses.field(default_factory=Shard)
+    """The share of the pools it works on."""
 
 
 def duration(text: str, flag: str) -> timedelta:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from reconciler.errors import BadInput
-from reconciler.model import Target
+from reconciler.model import Shard, Target
 
 Paths = Annotated[
     list[Path], typer.Argument(help="Manifest files or directories.", metavar="PATH…", show_default=False)
@@ -49,6 +50,21 @@ LimitUsers = Annotated[
 Parallelism = Annotated[int, typer.Option(min=1, max=64, help="Pools worked on at the same time.")]
 
 
+ShardOf = Annotated[
+    str,
+    typer.Option("--shard", help="Work on one of N equal shares of the pools: 1/N to N/N.", metavar="I/N"),
+]
+RunGroup = Annotated[
+    str,
+    typer.Option(
+        help="Runs of one group share their limits through the journal.",
+        metavar="ID",
+        envvar="RECONCILER_RUN_GROUP",
+        show_default=False,
+    ),
+]
+
+
 Region = Annotated[str | None, typer.Option(help="Region, where no manifest says it.", metavar="ID")]
 ProjectId = Annotated[str | None, typer.Option(help="Project, where no manifest says it.", metavar="ID")]
 
@@ -78,6 +94,16 @@ def limits(
 ) -> dict[str, int | None]:
     """The limit flags by the names that manifests use."""
     return {"disks": disks, "copies": copies, "pools": pools, "gigabytes": gigabytes, "users": users}
+
+
+def shard(text: str) -> Shard:
+    """``3/8``; raises ``BadInput`` for what is no share."""
+    found = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", text)
+    if not found or int(found[1]) > int(found[2]):
+        raise BadInput(
+            f"--shard {text!r} is not a share", "write 1/8 for the first of eight, up to 8/8 for the last"
+        )
+    return Shard(int(found[1]), int(found[2]))
 
 
 def target(region: str | None, project_id: str | None) -> Target | None:

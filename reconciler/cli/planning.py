@@ -46,6 +46,7 @@ def plan(
     limit_pools: flags.LimitPools = None,
     limit_gigabytes: flags.LimitGigabytes = None,
     limit_users: flags.LimitUsers = None,
+    shard: flags.ShardOf = "1/1",
     desktops: Annotated[
         bool, typer.Option("--desktops", help="Also show desktops whose disks are not those of their pool.")
     ] = False,
@@ -57,7 +58,8 @@ def plan(
     given = flags.limits(limit_disks, limit_copies, limit_pools, limit_gigabytes, limit_users)
     limits = with_flags(manifest.limits, given)
     further = with_stragglers if desktops else None
-    made = compute_plan(manifest, limits, Place(endpoint, sandbox), screen, lifetime, further)
+    place = Place(endpoint, sandbox, shard=flags.shard(shard))
+    made = compute_plan(manifest, limits, place, screen, lifetime, further)
     if out:
         save(made, out)
     write_outputs(made, Outputs(out_markdown, out_html, out_json, out_gitlab))
@@ -121,7 +123,8 @@ def compute_plan(
     async def story(_stop: Stop) -> Plan:
         async with connections(manifest.targets, place, settings) as opened:
             with screen.working("Reading the live pools"):
-                made = await make_plan(manifest, limits, opened, world(screen.say), lifetime)
+                real = world(screen.say)
+                made = await make_plan(manifest, limits, opened, real, lifetime, shard=place.shard)
                 return await further(made, opened) if further else made
 
     return run_story(story)

@@ -82,6 +82,16 @@ class SentDisk(NamedTuple):
     """GB."""
 
 
+class Claim(NamedTuple):
+    """One thing that a run is about to destroy, as far as a limit counts it."""
+
+    kind: str
+    """The limit: ``disks``, ``copies``, ``pools``, ``gigabytes`` or ``users``."""
+    item: str
+    """What it is, the same in every run; claiming it again adds nothing."""
+    amount: int
+
+
 @dataclass(frozen=True, slots=True)
 class Intent:
     """What is about to be sent, complete enough to find out later what became of it."""
@@ -266,6 +276,14 @@ class Journal(Protocol):
 
     def reserve_budget(self, scope: str, day: str, amount: int, ceiling: int) -> bool:
         """Add ``amount`` to what the scope has used on that day, unless that would pass the ceiling."""
+
+    def claim_losses(
+        self, group: str, claims: Sequence[Claim], ceilings: Mapping[str, int]
+    ) -> Mapping[str, int]:
+        """Add claims to those of a group of runs, unless a sum would pass its ceiling.
+
+        Returns the sums over the whole group that would, by kind; empty when the claims are kept.
+        """
 
     def runs(self, limit: int) -> tuple[Run, ...]:
         """The latest runs, newest first."""

@@ -169,6 +169,15 @@ budgets = Table(
     Column("used", BigInteger, nullable=False),
 )
 
+group_losses = Table(
+    "reconciler_group_losses",
+    metadata,
+    Column("run_group", Words, primary_key=True),
+    Column("kind", Words, primary_key=True),
+    Column("item", Words, primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+)
+
 drift_points = Table(
     "reconciler_drift",
     metadata,

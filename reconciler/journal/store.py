@@ -6,6 +6,7 @@ operation's fate means to the caller. The same code serves SQLite and PostgreSQL
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from reconciler.journal.records import (
     FINAL,
     HARMLESS,
     OUTCOMES,
+    Claim,
     Clock,
     ClosedBy,
     DriftPoint,
@@ -268,6 +270,36 @@ class SqlJournal(Journal):
             fresh = {"scope": scope, "day": day, "used": 0}
             connection.execute(self._database.insert_new(table), fresh)
             return connection.execute(fits.values(used=grown)).rowcount == 1
+
+    def claim_losses(
+        self, group: str, claims: Sequence[Claim], ceilings: Mapping[str, int]
+    ) -> Mapping[str, int]:
+        """Add claims to those of a group of runs, unless a sum would pass its ceiling."""
+        table = schema.group_losses
+        lock = {"run_group": group, "kind": "", "item": "", "amount": 0}
+        with self._database.write() as connection:
+            new = self._database.insert_new(table)
+            connection.execute(new, lock)
+            # Its row lock lets one run of the group count at a time.
+            connection.execute(
+                update(table).where(table.c.run_group == group, table.c.kind == "").values(amount=0)
+            )
+            rows_known = connection.execute(
+                select(table).where(table.c.run_group == group, table.c.kind != "")
+            )
+            known = {(row.kind, row.item): row.amount for row in rows_known}
+            wanted = {(kind, item): amount for kind, item, amount in claims}
+            grown = {key: amount for key, amount in wanted.items() if amount > known.get(key, -1)}
+            sums: Counter[str] = Counter()
+            for (kind, _), amount in (known | grown).items():
+                sums[kind] += amount
+            over = {kind: sums[kind] for kind, most in ceilings.items() if sums[kind] > most}
+            for (kind, item), amount in () if over else grown.items():
+                row = {"run_group": group, "kind": kind, "item": item, "amount": amount}
+                if connection.execute(new, row).rowcount == 0:
+                    same = (table.c.run_group == group, table.c.kind == kind, table.c.item == item)
+                    connection.execute(update(table).where(*same).values(amount=amount))
+        return over
 
     # --- drift ----------------------------------------------------------------------------------
 
