@@ -34,8 +34,13 @@ class Store:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Store:
-        """The store in a file; the default world until the first change creates the file."""
-        return cls(None, Path(path))
+        """The store in a file; the default world until the first change creates the file.
+
+        Raises ``SandboxError`` at once when what is there cannot be used.
+        """
+        store = cls(None, Path(path))
+        store._load()
+        return store
 
     @contextlib.contextmanager
     def reading(self, now: float) -> Iterator[World]:
@@ -95,7 +100,7 @@ class Store:
 
 def reset(path: str | os.PathLike[str]) -> None:
     """Put the default world back into a state file, whatever it holds now; creates it when missing."""
-    Store.open(path).put(default_world())
+    Store(None, Path(path)).put(default_world())
 
 
 def state(path: str | os.PathLike[str], now: float) -> dict[str, object]:

@@ -70,10 +70,11 @@ def test_reset_brings_the_first_day_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 2}', '{"format": 1}', "[" * 100_000])
 def test_a_damaged_file_is_told_and_can_be_reset(tmp_path: Path, text: str) -> None:
     path = tmp_path / "state.json"
+    running = kept(path)
     path.write_text(text)
     with pytest.raises(sandbox.SandboxError, match=r"state\.json .*reset the sandbox"):
-        sandbox.state(path, START)
-    answer = kept(path).get("/desktop-pools")
+        Store.open(path)
+    answer = running.get("/desktop-pools")
     assert (answer.status_code, "reset the sandbox" in answer.text) == (500, True)
     sandbox.reset(path)
     assert sandbox.state(path, START)["world"] == "default"
