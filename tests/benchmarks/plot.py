@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
-WIDTH, HEIGHT = 760, 420
-LEFT, RIGHT, TOP, BOTTOM = 70, 250, 40, 50
+WIDTH, HEIGHT = 800, 420
+LEFT, RIGHT, TOP, BOTTOM = 70, 275, 56, 50
 COLOURS = ("#c2410c", "#64748b", "#2563eb", "#7c3aed", "#0f766e")
 
 Points = Sequence[tuple[float, float]]
@@ -37,7 +37,7 @@ def chart(title: str, across: str, up: str, lines: Mapping[str, Points]) -> str:
         x, y = place(value, low_y)
         parts.append(_text(x, y + 18, f"{value:,.0f}", "middle"))
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, across, "middle"))
-    parts.append(_text(8, TOP - 8, up, "start"))
+    parts.append(_text(8, TOP - 12, up, "start"))
     ends = sorted(((place(*points[-1])[1], name) for name, points in lines.items()), key=lambda each: each[0])
     label_at = _spread([y for y, _ in ends])
     for number, (name, points) in enumerate(lines.items()):
