@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +20,9 @@ from reconciler.manifest.emit import emit
 from reconciler.model import Pool, Target
 from reconciler.planner import Connection
 from reconciler.render.words import count
+
+LONGEST_NAME = 100
+"""Characters of a pool's name, and of its id, in a file name."""
 
 
 def import_(
@@ -46,7 +49,7 @@ def import_(
     if out is None:
         screen.text(emit(chosen, target, ambiguous))
         return int(ExitCode.DONE)
-    files = {out / f"{_slug(each, ambiguous)}.yaml": each for each in chosen}
+    files = {out / f"{name}.yaml": each for name, each in _named(chosen, ambiguous)}
     if existing := sorted(str(path) for path in files if path.exists() and not force):
         raise BadInput(
             f"{count(len(existing), 'file')} would be overwritten: {', '.join(existing)}", "say --force"
@@ -95,7 +98,24 @@ def _default_target(place: Place) -> Target:
     return Target(settings.region, settings.project_id)
 
 
-def _slug(pool: Pool, ambiguous: set[str]) -> str:
-    """A file name that is safe everywhere; the id makes it unique where the name does not."""
-    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", pool.name).strip("-")
-    return f"{plain}-{pool.id}" if plain != pool.name or pool.name in ambiguous else plain
+def _named(pools: Sequence[Pool], ambiguous: set[str]) -> Iterator[tuple[str, Pool]]:
+    """Each pool with a file name of its own that is safe everywhere, also where case does not count.
+
+    The id stands in the name where the pool's name alone is not one; no text of the service leads out of
+    the folder.
+    """
+    taken: set[str] = set()
+    for pool in pools:
+        name = plain = _plain(pool.name)
+        if not plain or plain != pool.name or pool.name in ambiguous or name.casefold() in taken:
+            name = f"{plain or 'pool'}-{_plain(pool.id)}"
+        stem, number = name, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name.casefold())
+        yield name, pool
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")[:LONGEST_NAME]

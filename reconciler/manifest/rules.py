@@ -28,7 +28,7 @@ class Rules:
     """Checks one document after the other, and remembers where it saw what."""
 
     def __init__(self) -> None:
-        self._pools: dict[tuple[str, ...], Position] = {}
+        self._pools: dict[tuple[str, ...], tuple[Position, str]] = {}
         self._pins: dict[str, Position] = {}
         self._limits: dict[str, tuple[int, Position]] = {}
         self._policies: dict[tuple[str, ...], Position] = {}
@@ -65,8 +65,11 @@ class Rules:
             faults.add(pool.at, "the pool has neither name nor id; write at least one of them")
         for key in ("name", "id"):
             if value := _text(pool, key):
-                first = self._pools.setdefault((*project, key, value), faults.position(pool.at))
-                if first != faults.position(pool.at):
+                here, own_id = faults.position(pool.at), _text(pool, "id")
+                first, its_id = self._pools.setdefault((*project, key, value), (here, own_id))
+                # Two live pools may share a name; their ids then tell them apart.
+                namesakes = key == "name" and own_id and its_id and own_id != its_id
+                if first != here and not namesakes:
                     faults.add(
                         pool.value_mark(key),
                         f"the pool with {key} {shown(value)} stands twice; it stands first at {first}; "

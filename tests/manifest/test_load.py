@@ -240,3 +240,23 @@ def test_the_examples_load_together() -> None:
         "contractors",
     }
     assert len(manifest.targets) == 1
+
+
+def test_namesakes_that_ids_tell_apart_are_two_pools(tmp_path: Path) -> None:
+    disks = "disks: [{type: SSD, size: 10}]"
+    file = write(
+        tmp_path / "a.yaml",
+        f"{HEAD}pools:\n  - {{name: a, id: p1, {disks}}}\n  - {{name: a, id: p2, {disks}}}\n",
+    )
+    assert [(pool.name, pool.id) for pool in load([file]).pools] == [("a", "p1"), ("a", "p2")]
+
+
+@pytest.mark.parametrize("other", ["name: a", "name: a, id: p1"])
+def test_a_name_that_could_mean_either_pool_stands_twice(tmp_path: Path, other: str) -> None:
+    disks = "disks: [{type: SSD, size: 10}]"
+    file = write(
+        tmp_path / "a.yaml", f"{HEAD}pools:\n  - {{name: a, id: p1, {disks}}}\n  - {{{other}, {disks}}}\n"
+    )
+    with pytest.raises(BadInput) as caught:
+        load([file])
+    assert "the pool with name 'a' stands twice" in str(caught.value.faults[0])
