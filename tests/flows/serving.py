@@ -55,9 +55,7 @@ class Served:
 
 
 @contextmanager
-def serving(
-    world: World, *, job_seconds: float = 0.3, budget: int | None = None
-) -> Iterator[Served]:
+def serving(world: World, *, job_seconds: float = 0.3, budget: int | None = None) -> Iterator[Served]:
     """Serve ``world`` until the block ends."""
     store = Store.memory(world)
     offset = [0.0]
