@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -115,6 +116,7 @@ def resolve(
     ] = None,
     region: flags.Region = None,
     project_id: flags.ProjectId = None,
+    profile: flags.Profile = "",
     shown: flags.OutputFormat = flags.Output.TEXT,
     endpoint: flags.Endpoint = None,
     sandbox: flags.Sandbox = False,
@@ -127,7 +129,7 @@ def resolve(
     screen = Screen(False if no_color else None)
     place = Place(endpoint, sandbox, journal_url)
     decision = (operation, State[accept_as.name]) if operation and accept_as else None
-    resolutions = _resolve(place, flags.target(region, project_id), decision, screen)
+    resolutions = _resolve(place, (flags.target(region, project_id), profile), decision, screen)
     if shown is flags.Output.JSON:
         screen.data([resolution_json(each) for each in resolutions])
     else:
@@ -152,9 +154,10 @@ def _run(request: ApplyRequest, place: Place, screen: Screen) -> ApplyReport:
 
 
 def _resolve(
-    place: Place, target: Target | None, decision: tuple[str, State] | None, screen: Screen
+    place: Place, only: tuple[Target | None, str], decision: tuple[str, State] | None, screen: Screen
 ) -> Sequence[Resolution]:
     settings = read_settings(place)
+    target, profile = only
 
     async def story(stop: Stop) -> Sequence[Resolution]:
         real = world(screen.say)
@@ -165,7 +168,9 @@ def _resolve(
                 return ()
             keys = {each.intent.pool.target for each in kept.unresolved()}
             targets = [target] if target else [Target(*key.split("/", 1)) for key in sorted(keys)]
-            async with connections(targets, place, settings) as opened:
+            # The journal knows targets, not how anybody logs in to them.
+            named = [replace(each, profile=profile) for each in targets]
+            async with connections(named, place, settings) as opened:
                 resolutions, holds = await resolve_all(opened, ctx, sites_of(opened, real.clock))
             for finding in holds.values():
                 if finding.rule == "pool-held":

@@ -66,6 +66,9 @@ RunGroup = Annotated[
 
 
 Region = Annotated[str | None, typer.Option(help="Region, where no manifest says it.", metavar="ID")]
+Profile = Annotated[
+    str, typer.Option(help="Section of the credentials file to use.", metavar="NAME", show_default=False)
+]
 ProjectId = Annotated[str | None, typer.Option(help="Project, where no manifest says it.", metavar="ID")]
 
 

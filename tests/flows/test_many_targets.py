@@ -129,6 +129,19 @@ def test_credentials_of_another_project_stop_everything_before_anything_is_read(
     assert f"the manifest is for project {NORTH_PROJECT}" in ran.err
 
 
+def test_open_operations_are_looked_at_with_the_credentials_that_profile_names(
+    run: Run, served: Served, north: Served, tmp_path: Path
+) -> None:
+    env = settings(tmp_path, north.url, served.url)
+    assert run("apply", manifests(tmp_path), "--auto-approve", "--no-wait", env=env).code == 8
+    for name, region, project in (("north", NORTH, NORTH_PROJECT), ("south", SOUTH, SOUTH_PROJECT)):
+        one = ["resolve", "--region", region, "--project-id", project]
+        assert run(*one, env=env).code == 9
+        found = run(*one, "--profile", name, env=env)
+        assert found.code != 9, found.err
+        assert "finance-analysts: operation" in found.err
+
+
 def test_one_project_under_two_profiles_is_refused_naming_both_places(run: Run, tmp_path: Path) -> None:
     paths = manifests(tmp_path)
     north = Path(paths) / "north.yaml"
