@@ -28,7 +28,7 @@ RESULTS = HERE / "results"
 SIZES = (100, 1000, 10_000, 20_000)
 TEN_THOUSAND = 10_000
 RUNS = 5
-MOST_ONE_BY_ONE = 1000
+MOST_ONE_BY_ONE = 10_000
 """Pools up to which the SDK asks for each of them: beyond it takes minutes and says nothing new."""
 
 PLAN = "reconciler plan"
