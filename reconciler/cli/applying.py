@@ -148,7 +148,8 @@ def _run(request: ApplyRequest, place: Place, screen: Screen) -> ApplyReport:
         real = world(screen.say)
         with journal(place, settings, real.clock) as kept:
             async with connections(request.manifest.targets, place, settings) as opened:
-                return await run_apply(request, opened, kept, real, stop)
+                with screen.working("Reading the live pools"):
+                    return await run_apply(request, opened, kept, real, stop)
 
     return run_story(story)
 
@@ -214,6 +215,7 @@ def _approval(
         )
 
     async def approved(plan: Plan) -> None:
+        screen.end()
         if saved:
             from reconciler import staleness  # noqa: PLC0415 - deepdiff, only for a saved plan
 
@@ -235,6 +237,7 @@ def _approval(
             return
         if not (saved or digest is not None or auto_approve):
             _ask(screen)
+        screen.begin("Applying: every change is followed and proven")
 
     return approved
 

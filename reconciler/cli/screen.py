@@ -8,10 +8,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from reconciler.errors import BadInput, ReconcilerError
 from reconciler.render.text import Line, Tone
+
+if TYPE_CHECKING:
+    from rich.status import Status
 
 _CODES = {
     Tone.STRONG: "1",
@@ -29,6 +32,7 @@ class Screen:
 
     def __init__(self, color: bool | None = None) -> None:
         self._color = color
+        self._status: Status | None = None
         self._in_actions = os.environ.get("GITHUB_ACTIONS") == "true"
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):  # LC_ALL=C must not end in an encoding error
@@ -60,16 +64,31 @@ class Screen:
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
         """A sign of life on stderr while something takes time; silent when stderr is no terminal."""
-        if not sys.stderr.isatty():
+        self.begin(what)
+        try:
             yield
+        finally:
+            self.end()
+
+    def begin(self, what: str) -> None:
+        """Show, until ``end``, that something is going on; what is said meanwhile scrolls above it."""
+        if not sys.stderr.isatty():
             return
         from rich.console import Console  # noqa: PLC0415 - costly, and only a terminal needs it
 
-        with Console(stderr=True).status(what):
-            yield
+        self.end()
+        self._status = Console(stderr=True, no_color=not self._colored(sys.stderr)).status(what)
+        self._status.start()
+
+    def end(self) -> None:
+        """Take the sign of life away."""
+        if self._status:
+            self._status.stop()
+            self._status = None
 
     def ask(self, question: str) -> str:
         """Ask on stderr and read one line; empty at the end of input."""
+        self.end()
         print(question, end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip()
 
@@ -90,7 +109,10 @@ class Screen:
 
     def _stderr(self, line: Line) -> None:
         for each in self._harmless([line]):
-            print(_paint(each, self._colored(sys.stderr)), file=sys.stderr, flush=True)
+            if self._status:
+                self._status.console.print(each.text, markup=False, highlight=False, soft_wrap=True)
+            else:
+                print(_paint(each, self._colored(sys.stderr)), file=sys.stderr, flush=True)
 
     def _harmless(self, lines: Iterable[Line]) -> Iterator[Line]:
         """The same lines; under GitHub Actions none of them can be read as a workflow command."""
