@@ -44,14 +44,14 @@ def explain_lines(plan: Plan, pool: PoolPlan) -> Iterator[Line]:
     )
     for change in pool.changes:
         yield Line(
-            f"{_live(change.live):<38} {_declared(change.desired):<30} {change.action.value}: "
+            f"{_live(change.live):<50} {_declared(change.desired):<24} {change.action.value}: "
             f"{words.reason(change)}{'' if change.carried_out or change.action == 'keep' else ' (not managed)'}"
         )
         for note in words.drift_notes(change):
-            yield Line(f"{'':<70}{note} (shown only)", Tone.FAINT)
+            yield Line(f"{'':<76}{note} (shown only)", Tone.FAINT)
     for tie in pool.ties:
         for disk in tie.candidates:
-            yield Line(f"{_live(disk):<38} {'':<30} undecided: {tie.remove} of {len(tie.candidates)} must go")
+            yield Line(f"{_live(disk):<50} {'':<24} undecided: {tie.remove} of {len(tie.candidates)} must go")
     yield Line()
     yield Line("Guard                 Measured  Limit  Set at", Tone.STRONG)
     for check in checks(plan, pool):
@@ -87,7 +87,7 @@ def explain_json(plan: Plan, pool: PoolPlan) -> dict[str, Any]:
 
 
 def _live(disk: Disk | None) -> str:
-    return f"{disk.id or '(no id)'}"[:24] + f" {disk.type} {disk.size}" if disk else ""
+    return f"{disk.id or '(no id)'} {disk.type} {disk.size}" if disk else ""
 
 
 def _declared(entry: DesiredDisk | None) -> str:
