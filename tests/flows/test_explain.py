@@ -37,7 +37,7 @@ def test_every_disk_and_every_guard_is_told_with_its_number_limit_and_source(
         told: Any
         [told] = json.loads(run("explain", "p", str(path), "--format", "json", env=served.env).out)
         matched = {each["live"].split()[0]: (each["action"], each["rule"]) for each in told["disks"]}
-        ids = [disk["id"][:24] for disk in disks]
+        ids = [disk["id"] for disk in disks]
         assert matched == {
             ids[0]: ("expand", "grown"),
             ids[1]: ("keep", "pinned"),
