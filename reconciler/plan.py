@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -107,6 +107,20 @@ class DiskLoss:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """What is known of one disk of a tie, so that a person can choose."""
+
+    disk_id: str
+    copies: int
+    desktops: int
+    """Desktops that have a copy of it."""
+    users: tuple[str, ...] = ()
+    """People bound to those desktops, sorted."""
+    created: datetime | None = None
+    """When its oldest copy was made; None when any copy does not say."""
+
+
+@dataclass(frozen=True, slots=True)
 class PoolPlan:
     """The plan of one declared pool."""
 
@@ -116,6 +130,8 @@ class PoolPlan:
     changes: tuple[Change, ...] = ()
     """One per disk, canonical order, keeps included."""
     ties: tuple[Tie, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    """One per disk of the ties, in their order; empty while the desktops were not read."""
     loss: Loss = field(default_factory=Loss)
     disk_losses: tuple[DiskLoss, ...] = ()
     findings: tuple[Finding, ...] = ()
@@ -268,6 +284,7 @@ def draft(desired: DesiredPool, live: Pool, desktops: Sequence[Desktop] | None =
         live=live,
         changes=changes,
         ties=found.ties,
+        candidates=tuple(_candidates(found.ties, desktops)) if desktops else (),
         findings=tuple(_problem(each, desired, changes) for each in found.problems),
     )
     return _with_loss(pool, desktops) if desktops is not None else pool
@@ -402,6 +419,19 @@ def _carried_out(action: Action, manage: frozenset[Action]) -> bool:
     if action is Action.REPLACE:  # remove, then add: both must be managed
         return Action.REMOVE in manage and Action.ADD in manage
     return action in manage
+
+
+def _candidates(ties: Sequence[Tie], desktops: Sequence[Desktop]) -> Iterator[Candidate]:
+    ages = _ages(desktops) if ties else {}
+    for disk in (disk for tie in ties for disk in tie.candidates):
+        having = [each for each in desktops if any(copy.disk_id == disk.id for copy in each.copies)]
+        yield Candidate(
+            disk_id=disk.id,
+            copies=sum(copy.disk_id == disk.id for desktop in having for copy in desktop.copies),
+            desktops=len(having),
+            users=tuple(sorted({user for desktop in having for user in desktop.users})),
+            created=ages.get(disk.id),
+        )
 
 
 def _ages(desktops: Sequence[Desktop]) -> dict[str, datetime]:

@@ -26,6 +26,7 @@ from reconciler.model import (
     Target,
 )
 from reconciler.plan import (
+    Candidate,
     DiskLoss,
     Finding,
     Plan,
@@ -300,6 +301,27 @@ def test_a_disk_with_a_copy_of_unknown_age_decides_no_tie() -> None:
     pool = twins_by_age(dated(1, x=MADE, y=MADE + DAY), dated(2, x=MADE, y=None))
     assert pool.removed == ()
     assert len(pool.ties) == 1
+
+
+def test_a_tie_tells_what_is_known_of_each_candidate() -> None:
+    pool = twins_by_age(
+        replace(dated(1, x=MADE, y=MADE), users=("bob", "ann")),
+        replace(dated(2, x=MADE - DAY), users=("bob",)),
+    )
+    assert pool.candidates == ()  # on_tie decides, so there is no tie
+
+    undecided = draft(
+        declared(entry("SAS", 50)), live(*TWINS), (dated(1, x=MADE, y=None), dated(2, x=MADE - DAY))
+    )
+    assert undecided.candidates == (Candidate("x", 2, 2, (), MADE - DAY), Candidate("y", 1, 1, (), None))
+    users = (
+        replace(dated(1, x=MADE, y=MADE), users=("bob", "ann")),
+        replace(dated(2, x=MADE), users=("bob",)),
+    )
+    assert [each.users for each in draft(declared(entry("SAS", 50)), live(*TWINS), users).candidates] == [
+        ("ann", "bob"),
+        ("ann", "bob"),
+    ]
 
 
 # --- the digest -------------------------------------------------------------------------------------

@@ -108,9 +108,20 @@ def _pool(pool: PoolPlan) -> dict[str, Any]:
             "upper_bound": pool.loss.upper_bound,
         },
         "ties": [
-            {"remove": tie.remove, "candidates": [_disk(disk) for disk in tie.candidates]}
+            {"remove": tie.remove, "candidates": [_candidate(pool, disk) for disk in tie.candidates]}
             for tie in pool.ties
         ],
+    }
+
+
+def _candidate(pool: PoolPlan, disk: Disk) -> dict[str, Any]:
+    known = next((each for each in pool.candidates if each.disk_id == disk.id), None)
+    return {
+        **_disk(disk),
+        "copies": known.copies if known else None,
+        "desktops": known.desktops if known else None,
+        "users": list(known.users) if known else None,
+        "created": known.created.isoformat() if known and known.created else None,
     }
 
 

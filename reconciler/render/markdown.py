@@ -163,7 +163,8 @@ def _row(pool: PoolPlan, change: Change) -> str:
 
 def _candidates(pool: PoolPlan) -> Iterator[str]:
     for disk in words.candidates(pool):
-        why = "tie: pin it to keep it, as in " + code(words.pin(disk), LONGEST)
+        known = words.known(pool, disk)
+        why = f"tie: {f'{known}; ' if known else ''}pin it to keep it, as in {code(words.pin(disk), LONGEST)}"
         yield _line(("`?`", code(disk.id), code(disk.type), f"{disk.size} GB", "", "", "", why))
 
 

@@ -151,8 +151,23 @@ def _pool() -> Schema:
             upper_bound=_FLAG,
         ),
         ties=_list(
-            _object(remove=_told("How many of the candidates must go.", _COUNT), candidates=_list(_DISK))
+            _object(
+                remove=_told("How many of the candidates must go.", _COUNT), candidates=_list(_candidate())
+            )
         ),
+    )
+
+
+def _candidate() -> Schema:
+    unread = {"anyOf": [_list(_TEXT), {"type": "null"}]}
+    return _object(
+        id=_TEXT_OR_NULL,
+        type=_TEXT,
+        size=_told("GB.", {"type": "integer"}),
+        copies=_told("Null when the desktops were not read.", _COUNT_OR_NULL),
+        desktops=_told("Desktops that have a copy.", _COUNT_OR_NULL),
+        users=_told("Names of the people bound to those desktops.", unread),
+        created=_told("When its oldest copy was made; null when that is not known.", _TEXT_OR_NULL),
     )
 
 

@@ -232,8 +232,12 @@ def finding_lines(finding: Finding, tone: Tone) -> Iterator[Line]:
 def _tie_candidates(plan: Plan) -> Iterator[Line]:
     for pool in plan.pools:
         for tie in pool.ties:
-            yield Line(f"  {pool.label}: one line per candidate; add it to the manifest to keep that disk:")
+            yield Line(
+                f"  {pool.label}: one entry per candidate; it keeps that disk, in the place of one without an id:"
+            )
             for disk in tie.candidates:
+                if known := words.known(pool, disk):
+                    yield Line(f"      # {known}", Tone.FAINT)
                 yield Line(f"      {words.pin(disk)}", Tone.CHANGE)
             yield Line()
 

@@ -182,6 +182,18 @@ def candidates(pool: PoolPlan) -> Iterator[Disk]:
         yield from tie.candidates
 
 
+def known(pool: PoolPlan, disk: Disk) -> str:
+    """What helps to choose between the disks of a tie; empty when the desktops were not read."""
+    found = next((each for each in pool.candidates if each.disk_id == disk.id), None)
+    if found is None:
+        return ""
+    created = f"created {found.created:%Y-%m-%d %H:%M} UTC" if found.created else "creation time not known"
+    return (
+        f"{count(found.copies, 'copy', 'copies')} on {count(found.desktops, 'desktop')}, "
+        f"{count(len(found.users), 'user')}, {created}"
+    )
+
+
 def pin(disk: Disk) -> str:
     """The manifest line that keeps this very disk."""
     return f"- {{id: {disk.id}, type: {disk.type}, size: {disk.size}}}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -178,6 +179,9 @@ def test_a_tie_is_blocked_and_the_line_it_prints_resolves_it(run: Run, tmp_path:
         lines = [f"{{id: {each}, type: SAS, size: 50}}" for each in (older, younger)]
         assert all(f"- {line}" in blocked.out for line in lines)
         assert "1 of 2 equally good disks must go" in blocked.out
+        assert (
+            len(re.findall(r"# 3 copies on 3 desktops, 2 users, created 20\d\d-\d\d-\d\d", blocked.out)) == 2
+        )
         assert served.posts() == []
         assert apply(run, served, declared(tmp_path, f"{lines[1]}, {rest}")).code == 0
         assert sent(served) == [("remove", [{"id": older, "type": "SAS", "size": 50}])]
