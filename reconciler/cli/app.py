@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from reconciler.cli import applying, asking, importing, planning, sandboxing
+from reconciler.cli import applying, asking, importing, initializing, planning, sandboxing
 
 app = typer.Typer(
     name="reconciler",
@@ -20,6 +20,7 @@ app.command("apply")(applying.apply)
 app.command("explain")(planning.explain)
 app.command("show")(planning.show)
 app.command("import")(importing.import_)
+app.command("init")(initializing.init)
 app.command("resolve")(applying.resolve)
 app.command("history")(asking.history)
 app.command("validate")(asking.validate)

@@ -15,6 +15,7 @@ from reconciler.clock import SystemClock
 from reconciler.errors import BadInput, ExitCode
 from reconciler.manifest.load import load
 from reconciler.manifest.schema import json_schema
+from reconciler.render.schema import plan_schema
 from reconciler.render.words import count
 
 
@@ -29,9 +30,11 @@ def validate(paths: flags.Paths, no_color: flags.NoColor = False) -> int:
     return int(ExitCode.DONE)
 
 
-def schema() -> int:
+def schema(
+    plan: Annotated[bool, typer.Option("--plan", help="That of a plan's JSON instead.")] = False,
+) -> int:
     """Print the JSON Schema of a manifest, for editors."""
-    Screen().data(json_schema())
+    Screen().data(plan_schema() if plan else json_schema())
     return int(ExitCode.DONE)
 
 

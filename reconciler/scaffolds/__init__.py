@@ -1,0 +1,31 @@
+"""Owns the ready-made files of ``reconciler init``: workflows, manifests of schedulers, IAM policies.
+
+Each folder is one kind and holds the files as they are written; ``iam`` comes with every kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import resources
+from importlib.resources.abc import Traversable
+
+from reconciler import __version__
+
+WITH_EVERY_KIND = "iam"
+_MARK = "@VERSION@"
+
+
+def files(kind: str) -> dict[str, str]:
+    """Path below the target folder, and text, of every file of a kind, the IAM policies included."""
+    root = resources.files(__package__)
+    own = dict(_texts(root / kind, ""))
+    shared = {f"iam/{path}": text for path, text in _texts(root / WITH_EVERY_KIND, "")}
+    return own | shared
+
+
+def _texts(folder: Traversable, prefix: str) -> Iterator[tuple[str, str]]:
+    for entry in sorted(folder.iterdir(), key=lambda each: each.name):
+        if entry.is_dir():
+            yield from _texts(entry, f"{prefix}{entry.name}/")
+        else:
+            yield f"{prefix}{entry.name}", entry.read_text(encoding="utf-8").replace(_MARK, __version__)
