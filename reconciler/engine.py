@@ -201,6 +201,8 @@ async def _apply(request: ApplyRequest, connections: Connections, ctx: Context, 
     by_target = {target: sites[str(target)] for target in connections if str(target) in sites}
     results = await run_pools(plan, by_target, ctx)
     own = tuple(each for each in ctx.journal.unresolved() if each.owner == ctx.run_id)
+    for each in own:
+        ctx.journal.renew_lease(each.id, ctx.run_id, 0.0)  # this run is over: whoever comes next may go on
     remaining = None
     if not ctx.stop.requested and any(each.ending is Ending.DONE for each in results):
         remaining = await _remaining(request, connections, world, results, holds)
@@ -256,10 +258,15 @@ def _quiet_code(plan: Plan, resolutions: Sequence[Resolution]) -> ExitCode:
 
 def _blocked_code(plan: Plan) -> ExitCode:
     """A pool held by another run is told apart from one that a guard refused."""
-    rules = {each.rule for each in plan.all_findings if each.severity is Severity.BLOCK}
-    if rules == {"pool-held"}:
-        return ExitCode.HELD
-    return ExitCode.UNKNOWN if "unresolved-operation" in rules else ExitCode.REFUSED
+    rules = [
+        {each.rule for each in pool.findings if each.severity is Severity.BLOCK}
+        for pool in plan.pools
+        if pool.blocked
+    ]
+    if any("unresolved-operation" in each for each in rules):
+        return ExitCode.UNKNOWN
+    held = not plan.run_blocked and all("pool-held" in each for each in rules)
+    return ExitCode.HELD if held else ExitCode.REFUSED
 
 
 def _as_result(plan: Plan, pool: str, resolution: Resolution) -> PoolResult:

@@ -34,7 +34,7 @@ from reconciler.errors import BadInput, ExitCode, Refused, StalePlan
 from reconciler.journal.records import State
 from reconciler.manifest.load import load
 from reconciler.model import Shard, Target
-from reconciler.plan import Plan
+from reconciler.plan import Finding, Plan
 from reconciler.plan_file import is_plan_file
 from reconciler.plan_file import load as load_plan
 from reconciler.render.words import count
@@ -129,16 +129,19 @@ def resolve(
     screen = Screen(False if no_color else None)
     place = Place(endpoint, sandbox, journal_url)
     decision = (operation, State[accept_as.name]) if operation and accept_as else None
-    resolutions = _resolve(place, (flags.target(region, project_id), profile), decision, screen)
+    resolutions, held = _resolve(place, (flags.target(region, project_id), profile), decision, screen)
     if shown is flags.Output.JSON:
         screen.data([resolution_json(each) for each in resolutions])
     else:
         screen.lines(resolution_lines(resolutions))
         open_ones = sum(not each.resolved for each in resolutions)
-        screen.say(f"{count(len(resolutions), 'operation')} looked at, {open_ones} still open.")
+        held_ones = f", {len(held)} held by a run that is still at it" if held else ""
+        screen.say(f"{count(len(resolutions), 'operation')} looked at, {open_ones} still open{held_ones}.")
     if any(each.verdict.ending is Ending.RUNNING for each in resolutions):
         return int(ExitCode.RUNNING)
-    return int(ExitCode.DONE if all(each.resolved for each in resolutions) else ExitCode.UNKNOWN)
+    if not all(each.resolved for each in resolutions):
+        return int(ExitCode.UNKNOWN)
+    return int(ExitCode.HELD if held else ExitCode.DONE)
 
 
 def _run(request: ApplyRequest, place: Place, screen: Screen) -> ApplyReport:
@@ -156,27 +159,28 @@ def _run(request: ApplyRequest, place: Place, screen: Screen) -> ApplyReport:
 
 def _resolve(
     place: Place, only: tuple[Target | None, str], decision: tuple[str, State] | None, screen: Screen
-) -> Sequence[Resolution]:
+) -> tuple[Sequence[Resolution], Sequence[Finding]]:
+    """What became of the open operations, and which of them their own runs still hold."""
     settings = read_settings(place)
     target, profile = only
 
-    async def story(stop: Stop) -> Sequence[Resolution]:
+    async def story(stop: Stop) -> tuple[Sequence[Resolution], Sequence[Finding]]:
         real = world(screen.say)
         with journal(place, settings, real.clock) as kept:
             ctx = Context(kept, real.clock, real.new_id(), real.new_id, stop=stop, say=screen.say)
             if decision:
                 accept(kept, ctx, *decision)
-                return ()
+                return (), ()
             keys = {each.intent.pool.target for each in kept.unresolved()}
             targets = [target] if target else [Target(*key.split("/", 1)) for key in sorted(keys)]
             # The journal knows targets, not how anybody logs in to them.
             named = [replace(each, profile=profile) for each in targets]
             async with connections(named, place, settings) as opened:
                 resolutions, holds = await resolve_all(opened, ctx, sites_of(opened, real.clock))
-            for finding in holds.values():
-                if finding.rule == "pool-held":
-                    screen.say(f"{finding.pool}: {finding.message}")
-            return resolutions
+            held = [finding for finding in holds.values() if finding.rule == "pool-held"]
+            for finding in held:
+                screen.say(f"{finding.pool}: {finding.message}; {finding.allow}")
+            return resolutions, held
 
     return run_story(story)
 
