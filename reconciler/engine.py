@@ -67,6 +67,8 @@ class ApplyRequest:
     shard: Shard = field(default_factory=Shard)
     group: str = ""
     """Runs of the same group share their limits through the journal; empty for a run of its own."""
+    command: str = "apply"
+    """What the journal calls the run."""
     saved_plan: Plan | None = None
     """Set when a saved plan is applied: it is claimed in the journal, once."""
 
@@ -125,7 +127,7 @@ async def apply(
     run_id = world.new_id()
     ctx = Context(journal, world.clock, run_id, world.new_id, request.options, stop, world.say)
     targets = [str(target) for target in request.manifest.targets]
-    journal.open_run(run_id, "apply", __version__, targets)
+    journal.open_run(run_id, request.command, __version__, targets)
     report = ApplyReport(run_id, None, exit_code=ExitCode.ERROR)
     try:
         report = await _apply(request, connections, ctx, world)

@@ -28,6 +28,8 @@ class Options:
     """False leaves an accepted operation open for the next run."""
     parallelism: int = 4
     """Pools worked on at the same time, after the first one alone."""
+    tries: int = 3
+    """Times a rejected call is made anew, each time from a fresh reading."""
     keep_going: bool = False
     """True goes on with other pools after a failure; an alarm stops the run all the same."""
     lease: float = 60.0

@@ -20,8 +20,6 @@ from reconciler.live import HANDLE_TYPES, Call, PoolReading
 from reconciler.plan import Finding, Plan, PoolPlan, Severity, pool_decision
 from reconciler.planner import plan_pool
 
-MOST_TRIES = 3
-"""Times a rejected call is made anew, each time from a fresh reading."""
 ADDING_WAIT = 300.0
 """Seconds to wait after WKS.0407, the service's "disks are being added" (observed: five minutes)."""
 BUSY_WAIT = 30.0
@@ -65,13 +63,13 @@ async def _one_call(task: Task, call: Call, expected: Counter[Effect], index: in
     """Make one call from a fresh reading; a rejection that passes is answered by a new reading."""
     ctx = task.ctx
     verdict = Verdict(Ending.NOT_STARTED, "not started")
-    for attempt in range(MOST_TRIES):
+    for attempt in range(ctx.options.tries):
         if ctx.stop.requested:
             return Verdict(Ending.INTERRUPTED, "stopped before the next call", "apply again to go on")
         intent = await _prepare(task, call, expected, index)
         verdict = await carry_out(call, intent, task.site, ctx)
         wait = _wait_after(verdict.outcome) if verdict.ending is Ending.REJECTED else None
-        if wait is None or attempt + 1 == MOST_TRIES:
+        if wait is None or attempt + 1 == ctx.options.tries:
             break
         ctx.say(f"{task.pool.label}: {verdict.message}; waiting {wait:.0f} s, then reading anew")
         await ctx.clock.sleep(wait)
