@@ -1,0 +1,109 @@
+"""The verdict over a job's end and what the disks show, row by row; and what counts as stale."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from reconciler.apply.calls import effects
+from reconciler.apply.context import Ending
+from reconciler.apply.operation import judge
+from reconciler.apply.pools import _compare
+from reconciler.apply.proof import Effect, effect
+from reconciler.errors import Refused, StalePlan
+from reconciler.guard import judge_pool
+from reconciler.journal.records import Intent, PoolKey, SentDisk, Step
+from reconciler.live import JobEnd
+from reconciler.model import ApplyTo, DesiredDisk, DesiredPool, Disk, Pool, Position, Target
+from reconciler.plan import PoolPlan, draft
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+AT = Position("pools.yaml", 1, 1)
+
+
+def intent(step: Step = Step.REMOVE, disks: tuple[SentDisk, ...] = (SentDisk("b", "SAS", 50),)) -> Intent:
+    key = PoolKey("r/p", "service", "pool")
+    return Intent("op", "run", key, "pool", step, None, disks, ("a",), (), 0, NOW, None, "digest")
+
+
+ALL, NONE, HALF = Effect(2, 2), Effect(0, 2), Effect(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("end", "seen", "ending"),
+    [
+        (JobEnd.SUCCEEDED, ALL, Ending.DONE),
+        (JobEnd.SUCCEEDED, NONE, Ending.FAILED),
+        (JobEnd.SUCCEEDED, HALF, Ending.PARTIAL),
+        (JobEnd.FAILED, NONE, Ending.FAILED),
+        (JobEnd.FAILED, HALF, Ending.PARTIAL),
+        (JobEnd.FAILED, ALL, Ending.PARTIAL),
+        (JobEnd.PARTIAL, NONE, Ending.PARTIAL),
+        (JobEnd.PARTIAL, ALL, Ending.PARTIAL),
+        (None, ALL, Ending.DONE),
+        (None, NONE, Ending.UNKNOWN),
+        (None, HALF, Ending.UNKNOWN),
+        (JobEnd.SUCCEEDED, Effect(2, 2, lost=("a",)), Ending.ALARM),
+        (JobEnd.FAILED, Effect(0, 2, lost=("a",)), Ending.ALARM),
+        (JobEnd.SUCCEEDED, Effect(0, 2, pool_gone=True), Ending.ALARM),
+    ],
+)
+def test_the_disks_decide_and_the_job_alone_never_makes_it_done(
+    end: JobEnd | None, seen: Effect, ending: Ending
+) -> None:
+    verdict = judge(intent(), "job", end, "the disk is busy", seen)
+    assert verdict.ending is ending
+    assert verdict.message
+
+
+def test_a_removal_is_seen_by_what_is_gone_and_what_had_to_stay() -> None:
+    kept, other = Disk("a", "SAS", 50), Disk("b", "SAS", 50)
+    assert effect(intent(), [kept]) == Effect(1, 1)
+    assert effect(intent(), [kept, other]) == Effect(0, 1)
+    assert effect(intent(), [other]) == Effect(0, 1, lost=("a",))
+
+
+def test_an_expansion_is_seen_by_the_size_and_an_addition_by_a_new_id() -> None:
+    grown = intent(Step.EXPAND, (SentDisk("b", "SAS", 80),))
+    assert effect(grown, [Disk("a", "SAS", 50), Disk("b", "SAS", 80)]) == Effect(1, 1)
+    assert effect(grown, [Disk("a", "SAS", 50), Disk("b", "SAS", 50)]) == Effect(0, 1)
+    assert effect(grown, [Disk("a", "SAS", 50)]).lost == ("b",)
+    added = intent(Step.ADD, (SentDisk("", "SAS", 50), SentDisk("", "SAS", 50)))
+    assert effect(added, [Disk("a", "SAS", 50), Disk("n", "SAS", 50)]) == Effect(1, 2)
+
+
+def planned(*disks: Disk) -> PoolPlan:
+    entry = DesiredDisk("SAS", 50, AT)
+    desired = DesiredPool(Target("r", "p"), AT, (entry,), name="pool", apply_to=ApplyTo.ALL)
+    return judge_pool(draft(desired, Pool("pool", "pool", disks), ()))
+
+
+KEPT, GOING = Disk("a", "SAS", 50), Disk("b", "SAS", 200)
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        (KEPT,),
+        (KEPT, replace(GOING, size=300)),
+        (KEPT, replace(GOING, id="c")),
+        (KEPT, GOING, Disk("d", "SSD", 10)),
+    ],
+    ids=["already gone", "another size", "another id", "one more"],
+)
+def test_whatever_changed_since_the_approval_is_stale(now: tuple[Disk, ...]) -> None:
+    approved = planned(KEPT, GOING)
+    for index in (0, 1):
+        with pytest.raises(StalePlan):
+            _compare(approved, planned(*now), effects(approved), index)
+
+
+def test_nothing_changed_is_not_stale_but_a_new_finding_refuses() -> None:
+    approved = planned(KEPT, GOING)
+    _compare(approved, planned(KEPT, GOING), Counter(effects(approved)), 0)
+    busy = judge_pool(replace(approved, live=Pool("pool", "pool", (KEPT, GOING), "TEMPORARY")))
+    with pytest.raises(Refused, match="TEMPORARY"):
+        _compare(approved, busy, effects(approved), 0)
