@@ -1,0 +1,150 @@
+"""A run over many pools: one alone first, stopping at the first anomaly, and an alarm whatever was asked."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+
+from reconciler.apply.context import Ending, Options, Stop
+from reconciler.engine import ApplyReport, ApplyRequest, World, apply
+from reconciler.errors import ExitCode
+from reconciler.journal.store import open_journal
+from reconciler.model import DesiredDisk, DesiredPool, Disk, Limit, Limits, Manifest, Position, Target
+from reconciler.plan import Plan
+from reconciler.plan import Service as Named
+from reconciler.planner import Connection
+from tests.simulation.service import Faults, Service, TrueJob, TruePool
+from tests.simulation.virtual import VirtualClock, VirtualLoop
+
+TARGET = Target("ap-southeast-3", "0" * 32)
+AT = Position("pools.yaml", 1, 1)
+NAMES = ("one", "two", "three")
+
+
+class Vandal(Service):
+    """Deletes a disk that had to stay along with the one it was told to."""
+
+    def _take_effect(self, job: TrueJob) -> None:
+        super()._take_effect(job)
+        self.pools_[job.pool].disks.clear()
+
+
+def carried_out(
+    options: Options, faults: Faults | None = None, kind: Callable[..., Service] = Service
+) -> tuple[ApplyReport, Service, list[str]]:
+    """Apply three pools with one surplus disk each; returns the report, the service and what was said."""
+    loop = VirtualLoop()
+    clock = VirtualClock(loop)
+    pools = {
+        name: TruePool(
+            name,
+            name,
+            {disk: Disk(disk, "SAS", size) for disk, size in ((f"{name}-a", 50), (f"{name}-b", 200))},
+            2,
+            [("SAS", 50)],
+        )
+        for name in NAMES
+    }
+    service = kind(loop, random.Random(1), pools, faults or Faults())
+    desired = [DesiredPool(TARGET, AT, (DesiredDisk("SAS", 50, AT),), name=name) for name in NAMES]
+    manifest = Manifest(tuple(desired), Limits(disks=Limit(10)))
+    said: list[str] = []
+    serial = iter(range(10_000))
+
+    async def approve(_plan: Plan) -> None:
+        """Everything is approved."""
+
+    async def story() -> ApplyReport:
+        request = ApplyRequest(manifest, manifest.limits, approve, options)
+        world = World(clock, lambda: f"id-{next(serial)}", said.append)
+        journal = open_journal("sqlite://", clock.now)
+        try:
+            return await apply(
+                request, {TARGET: Connection(Named(TARGET, "simulated"), service)}, journal, world, Stop()
+            )
+        finally:
+            journal.close()
+
+    try:
+        return loop.run_until_complete(story()), service, said
+    finally:
+        loop.close()
+
+
+def endings(report: ApplyReport) -> Counter[Ending]:
+    return Counter(result.ending for result in report.results)
+
+
+def test_the_first_pool_goes_alone_and_the_rest_together() -> None:
+    report, service, said = carried_out(Options(parallelism=4))
+    assert report.exit_code is ExitCode.DONE
+    assert report.remaining == 0
+    assert endings(report) == {Ending.DONE: 3}
+    first, second, _ = (index for index, line in enumerate(said) if ": done:" in line)
+    assert sum("destroying" in line for line in said[:first]) == 1
+    assert sum("destroying" in line for line in said[first:second]) == 2
+    assert len(service.record) == 3
+
+
+def test_a_failed_canary_starts_nothing_else() -> None:
+    report, service, _ = carried_out(Options(), Faults(job_fails=1.0))
+    assert endings(report) == {Ending.FAILED: 1, Ending.NOT_STARTED: 2}
+    assert report.exit_code is ExitCode.JOB_FAILED
+    assert len(service.record) == 1
+
+
+def test_keep_going_tries_every_pool_and_still_tells_the_truth() -> None:
+    report, service, _ = carried_out(Options(keep_going=True), Faults(job_fails=1.0))
+    assert endings(report) == {Ending.FAILED: 3}
+    assert report.exit_code is ExitCode.JOB_FAILED
+    assert len(service.record) == 3
+
+
+def test_a_kept_disk_that_vanished_stops_everything_whatever_was_asked() -> None:
+    report, service, _ = carried_out(Options(keep_going=True), kind=Vandal)
+    assert endings(report) == {Ending.ALARM: 1, Ending.NOT_STARTED: 2}
+    [alarm] = [result for result in report.results if result.ending is Ending.ALARM]
+    assert "disks that had to stay are gone" in alarm.message
+    assert "-a" in alarm.message
+    assert report.exit_code is ExitCode.JOB_FAILED
+    assert len(service.record) == 1
+
+
+def test_a_success_without_effect_is_a_failure() -> None:
+    report, _, _ = carried_out(Options(), Faults(job_lies=1.0))
+    assert report.exit_code is ExitCode.JOB_FAILED
+    assert any("reports success, but 0 of 1 disks gone" in result.message for result in report.results)
+
+
+def test_a_job_that_never_ends_is_still_running_at_the_deadline() -> None:
+    report, _, _ = carried_out(Options(wait_timeout=60), Faults(job_hangs=1.0))
+    assert report.exit_code is ExitCode.RUNNING
+    assert len(report.in_flight) == 1
+
+
+def test_a_vanished_job_record_is_judged_by_the_disks() -> None:
+    report, _, _ = carried_out(Options(keep_going=True), Faults(job_vanishes=1.0))
+    assert set(endings(report)) <= {Ending.DONE, Ending.UNKNOWN}
+    assert report.exit_code in (ExitCode.DONE, ExitCode.UNKNOWN)
+
+
+def test_a_lost_answer_is_unknown_and_nothing_is_sent_again() -> None:
+    report, service, _ = carried_out(Options(), Faults(lost_response=1.0))
+    assert report.exit_code is ExitCode.UNKNOWN
+    assert service.requests["send"] == 1
+    assert len(report.in_flight) == 1
+
+
+def test_a_call_never_sent_changes_nothing_and_says_so() -> None:
+    report, service, _ = carried_out(Options(), Faults(not_sent=1.0))
+    assert report.exit_code is ExitCode.ERROR
+    assert service.record == []
+    assert report.in_flight == ()
+
+
+def test_no_wait_leaves_every_operation_open() -> None:
+    report, service, _ = carried_out(Options(wait=False))
+    assert endings(report) == {Ending.ACCEPTED: 3}
+    assert report.exit_code is ExitCode.RUNNING
+    assert len(report.in_flight) == len(service.record) == 3
