@@ -28,6 +28,13 @@ class Safeguard(Enum):
     PATIENCE = "after a job that succeeded, its effect is waited for before the disks decide"
 
 
+class Credentials(Enum):
+    """What a request carries."""
+
+    SIGNATURE = "bounds how long it can be accepted"
+    TOKEN = "bounds nothing: only a person can say that it never arrived"
+
+
 class Job(NamedTuple):
     """A delete job of the service."""
 
@@ -102,8 +109,11 @@ def surplus(shown: int) -> int:
 class Model:
     """The steps of everybody, under a protocol that may lack one safeguard."""
 
-    def __init__(self, without: Safeguard | None = None) -> None:
+    def __init__(
+        self, without: Safeguard | None = None, credentials: Credentials = Credentials.SIGNATURE
+    ) -> None:
         self.without = without
+        self.credentials = credentials
 
     def steps(self, state: State) -> Steps:
         """Every step from ``state``, each with a name for the trace."""
@@ -113,6 +123,8 @@ class Model:
         yield from _network(state)
         yield from _service(state)
         yield from _time(state)
+        if self.credentials is Credentials.SIGNATURE:
+            yield from _expiry(state)
 
     # -- a run: plan, intend, send ------------------------------------------------------------------
 
@@ -293,6 +305,10 @@ def _time(state: State) -> Steps:
     for at, op in enumerate(state.ops):
         if op.leased and not op.verdict:
             yield f"lease of operation {at} runs out", _op(state, at, leased=False)
+
+
+def _expiry(state: State) -> Steps:
+    for at, op in enumerate(state.ops):
         pending = at in state.net or any(each.op == at and each.at == "opened" for each in state.runners)
         if not op.expired and (pending or not op.verdict):
             yield f"request {at} expires", _op(state, at, expired=True)
