@@ -82,6 +82,14 @@ def sandbox_lines(plan: Plan) -> Iterator[Line]:
         yield Line()
 
 
+def drift_line(pool: PoolPlan, change: Change) -> Line:
+    """One difference in one line."""
+    return Line(
+        f"{words.SYMBOLS[change.action]:>3} {words.address(pool, change)}: {_difference(change)}",
+        _TONES[change.action],
+    )
+
+
 def _change(pool: PoolPlan, change: Change) -> Iterator[Line]:
     tone = _TONES[change.action]
     symbol = words.SYMBOLS[change.action]
@@ -146,10 +154,7 @@ def _unmanaged(plan: Plan) -> Iterator[Line]:
     yield Line("Note: differences that are shown but not carried out (see manage in the manifest):")
     yield Line()
     for pool, change in shown:
-        yield Line(
-            f"{words.SYMBOLS[change.action]:>3} {words.address(pool, change)}: {_difference(change)}",
-            _TONES[change.action],
-        )
+        yield drift_line(pool, change)
     yield Line()
 
 

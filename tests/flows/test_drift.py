@@ -1,0 +1,184 @@
+"""``drift``: tells how far the pools are from their manifests, and corrects only what a policy allows."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from reconciler.sandbox import seed
+from reconciler.sandbox.world import World
+from tests.flows.conftest import Run, manifest
+from tests.flows.serving import Served, serving
+
+ONE_SSD = "{name: p, apply_to: all, disks: [{type: SSD, size: 100}]}"
+WHOLE_DAY = "{days: [mon, tue, wed, thu, fri, sat, sun], start: '00:00', end: '%s', timezone: %s}"
+# Two windows that meet, so that no minute of a run is outside both.
+ALWAYS = f"{WHOLE_DAY % ('12:00', 'UTC')}, {WHOLE_DAY.replace('00:00', '12:00') % ('00:00', 'UTC')}"
+
+
+def policy(windows: str = ALWAYS, correct: str = "[remove]", disks: int = 5) -> str:
+    return f"drift: {{correct: {correct}, disks_per_day: {disks}, windows: [{windows}]}}"
+
+
+def two_pools(name: str = "p") -> World:
+    pools = [seed.pool(each, [("SAS", 50), ("SSD", 100)], 3, 2) for each in (name, "q")]
+    return seed.world("drift", pools)
+
+
+def numbers(path: Path) -> dict[tuple[str, str], float]:
+    """Every sample by its name and its pool."""
+    families = text_string_to_metric_families(path.read_text(encoding="utf-8"))
+    return {(each.name, each.labels.get("pool", "")): each.value for one in families for each in one.samples}
+
+
+def posts(served: Served) -> int:
+    return len(served.posts())
+
+
+def test_drift_is_told_on_the_screen_as_json_and_in_numbers_and_nothing_is_sent(
+    run: Run, tmp_path: Path
+) -> None:
+    with serving(two_pools()) as served:
+        path, file = manifest(tmp_path, [ONE_SSD], policy()), tmp_path / "drift.prom"
+        text = run("drift", str(path), "--prometheus", str(file), env=served.env)
+        told = run("drift", str(path), "--format", "json", env=served.env)
+
+        assert (text.code, told.code, posts(served)) == (2, 2, 0)
+        assert "p: 1 surplus disk (150 GB over all desktops)" in text.out
+        assert "Drift in 1 of 1 pool: 1 surplus disk (150 GB over all desktops)." in text.out
+        found = json.loads(told.out)
+        [pool] = found["pools"]
+        assert (pool["pool"], pool["surplus_disks"], pool["missing_disks"], pool["surplus_gigabytes"]) == (
+            "p",
+            1,
+            0,
+            150,
+        )
+        assert (found["exit_code"], found["summary"]["drifting"], found["correction"]) == (2, 1, None)
+        kept = numbers(file)
+        assert kept["reconciler_pool_surplus_disks", "p"] == 1
+        assert kept["reconciler_pool_missing_disks", "p"] == 0
+        assert kept["reconciler_pool_surplus_gigabytes", "p"] == 150
+        assert kept["reconciler_drift_last_exit_code", ""] == 2
+        assert kept["reconciler_unresolved_operations", ""] == 0
+        assert kept["reconciler_drift_duration_seconds", ""] > 0
+        age = datetime.now(UTC).timestamp() - kept["reconciler_drift_last_run_timestamp_seconds", ""]
+        assert 0 <= age < 3600
+        assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".drift")] == []
+        assert "drift" in run("history", env=served.env).out
+
+
+def test_no_drift_ends_with_zero(run: Run, tmp_path: Path) -> None:
+    with serving(two_pools()) as served:
+        path = manifest(tmp_path, ["{name: p, disks: [{type: SSD, size: 100}, {type: SAS, size: 50}]}"])
+        ran = run("drift", str(path), env=served.env)
+        assert ran.code == 0
+        assert "No drift: 1 pool checked, every one is as declared." in ran.out
+
+
+def test_a_pool_that_cannot_be_decided_is_no_drift_but_refused(run: Run, tmp_path: Path) -> None:
+    with serving(two_pools()) as served:
+        path = manifest(tmp_path, ["{name: nobody, disks: [{type: SSD, size: 100}]}"])
+        ran = run("drift", str(path), env=served.env)
+        assert ran.code == 3
+        assert "pool-not-found" in ran.out
+        assert "No drift in 0 pools, but not everything could be decided." in ran.out
+
+
+def test_hostile_names_stay_in_their_label(run: Run, tmp_path: Path) -> None:
+    name = 'a"} 1\\ \u202e'
+    with serving(two_pools(name)) as served:
+        pool_id, file = served.pool(name)["id"], tmp_path / "drift.prom"
+        path = manifest(tmp_path, [f"{{id: {pool_id}, disks: [{{type: SSD, size: 100}}]}}"])
+        assert run("drift", str(path), "--prometheus", str(file), env=served.env).code == 2
+        assert numbers(file)["reconciler_pool_surplus_disks", 'a"} 1\\ \\u202e'] == 1
+
+
+def test_numbers_of_a_failed_look_tell_the_failure_and_no_old_drift(run: Run, tmp_path: Path) -> None:
+    with serving(two_pools()) as served:
+        path, file = manifest(tmp_path, [ONE_SSD]), tmp_path / "drift.prom"
+        run("drift", str(path), "--prometheus", str(file), env=served.env)
+        wrong = served.env | {"HUAWEICLOUD_SDK_SK": "wrong"}
+        ran = run("drift", str(path), "--prometheus", str(file), env=wrong)
+        kept = numbers(file)
+        assert (ran.code, kept["reconciler_drift_last_exit_code", ""]) == (1, 1)
+        assert ("reconciler_pool_surplus_disks", "p") not in kept
+
+
+def test_a_place_for_numbers_that_cannot_be_written_is_told_before_anything_is_read(
+    run: Run, tmp_path: Path
+) -> None:
+    path = manifest(tmp_path, [ONE_SSD])
+    ran = run("drift", str(path), "--sandbox", "--prometheus", str(tmp_path / "no" / "drift.prom"))
+    assert ran.code == 9
+    assert "cannot be written" in ran.err
+    assert run("drift", str(path), "--sandbox", "--prometheus", str(tmp_path)).code == 9
+
+
+def test_a_correction_does_what_the_policy_allows_and_proves_it(run: Run, tmp_path: Path) -> None:
+    with serving(two_pools()) as served:
+        path, file = manifest(tmp_path, [ONE_SSD], policy()), tmp_path / "drift.prom"
+        ran = run("drift", str(path), "--correct", "--prometheus", str(file), env=served.env)
+        assert (ran.code, posts(served)) == (0, 1)
+        assert "Apply complete! 1 change proven" in ran.out
+        assert [disk["type"] for disk in served.pool("p")["disks"]] == ["SSD"]
+        assert numbers(file)["reconciler_pool_surplus_disks", "p"] == 0
+        assert run("drift", str(path), "--correct", env=served.env).code == 0
+        assert posts(served) == 1
+
+
+def test_without_a_policy_nothing_is_corrected(run: Run, tmp_path: Path) -> None:
+    with serving(two_pools()) as served:
+        ran = run("drift", str(manifest(tmp_path, [ONE_SSD])), "--correct", env=served.env)
+        assert (ran.code, posts(served)) == (2, 0)
+        assert "! drift-policy: no drift policy lets anything" in ran.out
+
+
+def test_windows_that_are_shut_or_never_open_or_of_nowhere_refuse(run: Run, tmp_path: Path) -> None:
+    with serving(two_pools()) as served:
+        later = datetime.now(UTC) + timedelta(hours=2)
+        shut = (
+            f"{{days: [mon, tue, wed, thu, fri, sat, sun], start: '{later:%H:%M}', "
+            f"end: '{later + timedelta(hours=1):%H:%M}', timezone: UTC}}"
+        )
+        for windows, why in (
+            (shut, "is open at"),
+            ("", "the policy has none, so it never is"),
+        ):
+            path = manifest(tmp_path, [ONE_SSD], policy(windows))
+            ran = run("drift", str(path), "--correct", env=served.env)
+            assert (ran.code, posts(served)) == (2, 0)
+            assert "! drift-window: no window of" in ran.out
+            assert why in ran.out
+        nowhere = policy(WHOLE_DAY % ("23:59", "Nowhere/Land"))
+        ran = run("drift", str(manifest(tmp_path, [ONE_SSD], nowhere)), "--correct", env=served.env)
+        assert (ran.code, posts(served)) == (9, 0)
+        assert "'Nowhere/Land' is not known" in ran.err
+
+
+def test_disks_of_a_day_are_counted_over_runs(run: Run, tmp_path: Path) -> None:
+    with serving(two_pools()) as served:
+        both = [ONE_SSD, ONE_SSD.replace("name: p", "name: q")]
+        first = run("drift", str(manifest(tmp_path, both, policy(disks=1))), "--correct", env=served.env)
+        assert (first.code, posts(served)) == (2, 1)
+        assert "! drift-budget: q: 2 disks would have been removed this UTC day" in first.out
+        again = run("drift", str(manifest(tmp_path, both, policy(disks=1))), "--correct", env=served.env)
+        assert (again.code, posts(served)) == (2, 1)
+        more = run("drift", str(manifest(tmp_path, both, policy(disks=2))), "--correct", env=served.env)
+        assert (more.code, posts(served)) == (0, 2)
+
+
+def test_what_failed_once_is_reported_and_not_tried_again(run: Run, tmp_path: Path) -> None:
+    failing = seed.pool("p", [("SAS", 50), ("SSD", 100)], 3, 2)
+    failing["behaviour"] = {"delete": "fail"}
+    world = seed.world("drift", [failing])
+    with serving(world) as served:
+        path = manifest(tmp_path, [ONE_SSD], policy())
+        first = run("drift", str(path), "--correct", env=served.env)
+        assert (first.code, posts(served)) == (6, 1)
+        again = run("drift", str(path), "--correct", env=served.env)
+        assert (again.code, posts(served)) == (2, 1)
+        assert "! drift-attempted: p: this was tried before and did not end well" in again.out
