@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from reconciler.cli import applying, asking, drifting, importing, initializing, planning, sandboxing
+from reconciler.cli import applying, asking, drifting, importing, initializing, planning, sandboxing, watching
 
 app = typer.Typer(
     name="reconciler",
@@ -18,6 +18,7 @@ app = typer.Typer(
 app.command("plan")(planning.plan)
 app.command("apply")(applying.apply)
 app.command("drift")(drifting.drift)
+app.command("watch")(watching.watch)
 app.command("explain")(planning.explain)
 app.command("show")(planning.show)
 app.command("import")(importing.import_)

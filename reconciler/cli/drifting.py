@@ -104,8 +104,13 @@ async def go(asked: Round, screen: Screen, stop: Stop) -> Outcome:
 
 def noteworthy(outcome: Outcome) -> bool:
     """Whether there is anything to tell somebody elsewhere."""
+    return outcome.exit_code is not ExitCode.DONE or corrected(outcome)
+
+
+def corrected(outcome: Outcome) -> bool:
+    """Whether the round tried to correct anything."""
     applied = outcome.report.applied if outcome.report else None
-    return outcome.exit_code is not ExitCode.DONE or bool(applied and applied.results)
+    return bool(applied and applied.results)
 
 
 def show(outcome: Outcome, shown: flags.Output, screen: Screen) -> None:
