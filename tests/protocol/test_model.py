@@ -1,7 +1,7 @@
 """Every order of events of an abstract model of apply: the promises hold, and each safeguard is needed.
 
 Nothing here runs the real code; its steps are tried out in ``tests/simulation`` and ``tests/flows``.
-``RECONCILER_ALL_WORLDS=1 python -m pytest tests/protocol -m slow`` searches larger worlds (a few minutes).
+``RECONCILER_ALL_WORLDS=1 python -m pytest tests/protocol -m slow`` searches larger worlds (minutes and a few GB).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LARGE = {
     "a crash, a failed job": Faults(crashes=1, network=0, failures=1, by_hand=0, posts=2),
     "two crashes": Faults(crashes=2, network=0, failures=0, by_hand=0, posts=2),
     "two faults of the network": Faults(crashes=0, network=2, failures=0, by_hand=0, posts=2),
-    "three requests": Faults(crashes=0, network=0, failures=0, by_hand=1, posts=3),
+    "three requests and a change by hand": Faults(crashes=0, network=0, failures=0, by_hand=1, posts=3),
 }
 ONE_LESS = Faults(crashes=0, network=1, failures=0, by_hand=1, posts=2)
 
