@@ -68,10 +68,10 @@ def webhook(text: str) -> Webhook:
     return Webhook(Secret(text), f"{shown}/…", web=True)
 
 
-async def deliver(target: Webhook, message: Message) -> None:
-    """Tell one place, once; raises ``ServiceError`` when it certainly or possibly did not arrive."""
+async def deliver(target: Webhook, message: Message, seconds: float = SECONDS) -> None:
+    """Tell one place, once, within ``seconds``; raises ``ServiceError`` when it certainly or possibly did not arrive."""
     if target.web:
-        await _post(target, message)
+        await _post(target, message, seconds)
         return
     # A thread that does not keep the process alive: what the library waits for must not delay a stop.
     loop = asyncio.get_running_loop()
@@ -88,15 +88,15 @@ async def deliver(target: Webhook, message: Message) -> None:
 
     threading.Thread(target=work, daemon=True).start()
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(seconds):
             arrived = await done
     except TimeoutError:
-        raise _undelivered(target, f"no end after {SECONDS:.0f} s") from None
+        raise _undelivered(target, f"no end after {seconds:.0f} s") from None
     if not arrived:
         raise _undelivered(target, "the service did not take the message")
 
 
-async def _post(target: Webhook, message: Message) -> None:
+async def _post(target: Webhook, message: Message, seconds: float) -> None:
     url = target.url.reveal()
     try:
         async with open_http(url, idle_connections=0) as http:
@@ -106,9 +106,9 @@ async def _post(target: Webhook, message: Message) -> None:
                 content=json.dumps(message.values).encode(),
                 headers={"Content-Type": "application/json"},
             )
-            answer = await fetch(http, request, SECONDS)
+            answer = await fetch(http, request, seconds)
     except TimeoutError:
-        raise _undelivered(target, f"no answer within {SECONDS:.0f} s") from None
+        raise _undelivered(target, f"no answer within {seconds:.0f} s") from None
     except httpx.ConnectError:
         raise _undelivered(target, "it cannot be reached") from None
     except (httpx.HTTPError, httpx.InvalidURL, BadAnswer, OSError, ValueError):
