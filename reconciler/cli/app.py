@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from reconciler.cli import applying, asking, drifting, importing, initializing, planning, sandboxing, watching
+from reconciler.cli import (
+    applying,
+    asking,
+    drifting,
+    importing,
+    initializing,
+    planning,
+    sandboxing,
+    trending,
+    watching,
+)
 
 app = typer.Typer(
     name="reconciler",
@@ -24,6 +34,7 @@ app.command("show")(planning.show)
 app.command("import")(importing.import_)
 app.command("init")(initializing.init)
 app.command("resolve")(applying.resolve)
+app.command("report")(trending.report)
 app.command("history")(asking.history)
 app.command("validate")(asking.validate)
 app.command("schema")(asking.schema)

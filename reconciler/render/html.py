@@ -1,29 +1,20 @@
 """Owns the HTML of a plan: one self-contained page that needs no script and loads nothing.
 
-Layout is left to ``plan.html.j2`` and ``plan.css`` beside this file; here are the escaping, the
-content security policy and the geometry of the drawings.
+Layout is left to ``plan.html.j2`` and ``plan.css`` beside this file, escaping and the content security
+policy to ``page``; here is the geometry of the drawings.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
-from typing import TYPE_CHECKING
 
 from reconciler.model import Action
 from reconciler.plan import Change, Plan, PoolPlan, Severity, totals
 from reconciler.render import words
-from reconciler.safe_text import safe_text
+from reconciler.render.page import render_page
 
-if TYPE_CHECKING:
-    import jinja2
-    from markupsafe import Markup
-
-NAME_LENGTH = 160
 SHOWN_USERS = 50
 SHOWN_BARS = 20
 """Pools in the drawing of what each loses; the sections below it name every pool."""
@@ -92,23 +83,18 @@ class Lane:
 
 def plan_html(plan: Plan) -> str:
     """The whole plan as one page."""
-    page = _environment().get_template("plan.html.j2")
-    css = _stylesheet()
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     shown = [pool for pool in plan.pools if pool.drift or pool.ties]
     shown.sort(key=lambda pool: not pool.loss.disks)
-    return page.render(
-        plan=plan,
-        words=words,
-        css=css,
-        style_hash=f"sha256-{digest}",
-        meters=list(meters(plan)),
-        bars=list(bars(plan)),
-        pools=[(pool, lanes(pool)) for pool in shown],
-        blocking=[each for each in plan.all_findings if each.severity is Severity.BLOCK],
-        warning=[each for each in plan.all_findings if each.severity is Severity.WARN],
-        shown_users=SHOWN_USERS,
-    )
+    values = {
+        "plan": plan,
+        "meters": list(meters(plan)),
+        "bars": list(bars(plan)),
+        "pools": [(pool, lanes(pool)) for pool in shown],
+        "blocking": [each for each in plan.all_findings if each.severity is Severity.BLOCK],
+        "warning": [each for each in plan.all_findings if each.severity is Severity.WARN],
+        "shown_users": SHOWN_USERS,
+    }
+    return render_page("plan.html.j2", ("plan.css",), values)
 
 
 def meters(plan: Plan) -> Iterator[Meter]:
@@ -195,39 +181,3 @@ def _column(change: Change) -> _Column:
 
 def _percent(part: int, whole: int) -> float:
     return round(min(100.0, 100 * part / whole), 2)
-
-
-@cache
-def _stylesheet() -> Markup:
-    """Printed as it is: the hash in the security policy is over these very characters."""
-    from markupsafe import Markup  # noqa: PLC0415 - comes with jinja2
-
-    source, _, _ = _loader().get_source(_environment(), "plan.css")
-    return Markup(source.strip())  # noqa: S704 - our own file, no foreign text
-
-
-def _loader() -> jinja2.BaseLoader:
-    import jinja2  # noqa: PLC0415 - costly, and only a page needs it
-
-    return jinja2.PackageLoader("reconciler", "render")
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    import jinja2  # noqa: PLC0415 - costly, and only a page needs it
-
-    environment = jinja2.Environment(
-        loader=_loader(),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_safe,
-    )
-    environment.filters["name"] = lambda text: words.shortened(safe_text(text), NAME_LENGTH) or "(empty)"
-    return environment
-
-
-def _safe(value: object) -> object:
-    """Every text that the page prints, made safe once more; escaping for HTML follows."""
-    return safe_text(value) if type(value) is str else value

@@ -182,3 +182,28 @@ def test_what_failed_once_is_reported_and_not_tried_again(run: Run, tmp_path: Pa
         again = run("drift", str(path), "--correct", env=served.env)
         assert (again.code, posts(served)) == (2, 1)
         assert "! drift-attempted: p: this was tried before and did not end well" in again.out
+
+
+def test_the_report_shows_the_drift_the_removal_and_the_world_it_comes_from(run: Run, tmp_path: Path) -> None:
+    with serving(two_pools()) as served:
+        path, page = manifest(tmp_path, [ONE_SSD], policy()), tmp_path / "report.html"
+        run("drift", str(path), env=served.env)
+        before = run("report", "--out", str(page), env=served.env)
+        assert before.code == 0
+        text = page.read_text(encoding="utf-8")
+        assert "150 GB are live that no manifest declares" in text
+        assert "None in this time." in text
+        assert "SANDBOX (<bdi>drift</bdi>)" in text
+        run("drift", str(path), "--correct", env=served.env)
+        assert run("report", "--out", str(page), "--since", "1d", env=served.env).code == 0
+        text = page.read_text(encoding="utf-8")
+        assert "No drift now" in text
+        assert "<bdi>remove SAS 50 GB</bdi>" in text
+        assert "peak 150" in text
+
+
+def test_a_report_that_cannot_be_written_or_looks_back_in_no_unit_says_so(run: Run, tmp_path: Path) -> None:
+    assert run("report", "--out", str(tmp_path / "no" / "report.html")).code == 9
+    ran = run("report", "--out", str(tmp_path / "report.html"), "--since", "30")
+    assert ran.code == 9
+    assert "--since '30' is not a length of time" in ran.err

@@ -1,0 +1,81 @@
+"""Owns ``report``: the page of drift over time, made from the journal alone."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reconciler.cli import flags
+from reconciler.cli.connect import Place, duration, journal, read_settings
+from reconciler.cli.screen import Screen
+from reconciler.cli.surfaces import write_text
+from reconciler.clock import SystemClock
+from reconciler.drift import MEMORY
+from reconciler.errors import ExitCode
+from reconciler.journal.records import DriftPoint, Journal, Operation, Step
+from reconciler.render.trend import Happened, Reading, Trend, trend_html
+from reconciler.render.words import count
+
+LOOKING = frozenset({"drift", "correct"})
+MOST_RUNS = 100_000
+
+
+def report(
+    out: Annotated[Path, typer.Option(help="The page to write.", metavar="FILE", show_default=False)],
+    since: Annotated[str, typer.Option(help="How far back: 12h, 30d.")] = "30d",
+    sandbox: flags.Sandbox = False,
+    no_color: flags.NoColor = False,
+    journal_url: flags.JournalUrl = None,
+) -> int:
+    """Write a page of drift over time, of unresolved operations and of past removals."""
+    length = duration(since, "--since")
+    place = Place(sandbox=sandbox, journal=journal_url)
+    clock = SystemClock()
+    with journal(place, read_settings(place), clock) as kept:
+        trend = trend_of(kept, clock.now(), length)
+    write_text(out, trend_html(trend))
+    pools = count(len({each.key for each in trend.readings}), "pool")
+    Screen(False if no_color else None).say(f"{pools} with drift since {trend.since:%Y-%m-%d}: {out}")
+    return int(ExitCode.DONE)
+
+
+def trend_of(kept: Journal, until: datetime, length: timedelta) -> Trend:
+    """What the journal kept of the time before ``until``."""
+    since = until - length
+    points = kept.drift(since - MEMORY)
+    unresolved = kept.unresolved()
+    removed = [each for each in kept.operations(since) if each.intent.step is Step.REMOVE]
+    keys = [each.pool for each in points] + [each.intent.pool for each in (*unresolved, *removed)]
+    worlds = {key.service.removeprefix("sandbox:") for key in keys if key.service.startswith("sandbox:")}
+    return Trend(
+        since=since,
+        until=until,
+        readings=tuple(_reading(each) for each in points),
+        looks=sum(run.command in LOOKING and run.started >= since for run in kept.runs(MOST_RUNS)),
+        unresolved=tuple(map(_happened, unresolved)),
+        removals=tuple(map(_happened, reversed(removed))),
+        worlds=tuple(sorted(worlds)),
+    )
+
+
+def _reading(point: DriftPoint) -> Reading:
+    key = "/".join((point.pool.target, point.pool.service, point.pool.pool_id))
+    return Reading(
+        point.at, key, point.pool_name, point.pool.target, point.surplus, point.missing, point.surplus_gb
+    )
+
+
+def _happened(operation: Operation) -> Happened:
+    intent = operation.intent
+    disks = ", ".join(f"{disk.type} {disk.size} GB" for disk in intent.disks)
+    return Happened(
+        operation.opened,
+        intent.pool_name,
+        intent.pool.target,
+        f"{intent.step.value} {disks}",
+        operation.state.value.replace("_", " "),
+        intent.run_id,
+    )

@@ -1,0 +1,123 @@
+"""The page of drift over time: sums that hold between readings, and a page that no name can break."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from reconciler.drift import MEMORY
+from reconciler.render.trend import Happened, Reading, Trend, curve, pool_trends, total, trend_html
+from tests.render.hostile import HOSTILE
+from tests.render.test_browser import CHROMIUM, DARK, LIGHT, _picture
+
+SINCE = datetime(2026, 3, 1, tzinfo=UTC)
+UNTIL = SINCE + timedelta(days=30)
+DAY = timedelta(days=1)
+
+
+def reading(day: float, pool: str, gigabytes: int, surplus: int = 1, missing: int = 0) -> Reading:
+    return Reading(SINCE + day * DAY, f"key-{pool}", pool, "ap-southeast-3/p", surplus, missing, gigabytes)
+
+
+def trend(*readings: Reading, worlds: tuple[str, ...] = ()) -> Trend:
+    gone = Happened(SINCE + DAY, "finance", "ap-southeast-3/p", "remove SAS 50 GB", "done", "run-1")
+    opened = Happened(SINCE + DAY, "trading", "ap-southeast-3/p", "remove SSD 100 GB", "unknown", "run-2")
+    return Trend(SINCE, UNTIL, readings, 12, (opened,), (gone,), worlds)
+
+
+def levels(*readings: Reading) -> list[tuple[float, int]]:
+    return [((at - SINCE) / DAY, value) for at, value in total(trend(*readings), "gigabytes")]
+
+
+def test_a_value_holds_until_the_next_reading_and_pools_add_up() -> None:
+    found = levels(reading(1, "a", 100), reading(2, "a", 0), reading(1.5, "b", 30), reading(3, "b", 0))
+    assert found == [(0, 0), (1, 100), (1.5, 130), (2, 30), (3, 0)]
+
+
+def test_what_held_before_the_page_begins_is_where_it_begins() -> None:
+    assert levels(reading(-1, "a", 100), reading(0.5, "a", 0)) == [(0, 0), (0, 100), (0.5, 0)]
+
+
+def test_a_pool_that_nobody_reads_any_more_ends_and_can_come_back() -> None:
+    days = MEMORY / DAY
+    assert levels(reading(1, "a", 100), reading(9, "a", 70)) == [
+        (0, 0),
+        (1, 100),
+        (1 + days, 0),
+        (9, 70),
+        (9 + days, 0),
+    ]
+
+
+def test_a_reading_of_now_is_the_value_now() -> None:
+    assert levels(reading(29.5, "a", 100)) == [(0, 0), (29.5, 100)]
+
+
+def test_a_curve_ends_at_its_last_value_and_peaks_at_the_top() -> None:
+    page = trend(reading(15, "a", 50), reading(16, "a", 100), reading(17, "a", 25), reading(18, "a", 50))
+    drawn = curve(page, total(page, "gigabytes")[:-1])
+    assert (drawn.now, drawn.peak) == (50, 100)
+    assert drawn.line == "M0 40.00H50.00V20.00H53.33V0.00H56.67V30.00H60.00V20.00H100"
+    assert drawn.area == f"{drawn.line}V40H0Z"
+
+
+def test_pools_with_most_surplus_now_come_first() -> None:
+    page = trend(reading(1, "past", 900), reading(29, "small", 10), reading(29, "large", 500))
+    assert [each.pool for each in pool_trends(page)] == ["large", "small", "past"]
+
+
+def test_a_month_of_a_thousand_pools_is_a_page_of_moderate_size() -> None:
+    readings = [reading(hour / 24, f"pool-{n}", n) for n in range(1000) for hour in range(0, 720, 24)]
+    assert len(trend_html(trend(*readings))) < 200_000
+
+
+def test_the_policy_allows_our_stylesheet_and_nothing_else() -> None:
+    page = trend_html(trend(reading(29, "a", 5)))
+    [style] = re.findall(r"<style>(.*?)</style>", page, re.S)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"default-src 'none'; style-src 'sha256-{digest}'" in page
+    assert not re.search(r"<script|<link|<img|style=|\son\w+=|url\(|https?://", page)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_text_becomes_markup(text: str) -> None:
+    happened = Happened(SINCE, text, text, text, text, text)
+    page = trend_html(
+        Trend(
+            SINCE, UNTIL, (Reading(UNTIL, text, text, text, 1, 1, 1),), 1, (happened,), (happened,), (text,)
+        )
+    )
+    calm = trend_html(
+        Trend(
+            SINCE,
+            UNTIL,
+            (Reading(UNTIL, "x", "x", "x", 1, 1, 1),),
+            1,
+            *[(Happened(SINCE, *"xxxxx"),)] * 2,
+            ("x",),
+        )
+    )
+    assert re.findall(r"<[^<>]*>", page) == re.findall(r"<[^<>]*>", calm)
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\u200b\x00-\x08\x1b]", page)
+
+
+def test_nothing_yet_says_what_to_run() -> None:
+    page = trend_html(Trend(SINCE, UNTIL, (), 0))
+    assert "No drift now" in page
+    assert "Nobody looked in this time" in page
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize(
+    ("flags", "color"), [((), LIGHT), (("--blink-settings=preferredColorScheme=0",), DARK)]
+)
+def test_a_browser_shows_the_page_under_its_policy(
+    flags: tuple[str, ...], color: tuple[int, int, int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    page = trend_html(trend(reading(3, "finance-analysts", 2400), reading(9, "trading", 900)))
+    _, found = _picture(tmp_path_factory.mktemp("trend"), page, "--window-size=1200,1400", *flags)
+    assert found == color
