@@ -69,7 +69,7 @@ def webhook(text: str) -> Webhook:
 
 
 async def deliver(target: Webhook, message: Message, seconds: float = SECONDS) -> None:
-    """Tell one place, once, within ``seconds``; raises ``ServiceError`` when it certainly or possibly did not arrive."""
+    """Tell one place, once, within ``seconds``; raises ``ServiceError`` when it may not have arrived."""
     if target.web:
         await _post(target, message, seconds)
         return

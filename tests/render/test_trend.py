@@ -83,25 +83,16 @@ def test_the_policy_allows_our_stylesheet_and_nothing_else() -> None:
     assert not re.search(r"<script|<link|<img|style=|\son\w+=|url\(|https?://", page)
 
 
+def full_of(text: str) -> str:
+    happened = (Happened(SINCE, text, text, text, text, text),)
+    readings = (Reading(UNTIL, text, text, text, 1, 1, 1),)
+    return trend_html(Trend(SINCE, UNTIL, readings, 1, happened, happened, (text,)))
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_text_becomes_markup(text: str) -> None:
-    happened = Happened(SINCE, text, text, text, text, text)
-    page = trend_html(
-        Trend(
-            SINCE, UNTIL, (Reading(UNTIL, text, text, text, 1, 1, 1),), 1, (happened,), (happened,), (text,)
-        )
-    )
-    calm = trend_html(
-        Trend(
-            SINCE,
-            UNTIL,
-            (Reading(UNTIL, "x", "x", "x", 1, 1, 1),),
-            1,
-            *[(Happened(SINCE, *"xxxxx"),)] * 2,
-            ("x",),
-        )
-    )
-    assert re.findall(r"<[^<>]*>", page) == re.findall(r"<[^<>]*>", calm)
+    page = full_of(text)
+    assert re.findall(r"<[^<>]*>", page) == re.findall(r"<[^<>]*>", full_of("x"))
     assert not re.search("[\u202a-\u202e\u2066-\u2069\u200b\x00-\x08\x1b]", page)
 
 
