@@ -1,0 +1,241 @@
+"""``watch`` as a process: rounds that go on whatever comes, probes, news, and an end within seconds."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from reconciler.sandbox import seed
+from tests.flows.conftest import Run, bare, manifest
+from tests.flows.serving import Served, listening, serving
+
+ONE_SSD = "{name: p, apply_to: all, disks: [{type: SSD, size: 100}]}"
+ALL_DAYS = "days: [mon, tue, wed, thu, fri, sat, sun], timezone: UTC"
+POLICY = (
+    "drift: {correct: [remove], disks_per_day: 5, windows: ["
+    f"{{{ALL_DAYS}, start: '00:00', end: '12:00'}}, {{{ALL_DAYS}, start: '12:00', end: '00:00'}}]}}"
+)
+
+
+class Watching:
+    """One running ``watch`` and what it has said so far."""
+
+    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+        self.process = process
+        self._log = log
+
+    @property
+    def said(self) -> str:
+        return self._log.read_text(encoding="utf-8")
+
+    def rounds(self) -> int:
+        return len(re.findall(r"^\d{4}-\d\d-\d\d .* UTC  ", self.said, re.M))
+
+    def until(self, what: Callable[[], object]) -> None:
+        """Wait for something that must come; a minute is far more than it takes."""
+        deadline = time.monotonic() + 60
+        while not what():
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.02)
+
+    def url(self, path: str) -> str:
+        self.until(lambda: "Health: " in self.said)
+        found = re.search(r"Health: (http://\S+)/healthz", self.said)
+        assert found
+        return found[1] + path
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(timeout=5)
+
+
+@contextmanager
+def watching(folder: Path, served: Served, *arguments: str) -> Iterator[Watching]:
+    log = folder / "watch.log"
+    with log.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "reconciler", "watch", *arguments],
+            cwd=folder,
+            env=bare(folder) | served.env,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    try:
+        yield Watching(process, log)
+    finally:
+        process.kill()
+        process.wait()
+        assert "Traceback" not in log.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def service() -> Iterator[Served]:
+    """One pool with one surplus disk."""
+    with serving(seed.world("watch", [seed.pool("p", [("SAS", 50), ("SSD", 100)], 3, 2)])) as found:
+        yield found
+
+
+def get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_rounds_follow_each_other_and_a_term_signal_ends_them_with_zero(
+    service: Served, tmp_path: Path
+) -> None:
+    path = manifest(tmp_path, [ONE_SSD])
+    with watching(tmp_path, service, str(path), "--every", "1s") as running:
+        running.until(lambda: running.rounds() >= 3)
+        assert running.end() == 0
+        assert "Stopped; nothing was being changed." in running.said
+        assert running.said.count("SAS 50 GB live, not declared") == 1  # rounds alike take one line
+    assert service.posts() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_long_wait_at_once(service: Served, tmp_path: Path, number: signal.Signals) -> None:
+    path = manifest(tmp_path, [ONE_SSD])
+    with watching(tmp_path, service, str(path), "--every", "2d") as running:
+        running.until(lambda: running.rounds() == 1)
+        assert running.end(number) == 0
+
+
+def test_probe_and_scrape_tell_the_last_round(service: Served, tmp_path: Path) -> None:
+    path, file = manifest(tmp_path, [ONE_SSD]), tmp_path / "drift.prom"
+    told = ("--health-port", "0", "--prometheus", str(file))
+    with watching(tmp_path, service, str(path), "--every", "1h", *told) as running:
+        running.until(lambda: running.rounds() == 1 and file.exists())
+        status, text = get(running.url("/healthz"))
+        assert (status, "Drift in 1 of 1 pool" in text) == (200, True)
+        status, text = get(running.url("/metrics?name=x"))
+        assert (status, text) == (200, file.read_text(encoding="utf-8"))
+        families = {each.name: each.samples[0].value for each in text_string_to_metric_families(text)}
+        assert families["reconciler_pool_surplus_disks"] == 1
+        assert get(running.url("/"))[0] == 404
+        assert running.url("").startswith("http://127.0.0.1:")
+
+
+def test_a_watch_whose_rounds_do_not_end_is_unhealthy(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and never answers
+        dead = Served(f"http://127.0.0.1:{silent.getsockname()[1]}", None, None)  # type: ignore[arg-type]
+        arguments = (str(manifest(tmp_path, [ONE_SSD])), "--every", "1s", "--health-port", "0")
+        with watching(tmp_path, dead, *arguments) as running:
+            running.until(lambda: get(running.url("/healthz"))[0] == 503)
+            assert "the first round has not ended yet" in get(running.url("/healthz"))[1]
+            assert running.end() == 0
+
+
+def test_a_service_that_fails_is_told_and_the_next_round_comes(service: Served, tmp_path: Path) -> None:
+    path = manifest(tmp_path, [ONE_SSD])
+    with watching(tmp_path, service, str(path), "--every", "1s", "--health-port", "0") as running:
+        running.until(lambda: running.rounds() >= 1)
+        path.write_text("version: 1\nno manifest: any more\n", encoding="utf-8")
+        running.until(lambda: "Drift could not be determined" in running.said)
+        assert "pools.yaml:2" in running.said
+        running.until(lambda: get(running.url("/healthz"))[0] == 200)
+        assert "reconciler_drift_last_exit_code 9.0" in get(running.url("/metrics"))[1]
+        manifest(tmp_path, ["{name: p, disks: [{type: SSD, size: 100}, {type: SAS, size: 50}]}"])
+        running.until(lambda: "No drift: 1 pool checked" in running.said)
+
+
+def test_webhooks_hear_of_changes_and_not_of_every_round(service: Served, tmp_path: Path) -> None:
+    got: list[dict[str, object]] = []
+
+    async def take(request: Request) -> Response:
+        got.append(json.loads(await request.body()))
+        return Response()
+
+    with listening(Starlette(routes=[Route("/hook", take, methods=["POST"])])) as url:
+        path = manifest(tmp_path, [ONE_SSD])
+        with watching(tmp_path, service, str(path), "--every", "1s", "--webhook", f"{url}/hook") as running:
+            running.until(lambda: running.rounds() >= 3)
+            assert [each["exit_code"] for each in got] == [2]
+            assert got[0]["sandbox"] is True
+            manifest(tmp_path, ["{name: p, disks: [{type: SSD, size: 100}, {type: SAS, size: 50}]}"])
+            running.until(lambda: len(got) == 2)
+            seen = running.rounds()
+            running.until(lambda: running.rounds() >= seen + 2)
+            assert [each["exit_code"] for each in got] == [2, 0]
+
+
+def test_a_webhook_that_is_down_changes_nothing_but_a_line(service: Served, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        hook = f"http://127.0.0.1:{taken.getsockname()[1]}/T0PSECRET"
+        path = manifest(tmp_path, [ONE_SSD])
+        with watching(tmp_path, service, str(path), "--every", "1s", "--webhook", hook) as running:
+            running.until(lambda: running.rounds() >= 2)
+            assert "Warning: the webhook http://127.0.0.1/… was not delivered: it cannot be" in running.said
+            assert "T0PSECRET" not in running.said
+            assert running.end() == 0
+
+
+def test_a_correction_of_a_watch_is_made_once_and_proven(service: Served, tmp_path: Path) -> None:
+    path = manifest(tmp_path, [ONE_SSD], POLICY)
+    with watching(tmp_path, service, str(path), "--every", "1s", "--correct") as running:
+        running.until(lambda: "No drift: 1 pool checked" in running.said)
+        assert running.end() == 0
+        assert "Apply complete! 1 change proven" in running.said
+    assert len(service.posts()) == 1
+
+
+def test_a_stop_during_a_correction_tells_what_is_in_flight(tmp_path: Path, run: Run) -> None:
+    world = seed.world("watch", [seed.pool("p", [("SAS", 50), ("SSD", 100)], 3, 2)])
+    with serving(world, job_seconds=600) as slow:
+        path = manifest(tmp_path, [ONE_SSD], POLICY)
+        with watching(tmp_path, slow, str(path), "--every", "1s", "--correct") as running:
+            running.until(slow.posts)
+            running.until(lambda: "accepted" in running.said)
+            assert running.end() == 143
+            assert "In flight: p: remove of 1 disk" in running.said
+        assert len(slow.posts()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--every", "0"), "--every '0' is not a length of time"),
+        (("--every", "-5m"), "--every '-5m' is not a length of time"),
+        (("--every", "15"), "--every '15' is not a length of time"),
+        (("--health-port", "70000"), "health-port"),
+        (("--health-port", "0", "--health-address", "192.0.2.1"), "cannot be listened on"),
+        (("--prometheus", "no/such/place.prom"), "cannot be written"),
+        (("--webhook", "http://example.com/T0PSECRET"), "sent unencrypted"),
+    ],
+)
+def test_bad_input_ends_a_watch_before_its_first_round(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], why: str
+) -> None:
+    ran = run("watch", str(manifest(tmp_path, [ONE_SSD])), "--sandbox", *arguments)
+    assert ran.code == 9
+    assert why in ran.err
+    assert "T0PSECRET" not in ran.err
+
+
+def test_manifests_that_are_wrong_from_the_start_end_it(run: Run, tmp_path: Path) -> None:
+    path = manifest(tmp_path, ["{name: p}"])
+    ran = run("watch", str(path), "--sandbox")
+    assert ran.code == 9
+    assert "pools.yaml:" in ran.err
