@@ -1,0 +1,192 @@
+"""The GitHub workflows keep their promises, run step by step with the real ``gh``, over TCP to a sandbox."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from reconciler import sandbox
+from reconciler.scaffolds import files
+from tests.flows.conftest import FINANCE, manifest
+from tests.flows.serving import Served, serving
+from tests.scaffolds.github import BOT, GitHub, Runner, hosting
+
+PLAN, APPLY, DRIFT = "reconciler-plan", "reconciler-apply", "reconciler-drift"
+HEAD, MERGE = "a" * 40, "b" * 40
+MARK = "<!-- reconciler-plan -->"
+
+
+@pytest.fixture
+def github() -> Iterator[GitHub]:
+    """A repository with a comment each of a bystander and of a forger who uses the marker first."""
+    assert shutil.which("gh"), "gh is missing: install the package gh, as .ci/run does"
+    with hosting() as found:
+        found.comment("bystander", "Looks good")
+        found.comment("forger", f"{MARK}\nNothing is destroyed.")
+        yield found
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    with serving(sandbox.default_world()) as found:
+        yield found
+
+
+@pytest.fixture
+def runner(tmp_path: Path, github: GitHub, served: Served) -> Runner:
+    """A repository's checkout with one pool declared, and the two environments with their secrets."""
+    keys = {"RECONCILER_AK": sandbox.ACCESS_KEY, "RECONCILER_SK": sandbox.SECRET_KEY}
+    journal = {"RECONCILER_JOURNAL": f"sqlite:///{tmp_path}/shared.db"}
+    made = Runner(tmp_path, github, {"reconciler-plan": keys, "production": keys | journal})
+    made.env["RECONCILER_ENDPOINT"] = served.url
+    manifest(made.checkout / "manifests", [FINANCE])
+    return made
+
+
+def test_from_pull_request_to_merge_to_schedule(runner: Runner, github: GitHub, served: Served) -> None:
+    planned = runner.pull_request(PLAN, HEAD)
+    assert planned.code == 0, planned.log
+    assert "1 to destroy" in planned.summary
+    assert [each["user"]["login"] for each in github.comments] == ["bystander", "forger", BOT]
+    assert github.comments[2]["body"].startswith(MARK)
+    assert github.comments[2]["body"].count(planned.outputs["digest"]) == 1
+    [status] = github.statuses[HEAD]
+    assert (status["state"], status["context"]) == ("success", "reconciler/plan")
+    assert status["description"] == planned.outputs["digest"]
+    assert runner.schedule(DRIFT).code == 2
+    assert served.posts() == []
+
+    github.merged(HEAD, MERGE)
+    applied = runner.push(APPLY, MERGE)
+    assert applied.code == 0, applied.log
+    assert len(served.posts()) == 1
+    assert runner.schedule(DRIFT).code == 0
+
+
+def test_a_second_push_updates_the_same_comment_and_no_other(runner: Runner, github: GitHub) -> None:
+    runner.pull_request(PLAN, HEAD)
+    github.comments[2]["body"] = f"{MARK}\nof the first push"
+    planned = runner.pull_request(PLAN, "c" * 40)
+    assert len(github.comments) == 3
+    assert planned.outputs["digest"] in github.comments[2]["body"]
+    assert github.comments[1]["body"] == f"{MARK}\nNothing is destroyed."
+
+
+def test_what_changed_since_the_review_is_not_applied_until_it_is_read_by_hand(
+    runner: Runner, github: GitHub, served: Served
+) -> None:
+    runner.pull_request(PLAN, HEAD)
+    github.merged(HEAD, MERGE)
+    pool = served.pool("finance-analysts")
+    pool["disks"].append({"id": "from-the-console", "type": "SAS", "size": 20})
+    pool["revision"] += 1
+    assert runner.push(APPLY, MERGE).code == 4
+    assert served.posts() == []
+
+    comments, statuses = len(github.comments), len(github.statuses[HEAD])
+    planned = runner.by_hand(PLAN)
+    digest = planned.outputs["digest"]
+    assert digest in planned.summary
+    assert (len(github.comments), len(github.statuses[HEAD])) == (comments, statuses)
+    assert runner.by_hand(APPLY, digest=digest).code == 0
+    assert len(served.posts()) == 1
+
+
+def test_a_blocked_plan_is_commented_fails_the_check_and_approves_nothing(
+    runner: Runner, github: GitHub, served: Served
+) -> None:
+    manifest(runner.checkout / "manifests", [FINANCE], "limits: {disks: 0}")
+    assert runner.pull_request(PLAN, HEAD).code == 3
+    assert "limit-disks" in github.comments[2]["body"]
+    assert github.statuses[HEAD][0]["state"] == "failure"
+    github.merged(HEAD, MERGE)
+    assert runner.push(APPLY, MERGE).code == 1
+    assert served.posts() == []
+
+
+def test_a_broken_manifest_replaces_the_comment_and_a_planted_plan_is_not_taken(
+    runner: Runner, github: GitHub
+) -> None:
+    runner.pull_request(PLAN, HEAD)
+    (runner.checkout / "manifests" / "pools.yaml").write_text("version: 1\nversion: 1\n")
+    for name in ("plan.json", "plan.md"):
+        (runner.checkout / name).write_text('{"digest": "%s"}' % ("d" * 64))
+    planned = runner.pull_request(PLAN, "c" * 40)
+    assert planned.code == 9
+    assert "**No plan:** exit code 9" in github.comments[2]["body"]
+    [status] = github.statuses["c" * 40]
+    assert (status["state"], status["description"]) == ("failure", "none")
+
+
+@pytest.mark.parametrize(
+    "case", ["no pull request", "no plan", "forged", "withdrawn", "of another tool", "no digest"]
+)
+def test_what_nobody_approved_is_not_applied(
+    case: str, runner: Runner, github: GitHub, served: Served
+) -> None:
+    good = {"state": "success", "context": "reconciler/plan", "description": "d" * 64}
+    if case != "no pull request":
+        github.merged(HEAD, MERGE)
+    match case:
+        case "forged":
+            github.status(HEAD, "forger", good)
+        case "withdrawn":
+            github.status(HEAD, BOT, good)
+            github.status(HEAD, BOT, good | {"state": "failure"})
+        case "of another tool":
+            github.status(HEAD, BOT, good | {"context": "tests"})
+        case "no digest":
+            github.status(HEAD, BOT, good | {"description": "fine\ndigest=" + "d" * 64})
+    done = runner.push(APPLY, MERGE)
+    assert done.code == 1
+    assert re.search(r"^::error::.*(approved)", done.log, re.M), done.log
+    assert done.outputs == {}
+    assert served.posts() == []
+
+
+def test_without_a_journal_that_lasts_nothing_is_applied(
+    tmp_path: Path, runner: Runner, github: GitHub, served: Served
+) -> None:
+    runner.pull_request(PLAN, HEAD)
+    github.merged(HEAD, MERGE)
+    runner.secrets["production"].pop("RECONCILER_JOURNAL")
+    done = runner.push(APPLY, MERGE)
+    assert (done.code, served.posts()) == (1, [])
+    assert "RECONCILER_JOURNAL is not set" in done.log
+
+
+@pytest.mark.parametrize("persona", ["pedantic", "auditor"])
+def test_zizmor_finds_nothing_in_the_workflows(persona: str, tmp_path: Path) -> None:
+    for path, text in files("github").items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    program = Path(sys.executable).parent / "zizmor"
+    done = subprocess.run(
+        [program, "--offline", "--no-progress", "--persona", persona, str(tmp_path / ".github")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_action_is_pinned_to_one_commit_and_only_the_apply_gets_what_can_change_pools() -> None:
+    every = {path: text for path, text in files("github").items() if path.endswith(".yml")}
+    assert len(every) == 3
+    pins = {pin for text in every.values() for pin in re.findall(r"- uses: (.+)", text)}
+    assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", pin) for pin in pins)
+    assert len(pins) == len({pin.split("@")[0] for pin in pins}) == 3
+    for path, text in every.items():
+        told = yaml.safe_load(text)
+        [job] = told["jobs"].values()
+        assert told["permissions"] == {}
+        assert (job["environment"] == "production") == (APPLY in path)
+        assert ("write" in job["permissions"].values()) == (PLAN in path)
+        assert job["permissions"]["contents"] == "read"
