@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 NAME_LENGTH = 160
 
 
+class Drawn(str):
+    """Geometry of our own making: as long as it is, it is printed whole; names are cut and made safe."""
+
+    __slots__ = ()
+
+
 def render_page(template: str, stylesheets: tuple[str, ...], values: Mapping[str, Any]) -> str:
     """Fill a template; it gets ``css``, the ``style_hash`` for its security policy, and ``words`` besides."""
     css = _css(stylesheets)

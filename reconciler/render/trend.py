@@ -6,16 +6,19 @@ Pure: what the journal kept is passed in. Layout is left to ``trend.html.j2`` an
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import NamedTuple
 
 from reconciler.drift import MEMORY
-from reconciler.render.page import render_page
+from reconciler.render.page import Drawn, render_page
 
 SHOWN_POOLS = 100
 SHOWN_REMOVALS = 500
+COLUMNS = 300
+"""Places side by side in a drawing; what happens within one of them is drawn as its highest and its last value."""
 _HIGH = 40.0
 """Height of a drawing whose width is 100."""
 
@@ -77,9 +80,9 @@ class Curve:
 
     now: int
     peak: int
-    line: str
+    line: Drawn
     """Path of the upper edge."""
-    area: str
+    area: Drawn
     """Path of what is below it."""
 
 
@@ -151,9 +154,19 @@ def curve(trend: Trend, steps: Sequence[Step]) -> Curve:
         return f"{_HIGH - _HIGH * value / (peak or 1):.2f}"
 
     path = [f"M0 {y(steps[0].value)}"]
-    path += [f"H{x(step.at)}V{y(step.value)}" for step in steps[1:]]
+    path += [f"H{x(step.at)}V{y(step.value)}" for step in _visible(trend, steps[1:])]
     line = "".join((*path, "H100"))
-    return Curve(steps[-1].value, peak, line, f"{line}V{_HIGH:.0f}H0Z")
+    return Curve(steps[-1].value, peak, Drawn(line), Drawn(f"{line}V{_HIGH:.0f}H0Z"))
+
+
+def _visible(trend: Trend, steps: Sequence[Step]) -> Iterator[Step]:
+    width = (trend.until - trend.since) / COLUMNS
+    for _, group in groupby(steps, lambda step: (step.at - trend.since) // width):
+        column = list(group)
+        highest = max(column, key=lambda step: step.value)
+        if highest is not column[-1]:
+            yield highest
+        yield column[-1]
 
 
 def _by_pool(readings: Iterable[Reading]) -> dict[str, list[Reading]]:

@@ -65,6 +65,17 @@ def test_a_curve_ends_at_its_last_value_and_peaks_at_the_top() -> None:
     assert drawn.area == f"{drawn.line}V40H0Z"
 
 
+def test_a_long_unrest_is_drawn_whole_and_in_moderation() -> None:
+    unrest = [reading(minute / 1440, "a", minute % 7 + 1) for minute in range(0, 30 * 1440, 5)]
+    page = trend_html(trend(*unrest, reading(29.999, "a", 3)))
+    paths = re.findall(r'<path class="(area|edge)" d="([^"]*)"', page)
+    assert {kind for kind, _ in paths} == {"area", "edge"}
+    for kind, path in paths:
+        assert re.fullmatch(r"M0 [\d.]+(H[\d.]+V[\d.]+)*H100" + ("V40H0Z" if kind == "area" else ""), path)
+    assert max(len(path) for _, path in paths) > 1000  # longer than any name may be
+    assert len(page) < 60_000
+
+
 def test_pools_with_most_surplus_now_come_first() -> None:
     page = trend(reading(1, "past", 900), reading(29, "small", 10), reading(29, "large", 500))
     assert [each.pool for each in pool_trends(page)] == ["large", "small", "past"]
