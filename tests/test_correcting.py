@@ -6,18 +6,20 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
+from reconciler.api.outcome import Outcome, OutcomeKind
 from reconciler.apply.context import Ending
 from reconciler.correcting import DriftReport, Surroundings, correct, look
 from reconciler.engine import ApplyRequest, World, apply
 from reconciler.errors import ExitCode, Refused, ServiceError
 from reconciler.journal.records import Journal, State
 from reconciler.journal.store import open_journal
+from reconciler.live import Call
 from reconciler.model import (
     Action,
     DesiredDisk,
@@ -27,6 +29,7 @@ from reconciler.model import (
     Limit,
     Limits,
     Manifest,
+    Pool,
     Position,
     Target,
     Window,
@@ -90,9 +93,9 @@ def make(tmp_path: Path) -> Iterator[Make]:
     loop = VirtualLoop()
     journal = open_journal(f"sqlite:///{tmp_path}/journal.db", VirtualClock(loop).now)
 
-    def made(**surplus: int) -> Scene:
+    def made(kind: type[Service] = Service, **surplus: int) -> Scene:
         pools = {name: true_pool(name, number) for name, number in surplus.items()}
-        return Scene(loop, Service(loop, random.Random(7), pools), journal)
+        return Scene(loop, kind(loop, random.Random(7), pools), journal)
 
     yield made
     journal.close()
@@ -244,16 +247,45 @@ def test_an_operation_left_open_is_resolved_by_the_next_correction(make: Make) -
     assert scene.service.requests["send"] == 1
 
 
+class Busy(Service):
+    """Whose desktops are in the middle of something else."""
+
+    busy = True
+
+    async def send(self, call: Call, signed_at: datetime) -> Outcome:
+        if not self.busy:
+            return await super().send(call, signed_at)
+        self.requests["send"] += 1
+        return Outcome(kind=OutcomeKind.REJECTED, status=409, code="WKS.00010032", message="busy")
+
+
 def test_a_rejected_call_is_made_once_and_gives_its_budget_back(make: Make) -> None:
-    scene = make(a=2)
-    scene.service.faults = Faults(rejected=1.0)
+    scene = make(Busy, a=2)
     began = scene.loop.moment
     assert scene.correct(manifest("a", disks_per_day=2)).exit_code is ExitCode.ERROR
     assert scene.service.requests["send"] == 1
     assert scene.loop.moment - began < 30  # nothing was waited for
-    scene.service.faults = Faults()
+    assert isinstance(scene.service, Busy)
+    scene.service.busy = False
     assert scene.correct(manifest("a", disks_per_day=2)).exit_code is ExitCode.DONE
     assert scene.disks() == 1
+
+
+class Slow(Service):
+    """Which takes ever longer to list its pools."""
+
+    async def pools(self) -> tuple[Pool, ...]:
+        await asyncio.sleep(120.0 * self.requests["pools"])
+        return await super().pools()
+
+
+def test_a_window_that_closes_while_the_pools_are_read_again_refuses(make: Make) -> None:
+    scene = make(Slow, a=1)
+    report = scene.correct(manifest("a", windows=(replace(OPEN, end="08:01"),)))
+    assert report.exit_code is ExitCode.REFUSED
+    assert report.error
+    assert "no window of" in report.error.message
+    assert scene.service.requests["send"] == 0
 
 
 def test_the_budget_holds_over_runs_and_is_new_after_midnight_utc(make: Make) -> None:
@@ -291,6 +323,20 @@ def test_runs_at_the_same_time_share_the_budget(make: Make) -> None:
     assert scene.disks("a") + scene.disks("b") == 1 + 3
     assert sorted(int(report.exit_code) for report in reports) in ([0, 2], [0, 3])
     assert scene.journal.removed_since(str(TARGET), "fake", MIDNIGHT) == 2
+
+
+def test_what_a_person_removed_today_leaves_less_for_runs_at_the_same_time(make: Make) -> None:
+    scene = make(a=2, b=2, c=1)
+    around = scene.around
+    request = ApplyRequest(manifest("c"), Limits(), approved)
+    scene.run(apply(request, around.connections, around.journal, around.world, around.stop))
+    one, other = manifest("a", disks_per_day=4), manifest("b", disks_per_day=4)
+
+    async def both() -> None:
+        await asyncio.gather(correct(one, Limits(), scene.around), correct(other, Limits(), scene.around))
+
+    scene.run(both())
+    assert scene.journal.removed_since(str(TARGET), "fake", MIDNIGHT) == 3
 
 
 def test_the_limits_of_a_run_hold_and_are_told(make: Make) -> None:
