@@ -15,7 +15,7 @@ import yaml
 from reconciler import sandbox
 from reconciler.scaffolds import files
 from tests.flows.conftest import FINANCE, manifest
-from tests.flows.serving import Served, serving
+from tests.flows.serving import Served
 from tests.scaffolds.github import BOT, GitHub, Runner, hosting
 
 PLAN, APPLY, DRIFT = "reconciler-plan", "reconciler-apply", "reconciler-drift"
@@ -30,12 +30,6 @@ def github() -> Iterator[GitHub]:
     with hosting() as found:
         found.comment("bystander", "Looks good")
         found.comment("forger", f"{MARK}\nNothing is destroyed.")
-        yield found
-
-
-@pytest.fixture
-def served() -> Iterator[Served]:
-    with serving(sandbox.default_world()) as found:
         yield found
 
 
@@ -162,18 +156,24 @@ def test_without_a_journal_that_lasts_nothing_is_applied(
     assert "RECONCILER_JOURNAL is not set" in done.log
 
 
-@pytest.mark.parametrize("persona", ["pedantic", "auditor"])
-def test_zizmor_finds_nothing_in_the_workflows(persona: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["zizmor", "--offline", "--no-progress", "--strict-collection", "--persona", "auditor"],
+        ["check-jsonschema", "--builtin-schema", "vendor.github-workflows"],
+        ["check-jsonschema", "--builtin-schema", "custom.github-workflows-require-timeout"],
+    ],
+    ids=["zizmor", "schema", "timeouts"],
+)
+def test_an_audit_finds_nothing_in_the_workflows(command: list[str], tmp_path: Path) -> None:
+    paths = []
     for path, text in files("github").items():
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(text)
-    program = Path(sys.executable).parent / "zizmor"
-    done = subprocess.run(
-        [program, "--offline", "--no-progress", "--persona", persona, str(tmp_path / ".github")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+        if path.endswith(".yml"):
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_text(text)
+            paths.append(str(tmp_path / path))
+    program = Path(sys.executable).parent / command[0]
+    done = subprocess.run([program, *command[1:], *paths], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

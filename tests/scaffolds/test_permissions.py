@@ -1,0 +1,100 @@
+"""The IAM policies allow what the tool asks of the service, seen on the wire, and nothing that changes more."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from reconciler import sandbox
+from reconciler.sandbox.store import Store
+from reconciler.scaffolds import files
+from tests.flows.conftest import FINANCE, STUDIO, Run, manifest
+from tests.flows.serving import listening
+
+ACTIONS = {
+    "GET desktop-pools": "workspace:desktopPools:list",
+    "GET desktop-pools/ID": "workspace:desktopPools:get",
+    "GET desktop-pools/ID/desktops": "workspace:desktopPools:listDesktops",
+    "GET workspace-jobs/ID": "workspace:jobs:get",
+    "GET workspace-sub-jobs": "workspace:jobs:listSubJobs",
+    "POST desktop-pools/ID/volumes/batch-delete": "workspace:desktopPools:batchDeleteVolumes",
+    "POST desktop-pools/ID/volumes/batch-add": "workspace:desktopPools:batchAddVolumes",
+    "POST desktop-pools/ID/volumes/batch-expand": "workspace:desktopPools:batchExpandVolumes",
+}
+"""The documented action of each call."""
+
+
+def policy(name: str) -> list[list[str]]:
+    """The actions of each statement of a policy."""
+    told: dict[str, Any] = json.loads(files("github")[f"iam/{name}-policy.json"])
+    assert told["Version"] == "1.1"
+    assert [each["Effect"] for each in told["Statement"]] == ["Allow"] * len(told["Statement"])
+    return [each["Action"] for each in told["Statement"]]
+
+
+class Listener:
+    """Passes requests on and notes the action that each needs."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.asked: set[str] = set()
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"].split(f"/{sandbox.PROJECT_ID}/")[-1]
+        path = re.sub(r"(desktop-pools|workspace-jobs)/[^/]+", r"\1/ID", path)
+        self.asked.add(ACTIONS[f"{scope['method']} {path}"])
+        await self._app(scope, receive, send)
+
+    def new(self) -> set[str]:
+        """The actions needed since the last call of this."""
+        asked, self.asked = self.asked, set()
+        return asked
+
+
+@pytest.fixture
+def listener() -> Listener:
+    return Listener(sandbox.create_app(Store.memory(sandbox.default_world()), job_seconds=0.3))
+
+
+@pytest.fixture
+def env(listener: Listener) -> Iterator[dict[str, str]]:
+    with listening(listener) as url:
+        yield {
+            "RECONCILER_ENDPOINT": url,
+            "HUAWEICLOUD_SDK_AK": sandbox.ACCESS_KEY,
+            "HUAWEICLOUD_SDK_SK": sandbox.SECRET_KEY,
+        }
+
+
+def test_the_policies_allow_what_is_asked_on_the_wire(
+    tmp_path: Path, run: Run, listener: Listener, env: dict[str, str]
+) -> None:
+    looking = set(policy("plan")[0])
+    acting = looking | {"workspace:desktopPools:batchDeleteVolumes"}
+    path = str(manifest(tmp_path, [FINANCE, STUDIO]))
+    for command in (["plan", path], ["drift", path], ["explain", "finance-analysts", path]):
+        assert run(*command, env=env).code in (0, 2)
+        assert listener.new() <= looking, command
+    assert run("apply", path, "--auto-approve", "--no-wait", env=env).code == 8
+    assert {"workspace:desktopPools:batchDeleteVolumes"} < listener.new() <= acting
+    assert run("resolve", env=env).code in (0, 8)
+    resolving = listener.new()
+    assert resolving <= looking
+    assert {"workspace:jobs:get", "workspace:jobs:listSubJobs"} & resolving
+    assert run("apply", path, "--auto-approve", env=env).code == 0
+    assert listener.new() <= acting
+
+
+def test_the_plan_policy_can_change_nothing_and_the_apply_policy_adds_one_action() -> None:
+    verbs = {action.split(":")[2] for actions in policy("plan") for action in actions}
+    assert verbs == {"list", "get", "listDesktops", "listSubJobs"}
+    every = [action for actions in policy("apply") for action in actions]
+    plain = [action for actions in policy("plan") for action in actions]
+    assert sorted(every) == sorted([*plain, "workspace:desktopPools:batchDeleteVolumes"])
+    assert all(re.fullmatch(r"[a-z]+:[A-Za-z]+:[A-Za-z]+", action) for action in every)
