@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from reconciler.sandbox import seed
 from reconciler.sandbox.world import World
 from tests.flows.conftest import Run, manifest
-from tests.flows.serving import Served, serving
+from tests.flows.serving import Served, listening, serving
 
 ONE_SSD = "{name: p, apply_to: all, disks: [{type: SSD, size: 100}]}"
 WHOLE_DAY = "{days: [mon, tue, wed, thu, fri, sat, sun], start: '00:00', end: '%s', timezone: %s}"
@@ -207,3 +214,51 @@ def test_a_report_that_cannot_be_written_or_looks_back_in_no_unit_says_so(run: R
     ran = run("report", "--out", str(tmp_path / "report.html"), "--since", "30")
     assert ran.code == 9
     assert "--since '30' is not a length of time" in ran.err
+
+
+@contextmanager
+def hook(status: int) -> Iterator[tuple[str, list[Any]]]:
+    """An address with a secret in it, and what was sent there."""
+    got: list[Any] = []
+
+    async def take(request: Request) -> Response:
+        got.append(json.loads(await request.body()))
+        return Response(status_code=status)
+
+    with listening(Starlette(routes=[Route("/T0PSECRET", take, methods=["POST"])])) as url:
+        yield f"{url}/T0PSECRET", got
+
+
+def test_a_webhook_is_told_of_drift_and_not_of_its_absence(run: Run, tmp_path: Path) -> None:
+    with serving(two_pools()) as served, hook(200) as (url, got):
+        path = manifest(tmp_path, [ONE_SSD])
+        assert run("drift", str(path), "--webhook", url, env=served.env).code == 2
+        [told] = got
+        assert (told["source"], told["exit_code"], told["pools"], told["sandbox"]) == (
+            "reconciler",
+            2,
+            ["p"],
+            True,
+        )
+        assert told["summary"]["surplus_gigabytes"] == 150
+        path = manifest(tmp_path, ["{name: p, disks: [{type: SSD, size: 100}, {type: SAS, size: 50}]}"])
+        assert run("drift", str(path), "--webhook", url, env=served.env).code == 0
+        assert len(got) == 1
+
+
+def test_a_webhook_is_told_when_drift_could_not_be_determined(run: Run, tmp_path: Path) -> None:
+    with serving(two_pools()) as served, hook(200) as (url, got):
+        wrong = served.env | {"HUAWEICLOUD_SDK_SK": "wrong"}
+        ran = run("drift", str(manifest(tmp_path, [ONE_SSD])), "--webhook", url, env=wrong)
+        assert ran.code == 1
+        assert "Drift could not be determined" in got[0]["text"]
+
+
+def test_a_webhook_that_fails_is_said_and_the_run_s_own_result_stands(run: Run, tmp_path: Path) -> None:
+    with serving(two_pools()) as served, hook(500) as (url, got):
+        path = manifest(tmp_path, [ONE_SSD])
+        ran = run("drift", str(path), "--format", "json", "--webhook", url, env=served.env)
+        assert (ran.code, len(got)) == (2, 1)
+        assert "Warning: the webhook http://127.0.0.1/… was not delivered: it answered HTTP 500" in ran.err
+        assert json.loads(ran.out)["exit_code"] == 2
+        assert "T0PSECRET" not in ran.out + ran.err
