@@ -1,79 +1,119 @@
-"""``init`` writes what it says, and the files are valid by the tools that will read them."""
+"""``init`` writes what it says and never over what is there; the systemd units are valid and do their work."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
-import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
+from reconciler import __version__
 from reconciler.cli.initializing import Kind
 from reconciler.scaffolds import files
-from tests.flows.conftest import bare
-
-
-def written(kind: str, folder: Path) -> Path:
-    """Write a kind's files as the command does."""
-    done = subprocess.run(
-        [sys.executable, "-m", "reconciler", "init", kind, "--dir", str(folder)],
-        env=bare(folder),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return folder
+from tests.flows.conftest import FINANCE, Run, manifest
+from tests.flows.serving import Served
+from tests.scaffolds.shell import bash, programs
 
 
 @pytest.mark.parametrize("kind", list(Kind))
-def test_every_kind_writes_what_it_says_and_never_twice(kind: Kind, tmp_path: Path) -> None:
-    written(kind.value, tmp_path)
+def test_every_kind_writes_what_it_says_and_tells_what_comes_next(
+    kind: Kind, tmp_path: Path, run: Run
+) -> None:
+    done = run("init", kind.value, "--dir", "new/folder")
+    assert (done.code, done.out) == (0, "")
+    told, _, following = done.err.partition("\nNext:\n")
+    folder = tmp_path / "new" / "folder"
+    there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert there == set(files(kind.value))
+    assert there > {"iam/plan-policy.json", "iam/apply-policy.json"}
+    assert set(told.split()) - {"Wrote"} == {f"new/folder/{path}" for path in there}
+    assert re.findall(r"^  (\d)\. ", following, re.M) == ["1", "2", "3", "4"][: following.count("\n")]
     for path, text in files(kind.value).items():
-        assert (tmp_path / path).read_text() == text
+        assert (folder / path).read_text() == text
+    # What the steps name is there.
+    named = re.findall(r"[\w./-]+\.(?:yaml|yml|json|service|drift)\b|Dockerfile", following)
+    assert {name for name in named if not any(path.endswith(name) for path in there)} == set()
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_every_file_says_this_version_and_is_well_formed(kind: Kind) -> None:
+    told = files(kind.value)
+    assert any(f"=={__version__}" in text for text in told.values())
+    for path, text in told.items():
         assert "@VERSION@" not in text
+        assert text.endswith("\n")
         if path.endswith((".yml", ".yaml")):
-            assert list(yaml.safe_load_all(text))
+            assert all(isinstance(each, dict) for each in yaml.safe_load_all(text))
         if path.endswith(".json"):
-            assert json.loads(text)["Statement"][0]["Effect"] == "Allow"
-    again = subprocess.run(
-        [sys.executable, "-m", "reconciler", "init", kind.value, "--dir", str(tmp_path)],
-        env=bare(tmp_path),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert again.returncode == 9
-    assert "--force" in again.stderr
+            assert isinstance(json.loads(text), dict)
 
 
-def test_the_plan_policy_can_change_nothing() -> None:
-    actions = json.loads(files("github")["iam/plan-policy.json"])["Statement"][0]["Action"]
-    assert {action.rpartition(":")[2] for action in actions} == {"list", "get", "listDesktops"}
+def test_nothing_is_overwritten_without_force(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "iam").mkdir()
+    (tmp_path / "iam" / "README.md").write_text("mine")
+    (tmp_path / "Jenkinsfile").symlink_to(tmp_path / "nowhere")
+    refused = run("init", "jenkins")
+    assert refused.code == 9
+    assert "2 files would be overwritten: Jenkinsfile, iam/README.md" in refused.err
+    assert "--force" in refused.err
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["Jenkinsfile", "README.md", "iam"]
+    (tmp_path / "Jenkinsfile").unlink()
+    assert run("init", "jenkins", "--force").code == 0
+    assert (tmp_path / "iam" / "README.md").read_text() == files("jenkins")["iam/README.md"]
 
 
-def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["a-file", "/proc/nothing"])
+def test_a_place_that_cannot_be_written_is_named(place: str, tmp_path: Path, run: Run) -> None:
+    (tmp_path / "a-file").write_text("")
+    done = run("init", "gitlab", "--dir", place)
+    assert done.code == 9
+    assert place in done.err
+    assert "--dir" in done.err
+
+
+def test_an_unknown_kind_is_answered_with_the_known_ones(run: Run) -> None:
+    done = run("init", "circleci")
+    assert done.code == 9
+    assert all(kind.value in done.err for kind in Kind)
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> list[Path]:
+    """The systemd units in a folder."""
+    made = []
+    for name in ("reconciler-drift.service", "reconciler-drift.timer"):
+        made.append(tmp_path / name)
+        made[-1].write_text(files("systemd")[name])
+    return made
+
+
+@pytest.mark.parametrize(
+    "check",
+    # The exposure that systemd computes, of 100: 20 is what it calls OK.
+    [["verify", "--man=no"], ["security", "--offline=yes", "--no-pager", "--threshold=20"]],
+    ids=["verify", "security"],
+)
+def test_systemd_finds_nothing_wrong_with_the_units(check: list[str], units: list[Path]) -> None:
     program = shutil.which("systemd-analyze")
     assert program, "systemd-analyze is missing: install the package systemd, as .ci/run does"
-    written("systemd", tmp_path)
-    units = [str(tmp_path / f"reconciler-drift.{kind}") for kind in ("service", "timer")]
-    done = subprocess.run(
-        [program, "verify", "--man=no", *units], capture_output=True, text=True, check=False
-    )
+    about = units if check[0] == "verify" else units[:1]
+    done = subprocess.run([program, *check, *about], capture_output=True, text=True, check=False)
     own = [line for line in done.stderr.splitlines() if "reconciler" in line]
-    assert (done.returncode, own) == (0, []), done.stderr
+    assert (done.returncode, own) == (0, []), done.stdout + done.stderr
 
 
-def test_kubernetes_files_fit_their_schema_and_run_without_privileges() -> None:
-    for path, text in files("kubernetes").items():
-        for document in yaml.safe_load_all(text) if path.endswith(".yaml") else ():
-            kubernetes_validate.validate(document, "1.30", strict=True)
-            spec = document["spec"]
-            pod = spec.get("jobTemplate", document)["spec"]["template"]["spec"]
-            assert pod["securityContext"]["runAsNonRoot"] is True
-            [container] = pod["containers"]
-            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+def test_the_service_looks_for_drift_and_writes_nothing(tmp_path: Path, served: Served) -> None:
+    text = files("systemd")["reconciler-drift.service"]
+    [command] = re.findall(r"^ExecStart=(.+)$", text, re.M)
+    [state] = re.findall(r"^Environment=RECONCILER_STATE_FOLDER=%S/(.+)$", text, re.M)
+    assert f"StateDirectory={state}\n" in text
+    path = manifest(tmp_path, [FINANCE])
+    assert "/etc/reconciler/manifests" in command
+    command = command.replace("/etc/reconciler/manifests", str(path))
+    done = bash(command, tmp_path, served.env, programs(tmp_path))
+    assert done.code == 2, done.out
+    assert served.posts() == []
