@@ -35,13 +35,15 @@ async def resolve(operation: Operation, site: Site, ctx: Context) -> Resolution:
     ctx.say(f"{intent.pool_name}: resolving operation {intent.operation_id} of run {intent.run_id}")
     if operation.outcome and operation.outcome.job_id:
         return _told(operation, await follow(intent, operation.outcome.job_id, site, ctx))
+    # Asked before the jobs are listed: a request accepted after the list was read must not be missed.
+    expired = _can_no_longer_arrive(intent, ctx)
     new_jobs = await _new_jobs(intent, site)
     if len(new_jobs) == 1:
-        return await _one_new_job(operation, next(iter(new_jobs)), site, ctx)
+        return await _one_new_job(operation, next(iter(new_jobs)), site, ctx, expired=expired)
     running = new_jobs & await site.running[intent.step].after(ctx.clock.monotonic())
     if running:
         return _open(operation, f"jobs {', '.join(sorted(running))} of this pool are still running")
-    return await _by_disks(operation, new_jobs, site, ctx)
+    return await _by_disks(operation, new_jobs, site, ctx, expired=expired)
 
 
 def decide(operation: Operation, accept_as: State, ctx: Context) -> None:
@@ -54,7 +56,9 @@ def decide(operation: Operation, accept_as: State, ctx: Context) -> None:
     )
 
 
-async def _one_new_job(operation: Operation, job_id: str, site: Site, ctx: Context) -> Resolution:
+async def _one_new_job(
+    operation: Operation, job_id: str, site: Site, ctx: Context, *, expired: bool
+) -> Resolution:
     """Exactly one job of this kind appeared after the intent: most likely ours, so follow it.
 
     The disks still decide: somebody may have started that job by hand.
@@ -66,7 +70,7 @@ async def _one_new_job(operation: Operation, job_id: str, site: Site, ctx: Conte
         verdict = await _follow_found(intent, job_id, site, ctx)
         if verdict is not None:
             return _told(operation, verdict)
-    return await _by_disks(operation, frozenset({job_id}), site, ctx)
+    return await _by_disks(operation, frozenset({job_id}), site, ctx, expired=expired)
 
 
 async def _follow_found(intent: Intent, job_id: str, site: Site, ctx: Context) -> Verdict | None:
@@ -86,16 +90,19 @@ async def _follow_found(intent: Intent, job_id: str, site: Site, ctx: Context) -
     return Verdict(Ending.RUNNING, f"job {job_id} is still running", "resolve again later")
 
 
-async def _by_disks(operation: Operation, new_jobs: frozenset[str], site: Site, ctx: Context) -> Resolution:
+async def _by_disks(
+    operation: Operation, new_jobs: frozenset[str], site: Site, ctx: Context, *, expired: bool
+) -> Resolution:
     """No job can be named for certain, so the disks and the request's lifetime decide."""
     intent = operation.intent
-    seen = await observe(intent, site, ctx, 0.0)
+    # What a job did may be seen late; where there is none, waiting shows nothing new.
+    seen = await observe(intent, site, ctx, ctx.options.proof_timeout if new_jobs else 0.0)
     if seen.alarming:
         lost = "the pool itself" if seen.pool_gone else ", ".join(seen.lost)
         return _open(operation, f"what had to stay is gone: {lost}", Ending.ALARM)
     if seen.complete:
         return _closed(operation, State.DONE, Ending.DONE, _words(intent, seen), ctx)
-    if not _can_no_longer_arrive(intent, ctx):
+    if not expired:
         return _open(operation, f"{_words(intent, seen)}, and the request may still arrive{_until(intent)}")
     if seen.done:
         return _closed(operation, State.PARTIAL, Ending.PARTIAL, _words(intent, seen), ctx)

@@ -138,8 +138,8 @@ def test_open_operations_are_looked_at_with_the_credentials_that_profile_names(
         one = ["resolve", "--region", region, "--project-id", project]
         assert run(*one, env=env).code == 9
         found = run(*one, "--profile", name, env=env)
-        assert found.code != 9, found.err
-        assert "finance-analysts: operation" in found.err
+        assert found.code == 0, found.err
+        assert "finance-analysts: resolving operation" in found.err
 
 
 def test_one_project_under_two_profiles_is_refused_naming_both_places(run: Run, tmp_path: Path) -> None:
