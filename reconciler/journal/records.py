@@ -209,7 +209,7 @@ class DriftPoint:
     missing: int
     """Disks that are desired but not live."""
     surplus_gb: int
-    """GB of the surplus disks."""
+    """GB of the surplus disks over all desktops."""
 
 
 class Journal(Protocol):
@@ -292,7 +292,7 @@ class Journal(Protocol):
         """One run with its operations and events, or None."""
 
     def add_drift(self, points: Sequence[DriftPoint]) -> None:
-        """Keep what a run measured, one point per pool."""
+        """Keep what a run measured, at most one point per pool."""
 
     def drift(self, since: datetime) -> tuple[DriftPoint, ...]:
         """Points measured at or after a time, oldest first."""

@@ -304,7 +304,7 @@ class SqlJournal(Journal):
     # --- drift ----------------------------------------------------------------------------------
 
     def add_drift(self, points: Sequence[DriftPoint]) -> None:
-        """Keep what a run measured, one point per pool."""
+        """Keep what a run measured, at most one point per pool."""
         if not points:
             return
         with self._database.write() as connection:
