@@ -1,0 +1,132 @@
+"""One operation: the intent is durable before the call, and an interruption leaves a true record."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from reconciler.api.outcome import Outcome, OutcomeKind
+from reconciler.apply.context import Ending, Options
+from reconciler.apply.operation import Verdict, carry_out
+from reconciler.errors import JournalError, PoolHeld
+from reconciler.journal.records import Journal, State
+from reconciler.live import Call
+from tests.apply.stage import Scripted, Stage, removal, stage
+from tests.simulation.service import Faults
+
+
+def carried_out(world: Stage, options: Options | None = None) -> Verdict:
+    return world.run(carry_out(removal(), world.intent(), world.site(), world.context(options)))
+
+
+def state(world: Stage) -> tuple[State, bool]:
+    operation = world.journal.operation("op")
+    assert operation
+    return operation.state, operation.closed is not None
+
+
+@pytest.mark.parametrize(
+    ("faults", "ending", "kept"),
+    [
+        (Faults(), Ending.DONE, (State.DONE, True)),
+        (Faults(not_sent=1.0), Ending.ERROR, (State.NOT_SENT, True)),
+        (Faults(rejected=1.0), Ending.REJECTED, (State.REJECTED, True)),
+        (Faults(lost_response=1.0), Ending.UNKNOWN, (State.UNKNOWN, False)),
+        (Faults(lost_request=1.0), Ending.UNKNOWN, (State.UNKNOWN, False)),
+        (Faults(job_fails=1.0), Ending.FAILED, (State.FAILED, True)),
+        (Faults(job_partial=1.0), Ending.PARTIAL, (State.PARTIAL, True)),
+        (Faults(job_lies=1.0), Ending.FAILED, (State.FAILED, True)),
+        (Faults(job_hangs=1.0), Ending.RUNNING, (State.ACCEPTED, False)),
+    ],
+    ids=["good", "not sent", "rejected", "no answer", "no request", "fails", "partial", "lies", "hangs"],
+)
+def test_every_ending_is_told_and_kept_alike(
+    faults: Faults, ending: Ending, kept: tuple[State, bool]
+) -> None:
+    with stage(faults) as world:
+        assert carried_out(world).ending is ending
+        assert state(world) == kept
+        assert len(world.service.sent) == 1
+
+
+def test_not_waiting_leaves_an_accepted_operation_open() -> None:
+    with stage() as world:
+        verdict = carried_out(world, Options(wait=False))
+        assert verdict.ending is Ending.ACCEPTED
+        assert state(world) == (State.ACCEPTED, False)
+
+
+def test_a_run_that_follows_a_long_job_keeps_its_hold() -> None:
+    with stage(Faults(job_hangs=1.0)) as world:
+
+        async def story() -> None:
+            ctx = world.context(Options(lease=60))
+            following = asyncio.ensure_future(carry_out(removal(), world.intent(), world.site(), ctx))
+            await asyncio.sleep(600)
+            with pytest.raises(PoolHeld):
+                world.journal.take_over("op", "another", 60)
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+        world.run(story())
+
+
+@dataclass
+class Hanging(Scripted):
+    """Says nothing for a while, then accepts."""
+
+    silence: float = 0.0
+
+    async def send(self, call: Call, signed_at: datetime) -> Outcome:
+        self.sent.append((self.loop.moment, call))
+        await asyncio.sleep(self.silence)
+        return Outcome(OutcomeKind.ACCEPTED, job_id="job", status=200)
+
+
+@pytest.mark.parametrize(("silence", "kept"), [(2.0, State.ACCEPTED), (60.0, State.UNKNOWN)])
+def test_an_interruption_waits_briefly_for_the_answer_and_records_what_it_knows(
+    silence: float, kept: State
+) -> None:
+    with stage() as world:
+        world.service = Hanging(world.loop, world.service.rng, world.service.pools_, silence=silence)
+
+        async def story() -> float:
+            sending = asyncio.ensure_future(
+                carry_out(removal(), world.intent(), world.site(), world.context())
+            )
+            await asyncio.sleep(1)
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+            return world.loop.moment
+
+        assert world.run(story()) <= 5
+        assert state(world) == (kept, False)
+
+
+class Full:
+    """A journal whose disk is full."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+    def open_operation(self, *_: object) -> None:
+        raise JournalError("the disk is full")
+
+
+def test_an_intent_that_cannot_be_kept_sends_nothing() -> None:
+    with stage() as world:
+        kept: Any = Full(world.journal)
+        world.journal, journal = kept, world.journal
+        with pytest.raises(JournalError):
+            carried_out(world)
+        assert world.service.sent == []
+        assert journal.operations(world.clock.now() - timedelta(days=1)) == ()
+        world.journal = journal

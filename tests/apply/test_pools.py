@@ -1,0 +1,175 @@
+"""One pool: read anew before every call, wait as told, and never send what was not approved."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pytest
+
+from reconciler.api.outcome import Outcome, OutcomeKind
+from reconciler.apply.context import Ending, Options, PoolResult
+from reconciler.apply.pools import Task, apply_pool
+from reconciler.apply.second_check import SecondCheckFailed
+from reconciler.errors import PoolHeld, Refused, StalePlan
+from reconciler.journal.records import SentDisk, StaleGeneration, State, Step
+from reconciler.live import Call, JobEnd, PoolReading
+from reconciler.model import ApplyTo, Disk
+from tests.apply.stage import GOING, KEPT, Scripted, Stage, removal, stage
+from tests.simulation.service import TrueJob
+
+
+def rejected(status: int, code: str = "", retry_after: float | None = None) -> Outcome:
+    return Outcome(OutcomeKind.REJECTED, "no", status, code, retry_after=retry_after)
+
+
+BUSY = rejected(409, "WKS.00010032")
+
+
+def applied(world: Stage, options: Options | None = None) -> PoolResult:
+    async def story() -> PoolResult:
+        return await apply_pool(await world.task(world.context(options)))
+
+    return world.run(story())
+
+
+def test_the_intent_says_all_that_is_needed_to_find_out_later() -> None:
+    with stage() as world:
+        old = TrueJob("old", "pool", Step.REMOVE, 0, 0, JobEnd.FAILED, False, removal())
+        world.service.jobs["old"] = old
+        assert applied(world).ending is Ending.DONE
+        [operation] = world.journal.operations(world.clock.now() - timedelta(days=1))
+        intent = operation.intent
+        assert intent.handle_type == "FOR_EXPAND_AND_ALL"
+        assert intent.disks == (SentDisk("b", "SAS", 200),)
+        assert (intent.keep, intent.baseline_jobs) == (("a",), ("old",))
+        assert intent.not_after == intent.signed_at + timedelta(seconds=900)
+        [(_, call)] = world.service.sent
+        assert call == Call(Step.REMOVE, "pool", (GOING,), ApplyTo.ALL)
+
+
+@pytest.mark.parametrize(
+    ("answer", "least"),
+    [
+        (BUSY, 30.0),
+        (rejected(429, "APIGW.0308", retry_after=7.0), 7.0),
+        (rejected(429, "APIGW.0308"), 60.0),
+        (rejected(400, "WKS.0407"), 300.0),
+    ],
+    ids=["busy", "throttled, told how long", "throttled", "disks are being added"],
+)
+def test_a_rejection_that_passes_is_waited_out_and_answered_by_a_new_reading(
+    answer: Outcome, least: float
+) -> None:
+    with stage() as world:
+        world.service.answers = [answer]
+        before = world.service.requests["pool"]
+        assert applied(world).ending is Ending.DONE
+        (first, _), (second, _) = world.service.sent
+        assert least <= second - first < least + 10
+        assert world.service.requests["pool"] - before == 2
+        states = [each.state for each in world.journal.operations(world.clock.now() - timedelta(days=1))]
+        assert states == [State.REJECTED, State.DONE]
+
+
+def test_a_rejection_that_stays_is_final_after_the_allowed_tries() -> None:
+    with stage() as world:
+        world.service.answers = [BUSY] * 10
+        assert applied(world, Options(tries=3)).ending is Ending.REJECTED
+        assert len(world.service.sent) == 3
+        assert world.journal.unresolved() == ()
+
+
+@pytest.mark.parametrize("answer", [rejected(403, "WKS.403"), rejected(400, "WKS.0001")])
+def test_any_other_rejection_is_final(answer: Outcome) -> None:
+    with stage() as world:
+        world.service.answers = [answer]
+        result = applied(world)
+        assert (result.ending, result.done) == (Ending.REJECTED, 0)
+        assert len(world.service.sent) == 1
+        assert world.journal.unresolved() == ()
+
+
+@dataclass
+class Meddled(Scripted):
+    """Somebody works in the console right after the first call was rejected."""
+
+    async def send(self, call: Call, signed_at: datetime) -> Outcome:
+        outcome = await super().send(call, signed_at)
+        self.pools_["pool"].disks["c"] = Disk("c", "SSD", 10)
+        return outcome
+
+
+def test_what_changed_while_waiting_is_stale_and_not_sent_again() -> None:
+    with stage() as world:
+        world.service = Meddled(world.loop, world.service.rng, world.service.pools_, answers=[BUSY])
+        with pytest.raises(StalePlan, match="changed since the plan was approved"):
+            applied(world)
+        assert len(world.service.sent) == 1
+
+
+def test_nothing_is_sent_into_a_running_job() -> None:
+    with stage() as world:
+        world.service.jobs["other"] = TrueJob(
+            "other", "pool", Step.REMOVE, 0, 600, JobEnd.SUCCEEDED, False, removal()
+        )
+        with pytest.raises(Refused, match="has a running job"):
+            applied(world)
+        assert world.service.sent == []
+
+
+def test_nothing_is_sent_into_a_pool_that_another_run_holds() -> None:
+    with stage() as world:
+
+        async def story() -> Task:
+            task = await world.task(world.context())
+            world.journal.open_operation(world.intent(), "gone", 60)
+            return task
+
+        task = world.run(story())
+        with pytest.raises(PoolHeld, match="gone"):
+            world.run(apply_pool(task))
+        assert world.service.sent == []
+
+
+@dataclass
+class Outrun(Scripted):
+    """Another run opens and closes an operation while this one reads."""
+
+    world: Stage | None = None
+
+    async def pool(self, pool_id: str) -> PoolReading:
+        reading = await super().pool(pool_id)
+        assert self.world
+        self.world.journal.open_operation(self.world.intent(), "gone", 60)
+        self.world.journal.close_operation("op", "gone", State.REJECTED, "busy")
+        return reading
+
+
+def test_a_reading_that_another_run_has_overtaken_sends_nothing() -> None:
+    with stage() as world:
+        world.service = Outrun(world.loop, world.service.rng, world.service.pools_, world=world)
+        with pytest.raises(StaleGeneration):
+            applied(world)
+        assert world.service.sent == []
+
+
+@dataclass
+class Misread(Scripted):
+    """The bytes of the answer do not say what was read from them."""
+
+    async def pool(self, pool_id: str) -> PoolReading:
+        reading = await super().pool(pool_id)
+        told = json.loads(reading.raw)
+        told["data_volumes"] = [row for row in told["data_volumes"] if row["id"] != KEPT.id]
+        return PoolReading(reading.pool, json.dumps(told).encode())
+
+
+def test_a_second_check_that_disagrees_stops_before_anything_is_sent() -> None:
+    with stage() as world:
+        world.service = Misread(world.loop, world.service.rng, world.service.pools_)
+        with pytest.raises(SecondCheckFailed, match="disagrees with the plan"):
+            applied(world)
+        assert world.service.sent == []
+        assert world.journal.unresolved() == ()

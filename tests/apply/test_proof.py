@@ -1,0 +1,68 @@
+"""What became of the disks: seen twice, or not seen at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.apply.proof import CONTRADICTING, Effect, observe
+from reconciler.live import ABSENT_DISKS
+from reconciler.model import Pool
+from tests.apply.stage import GOING, KEPT, Stage, stage
+
+BEFORE = (Pool("pool", "pool", (KEPT, GOING)),)
+AFTER = (Pool("pool", "pool", (KEPT,)),)
+LOST = (Pool("pool", "pool", ()),)
+DOUBTFUL = (Pool("pool", "pool", (KEPT,), doubts=("disk b is listed 2 times",)),)
+ABSENT = (Pool("pool", "pool", (), doubts=(ABSENT_DISKS,)),)
+
+
+def seen(world: Stage, patience: float = 0.0) -> Effect:
+    return world.run(observe(world.intent(), world.site(), world.context(), patience))
+
+
+@pytest.mark.parametrize(
+    ("shown", "effect"),
+    [
+        ([AFTER, AFTER], Effect(1, 1)),
+        ([BEFORE, BEFORE], Effect(0, 1)),
+        ([AFTER, BEFORE, BEFORE], Effect(0, 1)),
+        ([AFTER, BEFORE, AFTER, AFTER], Effect(1, 1)),
+        ([AFTER, DOUBTFUL, AFTER], Effect(1, 1)),
+        ([DOUBTFUL, DOUBTFUL, DOUBTFUL, BEFORE, BEFORE], Effect(0, 1)),
+        ([LOST, LOST], Effect(1, 1, lost=("a",))),
+        ([LOST, AFTER, AFTER], Effect(1, 1)),
+        ([(), ()], Effect(0, 1, pool_gone=True)),
+        ([(), AFTER, AFTER], Effect(1, 1)),
+    ],
+)
+def test_only_what_two_readings_in_a_row_show_counts(shown: list[tuple[Pool, ...]], effect: Effect) -> None:
+    with stage() as world:
+        world.service.shown = list(shown)
+        assert seen(world) == effect
+        assert world.service.shown == []
+
+
+def test_an_effect_that_lags_behind_its_job_is_waited_for_no_longer_than_allowed() -> None:
+    with stage() as world:
+        world.service.shown = [BEFORE] * 5 + [AFTER] * 2
+        assert seen(world, patience=120.0) == Effect(1, 1)
+        began = world.loop.moment
+        world.service.shown = [BEFORE] * 50
+        assert seen(world, patience=120.0) == Effect(0, 1)
+        assert 120 <= world.loop.moment - began < 150
+
+
+def test_a_list_without_disks_means_none_only_if_the_detail_agrees() -> None:
+    with stage() as world:
+        world.service.shown = [ABSENT] * 2
+        assert seen(world) == Effect(0, 1)
+        world.service.pools_["pool"].disks.clear()
+        world.service.shown = [ABSENT] * 2
+        assert seen(world) == Effect(1, 1, lost=("a",))
+
+
+def test_readings_that_keep_contradicting_each_other_are_given_up() -> None:
+    with stage() as world:
+        world.service.shown = [BEFORE, AFTER] * 50
+        assert not seen(world).lost
+        assert CONTRADICTING <= world.loop.moment < 2 * CONTRADICTING

@@ -1,0 +1,148 @@
+"""What an earlier run left open: found, decided or left open, and never sent again."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from reconciler.apply.context import Ending
+from reconciler.apply.resolve import Resolution, decide, resolve
+from reconciler.errors import PoolHeld
+from reconciler.journal.records import ClosedBy, Intent, Outcome, State, Step
+from reconciler.live import JobEnd
+from tests.apply.stage import GOING, LIFETIME, Stage, removal, stage
+from tests.simulation.service import TrueJob
+
+LEASE = 60.0
+
+
+def opened(world: Stage, intent: Intent, job_id: str = "") -> None:
+    """A run wrote its intent down, sent, and was never heard of again."""
+    world.journal.open_operation(intent, "gone", LEASE)
+    state = State.ACCEPTED if job_id else State.UNKNOWN
+    world.journal.record_outcome("op", "gone", Outcome(state, job_id))
+
+
+def job(
+    world: Stage, name: str, *, lasts: float, end: JobEnd = JobEnd.SUCCEEDED, effect: bool = True
+) -> None:
+    """The service runs a removal of the surplus disk from now on."""
+    now = world.loop.moment
+    world.service.jobs[name] = TrueJob(name, "pool", Step.REMOVE, now, now + lasts, end, effect, removal())
+
+
+def resolved(world: Stage, after: float) -> Resolution:
+    """What a run decides that comes so many seconds later."""
+
+    async def story() -> Resolution:
+        await asyncio.sleep(after)
+        [operation] = world.journal.unresolved()
+        return await resolve(operation, world.site(), world.context(run_id="next"))
+
+    resolution = world.run(story())
+    assert world.service.sent == []
+    return resolution
+
+
+def state(world: Stage) -> tuple[State, bool]:
+    operation = world.journal.operation("op")
+    assert operation
+    return operation.state, operation.closed is not None
+
+
+def test_the_job_of_a_lost_answer_is_found_and_followed_to_its_end() -> None:
+    with stage() as world:
+        opened(world, world.intent())
+        job(world, "lost", lasts=200)
+        resolution = resolved(world, after=LEASE + 1)
+        assert (resolution.resolved, resolution.verdict.ending) == (True, Ending.DONE)
+        assert state(world) == (State.DONE, True)
+
+
+def test_a_job_that_was_there_before_is_not_taken_for_ours() -> None:
+    with stage() as world:
+        job(world, "old", lasts=1, end=JobEnd.FAILED, effect=False)
+        opened(world, world.intent(baseline=("old",)))
+        resolution = resolved(world, after=LIFETIME + 1)
+        assert "never arrived" in resolution.verdict.message
+        assert state(world) == (State.NOT_ACCEPTED, True)
+
+
+def test_while_the_request_can_arrive_nothing_is_decided() -> None:
+    with stage() as world:
+        opened(world, world.intent())
+        resolution = resolved(world, after=LIFETIME - 10)
+        assert (resolution.resolved, resolution.verdict.ending) == (False, Ending.UNKNOWN)
+        assert "may still arrive until 2026-03-01 08:15:00 UTC" in resolution.verdict.message
+        assert "--accept-as done|not-accepted op" in resolution.verdict.hint
+        assert GOING.id in resolution.verdict.hint
+        assert state(world) == (State.UNKNOWN, False)
+        assert resolved(world, after=11).resolved
+        assert state(world) == (State.NOT_ACCEPTED, True)
+
+
+def test_a_request_that_nothing_bounds_is_left_to_a_person() -> None:
+    with stage() as world:
+        opened(world, world.intent(lifetime=None))
+        assert "nothing bounds" in resolved(world, after=1_000_000).verdict.message
+        decide(world.journal.unresolved()[0], State.NOT_ACCEPTED, world.context(run_id="next"))
+        operation = world.journal.operation("op")
+        assert operation
+        assert (operation.state, operation.closed_by) == (State.NOT_ACCEPTED, ClosedBy.PERSON)
+
+
+def test_neither_a_run_nor_a_person_takes_over_while_the_owner_lives() -> None:
+    with stage() as world:
+        opened(world, world.intent())
+        with pytest.raises(PoolHeld, match="gone"):
+            resolved(world, after=LEASE - 1)
+        with pytest.raises(PoolHeld):
+            decide(world.journal.unresolved()[0], State.DONE, world.context(run_id="next"))
+        assert state(world) == (State.UNKNOWN, False)
+
+
+def test_a_known_job_is_followed_and_judged_by_the_disks() -> None:
+    with stage() as world:
+        opened(world, world.intent(), job_id="known")
+        job(world, "known", lasts=1, effect=False)
+        resolution = resolved(world, after=LEASE + 1)
+        assert resolution.verdict.ending is Ending.FAILED
+        assert state(world) == (State.FAILED, True)
+
+
+def test_a_found_job_without_effect_is_a_failure_only_when_nothing_else_can_come() -> None:
+    with stage() as world:
+        opened(world, world.intent())
+        job(world, "lost", lasts=1, end=JobEnd.FAILED, effect=False)
+        assert not resolved(world, after=LEASE + 1).resolved
+        assert resolved(world, after=LIFETIME).verdict.ending is Ending.FAILED
+        assert state(world) == (State.FAILED, True)
+
+
+def test_two_new_jobs_of_which_one_runs_decide_nothing() -> None:
+    with stage() as world:
+        opened(world, world.intent())
+        job(world, "one", lasts=1, effect=False)
+        job(world, "two", lasts=7200, effect=False)
+        resolution = resolved(world, after=LIFETIME + 1)
+        assert "jobs two of this pool are still running" in resolution.verdict.message
+        assert state(world) == (State.UNKNOWN, False)
+
+
+def test_a_kept_disk_that_vanished_leaves_the_operation_open_as_an_alarm() -> None:
+    with stage() as world:
+        opened(world, world.intent())
+        world.service.pools_["pool"].disks.clear()
+        resolution = resolved(world, after=LIFETIME + 1)
+        assert (resolution.resolved, resolution.verdict.ending) == (False, Ending.ALARM)
+        assert "what had to stay is gone: a" in resolution.verdict.message
+        assert state(world) == (State.UNKNOWN, False)
+
+
+def test_disks_that_are_gone_are_done_whoever_did_it() -> None:
+    with stage() as world:
+        opened(world, world.intent())
+        del world.service.pools_["pool"].disks[GOING.id]
+        assert resolved(world, after=LEASE + 1).verdict.ending is Ending.DONE
+        assert state(world) == (State.DONE, True)
