@@ -9,11 +9,13 @@ from reconciler.live import ABSENT_DISKS
 from reconciler.model import Pool
 from tests.apply.stage import GOING, KEPT, Stage, stage
 
-BEFORE = (Pool("pool", "pool", (KEPT, GOING)),)
-AFTER = (Pool("pool", "pool", (KEPT,)),)
-LOST = (Pool("pool", "pool", ()),)
-DOUBTFUL = (Pool("pool", "pool", (KEPT,), doubts=("disk b is listed 2 times",)),)
-ABSENT = (Pool("pool", "pool", (), doubts=(ABSENT_DISKS,)),)
+Shown = tuple[Pool, ...]
+
+BEFORE: Shown = (Pool("pool", "pool", (KEPT, GOING)),)
+AFTER: Shown = (Pool("pool", "pool", (KEPT,)),)
+LOST: Shown = (Pool("pool", "pool", ()),)
+DOUBTFUL: Shown = (Pool("pool", "pool", (KEPT,), doubts=("disk b is listed 2 times",)),)
+ABSENT: Shown = (Pool("pool", "pool", (), doubts=(ABSENT_DISKS,)),)
 
 
 def seen(world: Stage, patience: float = 0.0) -> Effect:
@@ -35,7 +37,7 @@ def seen(world: Stage, patience: float = 0.0) -> Effect:
         ([(), AFTER, AFTER], Effect(1, 1)),
     ],
 )
-def test_only_what_two_readings_in_a_row_show_counts(shown: list[tuple[Pool, ...]], effect: Effect) -> None:
+def test_only_what_two_readings_in_a_row_show_counts(shown: list[Shown], effect: Effect) -> None:
     with stage() as world:
         world.service.shown = list(shown)
         assert seen(world) == effect

@@ -5,15 +5,20 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
-from reconciler.apply.context import Ending, Options, Stop
-from reconciler.engine import ApplyReport, ApplyRequest, World, apply
-from reconciler.errors import ExitCode
+import pytest
+
+from reconciler.apply.context import Ending, Options, PoolResult, Stop
+from reconciler.apply.run import run_pools
+from reconciler.engine import ApplyReport, ApplyRequest, World, apply, manifest_of
+from reconciler.errors import ExitCode, StalePlan
 from reconciler.journal.store import open_journal
 from reconciler.model import DesiredDisk, DesiredPool, Disk, Limit, Limits, Manifest, Position, Target
-from reconciler.plan import Plan
+from reconciler.plan import Finding, Plan
 from reconciler.plan import Service as Named
 from reconciler.planner import Connection
+from tests.apply.stage import GOING, Stage, stage
 from tests.simulation.service import Faults, Service, TrueJob, TruePool
 from tests.simulation.virtual import VirtualClock, VirtualLoop
 
@@ -148,3 +153,64 @@ def test_no_wait_leaves_every_operation_open() -> None:
     assert endings(report) == {Ending.ACCEPTED: 3}
     assert report.exit_code is ExitCode.RUNNING
     assert len(report.in_flight) == len(service.record) == 3
+
+
+def test_a_blocked_pool_is_told_and_never_carried_out() -> None:
+    with stage() as world:
+
+        async def story() -> tuple[PoolResult, ...]:
+            ctx = world.context()
+            task = await world.task(ctx)
+            finding = Finding("tie", "cannot decide")
+            plan = replace(task.plan, pools=(replace(task.pool, findings=(finding,)),))
+            return await run_pools(plan, {TARGET: task.site}, ctx)
+
+        [result] = world.run(story())
+        assert result.ending is Ending.REFUSED
+        assert world.service.sent == []
+
+
+def test_a_run_that_is_asked_to_stop_starts_no_pool() -> None:
+    with stage() as world:
+
+        async def story() -> tuple[PoolResult, ...]:
+            ctx = world.context()
+            task = await world.task(ctx)
+            ctx.stop.requested = True
+            return await run_pools(task.plan, {TARGET: task.site}, ctx)
+
+        [result] = world.run(story())
+        assert result.ending is Ending.NOT_STARTED
+        assert world.service.sent == []
+
+
+def saved_plan_applied(world: Stage, plan: Plan) -> ApplyReport:
+    async def approve(_plan: Plan) -> None:
+        """Everything is approved."""
+
+    request = ApplyRequest(manifest_of(plan), plan.limits, approve, saved_plan=plan)
+    connections = {TARGET: Connection(Named(TARGET, "simulated"), world.service)}
+    around = World(world.clock, world.new_id, world.said.append)
+    return world.run(apply(request, connections, world.journal, around, Stop()))
+
+
+def test_a_saved_plan_is_applied_once_even_if_the_surplus_comes_back() -> None:
+    with stage() as world:
+        plan = world.run(world.task(world.context())).plan
+        assert saved_plan_applied(world, plan).exit_code is ExitCode.DONE
+        world.run(world.clock.sleep(60))
+        pool = world.service.pools_["pool"]
+        pool.disks[GOING.id] = GOING
+        with pytest.raises(StalePlan, match="applied already"):
+            saved_plan_applied(world, plan)
+        assert len(world.service.sent) == 1
+
+
+def test_what_an_earlier_run_left_open_is_resolved_before_anything_is_sent() -> None:
+    with stage() as world:
+        plan = world.run(world.task(world.context())).plan
+        world.journal.open_operation(world.intent(), "gone", 0)
+        report = saved_plan_applied(world, plan)
+        assert [each.resolved for each in report.resolutions] == [False]
+        assert report.exit_code is ExitCode.UNKNOWN
+        assert world.service.sent == []
