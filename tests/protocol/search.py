@@ -5,7 +5,8 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 
-from tests.protocol.model import MISFORTUNES, Model, State
+from tests.protocol.model import MISFORTUNES, Model
+from tests.protocol.world import State
 
 
 @dataclass

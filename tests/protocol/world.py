@@ -1,0 +1,160 @@
+"""The world of the model: its state, the changes of one part of it, and the promises that may break in it.
+
+A set of disks or of jobs is a bit mask. Who changes what, and when, is left to ``model``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Job(NamedTuple):
+    """A delete job of the service."""
+
+    disks: int
+    """What it deletes; once it failed in part: what it did delete."""
+    op: int
+    """Whose request began it; -1: somebody's, by hand."""
+    end: str = ""
+    """Empty while it runs, then ``ok``, ``failed`` or ``partial``."""
+
+
+class Op(NamedTuple):
+    """An operation in the journal."""
+
+    disks: int
+    keep: int
+    baseline: int
+    owner: int
+    leased: bool = True
+    expired: bool = False
+    job: int = -1
+    verdict: str = ""
+    """Empty while it is open."""
+
+
+class Runner(NamedTuple):
+    """One place that runs ``apply``: what it is about to do, and what it remembers."""
+
+    at: str = "idle"
+    run: int = 0
+    """The run's id; its parity is the runner's, and a crash makes a new one."""
+    op: int = -1
+    seen: int = 0
+    """The generation or the new jobs, as the step needs."""
+    view: int = 0
+    note: str = ""
+
+
+class Faults(NamedTuple):
+    """How many misfortunes are left to happen, and how many requests may still be sent."""
+
+    crashes: int = 1
+    network: int = 1
+    failures: int = 1
+    by_hand: int = 1
+    posts: int = 3
+
+
+class State(NamedTuple):
+    """The world."""
+
+    disks: int = 0b011
+    lag: int = 0
+    """Disks that are gone but still shown."""
+    jobs: tuple[Job, ...] = ()
+    ops: tuple[Op, ...] = ()
+    net: tuple[int, ...] = ()
+    """Operations whose request is under way."""
+    runners: tuple[Runner, Runner] = (Runner(run=0), Runner(run=1))
+    faults: Faults = Faults()
+    broken: str = ""
+    """The promise that this state breaks."""
+
+
+def surplus(shown: int) -> int:
+    """All but the newest."""
+    return shown & ~(1 << shown.bit_length() >> 1)
+
+
+def may_come(state: State, at: int) -> bool:
+    """Whether a request is under way, or a run stands right before sending it."""
+    return at in state.net or any(each.op == at and each.at == "opened" for each in state.runners)
+
+
+# -- promises: judged at the moment they could be broken ------------------------------------------------
+
+
+def accept(state: State, at: int) -> State:
+    """The service takes a request: nothing twice, nothing needed, nothing that was given up."""
+    op = state.ops[at]
+    broken = ""
+    going = 0
+    for job in state.jobs:
+        going |= 0 if job.end else job.disks
+    if any(job.op >= 0 and job.end != "failed" and job.disks & op.disks for job in state.jobs):
+        broken = "a disk is deleted twice"
+    elif op.disks & state.disks and not state.disks & ~(op.disks | going):
+        broken = "a needed disk is deleted"
+    elif any(other.keep & op.disks for other in state.ops if not other.verdict):
+        broken = "a disk that an open operation keeps is deleted"
+    elif op.verdict and op.disks & state.disks:
+        broken = "a request is accepted after its operation was closed"
+    return state._replace(jobs=(*state.jobs, Job(op.disks, at)), broken=broken)
+
+
+def send(state: State, who: int) -> State:
+    """A request leaves: no other may be under way that could still delete something."""
+    at = state.runners[who].op
+    net = tuple(sorted((*state.net, at)))
+    able = [each for each in net if not state.ops[each].expired and state.ops[each].disks & state.disks]
+    broken = "two requests are under way" if len(able) > 1 else ""
+    return move(state._replace(net=net, broken=broken), who, at="waiting", op=at)
+
+
+def judge(state: State, at: int, verdict: str) -> State:
+    """A verdict is written: it has to be true."""
+    op = state.ops[at]
+    own = [job for job in state.jobs if job.op == at]
+    since = len(state.jobs) > op.baseline.bit_length()
+    lies = {
+        "": False,
+        "done": bool(op.disks & state.disks),
+        "failed": not since or any(not job.end for job in own),
+        "rejected": bool(own),
+        "not accepted": bool(own),
+    }
+    return state._replace(broken=f"the verdict '{verdict}' is not true") if lies[verdict] else state
+
+
+# -- one part of the world changed ----------------------------------------------------------------------
+
+
+def move(state: State, who: int, **new: object) -> State:
+    """Go to another step; who is idle remembers nothing, and a pool read is of use until the intent."""
+    me = state.runners[who]
+    kept = Runner(run=me.run) if new["at"] == "idle" else me._replace(note="")
+    return put(state, who, kept._replace(**new))  # type: ignore[arg-type]
+
+
+def put(state: State, who: int, runner: Runner) -> State:
+    """Another runner in its place."""
+    one, two = state.runners
+    return state._replace(runners=(runner, two) if who == 0 else (one, runner))
+
+
+def change_op(state: State, at: int, **new: object) -> State:
+    """An entry of the journal changed."""
+    changed = state.ops[at]._replace(**new)  # type: ignore[arg-type]
+    return state._replace(ops=(*state.ops[:at], changed, *state.ops[at + 1 :]))
+
+
+def end_job(state: State, at: int, job: Job) -> State:
+    """A job in the place of what it was while it ran."""
+    return state._replace(jobs=(*state.jobs[:at], job, *state.jobs[at + 1 :]))
+
+
+def spend(state: State, name: str) -> State:
+    """One misfortune, or one request, less to come."""
+    less = {name: getattr(state.faults, name) - 1}
+    return state._replace(faults=state.faults._replace(**less))
