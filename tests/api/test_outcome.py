@@ -44,11 +44,21 @@ async def post_to(base: str, timing: Timing = QUICK) -> Outcome:
 
 
 def post(handler: Handler, timing: Timing = QUICK) -> Outcome:
+    """The outcome of one write; whatever becomes of it, the server is asked once."""
+    asked = 0
+
+    async def counted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        await handler(reader, writer)
+
     async def run() -> Outcome:
-        async with listening(handler) as base:
+        async with listening(counted) as base:
             return await post_to(base, timing)
 
-    return asyncio.run(run())
+    outcome = asyncio.run(run())
+    assert asked == 1
+    return outcome
 
 
 def answered(raw: bytes) -> Outcome:

@@ -1,19 +1,24 @@
-"""Twenty bugs that somebody could write, each with the text it replaces and the tests that must notice."""
+"""Bugs that somebody could write, each with the text it replaces and the tests that must notice."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-SIMULATION = "tests/simulation/test_simulation.py"
 MATCH = "tests/test_match.py"
 GUARD = "tests/test_guard.py"
 PLAN = "tests/test_plan.py"
-SECOND = "tests/test_second_check.py"
+SECOND = "tests/test_second_check.py -k 'refused or pin'"
+LIVE = "tests/test_live.py"
 OUTCOME = "tests/api/test_outcome.py"
-SANDBOX = "tests/api/test_against_sandbox.py"
-JOURNAL = "tests/journal/test_fence.py"
+CLIENT = "tests/api/test_client.py::test_desktops_come_a_hundred_a_page"
+JOURNAL = "tests/journal/test_fence.py -k sqlite"
+OPERATION = "tests/apply/test_operation.py"
 JUDGE = "tests/apply/test_judge.py"
-MAIN = "tests/flows/test_main_job.py"
+PROOF = "tests/apply/test_proof.py"
+RESOLVE = "tests/apply/test_resolve.py"
+POOLS = "tests/apply/test_pools.py"
+RUN = "tests/apply/test_run.py"
+DIGEST = "tests/flows/test_main_job.py::test_an_approved_digest_is_honoured_and_any_other_refused"
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class Bug:
     right: str
     wrong: str
     noticed_by: str
-    """Test files, separated by blanks."""
+    """Arguments of pytest, as a shell would read them."""
 
 
 BUGS = (
@@ -34,7 +39,7 @@ BUGS = (
         "apply/operation.py",
         "        case OutcomeKind.NOT_SENT:\n",
         "        case OutcomeKind.NOT_SENT | OutcomeKind.UNKNOWN:\n",
-        SIMULATION,
+        OPERATION,
     ),
     Bug(
         "the job's word is taken for the deed",
@@ -48,14 +53,14 @@ BUGS = (
         "apply/resolve.py",
         "return intent.not_after is not None and ctx.clock.now() > intent.not_after",
         "return True",
-        SIMULATION,
+        RESOLVE,
     ),
     Bug(
         "operations of earlier runs are not looked at",
         "engine.py",
         "        for operation in ctx.journal.unresolved(str(target), connection.service.name):\n",
         "        for operation in ():\n",
-        SIMULATION,
+        RUN,
     ),
     Bug(
         "the plan is not compared with what was approved",
@@ -69,7 +74,7 @@ BUGS = (
         "apply/run.py",
         "going = [pool for pool in plan.pools if pool.pending and not pool.blocked]",
         "going = [pool for pool in plan.pools if pool.pending]",
-        SIMULATION,
+        RUN,
     ),
     Bug(
         "a disk of the same size does not count as fitting",
@@ -156,7 +161,7 @@ BUGS = (
         "api/client.py",
         'query: dict[str, Any] = {"limit": DESKTOPS_LIMIT, "offset": offset}',
         'query: dict[str, Any] = {"offset": offset}',
-        SANDBOX,
+        CLIENT,
     ),
     Bug(
         "a hold is taken over while its owner lives",
@@ -177,6 +182,193 @@ BUGS = (
         "cli/applying.py",
         "digest is not None and plan.digest != digest",
         "digest is not None and not plan.digest",
-        MAIN,
+        DIGEST,
+    ),
+    Bug(
+        "a call is made again when its answer was cut",
+        "api/client.py",
+        "            answer = await fetch(self._writes, request, self._timing.write)\n",
+        "            try:\n"
+        "                answer = await fetch(self._writes, request, self._timing.write)\n"
+        "            except httpx.RemoteProtocolError:\n"
+        "                answer = await fetch(self._writes, request, self._timing.write)\n",
+        OUTCOME,
+    ),
+    Bug(
+        "writes share the connections of reads",
+        "api/client.py",
+        "answer = await fetch(self._writes, request",
+        "answer = await fetch(self._reads, request",
+        OUTCOME,
+    ),
+    Bug(
+        "FAIL is taken for success",
+        "live.py",
+        "    if ended_badly or bad:\n",
+        "    if bad:\n",
+        LIVE,
+    ),
+    Bug(
+        "sub-jobs that failed are not looked at",
+        "live.py",
+        "    if ended_badly or bad:\n",
+        "    if ended_badly:\n",
+        LIVE,
+    ),
+    Bug(
+        "which desktops a removal reaches is not said",
+        "live.py",
+        "    if call.apply_to is not None:\n",
+        "    if call.apply_to is not None and call.step is not Step.REMOVE:\n",
+        LIVE,
+    ),
+    Bug(
+        "an expansion is sent as a deletion",
+        "live.py",
+        'Step.EXPAND: "batch-expand"',
+        'Step.EXPAND: "batch-delete"',
+        LIVE,
+    ),
+    Bug(
+        "absent disks are taken for none",
+        "live.py",
+        "    if body.data_volumes is None:\n",
+        "    if body.data_volumes is None and body.desktop_count:\n",
+        LIVE,
+    ),
+    Bug(
+        "further users of a desktop are not counted",
+        "live.py",
+        "users = {body.user_name, *(each.user_name for each in body.attach_user_infos or ())}",
+        "users = {body.user_name}",
+        LIVE,
+    ),
+    Bug(
+        "whatever stands behind the declared number is the surplus",
+        "match.py",
+        "            elif index not in open_ended:\n",
+        "            elif index >= len(entries):\n",
+        MATCH,
+    ),
+    Bug(
+        "a tie is decided silently",
+        "match.py",
+        "            undecided.append(group)\n",
+        "            continue\n",
+        MATCH,
+    ),
+    Bug(
+        "a tie blocks nothing",
+        "guard.py",
+        "    for tie in pool.ties:\n",
+        "    for tie in pool.ties[1:]:\n",
+        GUARD,
+    ),
+    Bug(
+        "one reading is proof enough",
+        "apply/proof.py",
+        "NEEDED = 2\n",
+        "NEEDED = 1\n",
+        PROOF,
+    ),
+    Bug(
+        "a doubtful reading is proof enough",
+        "apply/proof.py",
+        "    return None if pool.doubts else effect(intent, pool.disks)\n",
+        "    return effect(intent, pool.disks)\n",
+        PROOF,
+    ),
+    Bug(
+        "a kept disk that vanished is no alarm",
+        "apply/proof.py",
+        "    lost = tuple(sorted(set(intent.keep) - live.keys()))\n",
+        "    lost: tuple[str, ...] = ()\n",
+        JUDGE,
+    ),
+    Bug(
+        "an alarm stops nothing when the run is to keep going",
+        "apply/run.py",
+        "result.ending is Ending.ALARM or (result.ending not in _GOOD and not ctx.options.keep_going)",
+        "result.ending not in _GOOD and not ctx.options.keep_going",
+        RUN,
+    ),
+    Bug(
+        "no pool goes alone first",
+        "apply/run.py",
+        "        results.append(await guarded(going[0]))\n"
+        "        results.extend(await _all(going[1:], guarded, ctx))\n",
+        "        results.extend(await _all(going, guarded, ctx))\n",
+        RUN,
+    ),
+    Bug(
+        "any job of the pool is taken for the lost one",
+        "apply/resolve.py",
+        "    return known - set(intent.baseline_jobs)\n",
+        "    return known\n",
+        RESOLVE,
+    ),
+    Bug(
+        "a saved plan can be applied twice",
+        "engine.py",
+        "ctx.journal.claim_plan(request.saved_plan.id, ctx.run_id)",
+        "ctx.journal.claim_plan(plan.id, ctx.run_id)",
+        RUN,
+    ),
+    Bug(
+        "an approval for one target fits another",
+        "plan.py",
+        '{"region": each.target.region, "project_id": each.target.project_id, ',
+        "{",
+        PLAN,
+    ),
+    Bug(
+        "the second check accepts an id of another pool",
+        "apply/second_check.py",
+        "        if by_id.get(each[0]) != each:\n",
+        "        if by_id.get(each[0], each) != each:\n",
+        SECOND,
+    ),
+    Bug(
+        "the second check is left out for the first call",
+        "apply/pools.py",
+        "    if call.step is Step.REMOVE:\n",
+        "    if call.step is Step.REMOVE and index > 0:\n",
+        POOLS,
+    ),
+    Bug(
+        "every rejection is tried again",
+        "apply/pools.py",
+        "        return BUSY_WAIT\n    return None\n",
+        "        return BUSY_WAIT\n    return BUSY_WAIT\n",
+        POOLS,
+    ),
+    Bug(
+        "Retry-After is not honoured",
+        "apply/pools.py",
+        "        return outcome.retry_after or THROTTLED_WAIT\n",
+        "        return THROTTLED_WAIT\n",
+        POOLS,
+    ),
+    Bug(
+        "calls are sent into a running job",
+        "apply/pools.py",
+        "    if known & await site.running[call.step]",
+        "    if known & await site.running[Step.ADD]",
+        POOLS,
+    ),
+    Bug(
+        "an interrupted call leaves no word of its outcome",
+        "apply/operation.py",
+        "        ctx.journal.record_outcome(intent.operation_id, ctx.run_id, recorded(outcome))\n        raise\n",
+        "        raise\n",
+        OPERATION,
+    ),
+    Bug(
+        "the hold on a pool is not renewed",
+        "apply/operation.py",
+        "        ctx.journal.renew_lease(intent.operation_id, ctx.run_id, ctx.options.lease)\n"
+        "        if job_id not in running:\n",
+        "        if job_id not in running:\n",
+        OPERATION,
     ),
 )
