@@ -90,9 +90,9 @@ async def follow(intent: Intent, job_id: str, site: Site, ctx: Context) -> Verdi
     if end is JobEnd.RUNNING:
         waited = f"{ctx.options.wait_timeout:.0f} s"
         return Verdict(Ending.RUNNING, f"job {job_id} had not ended after {waited}", _RESOLVE)
-    # A failed job's effect will not appear by waiting; a good one's may lag behind.
-    patience = ctx.options.proof_timeout if end in (JobEnd.SUCCEEDED, None) else 0.0
-    seen = await observe(intent, site, ctx, patience)
+    # Readings lag behind jobs, also behind one that failed after doing a part: closing at once would let
+    # the next run name a disk again that is gone already.
+    seen = await observe(intent, site, ctx, ctx.options.proof_timeout)
     verdict = judge(intent, job_id, end, reason, seen)
     if verdict.ending in _STATES:
         close(intent, verdict, ctx)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from reconciler.apply.context import Context, Ending, Site
 from reconciler.apply.operation import Verdict, follow
 from reconciler.apply.proof import Effect, observe
+from reconciler.errors import Refused
 from reconciler.journal.records import ClosedBy, Intent, Operation, State, Step
 from reconciler.live import JobEnd
 
@@ -47,8 +48,17 @@ async def resolve(operation: Operation, site: Site, ctx: Context) -> Resolution:
 
 
 def decide(operation: Operation, accept_as: State, ctx: Context) -> None:
-    """Close an operation on a person's word; raises ``PoolHeld`` while its run holds the lease."""
+    """Close an operation on a person's word.
+
+    Raises ``PoolHeld`` while its run holds the lease, and ``Refused`` for "not accepted" while the request
+    can still arrive: nobody can know that yet.
+    """
     intent = operation.intent
+    if accept_as is State.NOT_ACCEPTED and intent.not_after and not _can_no_longer_arrive(intent, ctx):
+        raise Refused(
+            f"the request of operation {operation.id} may still be accepted{_until(intent)}",
+            "say not-accepted after that time; apply and resolve find out by themselves as well",
+        )
     ctx.journal.take_over(intent.operation_id, ctx.run_id, ctx.options.lease)
     verdict = f"a person decided: {accept_as.value}"
     ctx.journal.close_operation(

@@ -9,7 +9,7 @@ from pathlib import Path
 from reconciler import sandbox
 from tests.flows.conftest import FINANCE, Run, manifest
 from tests.flows.serving import Served, serving
-from tests.flows.test_killed import WRITES, mortal
+from tests.flows.test_killed import HOUR, WRITES, mortal
 
 
 def test_no_wait_leaves_the_job_to_the_next_run(run: Run, served: Served, tmp_path: Path) -> None:
@@ -44,7 +44,9 @@ def test_a_job_longer_than_the_deadline_is_exit_8_and_found_again(run: Run, tmp_
         assert len(served.posts()) == 1
 
 
-def test_an_intent_without_a_trace_waits_for_time_or_for_a_person(run: Run, tmp_path: Path) -> None:
+def test_an_intent_without_a_trace_waits_for_time_and_no_person_may_shorten_that(
+    run: Run, tmp_path: Path
+) -> None:
     with serving(sandbox.default_world()) as served:
         path = manifest(tmp_path, [FINANCE])
         journal = ("--journal", f"sqlite:///{tmp_path}/journal.db")
@@ -59,7 +61,10 @@ def test_an_intent_without_a_trace_waits_for_time_or_for_a_person(run: Run, tmp_
         wrong = run("resolve", "--accept-as", "done", "no-such-operation", *journal, env=served.env)
         assert wrong.code == 9
         said = run("resolve", "--accept-as", "not-accepted", operation, *journal, env=served.env)
-        assert said.code == 0, said.err
-        assert mortal(served, tmp_path, -1, "before") == 0
+        assert said.code == 3, said.err
+        assert "may still be accepted until" in said.err
+        assert served.posts() == []
+        served.offset[0] = HOUR
+        assert mortal(served, tmp_path, -1, "before", HOUR) == 0
         assert len(served.posts()) == 1
         assert path.exists()
