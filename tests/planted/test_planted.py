@@ -48,7 +48,8 @@ def test_without_a_bug_the_same_tests_pass(
 
 def copy_to(folder: Path) -> None:
     """A copy of the project without these tests."""
-    unwanted = shutil.ignore_patterns("__pycache__", "planted")
+    # Compiled files come along: they stay valid with the times of their sources, and save half of every start.
+    unwanted = shutil.ignore_patterns("planted")
     for name in ("reconciler", "tests", "manifests"):
         shutil.copytree(ROOT / name, folder / name, ignore=unwanted)
     for name in ("pyproject.toml", "README.md"):
