@@ -91,8 +91,9 @@ async def follow(intent: Intent, job_id: str, site: Site, ctx: Context) -> Verdi
         waited = f"{ctx.options.wait_timeout:.0f} s"
         return Verdict(Ending.RUNNING, f"job {job_id} had not ended after {waited}", _RESOLVE)
     # Readings lag behind jobs, also behind one that failed after doing a part: closing at once would let
-    # the next run name a disk again that is gone already.
-    seen = await observe(intent, site, ctx, ctx.options.proof_timeout)
+    # the next run name a disk again that is gone already. Of one that failed wholly nothing will appear.
+    patience = 0.0 if end is JobEnd.FAILED else ctx.options.proof_timeout
+    seen = await observe(intent, site, ctx, patience)
     verdict = judge(intent, job_id, end, reason, seen)
     if verdict.ending in _STATES:
         close(intent, verdict, ctx)
