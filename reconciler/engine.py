@@ -19,7 +19,7 @@ from reconciler.apply.run import exit_code, run_pools
 from reconciler.clock import Clock
 from reconciler.errors import BadInput, ExitCode, PoolHeld, Refused, ServiceError, StalePlan
 from reconciler.journal.records import Journal, Operation, State
-from reconciler.model import Limit, Limits, Manifest, Shard
+from reconciler.model import Limit, Limits, Manifest, Shard, Target
 from reconciler.plan import Finding, Plan, Severity
 from reconciler.planner import Connection, Connections, Holds, Stamp, compute
 
@@ -144,7 +144,7 @@ async def apply(
 
 
 async def resolve_all(
-    connections: Connections, ctx: Context, sites: Mapping[str, Site]
+    connections: Connections, ctx: Context, sites: Mapping[Target, Site]
 ) -> tuple[tuple[Resolution, ...], Holds]:
     """Resolve every open operation of the connected targets; what stays open holds its pool."""
     resolutions: list[Resolution] = []
@@ -155,7 +155,7 @@ async def resolve_all(
         for operation in ctx.journal.unresolved(str(target), connection.service.name):
             key = (str(target), operation.intent.pool.pool_id)
             try:
-                found = await resolve(operation, sites[str(target)], ctx)
+                found = await resolve(operation, sites[target], ctx)
             except PoolHeld as held:
                 holds[key] = _hold("pool-held", operation, held.message, held.hint)
                 continue
@@ -176,10 +176,10 @@ def accept(journal: Journal, ctx: Context, operation_id: str, state: State) -> N
     decide(operation, state, ctx)
 
 
-def sites_of(connections: Connections, clock: Clock) -> dict[str, Site]:
-    """One site per connected target, by the target's name."""
+def sites_of(connections: Connections, clock: Clock) -> dict[Target, Site]:
+    """One site per connected target."""
     return {
-        str(target): Site.of(connection, clock)
+        target: Site.of(connection, clock)
         for target, connection in connections.items()
         if isinstance(connection, Connection)
     }
@@ -192,7 +192,8 @@ async def _apply(request: ApplyRequest, connections: Connections, ctx: Context, 
     plan = await compute(request.manifest, request.limits, connections, stamp, holds)
     report = ApplyReport(ctx.run_id, plan, resolutions=resolutions)
     if not plan.has_changes and not request.saved_plan:
-        return replace(report, remaining=0, exit_code=_quiet_code(plan, resolutions))
+        report = replace(report, remaining=0)
+        return replace(report, exit_code=_code(report))
     await request.approve(plan)
     if plan.run_blocked:
         raise Refused("the plan is blocked; nothing was sent", "see the findings of the plan")
@@ -200,8 +201,7 @@ async def _apply(request: ApplyRequest, connections: Connections, ctx: Context, 
         claim(plan, request.group, ctx.journal)
     if request.saved_plan:
         ctx.journal.claim_plan(request.saved_plan.id, ctx.run_id)
-    by_target = {target: sites[str(target)] for target in connections if str(target) in sites}
-    results = await run_pools(plan, by_target, ctx)
+    results = await run_pools(plan, sites, ctx)
     own = tuple(each for each in ctx.journal.unresolved() if each.owner == ctx.run_id)
     for each in own:
         ctx.journal.renew_lease(each.id, ctx.run_id, 0.0)  # this run is over: whoever comes next may go on
@@ -232,14 +232,10 @@ async def _remaining(
 
 def _code(report: ApplyReport) -> ExitCode:
     """The worst of what happened to the pools, to earlier operations, and of the plan itself."""
-    results = list(report.results)
     plan = report.plan
-    for resolution in report.resolutions:
-        if not resolution.resolved:
-            intent = resolution.operation.intent
-            if plan:
-                results.append(_as_result(plan, intent.pool_name, resolution))
-    code = exit_code(results)
+    endings = {each.ending for each in report.results}
+    endings |= {each.verdict.ending for each in report.resolutions if not each.resolved}
+    code = exit_code(endings)
     if code is ExitCode.DONE and report.remaining:
         return ExitCode.JOB_FAILED
     if code is ExitCode.DONE and plan and plan.failures:
@@ -247,15 +243,6 @@ def _code(report: ApplyReport) -> ExitCode:
     if code is ExitCode.DONE and plan and plan.blocked:
         return _blocked_code(plan)
     return code
-
-
-def _quiet_code(plan: Plan, resolutions: Sequence[Resolution]) -> ExitCode:
-    code = exit_code([_as_result(plan, "", each) for each in resolutions if not each.resolved])
-    if code is not ExitCode.DONE:
-        return code
-    if plan.failures:
-        return ExitCode(plan.failures[0].exit_code)
-    return _blocked_code(plan) if plan.blocked else ExitCode.DONE
 
 
 def _blocked_code(plan: Plan) -> ExitCode:
@@ -269,10 +256,6 @@ def _blocked_code(plan: Plan) -> ExitCode:
         return ExitCode.UNKNOWN
     held = not plan.run_blocked and all("pool-held" in each for each in rules)
     return ExitCode.HELD if held else ExitCode.REFUSED
-
-
-def _as_result(plan: Plan, pool: str, resolution: Resolution) -> PoolResult:
-    return PoolResult(plan.services[0].target, pool, resolution.verdict.ending, resolution.verdict.message)
 
 
 def _hold(rule: str, operation: Operation, message: str, hint: str) -> Finding:

@@ -86,7 +86,7 @@ async def carry_out(call: Call, intent: Intent, site: Site, ctx: Context) -> Ver
 async def follow(intent: Intent, job_id: str, site: Site, ctx: Context) -> Verdict:
     """Wait for an accepted job, prove its effect, and close the operation; keeps the lease alive."""
     ctx.say(f"{intent.pool_name}: job {job_id} accepted")
-    end, reason = await _wait_for_job(intent, job_id, site, ctx)
+    end, reason = await wait_for_job(intent, job_id, site, ctx)
     if end is JobEnd.RUNNING:
         waited = f"{ctx.options.wait_timeout:.0f} s"
         return Verdict(Ending.RUNNING, f"job {job_id} had not ended after {waited}", _RESOLVE)
@@ -102,7 +102,7 @@ async def follow(intent: Intent, job_id: str, site: Site, ctx: Context) -> Verdi
 
 def judge(intent: Intent, job_id: str, end: JobEnd | None, reason: str, seen: Effect) -> Verdict:
     """The verdict over a job's end (None: its record vanished) and what the disks show; pure."""
-    words = f"{seen.done} of {seen.total} disks {_done_word(intent)}"
+    words = done_words(intent, seen)
     if seen.pool_gone:
         return Verdict(Ending.ALARM, f"the pool vanished while job {job_id} ran", _LOOK, seen.done)
     if seen.lost:
@@ -160,7 +160,13 @@ async def _send(call: Call, intent: Intent, site: Site, ctx: Context) -> Outcome
         raise
 
 
-async def _wait_for_job(intent: Intent, job_id: str, site: Site, ctx: Context) -> tuple[JobEnd | None, str]:
+def done_words(intent: Intent, seen: Effect) -> str:
+    """How much of an operation is seen: ``1 of 2 disks gone``."""
+    verb = {Step.REMOVE: "gone", Step.EXPAND: "expanded", Step.ADD: "created"}[intent.step]
+    return f"{seen.done} of {seen.total} disks {verb}"
+
+
+async def wait_for_job(intent: Intent, job_id: str, site: Site, ctx: Context) -> tuple[JobEnd | None, str]:
     """Poll until the job ended; RUNNING when the deadline came first, None when its record vanished."""
     step = intent.step
     start = ctx.clock.monotonic()
@@ -201,7 +207,3 @@ def _doing(intent: Intent) -> str:
     return {Step.REMOVE: "destroying", Step.EXPAND: "expanding", Step.ADD: "creating"}[
         intent.step
     ] + f" {ids}"
-
-
-def _done_word(intent: Intent) -> str:
-    return {Step.REMOVE: "gone", Step.EXPAND: "expanded", Step.ADD: "created"}[intent.step]

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reconciler.apply.context import Context, Ending, Site
-from reconciler.apply.operation import Verdict, follow
-from reconciler.apply.proof import Effect, observe
+from reconciler.apply.operation import Verdict, done_words, follow, wait_for_job
+from reconciler.apply.proof import observe
 from reconciler.errors import Refused
-from reconciler.journal.records import ClosedBy, Intent, Operation, State, Step
+from reconciler.journal.records import ClosedBy, Intent, Operation, State
 from reconciler.live import JobEnd
 
 
@@ -77,27 +77,11 @@ async def _one_new_job(
     job = await site.workspace.job(job_id)
     if job is None or job.end is JobEnd.RUNNING:
         ctx.journal.record_event(ctx.run_id, "job found", {"job_id": job_id}, operation.id)
-        verdict = await _follow_found(intent, job_id, site, ctx)
-        if verdict is not None:
-            return _told(operation, verdict)
+        end, _ = await wait_for_job(intent, job_id, site, ctx)
+        if end is JobEnd.RUNNING:
+            message = f"job {job_id} is still running"
+            return _told(operation, Verdict(Ending.RUNNING, message, "resolve again later"))
     return await _by_disks(operation, frozenset({job_id}), site, ctx, expired=expired)
-
-
-async def _follow_found(intent: Intent, job_id: str, site: Site, ctx: Context) -> Verdict | None:
-    """Wait for a found job; None when it ended and the disks have to decide."""
-    start = ctx.clock.monotonic()
-    moment = start
-    polls = 0
-    while moment - start < ctx.options.wait_timeout:
-        running = await site.running[intent.step].after(moment)
-        ctx.journal.renew_lease(intent.operation_id, ctx.run_id, ctx.options.lease)
-        if job_id not in running:
-            job = await site.workspace.job(job_id)
-            if job is None or job.end is not JobEnd.RUNNING:
-                return None
-        moment = ctx.clock.monotonic() + min(15.0, 2.0**polls)
-        polls += 1
-    return Verdict(Ending.RUNNING, f"job {job_id} is still running", "resolve again later")
 
 
 async def _by_disks(
@@ -111,11 +95,13 @@ async def _by_disks(
         lost = "the pool itself" if seen.pool_gone else ", ".join(seen.lost)
         return _open(operation, f"what had to stay is gone: {lost}", Ending.ALARM)
     if seen.complete:
-        return _closed(operation, State.DONE, Ending.DONE, _words(intent, seen), ctx)
+        return _closed(operation, State.DONE, Ending.DONE, done_words(intent, seen), ctx)
     if not expired:
-        return _open(operation, f"{_words(intent, seen)}, and the request may still arrive{_until(intent)}")
+        return _open(
+            operation, f"{done_words(intent, seen)}, and the request may still arrive{_until(intent)}"
+        )
     if seen.done:
-        return _closed(operation, State.PARTIAL, Ending.PARTIAL, _words(intent, seen), ctx)
+        return _closed(operation, State.PARTIAL, Ending.PARTIAL, done_words(intent, seen), ctx)
     if new_jobs:
         jobs = ", ".join(sorted(new_jobs))
         return _closed(operation, State.FAILED, Ending.FAILED, f"no effect of job {jobs} is to be seen", ctx)
@@ -141,11 +127,6 @@ def _until(intent: Intent) -> str:
     if intent.not_after is None:
         return " (it carried a token, which nothing bounds)"
     return f" until {intent.not_after:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _words(intent: Intent, seen: Effect) -> str:
-    verb = {Step.REMOVE: "gone", Step.EXPAND: "expanded", Step.ADD: "created"}[intent.step]
-    return f"{seen.done} of {seen.total} disks {verb}"
 
 
 def _closed(operation: Operation, state: State, ending: Ending, message: str, ctx: Context) -> Resolution:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 
 from reconciler.apply.context import EXIT_CODES, SERIOUSNESS, Context, Ending, PoolResult, Site
 from reconciler.apply.pools import Task, apply_pool
@@ -54,9 +54,8 @@ async def run_pools(plan: Plan, sites: Mapping[Target, Site], ctx: Context) -> t
     return tuple(results)
 
 
-def exit_code(results: Sequence[PoolResult]) -> ExitCode:
+def exit_code(endings: Collection[Ending]) -> ExitCode:
     """The exit code of the worst ending."""
-    endings = {result.ending for result in results}
     worst = next((each for each in SERIOUSNESS if each in endings), Ending.DONE)
     return EXIT_CODES[worst]
 
