@@ -48,7 +48,8 @@ _ADVICE: Final = (
     ("unexpected document indicator", "a quoted value is not closed; write the closing quote"),
     ("unknown escape character", "no such escape; write '\\\\' for a backslash, or use single quotes"),
     ("undefined tag handle", "tags are not allowed; write the plain value"),
-    ("exceeded max depth", "nested too deeply; a manifest needs six levels"),
+    ("exceeded max depth", "nested too deeply; a manifest needs six levels"),  # libyaml to 0.2.5
+    ("exceeded maximum nesting depth", "nested too deeply; a manifest needs six levels"),  # from 0.2.6
 )
 """Parts of libyaml's problems, and what a person can do about each."""
 
