@@ -108,8 +108,11 @@ class Workspace(Protocol):
     async def differing(self, pool_id: str) -> Differing:
         """The desktops whose disks are not those of the pool."""
 
+    async def write_place(self, step: Step) -> None:
+        """Wait until the budget has room for one write; what is decided before that may be old by then."""
+
     async def send(self, call: Call, signed_at: datetime) -> Outcome:
-        """Send one write, once; never raises for what network or service do."""
+        """Send one write at once, once; never raises for what network or service do."""
 
     async def job(self, job_id: str) -> Job | None:
         """How the job stands; None when the service does not know it."""
@@ -157,8 +160,12 @@ class LiveWorkspace:
             return {}
         return {body.desktop_id: _desktop(body) for body in await self._client.desktops(pool_id, kind)}
 
+    async def write_place(self, step: Step) -> None:
+        """Wait until the budget has room for one write."""
+        await self._client.write_place(_VERBS[step])
+
     async def send(self, call: Call, signed_at: datetime) -> Outcome:
-        """Send one write, once."""
+        """Send one write at once, once."""
         return await self._client.post_volumes(_VERBS[call.step], call.pool_id, body_of(call), signed_at)
 
     async def job(self, job_id: str) -> Job | None:

@@ -137,11 +137,17 @@ class WorkspaceClient:
 
         return await complete("sub-jobs", page, lambda each: each.id, JOBS_LIMIT, JOBS_OFFSET)
 
+    async def write_place(self, verb: Verb) -> None:
+        """Wait for a place in the budget of this write; after a 429 that may take minutes."""
+        await self._budgets.write(verb)
+
     async def post_volumes(
         self, verb: Verb, pool_id: str, body: Mapping[str, Any], signed_at: datetime
     ) -> Outcome:
-        """Send one write, exactly once on the wire, and never raise for what network or service do."""
-        await self._budgets.write(verb)
+        """Send one write, exactly once on the wire, and never raise for what network or service do.
+
+        Sends at once: whoever calls has waited in ``write_place`` before anything was decided.
+        """
         began = False
 
         async def trace(event: str, info: Mapping[str, Any]) -> None:

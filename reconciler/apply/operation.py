@@ -7,12 +7,14 @@ The POST is never repeated. What may be sent is left to ``pools``; what an earli
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
 from reconciler.api.outcome import Outcome, OutcomeKind
 from reconciler.apply.context import Context, Ending, Site
 from reconciler.apply.proof import Effect, observe
 from reconciler.apply.shared import delay
+from reconciler.errors import PoolHeld
 from reconciler.journal import records
 from reconciler.journal.records import Intent, State, Step
 from reconciler.live import Call, JobEnd
@@ -58,8 +60,25 @@ async def carry_out(call: Call, intent: Intent, site: Site, ctx: Context) -> Ver
     """
     ctx.journal.open_operation(intent, ctx.run_id, ctx.options.lease)
     ctx.say(f"{intent.pool_name}: {_doing(intent)}")
+    # Nothing is waited for from here to the wire: the hold just taken outlasts the call.
     outcome = await _send(call, intent, site, ctx)
-    ctx.journal.record_outcome(intent.operation_id, ctx.run_id, recorded(outcome))
+    try:
+        ctx.journal.record_outcome(intent.operation_id, ctx.run_id, recorded(outcome))
+        return await _conclude(intent, outcome, site, ctx)
+    except PoolHeld as taken:
+        detail = {"outcome": outcome.kind.value, "job_id": outcome.job_id}
+        ctx.journal.record_event(ctx.run_id, "operation.lost", detail, intent.operation_id)
+        answer = f"job {outcome.job_id}" if outcome.job_id else _answer(outcome)
+        return Verdict(
+            Ending.UNKNOWN,
+            f"sent ({outcome.kind}: {answer}), but this run was silent for too long and lost its hold: "
+            f"{taken.message}",
+            "it is not repeated; the other run finds out what became of it. Plan again when it has ended",
+        )
+
+
+async def _conclude(intent: Intent, outcome: Outcome, site: Site, ctx: Context) -> Verdict:
+    """The verdict over a call whose outcome is recorded."""
     match outcome.kind:
         case OutcomeKind.NOT_SENT:
             message = f"the call was not sent: {outcome.message}"
@@ -110,6 +129,8 @@ def judge(intent: Intent, job_id: str, end: JobEnd | None, reason: str, seen: Ef
         return Verdict(
             Ending.ALARM, f"disks that had to stay are gone after job {job_id}: {lost}", _LOOK, seen.done
         )
+    if seen.contradictory:
+        return Verdict(Ending.UNKNOWN, f"job {job_id} ended, but {words}", _RESOLVE)
     if end is None and not seen.complete:
         message = f"the service no longer knows job {job_id}, and {words}"
         return Verdict(Ending.UNKNOWN, message, _RESOLVE, seen.done)
@@ -156,12 +177,15 @@ async def _send(call: Call, intent: Intent, site: Site, ctx: Context) -> Outcome
         else:
             sending.cancel()
             outcome = Outcome(kind=OutcomeKind.UNKNOWN, message="interrupted while waiting for the answer")
-        ctx.journal.record_outcome(intent.operation_id, ctx.run_id, recorded(outcome))
+        with suppress(PoolHeld):
+            ctx.journal.record_outcome(intent.operation_id, ctx.run_id, recorded(outcome))
         raise
 
 
 def done_words(intent: Intent, seen: Effect) -> str:
     """How much of an operation is seen: ``1 of 2 disks gone``."""
+    if seen.contradictory:
+        return "no two readings of the pools in a row agree"
     verb = {Step.REMOVE: "gone", Step.EXPAND: "expanded", Step.ADD: "created"}[intent.step]
     return f"{seen.done} of {seen.total} disks {verb}"
 

@@ -64,6 +64,8 @@ async def _one_call(task: Task, call: Call, expected: Counter[Effect], index: in
     ctx = task.ctx
     verdict = Verdict(Ending.NOT_STARTED, "not started")
     for attempt in range(ctx.options.tries):
+        # First of all: a wait for the budget may be long, and must not come between reading and sending.
+        await task.site.workspace.write_place(call.step)
         if ctx.stop.requested:
             return Verdict(Ending.INTERRUPTED, "stopped before the next call", "apply again to go on")
         intent = await _prepare(task, call, expected, index)

@@ -31,11 +31,13 @@ class Effect:
     lost: tuple[str, ...] = ()
     """Ids that had to survive and are not there: an alarm."""
     pool_gone: bool = False
+    contradictory: bool = False
+    """True when no two readings in a row agreed: nothing is known."""
 
     @property
     def complete(self) -> bool:
         """True when all of it is there and nothing else is missing."""
-        return self.done == self.total and not self.lost and not self.pool_gone
+        return self.done == self.total and not self.alarming
 
     @property
     def alarming(self) -> bool:
@@ -64,7 +66,8 @@ def effect(intent: Intent, disks: Sequence[Disk]) -> Effect:
 async def observe(intent: Intent, site: Site, ctx: Context, patience: float) -> Effect:
     """Read until the effect, or an alarm, is seen in two readings in a row, or for ``patience`` seconds.
 
-    Returns the last thing seen. Raises ``ServiceError`` when the service cannot be read.
+    Returns what two readings in a row agreed on; keeps the lease alive. Raises ``ServiceError`` when the
+    service cannot be read, and ``PoolHeld`` when another run has taken the operation over.
     """
     deadline = ctx.clock.monotonic() + patience
     seen: Effect | None = None
@@ -73,6 +76,7 @@ async def observe(intent: Intent, site: Site, ctx: Context, patience: float) -> 
     polls = 0
     while True:
         now_seen = await _read(intent, site, due)
+        ctx.journal.renew_lease(intent.operation_id, ctx.run_id, ctx.options.lease)
         if now_seen is not None:
             agreeing = agreeing + 1 if now_seen == seen else 1
             seen = now_seen
@@ -82,7 +86,7 @@ async def observe(intent: Intent, site: Site, ctx: Context, patience: float) -> 
         if moment >= deadline and seen is not None and agreeing >= NEEDED:
             return seen
         if moment >= deadline + CONTRADICTING:
-            return seen or Effect(0, len(intent.disks))
+            return Effect(0, len(intent.disks), contradictory=True)
         due = moment + delay(polls)
         polls += 1
 

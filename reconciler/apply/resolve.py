@@ -12,7 +12,7 @@ from reconciler.apply.context import Context, Ending, Site
 from reconciler.apply.operation import Verdict, done_words, follow, wait_for_job
 from reconciler.apply.proof import observe
 from reconciler.errors import Refused
-from reconciler.journal.records import ClosedBy, Intent, Operation, State
+from reconciler.journal.records import HARMLESS, ClosedBy, Intent, Operation, State
 from reconciler.live import JobEnd
 
 
@@ -31,9 +31,14 @@ async def resolve(operation: Operation, site: Site, ctx: Context) -> Resolution:
 
     Raises ``PoolHeld`` while the run that opened it still holds its lease.
     """
+    # As it stands now: its run may have noted the answer after it was listed here.
+    operation = ctx.journal.take_over(operation.id, ctx.run_id, ctx.options.lease)
     intent = operation.intent
-    ctx.journal.take_over(intent.operation_id, ctx.run_id, ctx.options.lease)
     ctx.say(f"{intent.pool_name}: resolving operation {intent.operation_id} of run {intent.run_id}")
+    if operation.state in HARMLESS:
+        return _closed(
+            operation, operation.state, Ending.DONE, "nothing was changed: the call was not accepted", ctx
+        )
     if operation.outcome and operation.outcome.job_id:
         return _told(operation, await follow(intent, operation.outcome.job_id, site, ctx))
     # Asked before the jobs are listed: a request accepted after the list was read must not be missed.
@@ -96,10 +101,9 @@ async def _by_disks(
         return _open(operation, f"what had to stay is gone: {lost}", Ending.ALARM)
     if seen.complete:
         return _closed(operation, State.DONE, Ending.DONE, done_words(intent, seen), ctx)
-    if not expired:
-        return _open(
-            operation, f"{done_words(intent, seen)}, and the request may still arrive{_until(intent)}"
-        )
+    if seen.contradictory or not expired:
+        coming = "" if expired else f", and the request may still arrive{_until(intent)}"
+        return _open(operation, done_words(intent, seen) + coming)
     if seen.done:
         return _closed(operation, State.PARTIAL, Ending.PARTIAL, done_words(intent, seen), ctx)
     if new_jobs:

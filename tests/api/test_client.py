@@ -384,8 +384,11 @@ def test_a_throttled_write_holds_back_the_next_one() -> None:
     service = script(answer(429, THROTTLED, Retry_After="9"), answer(200, {"job_id": "j"}))
 
     async def twice(client: WorkspaceClient) -> None:
+        await client.write_place("batch-delete")
         assert (await client.post_volumes("batch-delete", POOL, {}, NOW)).status == 429
         assert clock.slept == []
+        await client.write_place("batch-delete")
+        assert sum(clock.slept) == 9
         assert (await client.post_volumes("batch-delete", POOL, {}, NOW)).job_id == "j"
 
     ask(service, twice, clock)

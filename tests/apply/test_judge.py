@@ -43,6 +43,8 @@ ALL, NONE, HALF = Effect(2, 2), Effect(0, 2), Effect(1, 2)
         (JobEnd.FAILED, ALL, Ending.PARTIAL),
         (JobEnd.PARTIAL, NONE, Ending.PARTIAL),
         (JobEnd.PARTIAL, ALL, Ending.PARTIAL),
+        (JobEnd.SUCCEEDED, Effect(0, 2, contradictory=True), Ending.UNKNOWN),
+        (JobEnd.FAILED, Effect(0, 2, contradictory=True), Ending.UNKNOWN),
         (None, ALL, Ending.DONE),
         (None, NONE, Ending.UNKNOWN),
         (None, HALF, Ending.UNKNOWN),

@@ -15,6 +15,7 @@ from reconciler.apply.operation import Verdict, carry_out
 from reconciler.errors import JournalError, PoolHeld
 from reconciler.journal.records import Journal, State
 from reconciler.live import Call
+from reconciler.model import Pool
 from tests.apply.stage import Scripted, Stage, removal, stage
 from tests.simulation.service import Faults
 
@@ -106,6 +107,83 @@ def test_an_interruption_waits_briefly_for_the_answer_and_records_what_it_knows(
 
         assert world.run(story()) <= 5
         assert state(world) == (kept, False)
+
+
+def test_a_run_that_lost_its_hold_while_it_sent_says_that_nobody_knows() -> None:
+    with stage() as world:
+        world.service = Hanging(world.loop, world.service.rng, world.service.pools_, silence=20.0)
+        context = world.context(Options(lease=10))
+        world.journal.open_run("run", "apply", "0", [])
+
+        async def story() -> Verdict:
+            sending = asyncio.ensure_future(carry_out(removal(), world.intent(), world.site(), context))
+            await asyncio.sleep(15)
+            world.journal.take_over("op", "another", 60)
+            return await sending
+
+        verdict = world.run(story())
+        assert verdict.ending is Ending.UNKNOWN
+        assert "sent (accepted: job job)" in verdict.message
+        assert "held by run another" in verdict.message
+        operation = world.journal.operation("op")
+        assert operation
+        assert (operation.owner, operation.outcome) == ("another", None)
+        record = world.journal.run("run")
+        assert record
+        assert record.events[-1].detail == {"outcome": "accepted", "job_id": "job"}
+
+
+def test_an_interruption_of_a_run_that_lost_its_hold_stays_an_interruption() -> None:
+    with stage() as world:
+        world.service = Hanging(world.loop, world.service.rng, world.service.pools_, silence=20.0)
+
+        async def story() -> None:
+            ctx = world.context(Options(lease=10))
+            sending = asyncio.ensure_future(carry_out(removal(), world.intent(), world.site(), ctx))
+            await asyncio.sleep(15)
+            world.journal.take_over("op", "another", 60)
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+
+        world.run(story())
+        assert state(world) == (State.INTENDED, False)
+
+
+def test_a_run_that_waits_for_the_effect_keeps_its_hold() -> None:
+    with stage(Faults(job_lies=1.0)) as world:
+
+        async def story() -> None:
+            ctx = world.context(Options(lease=60, proof_timeout=600))
+            following = asyncio.ensure_future(carry_out(removal(), world.intent(), world.site(), ctx))
+            await asyncio.sleep(400)
+            with pytest.raises(PoolHeld):
+                world.journal.take_over("op", "another", 60)
+            await following
+
+        world.run(story())
+
+
+@dataclass
+class Lagging(Scripted):
+    """Shows for a while what was before."""
+
+    async def pools(self) -> tuple[Pool, ...]:
+        before = await super().pools()
+        ended = [job.ends for job in self.jobs.values() if job.done]
+        return self.first if ended and self.loop.moment < ended[0] + 30 else before
+
+    first: tuple[Pool, ...] = ()
+
+
+def test_what_a_job_did_that_failed_in_part_is_waited_for() -> None:
+    with stage() as world:
+        first = world.service._view()
+        world.service = Lagging(
+            world.loop, world.service.rng, world.service.pools_, Faults(job_partial=1.0), first=first
+        )
+        verdict = carried_out(world)
+        assert (verdict.ending, verdict.done) == (Ending.PARTIAL, 1)
 
 
 class Full:

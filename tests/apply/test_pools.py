@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from reconciler.live import Call, JobEnd, PoolReading
 from reconciler.model import ApplyTo, Disk
 from tests.apply.stage import GOING, KEPT, Scripted, Stage, removal, stage
 from tests.simulation.service import TrueJob
+from tests.simulation.virtual import START
 
 
 def rejected(status: int, code: str = "", retry_after: float | None = None) -> Outcome:
@@ -107,6 +109,36 @@ def test_what_changed_while_waiting_is_stale_and_not_sent_again() -> None:
         with pytest.raises(StalePlan, match="changed since the plan was approved"):
             applied(world)
         assert len(world.service.sent) == 1
+
+
+@dataclass
+class Crowded(Scripted):
+    """The budget has no room for five minutes; meanwhile somebody works in the console."""
+
+    world: Stage | None = None
+
+    async def write_place(self, step: Step) -> None:
+        assert self.world
+        assert self.world.journal.unresolved() == ()
+        await asyncio.sleep(301)
+        self.pools_["pool"].disks["c"] = Disk("c", "SSD", 10)
+
+
+def test_the_wait_for_the_budget_holds_nothing_and_is_followed_by_a_new_reading() -> None:
+    with stage() as world:
+        world.service = Crowded(world.loop, world.service.rng, world.service.pools_, world=world)
+        with pytest.raises(StalePlan, match="changed since the plan was approved"):
+            applied(world)
+        assert world.service.sent == []
+        assert world.journal.operations(world.clock.now() - timedelta(days=1)) == ()
+
+
+def test_a_call_is_sent_the_moment_its_intent_is_written() -> None:
+    with stage() as world:
+        assert applied(world).ending is Ending.DONE
+        [operation] = world.journal.operations(world.clock.now() - timedelta(days=1))
+        [(moment, _)] = world.service.sent
+        assert moment == pytest.approx((operation.opened - START).total_seconds(), abs=1e-5)
 
 
 def test_nothing_is_sent_into_a_running_job() -> None:

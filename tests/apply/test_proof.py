@@ -19,6 +19,8 @@ ABSENT: Shown = (Pool("pool", "pool", (), doubts=(ABSENT_DISKS,)),)
 
 
 def seen(world: Stage, patience: float = 0.0) -> Effect:
+    if world.journal.operation("op") is None:
+        world.journal.open_operation(world.intent(), "run", 60)
     return world.run(observe(world.intent(), world.site(), world.context(), patience))
 
 
@@ -66,5 +68,8 @@ def test_a_list_without_disks_means_none_only_if_the_detail_agrees() -> None:
 def test_readings_that_keep_contradicting_each_other_are_given_up() -> None:
     with stage() as world:
         world.service.shown = [BEFORE, AFTER] * 50
-        assert not seen(world).lost
+        found = seen(world)
+        assert found == Effect(0, 1, contradictory=True)
+        assert not found.complete
+        assert not found.alarming
         assert CONTRADICTING <= world.loop.moment < 2 * CONTRADICTING

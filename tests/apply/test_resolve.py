@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -11,7 +12,8 @@ from reconciler.apply.resolve import Resolution, decide, resolve
 from reconciler.errors import PoolHeld
 from reconciler.journal.records import ClosedBy, Intent, Outcome, State, Step
 from reconciler.live import JobEnd
-from tests.apply.stage import GOING, LIFETIME, Stage, removal, stage
+from reconciler.model import Pool
+from tests.apply.stage import GOING, KEPT, LIFETIME, Scripted, Stage, removal, stage
 from tests.simulation.service import TrueJob
 
 LEASE = 60.0
@@ -137,6 +139,105 @@ def test_a_kept_disk_that_vanished_leaves_the_operation_open_as_an_alarm() -> No
         resolution = resolved(world, after=LIFETIME + 1)
         assert (resolution.resolved, resolution.verdict.ending) == (False, Ending.ALARM)
         assert "what had to stay is gone: a" in resolution.verdict.message
+        assert state(world) == (State.UNKNOWN, False)
+
+
+def arrives(world: Stage, name: str, *, at: float, until: float, seen: float | None = None) -> None:
+    """Our request is accepted at a moment; its effect is there when the job ends, and perhaps ``seen`` later."""
+    job = TrueJob(name, "pool", Step.REMOVE, at, until, JobEnd.SUCCEEDED, True, removal())
+    world.loop.call_at(at, lambda: world.service.jobs.__setitem__(name, job))
+    if seen:
+        old = world.service._view()
+        world.service = Late(world.loop, world.service.rng, world.service.pools_, old=old, since=seen)
+        world.loop.call_at(at, lambda: world.service.jobs.__setitem__(name, job))
+
+
+@dataclass
+class Late(Scripted):
+    """Its list of pools shows what was before until ``since``."""
+
+    old: tuple[Pool, ...] = ()
+    since: float = 0.0
+
+    async def pools(self) -> tuple[Pool, ...]:
+        now = await super().pools()
+        return self.old if self.loop.moment < self.since else now
+
+
+def test_a_request_accepted_while_another_job_was_followed_is_not_given_up() -> None:
+    with stage() as world:
+        opened(world, world.intent())
+        by_hand = TrueJob("hand", "pool", Step.REMOVE, 10, LIFETIME + 2, JobEnd.SUCCEEDED, False, removal())
+        world.service.jobs["hand"] = by_hand
+        arrives(world, "ours", at=LIFETIME - 1, until=LIFETIME + 300)
+        resolution = resolved(world, after=LIFETIME - 10)
+        assert not resolution.resolved
+        assert "may still arrive" in resolution.verdict.message
+        assert resolved(world, after=300).verdict.ending is Ending.DONE
+
+
+def test_a_request_accepted_right_after_the_jobs_were_listed_is_not_given_up() -> None:
+    with stage() as world:
+        opened(world, world.intent())
+        world.service = Overtaken(world.loop, world.service.rng, world.service.pools_)
+        resolution = resolved(world, after=LIFETIME - 0.5)
+        assert "the request may still arrive" in resolution.verdict.message
+        assert resolved(world, after=1).verdict.ending is Ending.DONE
+
+
+@dataclass
+class Overtaken(Scripted):
+    """Accepts our request while its list of jobs, read just before, is on its way; the request then expires."""
+
+    async def pool_jobs(self, pool_id: str, step: Step) -> frozenset[str]:
+        found = await super().pool_jobs(pool_id, step)
+        now = self.loop.moment
+        job = TrueJob("ours", pool_id, step, now, now + 50, JobEnd.SUCCEEDED, True, removal())
+        self.jobs.setdefault("ours", job)
+        await asyncio.sleep(1)
+        return found
+
+
+def test_the_effect_of_a_found_job_is_waited_for_before_the_disks_decide() -> None:
+    with stage() as world:
+        opened(world, world.intent())
+        arrives(world, "ours", at=800, until=LIFETIME + 50, seen=LIFETIME + 100)
+        assert resolved(world, after=LIFETIME).verdict.ending is Ending.DONE
+        assert state(world) == (State.DONE, True)
+
+
+def test_an_answer_noted_after_the_operation_was_listed_counts() -> None:
+    with stage() as world:
+        job(world, "other", lasts=1, end=JobEnd.FAILED, effect=False)
+        world.journal.open_operation(world.intent(), "gone", LEASE)
+        [listed] = world.journal.unresolved()
+        world.journal.record_outcome("op", "gone", Outcome(State.ACCEPTED, "known"))
+        job(world, "known", lasts=1)
+        world.journal.renew_lease("op", "gone", 0)
+        resolution = world.run(resolve(listed, world.site(), world.context(run_id="next")))
+        assert resolution.verdict.ending is Ending.DONE
+        assert any("job known accepted" in line for line in world.said)
+
+
+@pytest.mark.parametrize("outcome", [State.REJECTED, State.NOT_SENT])
+def test_a_refusal_that_was_noted_but_not_closed_is_closed_at_once(outcome: State) -> None:
+    with stage() as world:
+        world.journal.open_operation(world.intent(lifetime=None), "gone", LEASE)
+        world.journal.record_outcome("op", "gone", Outcome(outcome))
+        resolution = resolved(world, after=LEASE + 1)
+        assert resolution.resolved
+        assert state(world) == (outcome, True)
+        assert not world.service.requests
+
+
+def test_readings_that_contradict_each_other_decide_nothing() -> None:
+    with stage() as world:
+        opened(world, world.intent())
+        before = world.service._view()
+        after = (replace(before[0], disks=(KEPT,)),)
+        world.service.shown = [before, after] * 50
+        resolution = resolved(world, after=LIFETIME + 1)
+        assert "no two readings of the pools in a row agree" in resolution.verdict.message
         assert state(world) == (State.UNKNOWN, False)
 
 

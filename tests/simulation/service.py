@@ -85,6 +85,7 @@ class Faults:
     job_hangs: float = 0.0
     job_vanishes: float = 0.0
     foreign: float = 0.0
+    full_budget: float = 0.0
 
 
 @dataclass
@@ -143,6 +144,10 @@ class Service:
     async def differing(self, pool_id: str) -> Differing:
         await self._begin("differing")
         return Differing(0, 0, ())
+
+    async def write_place(self, step: Step) -> None:
+        if self._chance(self.faults.full_budget):
+            await asyncio.sleep(self.rng.uniform(1, 301))
 
     async def send(self, call: Call, signed_at: datetime) -> Outcome:
         outcome = await self._send(call, signed_at)
