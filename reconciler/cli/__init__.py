@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import sys
 
+from reconciler.cli.streams import endure
+
 
 def main() -> int:
     """Run the command line; returns the exit code and never lets a traceback through."""
+    endure()
     if sys.argv[1:] in (["version"], ["--version"]):  # needs none of the imports below
         from reconciler import __version__  # noqa: PLC0415
 
-        print(f"reconciler {__version__}")
+        print(f"reconciler {__version__}", flush=True)
         return 0
     from reconciler.cli.running import run_app  # noqa: PLC0415
 

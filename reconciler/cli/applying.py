@@ -18,6 +18,7 @@ from reconciler.cli.connect import Place, connections, duration, journal, read_s
 from reconciler.cli.report import report_json, report_lines, resolution_json, resolution_lines
 from reconciler.cli.running import run_story
 from reconciler.cli.screen import Screen
+from reconciler.cli.streams import lost_output
 from reconciler.cli.surfaces import show_plan
 from reconciler.engine import (
     ApplyReport,
@@ -252,6 +253,8 @@ def _ask(screen: Screen) -> None:
             "nobody can be asked: standard input is not a terminal; nothing was sent",
             "say --approve DIGEST with the digest that was reviewed, or --auto-approve, or apply a saved plan",
         )
+    if lost := lost_output():
+        raise Refused(f"the plan could not be shown: {lost.strerror}; nothing was sent")
     question = "\nDo you want to perform these actions? Only 'yes' will be accepted.\n  Enter a value: "
     if screen.ask(question) != "yes":
         raise Refused("not confirmed; nothing was sent")

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import os
 import signal
-import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -14,6 +13,7 @@ from typer.exceptions import TyperException
 
 from reconciler.apply.context import Stop
 from reconciler.cli.screen import Screen
+from reconciler.cli.streams import lost_output
 from reconciler.errors import BadInput, ExitCode, Interrupted, ReconcilerError, Terminated
 
 T = TypeVar("T")
@@ -23,12 +23,13 @@ def run_app(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code."""
     # Ten thousand pools are a million objects that stay: looking for cycles among them takes a fifth of a plan.
     gc.set_threshold(200_000, 20, 20)
-    try:
-        return _run(list(arguments))
-    except BrokenPipeError:
-        # The reader went away (| head -1): what is left to print has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return int(ExitCode.DONE)
+    code = _run(list(arguments))
+    lost = lost_output()
+    # A reader that went away (| head -1) wanted no more; a full disk keeps a result from its reader.
+    if lost and not isinstance(lost, BrokenPipeError):
+        Screen().error(ReconcilerError(f"the result could not be written: {lost.strerror}"))
+        return code or int(ExitCode.ERROR)
+    return code
 
 
 def _run(arguments: list[str]) -> int:
@@ -45,8 +46,6 @@ def _run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         Screen().error(Interrupted("interrupted"))
         return int(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        raise
     except Exception as error:
         if os.environ.get("RECONCILER_DEBUG"):
             raise

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import json
 import os
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from reconciler import sandbox
+from reconciler.sandbox.world import Behaviour
 from tests.flows.conftest import FINANCE, Run, bare, manifest
 from tests.flows.serving import Served, serving
 
@@ -198,18 +200,81 @@ def test_wrong_usage_is_exit_9(run: Run, arguments: list[str]) -> None:
     assert run(*arguments).code == 9
 
 
-def test_a_reader_that_goes_away_is_no_error(served: Served, tmp_path: Path) -> None:
-    path = manifest(tmp_path, [FINANCE])
-    done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", f"{sys.executable} -m reconciler plan {path} | head -1"],
-        env=bare(tmp_path) | served.env,
+def shell(line: str, folder: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """A line of bash in which ``R`` stands for the command line."""
+    function = f'R() {{ {sys.executable} -m reconciler "$@"; }}'
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{function}; {line}"],
+        env=bare(folder) | dict(env),
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert done.stderr == ""
-    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("R plan pools.yaml | true", 0),
+        ("R plan --detailed-exitcode pools.yaml | head -1", 2),
+        ("R plan --detailed-exitcode pools.yaml --format json >&-", 2),
+        ("R version | true", 0),
+        ("R --help | true", 0),
+        ("R plan no-such-file.yaml >&- 2>&-", 9),
+        ("R plan no-such-file.yaml 2>&1 | true", 9),
+    ],
+)
+def test_a_reader_that_goes_away_changes_neither_exit_code_nor_stderr(
+    served: Served, tmp_path: Path, line: str, code: int
+) -> None:
+    manifest(tmp_path, [FINANCE])
+    done = shell(line, tmp_path, served.env)
+    assert (done.returncode, done.stderr) == (code, "")
+
+
+@pytest.mark.parametrize(("behaviour", "code"), [({}, 0), ({"delete": "fail"}, 6)])
+def test_an_apply_whose_readers_go_away_goes_on_to_its_own_end(
+    tmp_path: Path, behaviour: Behaviour, code: int
+) -> None:
+    world = copy.deepcopy(sandbox.default_world())
+    with serving(world) as served:
+        served.pool("finance-analysts")["behaviour"] = behaviour
+        manifest(tmp_path, [FINANCE])
+        done = shell("R apply --auto-approve pools.yaml 2>&1 | true", tmp_path, served.env)
+        assert (done.returncode, len(served.posts())) == (code, 1)
+        listed = shell("R history --format json", tmp_path, served.env)
+        assert json.loads(listed.stdout)[0]["exit_code"] == code
+
+
+def test_a_result_that_does_not_fit_on_the_disk_is_told(served: Served, tmp_path: Path) -> None:
+    manifest(tmp_path, [FINANCE])
+    done = shell("R plan pools.yaml > /dev/full", tmp_path, served.env)
+    assert done.returncode == 1
+    assert done.stderr == "Error: the result could not be written: No space left on device\n"
+
+
+def test_nobody_is_asked_about_a_plan_that_could_not_be_shown(served: Served, tmp_path: Path) -> None:
+    path = manifest(tmp_path, [FINANCE])
+    terminal, end = os.openpty()
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "reconciler", "apply", str(path)],
+            env=bare(tmp_path) | served.env,
+            stdin=end,
+            stderr=end,
+            stdout=full,
+            timeout=60,
+            check=False,
+        )
+    os.close(end)
+    assert done.returncode == 3
+    assert b"the plan could not be shown: No space left on device; nothing was sent" in os.read(
+        terminal, 65536
+    )
+    os.close(terminal)
+    assert served.posts() == []
 
 
 def test_an_ascii_terminal_of_forty_columns_gets_the_whole_plan(
