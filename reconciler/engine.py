@@ -21,10 +21,14 @@ from reconciler.errors import BadInput, ExitCode, PoolHeld, Refused, ServiceErro
 from reconciler.journal.records import Journal, Operation, State
 from reconciler.model import Limit, Limits, Manifest, Shard, Target
 from reconciler.plan import Finding, Plan, Severity
+from reconciler.plan_file import document
 from reconciler.planner import Connection, Connections, Holds, Stamp, compute
 
 DEFAULT_LIFETIME = timedelta(hours=1)
 """How long a plan may wait for its apply."""
+
+PLAN_APPROVED = "plan.approved"
+"""The journal's event that holds the plan a run carried out."""
 
 Approve = Callable[[Plan], Awaitable[None]]
 """Returns when the plan is approved; raises ``Refused`` or ``StalePlan`` when it is not."""
@@ -197,6 +201,7 @@ async def _apply(request: ApplyRequest, connections: Connections, ctx: Context, 
     await request.approve(plan)
     if plan.run_blocked:
         raise Refused("the plan is blocked; nothing was sent", "see the findings of the plan")
+    _keep_plan(plan, ctx)
     if request.group:
         claim(plan, request.group, ctx.journal)
     if request.saved_plan:
@@ -210,6 +215,12 @@ async def _apply(request: ApplyRequest, connections: Connections, ctx: Context, 
         remaining = await _remaining(request, connections, world, results, holds)
     report = replace(report, results=results, in_flight=own, remaining=remaining)
     return replace(report, exit_code=_code(report))
+
+
+def _keep_plan(plan: Plan, ctx: Context) -> None:
+    """Note what was approved, without the pools that take no part: the run can be told whole later."""
+    differing = tuple(pool for pool in plan.pools if pool.drift or pool.blocked)
+    ctx.journal.record_event(ctx.run_id, PLAN_APPROVED, document(replace(plan, pools=differing)))
 
 
 async def _remaining(

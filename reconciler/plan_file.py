@@ -1,10 +1,11 @@
-"""Owns saved plans: one JSON file, mode 0600, written beside and renamed, with a checksum of its own.
+"""Owns saved plans: one JSON document with a checksum of its own, as a file or in the journal.
 
-A saved plan is for this tool; people and scripts read it through ``reconciler show``.
+A saved plan is for this tool; people and scripts read it through ``reconciler show`` and ``history show``.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import tempfile
@@ -24,13 +25,11 @@ _HINT = "make a new plan with: reconciler plan PATH… --out FILE"
 
 
 def save(plan: Plan, path: Path) -> None:
-    """Write ``plan`` to ``path`` atomically, readable by the owner alone.
+    """Write ``plan`` to ``path`` (mode 0600, written beside and renamed), for the owner alone.
 
     Raises ``BadInput`` when the place cannot be written.
     """
-    body = _adapter().dump_python(plan, mode="json")
-    told = {"kind": KIND, "format": FORMAT, "digest": plan.digest, "checksum": digest_of(body), "plan": body}
-    text = json.dumps(told, separators=(",", ":"))  # ASCII: a path may hold bytes that are no UTF-8
+    text = json.dumps(document(plan), separators=(",", ":"))  # ASCII: a path may hold bytes that are no UTF-8
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -58,6 +57,17 @@ def load(path: Path) -> Plan:
         raise BadInput(f"the plan file {path} cannot be read: {error.strerror}", _HINT) from None
     except (ValueError, RecursionError):
         raise BadInput(f"{path} is not a plan file", _HINT) from None
+    return read(told, str(path))
+
+
+def document(plan: Plan) -> dict[str, Any]:
+    """A plan as a JSON document that can be read back."""
+    body = _adapter().dump_python(plan, mode="json")
+    return {"kind": KIND, "format": FORMAT, "digest": plan.digest, "checksum": digest_of(body), "plan": body}
+
+
+def read(told: Any, path: str) -> Plan:
+    """The plan of a document; raises ``BadInput``, naming ``path``, when it is not exactly what was saved."""
     if not isinstance(told, dict) or told.get("kind") != KIND:
         raise BadInput(f"{path} is not a plan file", _HINT)
     if told.get("format") != FORMAT:
@@ -85,5 +95,6 @@ def is_plan_file(path: Path) -> bool:
         return False
 
 
+@functools.cache
 def _adapter() -> TypeAdapter[Plan]:
     return TypeAdapter(Plan)

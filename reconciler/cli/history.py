@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from enum import Enum
 from typing import Any
 
+from reconciler.engine import PLAN_APPROVED
+from reconciler.errors import BadInput
 from reconciler.journal.records import Operation, Run, RunRecord
-from reconciler.render.text import Line, Tone
+from reconciler.plan import Plan
+from reconciler.plan_file import read
+from reconciler.render.json import plan_json
+from reconciler.render.text import Line, Tone, plan_lines
 
 
 def runs_lines(runs: Sequence[Run]) -> Iterator[Line]:
@@ -36,20 +42,37 @@ def run_lines(record: RunRecord) -> Iterator[Line]:
     )
     yield Line(f"  exit code {'-' if run.exit_code is None else run.exit_code}")
     yield Line(f"  digest    {run.digest or '-'}")
+    if plan := approved_plan(record):
+        yield Line()
+        yield from plan_lines(plan)
     for operation in record.operations:
         yield Line()
         yield from _operation_lines(operation)
     for event in record.events:
-        yield Line(f"  {_time(event.at)}  {event.kind}  {dict(event.detail)}", Tone.FAINT)
+        told = {} if event.kind == PLAN_APPROVED else event.detail
+        words = "".join(f"  {name}: {value}" for name, value in told.items() if value != "")
+        yield Line(f"  {_time(event.at)}  {event.kind}{words}", Tone.FAINT)
 
 
 def run_json(run: Run, record: RunRecord | None = None) -> dict[str, Any]:
-    """A run as JSON values, with operations and events when its whole record is given."""
+    """A run as JSON values; with plan, operations and events when its whole record is given."""
     told: dict[str, Any] = _plain(run)
     if record:
+        plan = approved_plan(record)
+        told["plan"] = plan and plan_json(plan)
         told["operations"] = [_plain(each) for each in record.operations]
-        told["events"] = [_plain(each) for each in record.events]
+        told["events"] = [
+            _plain(each) for each in record.events if each.kind != PLAN_APPROVED or plan is None
+        ]
     return told
+
+
+def approved_plan(record: RunRecord) -> Plan | None:
+    """The plan that the run carried out; None when it approved none, or one that only another version reads."""
+    kept = next((each for each in record.events if each.kind == PLAN_APPROVED), None)
+    with suppress(BadInput):
+        return read(kept.detail, f"the plan of run {record.run.id}") if kept else None
+    return None
 
 
 def _operation_lines(operation: Operation) -> Iterator[Line]:

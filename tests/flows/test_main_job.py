@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import re
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
+from reconciler.cli.history import run_json, run_lines
+from reconciler.journal.records import Event, RunRecord
+from reconciler.journal.records import Run as KeptRun
 from tests.flows.conftest import CALLS, FINANCE, ROOT, STUDIO, Run, manifest
 from tests.flows.serving import Served
 
@@ -125,6 +129,36 @@ def test_the_examples_plan_and_apply_in_process(run: Run, tmp_path: Path) -> Non
     assert "No changes." in run("plan", examples, "--sandbox").out
     assert json.loads(run("sandbox", "state").out)["record"][0]["status"] == 200
     assert re.search(r"apply +0 ", run("history", "--sandbox").out)
+
+
+def test_history_tells_a_run_whole_with_the_plan_it_carried_out(
+    run: Run, served: Served, tmp_path: Path
+) -> None:
+    path = manifest(tmp_path, [FINANCE, STUDIO, CALLS])
+    planned = json.loads(run("plan", str(path), "--format", "json", env=served.env).out)
+    assert run("apply", str(path), "--auto-approve", env=served.env).code == 0
+    [listed] = json.loads(run("history", "--format", "json").out)
+    shown = run("history", "show", listed["id"])
+    assert "Plan: 0 to add, 0 to change, 2 to destroy." in shown.out
+    assert "Users: amara," in shown.out
+    assert "call-centre" not in shown.out
+    told = json.loads(run("history", "show", listed["id"], "--format", "json").out)
+    assert told["plan"]["digest"] == planned["digest"] == told["digest"]
+    assert told["plan"]["resource_changes"] == planned["resource_changes"]
+    sent = {disk["id"] for operation in told["operations"] for disk in operation["intent"]["disks"]}
+    gone = [each for each in planned["resource_changes"] if each["change"]["actions"] == ["delete"]]
+    assert sent == {each["change"]["before"]["id"] for each in gone}
+    assert [each["kind"] for each in told["events"]].count("operation.closed") == 2
+    assert run("history", "show", "no-such-run").code == 9
+
+
+def test_a_plan_kept_by_another_version_hides_nothing_else() -> None:
+    moment = datetime(2026, 3, 1, tzinfo=UTC)
+    event = Event(1, "run", None, moment, "plan.approved", {"kind": "reconciler-plan", "format": 2})
+    record = RunRecord(KeptRun("run", "apply", "9.0", (), moment), (), (event,))
+    told = run_json(record.run, record)
+    assert (told["plan"], told["events"][0]["detail"]["format"]) == (None, 2)
+    assert "plan.approved" in "".join(line.text for line in run_lines(record))
 
 
 def test_version_schema_and_validate_answer(run: Run, tmp_path: Path) -> None:
