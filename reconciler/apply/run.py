@@ -28,6 +28,7 @@ _ENDINGS: tuple[tuple[type[ReconcilerError], Ending], ...] = (
     (OutcomeUnknown, Ending.UNKNOWN),
     (JournalError, Ending.JOURNAL),
 )
+_BEFORE_ITS_TURN = "not started: the run stopped before its turn"
 _GOOD = frozenset({Ending.DONE, Ending.ACCEPTED})
 
 
@@ -43,8 +44,13 @@ async def run_pools(plan: Plan, sites: Mapping[Target, Site], ctx: Context) -> t
     gate = asyncio.Semaphore(ctx.options.parallelism)
 
     async def guarded(pool: PoolPlan) -> PoolResult:
-        async with gate:
-            return await _pool(pool, plan, digest, sites[pool.target], ctx)
+        try:
+            async with gate:
+                return await _pool(pool, plan, digest, sites[pool.target], ctx)
+        except asyncio.CancelledError:
+            if not ctx.stop.requested:
+                raise
+            return _result(pool, Ending.NOT_STARTED, _BEFORE_ITS_TURN)  # it was still waiting at the gate
 
     results: list[PoolResult] = []
     if going:
@@ -65,16 +71,17 @@ async def _all(
 ) -> list[PoolResult]:
     tasks = [asyncio.ensure_future(guarded(pool)) for pool in pools]
     try:
-        return list(await asyncio.gather(*tasks))
+        # With return_exceptions it ends only when every task has ended: a call in flight is never orphaned.
+        await asyncio.gather(*tasks, return_exceptions=True)
     except asyncio.CancelledError:
         if not ctx.stop.requested:
             raise
-        return [task.result() for task in tasks]  # each turned its cancellation into a result
+    return [task.result() for task in tasks]  # each turned a cancellation into a result
 
 
 async def _pool(pool: PoolPlan, plan: Plan, digest: str, site: Site, ctx: Context) -> PoolResult:
     if ctx.stop.requested or ctx.stop.alarm:
-        return _result(pool, Ending.NOT_STARTED, "not started: the run stopped before its turn")
+        return _result(pool, Ending.NOT_STARTED, _BEFORE_ITS_TURN)
     try:
         result = await apply_pool(Task(pool, plan, digest, site, ctx))
     except asyncio.CancelledError:

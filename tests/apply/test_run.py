@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
+from reconciler.api.outcome import Outcome
 from reconciler.apply.context import Ending, Options, PoolResult, Stop
 from reconciler.apply.run import run_pools
 from reconciler.engine import ApplyReport, ApplyRequest, World, apply, manifest_of
 from reconciler.errors import ExitCode, StalePlan
+from reconciler.journal.records import State
 from reconciler.journal.store import open_journal
+from reconciler.live import Call
 from reconciler.model import DesiredDisk, DesiredPool, Disk, Limit, Limits, Manifest, Position, Target
 from reconciler.plan import Finding, Plan
 from reconciler.plan import Service as Named
@@ -36,9 +41,15 @@ class Vandal(Service):
 
 
 def carried_out(
-    options: Options, faults: Faults | None = None, kind: Callable[..., Service] = Service
+    options: Options,
+    faults: Faults | None = None,
+    kind: Callable[..., Service] = Service,
+    interrupted: float | None = None,
 ) -> tuple[ApplyReport, Service, list[str]]:
-    """Apply three pools with one surplus disk each; returns the report, the service and what was said."""
+    """Apply three pools with one surplus disk each; returns the report, the service and what was said.
+
+    ``interrupted``: seconds after which the run is asked to stop.
+    """
     loop = VirtualLoop()
     clock = VirtualClock(loop)
     pools = {
@@ -64,10 +75,18 @@ def carried_out(
         request = ApplyRequest(manifest, manifest.limits, approve, options)
         world = World(clock, lambda: f"id-{next(serial)}", said.append)
         journal = open_journal("sqlite://", clock.now)
+        stop = Stop()
+        connections = {TARGET: Connection(Named(TARGET, "simulated"), service)}
+        running = asyncio.ensure_future(apply(request, connections, journal, world, stop))
+
+        def interrupt() -> None:
+            stop.requested = True
+            running.cancel()
+
+        if interrupted is not None:
+            loop.call_later(interrupted, interrupt)
         try:
-            return await apply(
-                request, {TARGET: Connection(Named(TARGET, "simulated"), service)}, journal, world, Stop()
-            )
+            return await running
         finally:
             journal.close()
 
@@ -104,6 +123,36 @@ def test_keep_going_tries_every_pool_and_still_tells_the_truth() -> None:
     assert endings(report) == {Ending.FAILED: 3}
     assert report.exit_code is ExitCode.JOB_FAILED
     assert len(service.record) == 3
+
+
+class SilentOnce(Service):
+    """Answers the second call and all later ones only after a minute."""
+
+    async def send(self, call: Call, signed_at: datetime) -> Outcome:
+        if self.record:
+            await asyncio.sleep(60)
+        return await super().send(call, signed_at)
+
+
+@pytest.mark.parametrize(("parallelism", "cut"), [(4, 2), (1, 1)])
+def test_an_interruption_waits_for_what_is_in_flight_and_tells_every_pool(parallelism: int, cut: int) -> None:
+    report, service, said = carried_out(
+        Options(parallelism=parallelism), kind=SilentOnce, interrupted=until_second(parallelism)
+    )
+    assert report.exit_code is ExitCode.INTERRUPTED
+    told = {Ending.DONE: 1, Ending.INTERRUPTED: cut}
+    assert endings(report) == told | ({Ending.NOT_STARTED: 2 - cut} if cut < 2 else {})
+    assert len(report.in_flight) == cut
+    assert {each.state for each in report.in_flight} == {State.UNKNOWN}
+    assert len(service.record) == 1
+    assert sum("destroying" in line for line in said) == 1 + cut
+
+
+def until_second(parallelism: int) -> float:
+    """Seconds until the pools after the first have sent and wait for their answers."""
+    report, service, _ = carried_out(Options(parallelism=parallelism))
+    assert report.exit_code is ExitCode.DONE
+    return service.record[1].at + 20
 
 
 def test_a_kept_disk_that_vanished_stops_everything_whatever_was_asked() -> None:

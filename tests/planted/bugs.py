@@ -98,6 +98,13 @@ BUGS = (
         PROOF,
     ),
     Bug(
+        "an interruption while pools wait for their turn loses what is in flight",
+        "apply/run.py",
+        "            return _result(pool, Ending.NOT_STARTED, _BEFORE_ITS_TURN)  # it was still waiting at the gate\n",
+        "            raise\n",
+        RUN,
+    ),
+    Bug(
         "operations of earlier runs are not looked at",
         "engine.py",
         "        for operation in ctx.journal.unresolved(str(target), connection.service.name):\n",
