@@ -15,8 +15,18 @@ from reconciler import sandbox
 from tests.flows.conftest import FINANCE, ROOT, bare, manifest
 from tests.flows.serving import Served, serving
 
-WRITES = ("open_run", "open_operation", "record_outcome", "renew_lease", "close_operation", "close_run")
-"""The durable writes of an apply to one pool, in their order; the job is long enough for one renewal."""
+WRITES = (
+    "open_run",
+    "plan approved",
+    "open_operation",
+    "record_outcome",
+    "renewed while the job ran",
+    "renewed after the first reading",
+    "renewed after the second reading",
+    "close_operation",
+    "close_run",
+)
+"""The durable writes of an apply to one pool, in their order; the job is short enough for one poll."""
 HOUR = 3600.0
 
 
