@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 from collections.abc import Callable, Coroutine, Sequence
@@ -21,8 +20,6 @@ T = TypeVar("T")
 
 def run_app(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code."""
-    # Ten thousand pools are a million objects that stay: looking for cycles among them takes a fifth of a plan.
-    gc.set_threshold(200_000, 20, 20)
     code = _run(list(arguments))
     lost = lost_output()
     # A reader that went away (| head -1) wanted no more; a full disk keeps a result from its reader.

@@ -64,15 +64,19 @@ def write_text(path: Path, text: str) -> None:
 
 def tell_github(plan: Plan, screen: Screen) -> None:
     """Add the job summary and annotations where GitHub Actions asks for them; a failure is only told."""
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    in_actions = os.environ.get("GITHUB_ACTIONS") == "true"
+    if not (summary or in_actions):
+        return
     from reconciler.render import github  # noqa: PLC0415 - only under GitHub Actions
 
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+    if summary:
         try:
             with Path(summary).open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(github.job_summary(plan))
         except OSError as error:
             screen.say(f"The job summary could not be written: {error.strerror}")
-    if os.environ.get("GITHUB_ACTIONS") == "true":
+    if in_actions:
         screen.commands(github.plan_annotations(plan))
 
 

@@ -33,6 +33,8 @@ MOST_ONE_BY_ONE = 10_000
 
 PLAN = "reconciler plan"
 FLOOR = "bare httpx and json"
+FLOOR_BOTH = "bare httpx, json and PyYAML"
+"""The floor of a whole plan: its manifests are read as well."""
 SDK_LIST = "official SDK, list alone"
 SDK_LOOP = "official SDK, one by one"
 SDK_THREADS = "official SDK, 8 threads"
@@ -94,9 +96,11 @@ def main() -> None:
 def contenders(service: Served, size: int, *, has_sdk: bool) -> dict[str, list[str]]:
     """The commands to compare, by what the table calls them."""
     sdk = [sys.executable, str(HERE / "official.py"), service.url, PROJECT_ID, ACCESS_KEY, SECRET_KEY]
+    bare = [sys.executable, str(HERE / "bare.py"), service.url, PROJECT_ID, TOKEN]
     found = {
         PLAN: [sys.executable, "-m", "reconciler", "plan", str(service.manifests)],
-        FLOOR: [sys.executable, str(HERE / "bare.py"), service.url, PROJECT_ID, TOKEN],
+        FLOOR: bare,
+        FLOOR_BOTH: [*bare, str(service.manifests)],
     }
     if has_sdk:
         found[SDK_LIST] = [*sdk, "list"]

@@ -8,7 +8,7 @@ from html import escape
 
 WIDTH, HEIGHT = 800, 420
 LEFT, RIGHT, TOP, BOTTOM = 70, 275, 56, 50
-COLOURS = ("#c2410c", "#64748b", "#2563eb", "#7c3aed", "#0f766e")
+COLOURS = ("#c2410c", "#64748b", "#2563eb", "#7c3aed", "#0f766e", "#a16207")
 
 Points = Sequence[tuple[float, float]]
 
