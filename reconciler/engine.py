@@ -129,7 +129,7 @@ async def apply(
     Raises before anything is sent; from the first call on, everything is told in the report.
     """
     run_id = world.new_id()
-    ctx = Context(journal, world.clock, run_id, world.new_id, request.options, stop, world.say)
+    ctx = Context(journal, world.clock, run_id, world.new_id, request.options, stop, request.group, world.say)
     targets = [str(target) for target in request.manifest.targets]
     journal.open_run(run_id, request.command, __version__, targets)
     report = ApplyReport(run_id, None, exit_code=ExitCode.ERROR)
@@ -203,7 +203,7 @@ async def _apply(request: ApplyRequest, connections: Connections, ctx: Context, 
         raise Refused("the plan is blocked; nothing was sent", "see the findings of the plan")
     _keep_plan(plan, ctx)
     if request.group:
-        claim(plan, request.group, ctx.journal)
+        claim(plan.pools, plan.limits, request.group, ctx.journal)
     if request.saved_plan:
         ctx.journal.claim_plan(request.saved_plan.id, ctx.run_id)
     results = await run_pools(plan, sites, ctx)

@@ -165,5 +165,7 @@ class Context:
     new_id: Callable[[], str]
     options: Options = field(default_factory=Options)
     stop: Stop = field(default_factory=Stop)
+    group: str = ""
+    """Runs of the same group share their limits through the journal; empty for a run of its own."""
     say: Callable[[str], None] = _quiet
     """Told one line per event a person may want to see."""

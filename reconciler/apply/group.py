@@ -5,23 +5,24 @@ Limits of a single run are left to ``guard``; adding up between processes to the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from reconciler.errors import Refused
 from reconciler.journal.records import Claim, Journal
-from reconciler.plan import Plan, PoolPlan
+from reconciler.model import Limits
+from reconciler.plan import PoolPlan
 
 
-def claim(plan: Plan, group: str, journal: Journal) -> None:
-    """Count what ``plan`` destroys for the group; raises ``Refused`` when that passes a limit.
+def claim(pools: Sequence[PoolPlan], within: Limits, group: str, journal: Journal) -> None:
+    """Count what these pools lose for the group; raises ``Refused`` when that passes a limit.
 
-    A run that died and is started again claims the same disks, which adds nothing.
+    Claiming the same disks again, as a run does that died and is started anew, adds only what has grown.
     """
-    claims = [each for pool in plan.pools if not pool.blocked for each in _claims(pool)]
-    ceilings = {name: limit.value for name, limit in plan.limits.items() if limit.value is not None}
+    claims = [each for pool in pools if not pool.blocked for each in _claims(pool)]
+    limits = dict(within.items())
+    ceilings = {name: limit.value for name, limit in limits.items() if limit.value is not None}
     over = journal.claim_losses(group, claims, ceilings)
     if over:
-        limits = dict(plan.limits.items())
         told = "; ".join(
             f"limit-{name}: {number} over all its runs, the limit is {limits[name].value} ({limits[name].source})"
             for name, number in sorted(over.items())

@@ -10,6 +10,7 @@ from datetime import timedelta
 from reconciler.api.outcome import Outcome
 from reconciler.apply.calls import Effect, call_effects, calls, effects
 from reconciler.apply.context import Context, Ending, PoolResult, Site
+from reconciler.apply.group import claim
 from reconciler.apply.operation import Verdict, carry_out
 from reconciler.apply.second_check import check_removal
 from reconciler.apply.shared import delay
@@ -87,6 +88,8 @@ async def _prepare(task: Task, call: Call, expected: Counter[Effect], index: int
     fresh = await plan_pool(task.pool.desired, reading.pool, site.workspace)
     _compare(task.pool, fresh, expected, index)
     _judge_again(fresh, task.plan)
+    if ctx.group:
+        claim([fresh], task.plan.limits, ctx.group, ctx.journal)  # its losses may have grown since the plan
     known = await site.workspace.pool_jobs(call.pool_id, call.step)
     if known & await site.running[call.step].after(ctx.clock.monotonic()):
         raise Refused(f"pool {fresh.label} has a running job", "apply again when it has ended")

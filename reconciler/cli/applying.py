@@ -15,11 +15,11 @@ from reconciler.apply.context import Context, Ending, Options, Stop
 from reconciler.apply.resolve import Resolution
 from reconciler.cli import flags
 from reconciler.cli.connect import Place, connections, duration, journal, read_settings, world
-from reconciler.cli.report import report_json, report_lines, resolution_json, resolution_lines
+from reconciler.cli.report import report_json, report_lines, report_page, resolution_json, resolution_lines
 from reconciler.cli.running import run_story
 from reconciler.cli.screen import Screen
 from reconciler.cli.streams import lost_output
-from reconciler.cli.surfaces import show_plan
+from reconciler.cli.surfaces import show_plan, tell_github, to_github
 from reconciler.engine import (
     ApplyReport,
     ApplyRequest,
@@ -98,6 +98,10 @@ def apply(
     )
     report = _run(request, Place(endpoint, sandbox, journal_url), screen)
     _tell(report, shown, screen)
+    if report.results:
+        to_github(lambda: report_page(report), screen)
+    elif report.plan:
+        tell_github(report.plan, screen)
     return int(report.exit_code)
 
 

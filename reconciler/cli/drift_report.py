@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from reconciler.api.webhook import Message
-from reconciler.cli.report import report_json, report_lines, resolution_lines
+from reconciler.cli.report import report_json, report_lines, report_page, resolution_lines
 from reconciler.correcting import DriftReport
 from reconciler.drift import Measure
 from reconciler.errors import ExitCode, ReconcilerError
@@ -114,6 +114,25 @@ def drift_json(outcome: Outcome) -> dict[str, Any]:
         "correction_error": _error(report.error),
         "unresolved_operations": report.unresolved,
     }
+
+
+def drift_page(outcome: Outcome) -> tuple[str, list[str]]:
+    """The round for the page of a CI job: Markdown, and annotations for what the guards block."""
+    from reconciler.render import github  # noqa: PLC0415 - only under GitHub Actions
+    from reconciler.render.markdown import code, fitting, prose  # noqa: PLC0415
+
+    report = outcome.report
+    rows = [
+        f"| {code(each.pool.label)} | {each.surplus} | {each.missing} | {each.differing} | {each.surplus_gb} GB |\n"
+        for each in outcome.drifting
+    ]
+    head = "| pool | surplus disks | missing disks | differing disks | surplus |\n|---|--:|--:|--:|--:|\n"
+    table = (head if rows else "") + fitting(rows, github.SUMMARY_LIMIT // 2, "pool")
+    told = f"## {prose(headline(outcome))}\n\n{table}\n"
+    if report is None:
+        return told, [github.annotation("error", "drift", [headline(outcome)])]
+    done, notes = report_page(report.applied) if report.applied and report.applied.results else ("", [])
+    return told + done, [*github.plan_annotations(report.plan), *notes]
 
 
 def metrics(outcome: Outcome) -> str:

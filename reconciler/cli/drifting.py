@@ -12,9 +12,10 @@ import typer
 from reconciler.apply.context import Stop
 from reconciler.cli import flags
 from reconciler.cli.connect import Place, connections, journal, read_settings, world
-from reconciler.cli.drift_report import Outcome, drift_json, drift_lines
+from reconciler.cli.drift_report import Outcome, drift_json, drift_lines, drift_page
 from reconciler.cli.running import run_story
 from reconciler.cli.screen import Screen
+from reconciler.cli.surfaces import to_github
 from reconciler.cli.telling import audience
 from reconciler.correcting import DriftReport, Surroundings, correct, look
 from reconciler.engine import with_flags
@@ -78,6 +79,7 @@ def drift(
 
     outcome = run_story(story)
     show(outcome, shown, screen)
+    to_github(lambda: drift_page(outcome), screen)
     return int(outcome.exit_code)
 
 

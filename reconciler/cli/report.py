@@ -59,6 +59,31 @@ def in_flight_lines(operations: Sequence[Operation]) -> Iterator[Line]:
         )
 
 
+def report_page(report: ApplyReport) -> tuple[str, list[str]]:
+    """The same for the page of a CI job: Markdown, and an annotation for each pool that did not end well."""
+    from reconciler.render.github import SUMMARY_LIMIT, annotation  # noqa: PLC0415 - only under GitHub Actions
+    from reconciler.render.markdown import code, fitting, prose  # noqa: PLC0415
+
+    rows = [
+        f"| {code(each.pool)} | {each.ending.value} | {each.done} of {each.planned} | {prose(each.message)} |\n"
+        for each in report.results
+    ]
+    open_ones = [f"- {prose(line.text)}\n" for line in in_flight_lines(report.in_flight)]
+    told = [
+        f"## {_headline(report)}\n\n",
+        "| pool | ended | proven | what happened |\n|---|---|--:|---|\n" if rows else "",
+        fitting(rows, SUMMARY_LIMIT, "pool"),
+        "\n",
+        *open_ones,
+        f"\nRun {code(report.run_id)}\n\n",
+    ]
+    bad = [each for each in report.results if each.ending not in _TONES]
+    notes = [
+        annotation("error", each.ending.value, [f"{each.pool}: {each.message}", each.hint]) for each in bad
+    ]
+    return "".join(told), notes
+
+
 def report_json(report: ApplyReport) -> dict[str, Any]:
     """The same as JSON values."""
     return {
@@ -97,12 +122,20 @@ def resolution_json(resolution: Resolution) -> dict[str, Any]:
     }
 
 
-def _closing(report: ApplyReport) -> Iterator[Line]:
+def _complete(report: ApplyReport) -> bool:
+    return report.remaining == 0 and all(each.done == each.planned for each in report.results)
+
+
+def _headline(report: ApplyReport) -> str:
     done = sum(result.done for result in report.results)
+    if _complete(report):
+        return f"Apply complete! {count(done, 'change')} proven; a new plan shows no changes."
     planned = sum(result.planned for result in report.results)
-    if report.results and done == planned and report.remaining == 0:
-        yield Line(f"Apply complete! {count(done, 'change')} proven; a new plan shows no changes.", Tone.ADD)
-    elif report.results:
-        left = "" if report.remaining is None else f" A new plan shows {report.remaining} left."
-        yield Line(f"Apply incomplete: {done} of {count(planned, 'change')} proven.{left}", Tone.BLOCK)
+    left = "" if report.remaining is None else f" A new plan shows {report.remaining} left."
+    return f"Apply incomplete: {done} of {count(planned, 'change')} proven.{left}"
+
+
+def _closing(report: ApplyReport) -> Iterator[Line]:
+    if report.results:
+        yield Line(_headline(report), Tone.ADD if _complete(report) else Tone.BLOCK)
     yield Line(f"Run {report.run_id} is in the journal: reconciler history show {report.run_id}", Tone.FAINT)

@@ -1,4 +1,4 @@
-"""Owns where a plan goes besides the screen: files for reviews, and GitHub's job summary and annotations."""
+"""Owns where results go besides the screen: files for reviews, and GitHub's job summary and annotations."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from reconciler.errors import BadInput
 from reconciler.plan import Plan
 from reconciler.render.json import plan_json
 from reconciler.render.text import plan_lines
+
+Page = tuple[str, list[str]]
+"""What GitHub shows of a job: the summary as Markdown, and workflow commands that annotate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +66,31 @@ def write_text(path: Path, text: str) -> None:
 
 
 def tell_github(plan: Plan, screen: Screen) -> None:
-    """Add the job summary and annotations where GitHub Actions asks for them; a failure is only told."""
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    in_actions = os.environ.get("GITHUB_ACTIONS") == "true"
-    if not (summary or in_actions):
-        return
-    from reconciler.render import github  # noqa: PLC0415 - only under GitHub Actions
+    """Show a plan on the page of the job, where GitHub Actions asks for that."""
 
-    if summary:
+    def page() -> Page:
+        from reconciler.render import github  # noqa: PLC0415 - only under GitHub Actions
+
+        return github.job_summary(plan), list(github.plan_annotations(plan))
+
+    to_github(page, screen)
+
+
+def to_github(page: Callable[[], Page], screen: Screen) -> None:
+    """Add the job summary and annotations where GitHub Actions asks for them; a failure is only told."""
+    place = os.environ.get("GITHUB_STEP_SUMMARY")
+    in_actions = os.environ.get("GITHUB_ACTIONS") == "true"
+    if not (place or in_actions):
+        return
+    summary, annotations = page()
+    if place:
         try:
-            with Path(summary).open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(github.job_summary(plan))
+            with Path(place).open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(summary)
         except OSError as error:
             screen.say(f"The job summary could not be written: {error.strerror}")
     if in_actions:
-        screen.commands(github.plan_annotations(plan))
+        screen.commands(annotations)
 
 
 def _markdown(plan: Plan) -> str:

@@ -32,10 +32,10 @@ def plan_annotations(plan: Plan) -> Iterator[str]:
         if level:
             where = f"{finding.pool}: " if finding.pool else ""
             told = [f"{where}{finding.message}", f"To allow: {finding.allow}" if finding.allow else ""]
-            yield _command(level, finding.rule, told, finding.source)
+            yield annotation(level, finding.rule, told, finding.source)
     for failure in plan.failures:
         told = [f"{failure.target} could not be planned: {failure.message}", failure.hint]
-        yield _command("error", "target-failed", told, "")
+        yield annotation("error", "target-failed", told)
 
 
 def neutral(lines: Iterable[str]) -> Iterator[str]:
@@ -55,7 +55,8 @@ def neutral(lines: Iterable[str]) -> Iterator[str]:
                 yield line
 
 
-def _command(level: str, title: str, told: list[str], source: str) -> str:
+def annotation(level: str, title: str, told: Iterable[str], source: str = "") -> str:
+    """One workflow command (``error``, ``warning`` or ``notice``), at ``file:line:column`` where that is known."""
     properties = {"title": f"reconciler: {title}"}
     place = _PLACE.fullmatch(source)
     if place:

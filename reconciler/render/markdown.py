@@ -35,8 +35,8 @@ def plan_markdown(plan: Plan, limit: int = LIMIT) -> str:
     """
     head, foot = _head(plan), _foot(plan)
     room = limit - len(head) - len(foot)
-    findings = _fitting(_findings(plan), room // 2, "finding")
-    pools = _fitting(_pools(plan), room - len(findings), "pool")
+    findings = fitting(_findings(plan), room // 2, "finding")
+    pools = fitting(_pools(plan), room - len(findings), "pool")
     return head + findings + pools + foot
 
 
@@ -63,7 +63,7 @@ def prose(text: str) -> str:
     return " ".join(told).replace("` `", " ")  # neighbours share one span; no word holds a backtick
 
 
-def _fitting(sections: Sequence[str], room: int, what: str) -> str:
+def fitting(sections: Sequence[str], room: int, what: str) -> str:
     """As many whole sections as fit into ``room`` characters, and how many more there are."""
     spare = len(_more(len(sections), what))
     taken, used = 0, 0

@@ -67,10 +67,11 @@ class Stage:
         """The target as a run sees it."""
         return Site.of(Connection(Named(TARGET, "simulated"), self.service, lifetime), self.clock)
 
-    def context(self, options: Options | None = None, run_id: str = "run") -> Context:
+    def context(self, options: Options | None = None, run_id: str = "run", group: str = "") -> Context:
         """A run of this world."""
+        options = options or Options()
         return Context(
-            self.journal, self.clock, run_id, self.new_id, options or Options(), say=self.said.append
+            self.journal, self.clock, run_id, self.new_id, options, group=group, say=self.said.append
         )
 
     def new_id(self) -> str:

@@ -14,7 +14,7 @@ from reconciler.apply.context import Ending, Options, PoolResult
 from reconciler.apply.pools import Task, apply_pool
 from reconciler.apply.second_check import SecondCheckFailed
 from reconciler.errors import PoolHeld, Refused, StalePlan
-from reconciler.journal.records import SentDisk, StaleGeneration, State, Step
+from reconciler.journal.records import Claim, SentDisk, StaleGeneration, State, Step
 from reconciler.live import Call, JobEnd, PoolReading
 from reconciler.model import ApplyTo, Disk
 from tests.apply.stage import GOING, KEPT, Scripted, Stage, removal, stage
@@ -139,6 +139,20 @@ def test_a_call_is_sent_the_moment_its_intent_is_written() -> None:
         [operation] = world.journal.operations(world.clock.now() - timedelta(days=1))
         [(moment, _)] = world.service.sent
         assert moment == pytest.approx((operation.opened - START).total_seconds(), abs=1e-5)
+
+
+def test_what_a_pool_would_lose_by_now_is_counted_for_the_whole_group() -> None:
+    with stage() as world:
+
+        async def story() -> PoolResult:
+            task = await world.task(world.context(group="night"))
+            others = [Claim("copies", "of another share", 99)]
+            assert world.journal.claim_losses("night", others, {}) == {}
+            return await apply_pool(task)
+
+        with pytest.raises(Refused, match="limit-copies: 101 over all its runs, the limit is 100"):
+            world.run(story())
+        assert world.service.sent == []
 
 
 def test_nothing_is_sent_into_a_running_job() -> None:

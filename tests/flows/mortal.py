@@ -1,7 +1,7 @@
 """One real apply over TCP in a process of its own that kills itself at its n-th durable write.
 
-``python -m tests.flows.mortal URL JOURNAL MANIFEST DIES_AT before|after AHEAD``: ``DIES_AT`` -1 lives;
-``AHEAD`` puts the clock that many seconds forward. Exits with the run's own exit code.
+``python -m tests.flows.mortal URL JOURNAL MANIFEST DIES_AT before|after AHEAD [SHARD GROUP]``: ``DIES_AT`` -1 lives;
+``AHEAD`` puts the clock that many seconds forward; a share is named as ``3/8``. Exits with the run's own exit code.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.journal.store import open_journal
 from reconciler.live import LiveWorkspace
 from reconciler.manifest.load import load
+from reconciler.model import Shard
 from reconciler.plan import Plan, Service
 from reconciler.planner import Connection
 from reconciler.settings import AccessKeys, Secret, Settings
@@ -46,7 +47,9 @@ class Suicidal(Mortal):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def run(url: str, journal_url: str, path: str, dies_at: int, before: bool, ahead: float) -> int:
+async def run(
+    url: str, journal_url: str, path: str, dies_at: int, before: bool, ahead: float, share: str, group: str
+) -> int:
     manifest = load([path])
     clock = AheadClock(ahead)
     [target] = manifest.targets
@@ -60,7 +63,9 @@ async def run(url: str, journal_url: str, path: str, dies_at: int, before: bool,
         async def approve(_plan: Plan) -> None:
             """Everything is approved: what may go wrong comes later."""
 
-        request = ApplyRequest(manifest, manifest.limits, approve, Options(lease=1.0, wait_timeout=30))
+        options = Options(lease=1.0, wait_timeout=30)
+        shard = Shard(*map(int, share.split("/")))
+        request = ApplyRequest(manifest, manifest.limits, approve, options, shard=shard, group=group)
         world = World(clock, lambda: str(uuid.uuid4()), lambda message: print(message, file=sys.stderr))
         try:
             report: ApplyReport = await apply(request, connections, journal, world, Stop())
@@ -73,5 +78,8 @@ async def run(url: str, journal_url: str, path: str, dies_at: int, before: bool,
 
 
 if __name__ == "__main__":
-    _, URL, JOURNAL, MANIFEST, DIES_AT, WHEN, AHEAD = sys.argv
-    sys.exit(asyncio.run(run(URL, JOURNAL, MANIFEST, int(DIES_AT), WHEN == "before", float(AHEAD))))
+    _, URL, JOURNAL, MANIFEST, DIES_AT, WHEN, AHEAD, *SHARE = sys.argv
+    share, group = SHARE or ("1/1", "")
+    sys.exit(
+        asyncio.run(run(URL, JOURNAL, MANIFEST, int(DIES_AT), WHEN == "before", float(AHEAD), share, group))
+    )

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from reconciler import sandbox
-from tests.flows.conftest import Run, bare, manifest
-from tests.flows.serving import serving
+from reconciler.model import Shard, Target
+from reconciler.sandbox.world import Pool, World
+from tests.flows.conftest import ROOT, Run, bare, manifest
+from tests.flows.serving import Served, serving
 from tests.postgres import PostgresServer, postgres
 
 __all__ = ["postgres"]
@@ -18,17 +24,69 @@ SHARDS = 8
 POOLS = 16
 
 
-def test_eight_processes_do_what_one_run_does_within_its_limits(
-    run: Run, postgres: PostgresServer, tmp_path: Path
-) -> None:
-    world = sandbox.make_world(POOLS, disks=2, desktops=1)
-    pools = list(world["projects"][sandbox.PROJECT_ID]["pools"].values())
+def declared(world: World, folder: Path) -> tuple[Path, list[str]]:
+    """A manifest that leaves every pool its first disk, under limits that this just fits; the ids of the pools."""
+    pools = pools_of(world)
     entries = [
         f"{{id: {pool['id']}, disks: [{{id: {disk['id']}, type: {disk['type']}, size: {disk['size']}}}]}}"
         for pool in pools
         for disk in pool["disks"][:1]
     ]
-    path = manifest(tmp_path, entries, f"limits: {{disks: {POOLS}, pools: {POOLS}, copies: {POOLS}}}")
+    limits = f"limits: {{disks: {POOLS}, pools: {POOLS}, copies: {POOLS}}}"
+    return manifest(folder, entries, limits), [pool["id"] for pool in pools]
+
+
+def pools_of(world: World) -> list[Pool]:
+    """The pools of a world."""
+    return list(world["projects"][sandbox.PROJECT_ID]["pools"].values())
+
+
+def pools_called(served: Served) -> Counter[str]:
+    """How many writes the service was asked for, by pool."""
+    return Counter(entry["path"].split("/")[4] for entry in served.posts())
+
+
+@pytest.mark.parametrize("dies_at", ["before its answer is kept", "after its first pool is done"])
+def test_a_process_that_is_killed_and_started_again_changes_nothing_of_that(
+    postgres: PostgresServer, tmp_path: Path, dies_at: str
+) -> None:
+    write = {"before its answer is kept": 3, "after its first pool is done": 7}[dies_at]
+    world = sandbox.make_world(POOLS, disks=2, desktops=1)
+    path, ids = declared(world, tmp_path)
+    target = Target(sandbox.REGION, sandbox.PROJECT_ID)
+    sizes = {n: sum(Shard(n, SHARDS).owns(target, each) for each in ids) for n in range(1, SHARDS + 1)}
+    victim = max(sizes, key=sizes.__getitem__)
+    assert sizes[victim] >= 2
+    journal = postgres.fresh()
+    with serving(world, job_seconds=0.2) as served:
+
+        def start(number: int, dies: int = -1) -> subprocess.Popen[bytes]:
+            arguments = [served.url, journal, str(path), str(dies), "before" if dies == 3 else "after", "0"]
+            command = [
+                sys.executable,
+                "-m",
+                "tests.flows.mortal",
+                *arguments,
+                f"{number}/{SHARDS}",
+                "night-1",
+            ]
+            return subprocess.Popen(command, cwd=ROOT, env=bare(tmp_path), stderr=subprocess.DEVNULL)
+
+        started = [start(number, write if number == victim else -1) for number in sizes]
+        codes = [process.wait(120) for process in started]
+        assert codes == [-signal.SIGKILL if number == victim else 0 for number in sizes]
+        assert len(pools_called(served)) < POOLS
+        time.sleep(1.1)  # the dead run's lease ends
+        assert start(victim).wait(120) == 0
+        assert pools_called(served) == dict.fromkeys(ids, 1)
+        assert all(len(served.pool(pool["name"])["disks"]) == 1 for pool in pools_of(world))
+
+
+def test_eight_processes_do_what_one_run_does_within_its_limits(
+    run: Run, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    world = sandbox.make_world(POOLS, disks=2, desktops=1)
+    path, ids = declared(world, tmp_path)
     with serving(world, job_seconds=0.1) as served:
         env = (
             bare(tmp_path)
@@ -56,12 +114,11 @@ def test_eight_processes_do_what_one_run_does_within_its_limits(
         ]
         told = [(process.communicate(timeout=120)[0], process.returncode) for process in started]
         assert [code for _, code in told] == [0] * SHARDS, told
-        called = Counter(entry["path"].split("/")[4] for entry in served.posts())
-        assert called == dict.fromkeys((pool["id"] for pool in pools), 1)
+        assert pools_called(served) == dict.fromkeys(ids, 1)
         assert "No changes. 16 pools checked" in run("plan", str(path), env=env).out
 
         # The limits of the group are used up: one disk more is one too many, in whatever share it is.
-        pool = served.pool(pools[0]["name"])
+        pool = served.pool(pools_of(world)[0]["name"])
         pool["disks"].append(pool["disks"][0] | {"id": "11111111-2222-4333-8444-555555555555"})
         refused = run("apply", str(path), "--auto-approve", env=env)
         assert refused.code == 3

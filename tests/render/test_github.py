@@ -26,7 +26,7 @@ def _obeyed(line: str) -> bool:
     return seen.lstrip().startswith("::") or "##[" in seen
 
 
-def _annotation(line: str) -> tuple[str, dict[str, str], str]:
+def annotation(line: str) -> tuple[str, dict[str, str], str]:
     command = COMMAND.fullmatch(line)
     assert command
     pairs = dict(pair.split("=", 1) for pair in command["properties"].split(","))
@@ -47,12 +47,12 @@ def test_every_annotation_is_one_command_and_nothing_more(text: str) -> None:
     assert len(shown) == len(told) + len(plan.failures)
     for line in shown:
         assert line.isprintable()
-        _, properties, _ = _annotation(line)
+        _, properties, _ = annotation(line)
         assert set(properties) in ({"title"}, {"file", "line", "col", "title"})
 
 
 def test_a_finding_is_shown_at_its_manifest_line() -> None:
-    level, properties, message = _annotation(next(plan_annotations(scenes.over_limit())))
+    level, properties, message = annotation(next(plan_annotations(scenes.over_limit())))
     assert level == "error"
     assert properties == {
         "file": "pools/finance.yaml",
@@ -67,13 +67,13 @@ def test_a_finding_is_shown_at_its_manifest_line() -> None:
 
 
 def test_a_limit_from_a_flag_has_no_place() -> None:
-    shown = [_annotation(line) for line in plan_annotations(scenes.over_limit())]
+    shown = [annotation(line) for line in plan_annotations(scenes.over_limit())]
     flagged = [properties for _, properties, _ in shown if properties["title"].endswith("limit-users")]
     assert flagged == [{"title": "reconciler: limit-users"}]
 
 
 def test_a_warning_stays_a_warning() -> None:
-    shown = [_annotation(line) for line in plan_annotations(scenes.everything())]
+    shown = [annotation(line) for line in plan_annotations(scenes.everything())]
     assert [properties["title"] for level, properties, _ in shown if level == "warning"] == [
         "reconciler: clock-skew"
     ]
@@ -82,7 +82,7 @@ def test_a_warning_stays_a_warning() -> None:
 def test_a_path_with_colons_commas_and_percents_comes_through() -> None:
     plan = scenes.hostile("a:b,c%d")
     places = [
-        properties for _, properties, _ in map(_annotation, plan_annotations(plan)) if "file" in properties
+        properties for _, properties, _ in map(annotation, plan_annotations(plan)) if "file" in properties
     ]
     assert places
     assert {properties["file"] for properties in places} == {"a:b,c%d"}
@@ -90,7 +90,7 @@ def test_a_path_with_colons_commas_and_percents_comes_through() -> None:
 
 def test_a_failed_target_is_annotated() -> None:
     *_, last = plan_annotations(scenes.target_failed())
-    level, properties, message = _annotation(last)
+    level, properties, message = annotation(last)
     assert (level, properties["title"]) == ("error", "reconciler: target-failed")
     assert "answered 503" in message
 
