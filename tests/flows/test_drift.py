@@ -166,6 +166,12 @@ def test_windows_that_are_shut_or_never_open_or_of_nowhere_refuse(run: Run, tmp_
         assert "'Nowhere/Land' is not known" in ran.err
 
 
+def test_a_machine_without_time_zones_knows_those_of_windows_all_the_same(run: Run, tmp_path: Path) -> None:
+    path = manifest(tmp_path, [ONE_SSD], policy(WHOLE_DAY % ("23:59", "Asia/Bangkok")))
+    checked = run("validate", str(path), env={"PYTHONTZPATH": ""})
+    assert (checked.code, checked.err) == (0, "")
+
+
 def test_disks_of_a_day_are_counted_over_runs(run: Run, tmp_path: Path) -> None:
     with serving(two_pools()) as served:
         both = [ONE_SSD, ONE_SSD.replace("name: p", "name: q")]
