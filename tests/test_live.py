@@ -107,3 +107,26 @@ def test_everybody_bound_to_a_desktop_is_counted_once() -> None:
     service = script(answer(200, {"total_count": 1, "pool_desktops": [row]}))
     [desktop] = ask(service, lambda workspace: workspace.desktops("pool"))
     assert (desktop.users, desktop.live_session) == (("ann", "bob"), True)
+
+
+@pytest.mark.parametrize(
+    ("counts", "asked"),
+    [
+        ({"disk_num": 0, "disk_size": 0}, []),
+        ({"disk_num": 1, "disk_size": 0}, ["DISK_NUM"]),
+        ({"disk_num": 0}, ["DISK_SIZE"]),
+        ({}, ["DISK_NUM", "DISK_SIZE"]),
+    ],
+    ids=["none", "one kind", "a count left out", "both left out"],
+)
+def test_a_count_that_the_service_leaves_out_is_no_zero(counts: dict[str, int], asked: list[str]) -> None:
+    desktop = {"desktop_id": "d", "computer_name": "d", "data_volumes": []}
+    page = answer(200, {"total_count": 1, "pool_desktops": [desktop]})
+    service = script(answer(200, counts), page)
+    found = ask(service, lambda workspace: workspace.differing("p"))
+    assert [each.name for each in found.desktops] == (["d"] if asked else [])
+    assert (found.by_number, found.by_size) == (int("DISK_NUM" in asked), int("DISK_SIZE" in asked))
+    kinds = [
+        kind for request in service.seen[1:] for kind in ("DISK_NUM", "DISK_SIZE") if kind in request.target
+    ]
+    assert kinds == asked

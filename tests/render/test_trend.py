@@ -6,13 +6,14 @@ import base64
 import hashlib
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from reconciler.drift import MEMORY
 from reconciler.render.trend import Happened, Reading, Trend, curve, pool_trends, total, trend_html
 from tests.render.hostile import HOSTILE
-from tests.render.test_browser import CHROMIUM, DARK, LIGHT, _picture
+from tests.render.test_browser import CHROMIUM, DARK, LIGHT, WINDOWS, picture, width
 
 SINCE = datetime(2026, 3, 1, tzinfo=UTC)
 UNTIL = SINCE + timedelta(days=30)
@@ -121,5 +122,11 @@ def test_a_browser_shows_the_page_under_its_policy(
     flags: tuple[str, ...], color: tuple[int, int, int], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     page = trend_html(trend(reading(3, "finance-analysts", 2400), reading(9, "trading", 900)))
-    _, found = _picture(tmp_path_factory.mktemp("trend"), page, "--window-size=1200,1400", *flags)
+    _, found = picture(tmp_path_factory.mktemp("trend"), page, "--window-size=1200,1400", *flags)
     assert found == color
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize(("window", "layout"), WINDOWS)
+def test_nothing_of_a_report_is_wider_than_the_window(tmp_path: Path, window: str, layout: str) -> None:
+    assert width(tmp_path, full_of("A" * 5_000), window) == (layout, 0)
