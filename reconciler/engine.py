@@ -17,7 +17,7 @@ from reconciler.apply.group import claim
 from reconciler.apply.resolve import Resolution, decide, resolve
 from reconciler.apply.run import exit_code, run_pools
 from reconciler.clock import Clock
-from reconciler.errors import BadInput, ExitCode, PoolHeld, Refused, ServiceError, StalePlan
+from reconciler.errors import BadInput, ExitCode, JournalError, PoolHeld, Refused, ServiceError, StalePlan
 from reconciler.journal.records import Journal, Operation, State
 from reconciler.model import Limit, Limits, Manifest, Shard, Target
 from reconciler.plan import Finding, Plan, Severity
@@ -142,8 +142,7 @@ async def apply(
         report = replace(report, exit_code=code)
         raise
     finally:
-        digest = report.plan.digest if report.plan else ""
-        journal.close_run(run_id, int(report.exit_code), digest, _summary(report))
+        report = _closed(report, ctx)
     return report
 
 
@@ -207,14 +206,35 @@ async def _apply(request: ApplyRequest, connections: Connections, ctx: Context, 
     if request.saved_plan:
         ctx.journal.claim_plan(request.saved_plan.id, ctx.run_id)
     results = await run_pools(plan, sites, ctx)
-    own = tuple(each for each in ctx.journal.unresolved() if each.owner == ctx.run_id)
-    for each in own:
-        ctx.journal.renew_lease(each.id, ctx.run_id, 0.0)  # this run is over: whoever comes next may go on
+    own = _in_flight(ctx)
     remaining = None
     if not ctx.stop.requested and any(each.ending is Ending.DONE for each in results):
         remaining = await _remaining(request, connections, world, results, holds)
     report = replace(report, results=results, in_flight=own, remaining=remaining)
     return replace(report, exit_code=_code(report))
+
+
+def _closed(report: ApplyReport, ctx: Context) -> ApplyReport:
+    """Note the end of the run; a journal that fails now must not keep what happened from the reader."""
+    digest = report.plan.digest if report.plan else ""
+    try:
+        ctx.journal.close_run(report.run_id, int(report.exit_code), digest, _summary(report))
+    except JournalError as error:
+        ctx.say(f"the end of the run could not be kept: {error.message}")
+        return replace(report, exit_code=report.exit_code or ExitCode.JOURNAL)
+    return report
+
+
+def _in_flight(ctx: Context) -> tuple[Operation, ...]:
+    """What this run leaves open; whoever comes next may go on with it at once."""
+    own: tuple[Operation, ...] = ()
+    try:
+        own = tuple(each for each in ctx.journal.unresolved() if each.owner == ctx.run_id)
+        for each in own:
+            ctx.journal.renew_lease(each.id, ctx.run_id, 0.0)
+    except (JournalError, PoolHeld) as error:
+        ctx.say(f"open operations could not be let go of: {error.message}")
+    return own
 
 
 def _keep_plan(plan: Plan, ctx: Context) -> None:

@@ -14,7 +14,7 @@ from reconciler.api.outcome import Outcome, OutcomeKind
 from reconciler.apply.context import Context, Ending, Site
 from reconciler.apply.proof import Effect, observe
 from reconciler.apply.shared import delay
-from reconciler.errors import PoolHeld
+from reconciler.errors import JournalError, PoolHeld
 from reconciler.journal import records
 from reconciler.journal.records import Intent, State, Step
 from reconciler.live import Call, JobEnd
@@ -49,6 +49,7 @@ _OUTCOMES = {
     OutcomeKind.ACCEPTED: State.ACCEPTED,
     OutcomeKind.UNKNOWN: State.UNKNOWN,
 }
+_NOT_REPEATED = "the call is not repeated"
 _RESOLVE = "run 'reconciler resolve', or apply again: it starts by resolving"
 
 
@@ -62,19 +63,19 @@ async def carry_out(call: Call, intent: Intent, site: Site, ctx: Context) -> Ver
     ctx.say(f"{intent.pool_name}: {_doing(intent)}")
     # Nothing is waited for from here to the wire: the hold just taken outlasts the call.
     outcome = await _send(call, intent, site, ctx)
+    answer = f"sent ({outcome.kind}: {f'job {outcome.job_id}' if outcome.job_id else _answer(outcome)})"
     try:
         ctx.journal.record_outcome(intent.operation_id, ctx.run_id, recorded(outcome))
         return await _conclude(intent, outcome, site, ctx)
     except PoolHeld as taken:
         detail = {"outcome": outcome.kind.value, "job_id": outcome.job_id}
-        ctx.journal.record_event(ctx.run_id, "operation.lost", detail, intent.operation_id)
-        answer = f"job {outcome.job_id}" if outcome.job_id else _answer(outcome)
-        return Verdict(
-            Ending.UNKNOWN,
-            f"sent ({outcome.kind}: {answer}), but this run was silent for too long and lost its hold: "
-            f"{taken.message}",
-            "it is not repeated; the other run finds out what became of it. Plan again when it has ended",
-        )
+        with suppress(JournalError):
+            ctx.journal.record_event(ctx.run_id, "operation.lost", detail, intent.operation_id)
+        message = f"{answer}, but this run was silent for too long and lost its hold: {taken.message}"
+        return Verdict(Ending.UNKNOWN, message, f"{_NOT_REPEATED}; plan again when the other run has ended")
+    except JournalError as error:
+        message = f"{answer}, but what came of it could not be kept: {error.message}"
+        return Verdict(Ending.JOURNAL, message, f"{_NOT_REPEATED}; once the journal works, {_RESOLVE}")
 
 
 async def _conclude(intent: Intent, outcome: Outcome, site: Site, ctx: Context) -> Verdict:
@@ -92,7 +93,7 @@ async def _conclude(intent: Intent, outcome: Outcome, site: Site, ctx: Context) 
             return Verdict(
                 Ending.UNKNOWN,
                 f"nobody knows whether the call arrived: {_answer(outcome)}",
-                f"it is not repeated; {_RESOLVE}",
+                f"{_NOT_REPEATED}; {_RESOLVE}",
             )
         case OutcomeKind.ACCEPTED:
             if not ctx.options.wait:
@@ -177,7 +178,7 @@ async def _send(call: Call, intent: Intent, site: Site, ctx: Context) -> Outcome
         else:
             sending.cancel()
             outcome = Outcome(kind=OutcomeKind.UNKNOWN, message="interrupted while waiting for the answer")
-        with suppress(PoolHeld):
+        with suppress(PoolHeld, JournalError):
             ctx.journal.record_outcome(intent.operation_id, ctx.run_id, recorded(outcome))
         raise
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,8 @@ from reconciler.api.outcome import Outcome
 from reconciler.apply.context import Ending, Options, PoolResult, Stop
 from reconciler.apply.run import run_pools
 from reconciler.engine import ApplyReport, ApplyRequest, World, apply, manifest_of
-from reconciler.errors import ExitCode, StalePlan
-from reconciler.journal.records import State
+from reconciler.errors import ExitCode, JournalError, StalePlan
+from reconciler.journal.records import Journal, State
 from reconciler.journal.store import open_journal
 from reconciler.live import Call
 from reconciler.model import DesiredDisk, DesiredPool, Disk, Limit, Limits, Manifest, Position, Target
@@ -45,6 +46,7 @@ def carried_out(
     faults: Faults | None = None,
     kind: Callable[..., Service] = Service,
     interrupted: float | None = None,
+    wrap: Callable[[Journal], Any] = lambda journal: journal,
 ) -> tuple[ApplyReport, Service, list[str]]:
     """Apply three pools with one surplus disk each; returns the report, the service and what was said.
 
@@ -74,7 +76,7 @@ def carried_out(
     async def story() -> ApplyReport:
         request = ApplyRequest(manifest, manifest.limits, approve, options)
         world = World(clock, lambda: f"id-{next(serial)}", said.append)
-        journal = open_journal("sqlite://", clock.now)
+        journal = wrap(open_journal("sqlite://", clock.now))
         stop = Stop()
         connections = {TARGET: Connection(Named(TARGET, "simulated"), service)}
         running = asyncio.ensure_future(apply(request, connections, journal, world, stop))
@@ -153,6 +155,38 @@ def until_second(parallelism: int) -> float:
     report, service, _ = carried_out(Options(parallelism=parallelism))
     assert report.exit_code is ExitCode.DONE
     return service.record[1].at + 20
+
+
+class FillsUp:
+    """A journal whose disk is full once the first intent is written."""
+
+    WRITES = frozenset({"record_outcome", "renew_lease", "close_operation", "close_run", "record_event"})
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._full = False
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "open_operation":
+            self._full = True
+        elif self._full and name in self.WRITES:
+            return self._refuse
+        return getattr(self._journal, name)
+
+    @staticmethod
+    def _refuse(*_: object) -> None:
+        raise JournalError("the disk is full")
+
+
+def test_a_journal_that_fails_after_the_call_keeps_nothing_from_the_reader() -> None:
+    report, service, said = carried_out(Options(), wrap=FillsUp)
+    assert report.exit_code is ExitCode.JOURNAL
+    assert endings(report) == {Ending.JOURNAL: 1, Ending.NOT_STARTED: 2}
+    [sent] = service.record
+    [told] = [each for each in report.results if each.ending is Ending.JOURNAL]
+    assert told.message.startswith(f"sent (accepted: job {sent.job}), but what came of it could not be kept")
+    assert [each.state for each in report.in_flight] == [State.INTENDED]
+    assert "the end of the run could not be kept: the disk is full" in said
 
 
 def test_a_kept_disk_that_vanished_stops_everything_whatever_was_asked() -> None:
