@@ -5,8 +5,10 @@ Asking, printing and exit codes are left to ``cli``; each chapter to the module 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +16,7 @@ from pathlib import Path
 from reconciler import __version__
 from reconciler.apply.context import Context, Ending, Options, PoolResult, Site, Stop
 from reconciler.apply.group import claim
-from reconciler.apply.resolve import Resolution, decide, resolve
+from reconciler.apply.resolve import Resolution, decide, resolve, still_open
 from reconciler.apply.run import exit_code, run_pools
 from reconciler.clock import Clock
 from reconciler.errors import BadInput, ExitCode, JournalError, PoolHeld, Refused, ServiceError, StalePlan
@@ -149,22 +151,44 @@ async def apply(
 async def resolve_all(
     connections: Connections, ctx: Context, sites: Mapping[Target, Site]
 ) -> tuple[tuple[Resolution, ...], Holds]:
-    """Resolve every open operation of the connected targets; what stays open holds its pool."""
+    """Resolve every open operation of the connected targets; what stays open holds its pool.
+
+    Several at a time: each may have to wait for its job.
+    """
+    gate = asyncio.Semaphore(ctx.options.parallelism)
+
+    async def one(operation: Operation, site: Site) -> Resolution | PoolHeld:
+        async with gate:
+            try:
+                return await resolve(operation, site, ctx)
+            except PoolHeld as held:
+                return held
+            except ServiceError as error:
+                return still_open(operation, f"it could not be looked into: {error.message}")
+            finally:
+                _let_go(operation, ctx)
+
+    found = [
+        (target, operation)
+        for target, connection in connections.items()
+        if isinstance(connection, Connection)
+        for operation in ctx.journal.unresolved(str(target), connection.service.name)
+    ]
+    ended = await asyncio.gather(
+        *(one(operation, sites[target]) for target, operation in found), return_exceptions=True
+    )
     resolutions: list[Resolution] = []
     holds: dict[tuple[str, str], Finding] = {}
-    for target, connection in connections.items():
-        if not isinstance(connection, Connection):
-            continue
-        for operation in ctx.journal.unresolved(str(target), connection.service.name):
-            key = (str(target), operation.intent.pool.pool_id)
-            try:
-                found = await resolve(operation, sites[target], ctx)
-            except PoolHeld as held:
-                holds[key] = _hold("pool-held", operation, held.message, held.hint)
-                continue
-            resolutions.append(found)
-            if not found.resolved:
-                verdict = found.verdict
+    for (target, operation), result in zip(found, ended, strict=True):
+        key = (str(target), operation.intent.pool.pool_id)
+        if isinstance(result, PoolHeld):
+            holds[key] = _hold("pool-held", operation, result.message, result.hint)
+        elif isinstance(result, BaseException):
+            raise result
+        else:
+            resolutions.append(result)
+            if not result.resolved:
+                verdict = result.verdict
                 holds[key] = _hold("unresolved-operation", operation, verdict.message, verdict.hint)
     return tuple(resolutions), holds
 
@@ -226,15 +250,21 @@ def _closed(report: ApplyReport, ctx: Context) -> ApplyReport:
 
 
 def _in_flight(ctx: Context) -> tuple[Operation, ...]:
-    """What this run leaves open; whoever comes next may go on with it at once."""
-    own: tuple[Operation, ...] = ()
+    """What this run leaves open."""
     try:
         own = tuple(each for each in ctx.journal.unresolved() if each.owner == ctx.run_id)
-        for each in own:
-            ctx.journal.renew_lease(each.id, ctx.run_id, 0.0)
-    except (JournalError, PoolHeld) as error:
-        ctx.say(f"open operations could not be let go of: {error.message}")
+    except JournalError as error:
+        ctx.say(f"what is in flight could not be read: {error.message}")
+        return ()
+    for each in own:
+        _let_go(each, ctx)
     return own
+
+
+def _let_go(operation: Operation, ctx: Context) -> None:
+    """Let whoever comes next take an operation over at once; without this the lease runs out by itself."""
+    with suppress(PoolHeld, JournalError):  # it is closed, or another's by now
+        ctx.journal.renew_lease(operation.id, ctx.run_id, 0.0)
 
 
 def _keep_plan(plan: Plan, ctx: Context) -> None:

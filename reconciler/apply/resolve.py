@@ -48,7 +48,7 @@ async def resolve(operation: Operation, site: Site, ctx: Context) -> Resolution:
         return await _one_new_job(operation, next(iter(new_jobs)), site, ctx, expired=expired)
     running = new_jobs & await site.running[intent.step].after(ctx.clock.monotonic())
     if running:
-        return _open(operation, f"jobs {', '.join(sorted(running))} of this pool are still running")
+        return still_open(operation, f"jobs {', '.join(sorted(running))} of this pool are still running")
     return await _by_disks(operation, new_jobs, site, ctx, expired=expired)
 
 
@@ -98,12 +98,12 @@ async def _by_disks(
     seen = await observe(intent, site, ctx, ctx.options.proof_timeout if new_jobs else 0.0)
     if seen.alarming:
         lost = "the pool itself" if seen.pool_gone else ", ".join(seen.lost)
-        return _open(operation, f"what had to stay is gone: {lost}", Ending.ALARM)
+        return still_open(operation, f"what had to stay is gone: {lost}", Ending.ALARM)
     if seen.complete:
         return _closed(operation, State.DONE, Ending.DONE, done_words(intent, seen), ctx)
     if seen.contradictory or not expired:
         coming = "" if expired else f", and the request may still arrive{_until(intent)}"
-        return _open(operation, done_words(intent, seen) + coming)
+        return still_open(operation, done_words(intent, seen) + coming)
     if seen.done:
         return _closed(operation, State.PARTIAL, Ending.PARTIAL, done_words(intent, seen), ctx)
     if new_jobs:
@@ -138,7 +138,8 @@ def _closed(operation: Operation, state: State, ending: Ending, message: str, ct
     return Resolution(operation, resolved=True, verdict=Verdict(ending, message))
 
 
-def _open(operation: Operation, message: str, ending: Ending = Ending.UNKNOWN) -> Resolution:
+def still_open(operation: Operation, message: str, ending: Ending = Ending.UNKNOWN) -> Resolution:
+    """An operation that cannot be decided now, with what a person can do about it."""
     intent = operation.intent
     ids = ", ".join(disk_id or f"{kind} {size} GB" for disk_id, kind, size in intent.disks)
     hint = (

@@ -9,12 +9,14 @@ import pytest
 
 from reconciler.apply.context import Ending
 from reconciler.apply.resolve import Resolution, decide, resolve
+from reconciler.engine import resolve_all
 from reconciler.errors import PoolHeld
 from reconciler.journal.records import ClosedBy, Intent, Outcome, State, Step
 from reconciler.live import JobEnd
 from reconciler.model import Pool
-from tests.apply.stage import GOING, KEPT, LIFETIME, Scripted, Stage, removal, stage
-from tests.simulation.service import TrueJob
+from reconciler.planner import Connection, Holds
+from tests.apply.stage import GOING, KEPT, LIFETIME, TARGET, Scripted, Stage, removal, stage
+from tests.simulation.service import Faults, TrueJob
 
 LEASE = 60.0
 
@@ -247,3 +249,49 @@ def test_disks_that_are_gone_are_done_whoever_did_it() -> None:
         del world.service.pools_["pool"].disks[GOING.id]
         assert resolved(world, after=LEASE + 1).verdict.ending is Ending.DONE
         assert state(world) == (State.DONE, True)
+
+
+def all_resolved(world: Stage, run_id: str) -> tuple[tuple[Resolution, ...], Holds]:
+    """What a run makes of everything that is open right now."""
+    site = world.site()
+    connections = {TARGET: Connection(site.service, world.service, LIFETIME)}
+    return world.run(resolve_all(connections, world.context(run_id=run_id), {TARGET: site}))
+
+
+def test_what_stays_open_is_let_go_for_whoever_comes_next() -> None:
+    with stage() as world:
+        opened(world, world.intent())
+        world.run(asyncio.sleep(LEASE + 1))
+        for run_id in ("next", "the one after"):
+            [resolution], holds = all_resolved(world, run_id)
+            assert not resolution.resolved
+            assert [each.rule for each in holds.values()] == ["unresolved-operation"]
+        decide(world.journal.unresolved()[0], State.DONE, world.context(run_id="person"))
+        assert state(world) == (State.DONE, True)
+
+
+def test_an_operation_that_cannot_be_looked_into_stays_open_and_says_why() -> None:
+    with stage() as world:
+        opened(world, world.intent())
+        world.run(asyncio.sleep(LEASE + 1))
+        world.service.faults = Faults(read_error=1.0)
+        [resolution], holds = all_resolved(world, "next")
+        assert "could not be looked into: the service answered 500" in resolution.verdict.message
+        assert [each.rule for each in holds.values()] == ["unresolved-operation"]
+        assert state(world) == (State.UNKNOWN, False)
+
+
+def test_several_operations_are_waited_for_at_the_same_time() -> None:
+    with stage() as world:
+        for name in ("one", "two", "three"):
+            intent = replace(world.intent(), operation_id=name, pool=world.site().key(name))
+            world.journal.open_operation(intent, "gone", 0)
+            world.service.pools_[name] = replace(world.service.pools_["pool"], id=name, disks={"a": KEPT})
+            world.journal.record_outcome(name, "gone", Outcome(State.ACCEPTED, name))
+            world.service.jobs[name] = TrueJob(
+                name, name, Step.REMOVE, 0, 600, JobEnd.SUCCEEDED, False, removal()
+            )
+        found, holds = all_resolved(world, "next")
+        assert [each.resolved for each in found] == [True] * 3
+        assert holds == {}
+        assert 600 < world.loop.moment < 700

@@ -107,8 +107,8 @@ BUGS = (
     Bug(
         "operations of earlier runs are not looked at",
         "engine.py",
-        "        for operation in ctx.journal.unresolved(str(target), connection.service.name):\n",
-        "        for operation in ():\n",
+        "        for operation in ctx.journal.unresolved(str(target), connection.service.name)\n",
+        "        for operation in ()\n",
         RUN,
     ),
     Bug(
