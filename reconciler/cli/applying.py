@@ -245,13 +245,13 @@ def _approval(
         if plan.run_blocked or not plan.has_changes:
             return
         if not (saved or digest is not None or auto_approve):
-            _ask(screen)
+            await _ask(screen)
         screen.begin("Applying: every change is followed and proven")
 
     return approved
 
 
-def _ask(screen: Screen) -> None:
+async def _ask(screen: Screen) -> None:
     if not screen.interactive:
         raise Refused(
             "nobody can be asked: standard input is not a terminal; nothing was sent",
@@ -260,7 +260,7 @@ def _ask(screen: Screen) -> None:
     if lost := lost_output():
         raise Refused(f"the plan could not be shown: {lost.strerror}; nothing was sent")
     question = "\nDo you want to perform these actions? Only 'yes' will be accepted.\n  Enter a value: "
-    if screen.ask(question) != "yes":
+    if await screen.ask(question) != "yes":
         raise Refused("not confirmed; nothing was sent")
 
 

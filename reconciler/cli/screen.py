@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -86,10 +87,23 @@ class Screen:
             self._status.stop()
             self._status = None
 
-    def ask(self, question: str) -> str:
-        """Ask on stderr and read one line; empty at the end of input."""
+    async def ask(self, question: str) -> str:
+        """Ask on stderr and read one line of the terminal; empty at the end of input.
+
+        Waits for the terminal in the event loop: while it sat in a read, no signal would be heard.
+        """
         self.end()
         print(question, end="", file=sys.stderr, flush=True)
+        loop = asyncio.get_running_loop()
+        answered = asyncio.Event()
+        loop.add_reader(sys.stdin.fileno(), answered.set)
+        try:
+            await answered.wait()
+        except asyncio.CancelledError:
+            print(file=sys.stderr, flush=True)
+            raise
+        finally:
+            loop.remove_reader(sys.stdin.fileno())
         return sys.stdin.readline().strip()
 
     @property

@@ -255,28 +255,6 @@ def test_a_result_that_does_not_fit_on_the_disk_is_told(served: Served, tmp_path
     assert done.stderr == "Error: the result could not be written: No space left on device\n"
 
 
-def test_nobody_is_asked_about_a_plan_that_could_not_be_shown(served: Served, tmp_path: Path) -> None:
-    path = manifest(tmp_path, [FINANCE])
-    terminal, end = os.openpty()
-    with open("/dev/full", "w", encoding="utf-8") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "reconciler", "apply", str(path)],
-            env=bare(tmp_path) | served.env,
-            stdin=end,
-            stderr=end,
-            stdout=full,
-            timeout=60,
-            check=False,
-        )
-    os.close(end)
-    assert done.returncode == 3
-    assert b"the plan could not be shown: No space left on device; nothing was sent" in os.read(
-        terminal, 65536
-    )
-    os.close(terminal)
-    assert served.posts() == []
-
-
 def test_an_ascii_terminal_of_forty_columns_gets_the_whole_plan(
     run: Run, served: Served, tmp_path: Path
 ) -> None:

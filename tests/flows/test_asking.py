@@ -1,0 +1,95 @@
+"""The question on a real terminal: only yes is a yes, and a signal is heard while nobody answers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from tests.flows.conftest import FINANCE, bare, manifest
+from tests.flows.serving import Served
+
+
+@dataclass
+class Asked:
+    """An apply that sits on a terminal."""
+
+    process: subprocess.Popen[bytes]
+    terminal: int
+    """The other end of its terminal."""
+
+    def until(self, words: str) -> str:
+        """What the terminal showed up to these words."""
+        shown = b""
+        while words.encode() not in shown:
+            shown += os.read(self.terminal, 65536)
+        return shown.decode()
+
+    def type(self, keys: str) -> None:
+        os.write(self.terminal, keys.encode())
+
+
+@contextmanager
+def asking(folder: Path, served: Served, stdout: IO[str] | None = None) -> Iterator[Asked]:
+    path = manifest(folder, [FINANCE])
+    terminal, end = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reconciler", "apply", str(path)],
+        env=bare(folder) | served.env | {"TERM": "dumb"},
+        stdin=end,
+        stdout=stdout or end,
+        stderr=end,
+    )
+    os.close(end)
+    try:
+        yield Asked(process, terminal)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
+
+
+@pytest.mark.parametrize(
+    ("keys", "code", "posts"),
+    [("yes\n", 0, 1), ("y\n", 3, 0), ("\n", 3, 0), ("YES\n", 3, 0), ("\x04", 3, 0)],
+    ids=["yes", "y", "nothing", "another case", "end of input"],
+)
+def test_only_yes_is_a_yes(served: Served, tmp_path: Path, keys: str, code: int, posts: int) -> None:
+    with asking(tmp_path, served) as asked:
+        shown = asked.until("Enter a value: ")
+        assert "Plan: 0 to add, 0 to change, 1 to destroy." in shown
+        asked.type(keys)
+        asked.until("Apply complete!" if code == 0 else "not confirmed; nothing was sent")
+        assert asked.process.wait(60) == code
+    assert len(served.posts()) == posts
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_question_at_once(
+    served: Served, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    with asking(tmp_path, served) as asked:
+        asked.until("Enter a value: ")
+        time.sleep(0.3)
+        started = time.monotonic()
+        asked.process.send_signal(number)
+        asked.until("interrupted; nothing was being changed")
+        assert asked.process.wait(10) == code
+        assert time.monotonic() - started < 5
+    assert served.posts() == []
+
+
+def test_nobody_is_asked_about_a_plan_that_could_not_be_shown(served: Served, tmp_path: Path) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full, asking(tmp_path, served, full) as asked:
+        asked.until("the plan could not be shown: No space left on device; nothing was sent")
+        assert asked.process.wait(60) == 3
+    assert served.posts() == []
