@@ -26,7 +26,7 @@ from reconciler.drift import (
 from reconciler.engine import DEFAULT_LIFETIME, ApplyReport, ApplyRequest, World, apply, make_plan
 from reconciler.errors import ExitCode, ReconcilerError, Refused
 from reconciler.journal.records import HARMLESS, DriftPoint, Journal, Operation, PoolKey, State, Step
-from reconciler.model import DriftPolicy, Limits, Manifest, Target
+from reconciler.model import DriftPolicy, Limits, Manifest, Shard, Target
 from reconciler.plan import Finding, Plan, PoolPlan, Service
 from reconciler.planner import Connections
 
@@ -43,6 +43,9 @@ class Surroundings:
     journal: Journal
     world: World
     stop: Stop = field(default_factory=Stop)
+    shard: Shard = field(default_factory=Shard)
+    group: str = ""
+    """Runs of the same group share their limits through the journal; empty for a run of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,9 @@ async def look(manifest: Manifest, limits: Limits, around: Surroundings) -> Drif
     journal.open_run(run_id, "drift", __version__, [str(target) for target in manifest.targets])
     code, digest, summary = ExitCode.ERROR, "", {"pools": 0, "surplus": 0, "missing": 0, "differing": 0}
     try:
-        plan = await make_plan(manifest, limits, around.connections, world, DEFAULT_LIFETIME)
+        plan = await make_plan(
+            manifest, limits, around.connections, world, DEFAULT_LIFETIME, shard=around.shard
+        )
         measures = measure(plan)
         journal.add_drift(_points(measures, plan, run_id, around))
         code, digest = _look_code(plan, measures), plan.digest
@@ -115,6 +120,8 @@ async def correct(manifest: Manifest, limits: Limits, around: Surroundings) -> D
         approve=correction.approve,
         options=Options(tries=1),
         command=CORRECTION,
+        shard=around.shard,
+        group=around.group,
     )
     try:
         applied = await apply(request, around.connections, around.journal, around.world, around.stop)

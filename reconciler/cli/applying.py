@@ -34,7 +34,7 @@ from reconciler.engine import apply as run_apply
 from reconciler.errors import BadInput, ExitCode, Refused, StalePlan
 from reconciler.journal.records import State
 from reconciler.manifest.load import load
-from reconciler.model import Shard, Target
+from reconciler.model import Target
 from reconciler.plan import Finding, Plan
 from reconciler.plan_file import is_plan_file
 from reconciler.plan_file import load as load_plan
@@ -78,7 +78,9 @@ def apply(
     screen = Screen(False if no_color else None)
     given = flags.limits(limit_disks, limit_copies, limit_pools, limit_gigabytes, limit_users)
     saved = _saved(paths, given)
-    share = _share(shard, run_group, saved)
+    share = flags.share(shard, run_group)
+    if share.count > 1 and saved:
+        raise BadInput("a saved plan holds the pools of its own share", "leave out --shard, or plan anew")
     manifest = manifest_of(saved) if saved else load(paths)
     if saved:
         check_saved(saved, world(screen.say))
@@ -199,19 +201,6 @@ def _saved(paths: Sequence[Path], given: dict[str, int | None]) -> Plan | None:
     if any(value is not None for value in given.values()):
         raise BadInput("a saved plan carries its own limits", "leave the --limit flags out, or plan anew")
     return load_plan(plans[0])
-
-
-def _share(text: str, group: str, saved: Plan | None) -> Shard:
-    """The share this run works on; shares without a group would each have the whole limits."""
-    share = flags.shard(text)
-    if share.count > 1 and saved:
-        raise BadInput("a saved plan holds the pools of its own share", "leave out --shard, or plan anew")
-    if share.count > 1 and not group:
-        raise BadInput(
-            f"--shard {text} without --run-group would give every share the whole limits",
-            "say --run-group ID (RECONCILER_RUN_GROUP), the same for all shares of a run and new for each run",
-        )
-    return share
 
 
 def _approval(

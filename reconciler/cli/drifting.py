@@ -44,6 +44,7 @@ class Round:
     limits: Mapping[str, int | None]
     place: Place
     correct: bool
+    group: str = ""
 
 
 def drift(
@@ -56,6 +57,8 @@ def drift(
     sandbox: flags.Sandbox = False,
     no_color: flags.NoColor = False,
     journal_url: flags.JournalUrl = None,
+    shard: flags.ShardOf = "1/1",
+    run_group: flags.RunGroup = "",
     limit_disks: flags.LimitDisks = None,
     limit_copies: flags.LimitCopies = None,
     limit_pools: flags.LimitPools = None,
@@ -66,7 +69,9 @@ def drift(
     screen = Screen(False if no_color else None)
     told = audience(prometheus, webhook or [])
     limits = flags.limits(limit_disks, limit_copies, limit_pools, limit_gigabytes, limit_users)
-    asked = Round(list(paths), limits, Place(endpoint, sandbox, journal_url), correct_it)
+    share = flags.share(shard, run_group) if correct_it else flags.shard(shard)
+    place = Place(endpoint, sandbox, journal_url, share)
+    asked = Round(list(paths), limits, place, correct_it, run_group)
 
     async def story(stop: Stop) -> Outcome:
         with screen.working("Reading the live pools"):
@@ -98,7 +103,8 @@ async def go(asked: Round, screen: Screen, stop: Stop) -> Outcome:
         with journal(asked.place, settings, real.clock) as kept:
             async with connections(manifest.targets, asked.place, settings) as opened:
                 tell = correct if asked.correct else look
-                report = await tell(manifest, limits, Surroundings(opened, kept, real, stop))
+                around = Surroundings(opened, kept, real, stop, asked.place.shard, asked.group)
+                report = await tell(manifest, limits, around)
     except ReconcilerError as error:
         return outcome(error.exit_code, None, error)
     return outcome(report.exit_code, report, None)

@@ -109,6 +109,17 @@ def shard(text: str) -> Shard:
     return Shard(int(found[1]), int(found[2]))
 
 
+def share(text: str, group: str) -> Shard:
+    """The share of a run that acts; raises ``BadInput`` for one that would have the whole limits for itself."""
+    found = shard(text)
+    if found.count > 1 and not group:
+        raise BadInput(
+            f"--shard {text} without --run-group would give every share the whole limits",
+            "say --run-group ID (RECONCILER_RUN_GROUP), the same for all shares of a run and new for each run",
+        )
+    return found
+
+
 def target(region: str | None, project_id: str | None) -> Target | None:
     """The target that flags name; None when they name none; raises ``BadInput`` for half a one."""
     if region and project_id:

@@ -184,6 +184,30 @@ def test_disks_of_a_day_are_counted_over_runs(run: Run, tmp_path: Path) -> None:
         assert (more.code, posts(served)) == (0, 2)
 
 
+def test_shares_look_at_every_pool_once_and_share_the_limits_and_the_day(run: Run, tmp_path: Path) -> None:
+    names = [f"pool-{letter}" for letter in "abcdef"]
+    pools = [seed.pool(each, [("SAS", 50), ("SSD", 100)], 1, 1) for each in names]
+    shares = [("--shard", f"{number}/3") for number in (1, 2, 3)]
+    with serving(seed.world("drift", pools)) as served:
+        entries = [ONE_SSD.replace("name: p", f"name: {each}") for each in names]
+        path = str(manifest(tmp_path, entries, f"{policy(disks=4)}\nlimits: {{pools: 6, disks: 6}}"))
+        seen = [run("drift", path, *share, "--format", "json", env=served.env) for share in shares]
+        found = [pool["pool"] for each in seen for pool in json.loads(each.out)["pools"]]
+        assert sorted(found) == names
+
+        assert "without --run-group" in run("drift", path, "--correct", *shares[0], env=served.env).err
+        for share in shares:
+            run("drift", path, "--correct", *share, "--run-group", "night-1", env=served.env)
+        assert posts(served) == 4
+
+        # The day has room for the last two now, the group of this run has not.
+        wider = str(manifest(tmp_path, entries, f"{policy(disks=9)}\nlimits: {{pools: 6, disks: 4}}"))
+        group = ("--run-group", "night-1")
+        told = [run("drift", wider, "--correct", *share, *group, env=served.env) for share in shares]
+        assert any("the run group night-1 would destroy too much" in each.err for each in told)
+        assert posts(served) == 4
+
+
 def test_what_failed_once_is_reported_and_not_tried_again(run: Run, tmp_path: Path) -> None:
     failing = seed.pool("p", [("SAS", 50), ("SSD", 100)], 3, 2)
     failing["behaviour"] = {"delete": "fail"}
