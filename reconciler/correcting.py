@@ -24,7 +24,7 @@ from reconciler.drift import (
     removals_of,
 )
 from reconciler.engine import DEFAULT_LIFETIME, ApplyReport, ApplyRequest, World, apply, make_plan
-from reconciler.errors import ExitCode, ReconcilerError, Refused
+from reconciler.errors import ExitCode, JournalError, ReconcilerError, Refused
 from reconciler.journal.records import HARMLESS, DriftPoint, Journal, Operation, PoolKey, State, Step
 from reconciler.model import DriftPolicy, Limits, Manifest, Shard, Target
 from reconciler.plan import Finding, Plan, PoolPlan, Service
@@ -128,13 +128,23 @@ async def correct(manifest: Manifest, limits: Limits, around: Surroundings) -> D
     except ReconcilerError as error:
         report = replace(report, error=error)
     else:
-        correction.give_back(applied.run_id)
         report = replace(report, applied=applied)
-        around.journal.add_drift(
-            _points(report.measures_now, report.plan, applied.run_id, around, only=_done(applied))
-        )
-    report = replace(report, unresolved=_unresolved(report.plan, around.journal))
+        if applied.plan and any(each.resolved for each in applied.resolutions):
+            report = replace(report, measures=measure(applied.plan))  # an earlier run's work was proven since
+    try:
+        report = _kept(report, correction, around)
+    except JournalError as error:  # what was done must reach the reader all the same
+        report = replace(report, error=report.error or error)
     return replace(report, exit_code=_correct_code(report))
+
+
+def _kept(report: DriftReport, correction: _Correction, around: Surroundings) -> DriftReport:
+    """Settle the day's budget and keep what is left of the drift."""
+    if applied := report.applied:
+        correction.give_back(applied.run_id)
+        points = _points(report.measures_now, report.plan, applied.run_id, around, only=_done(applied))
+        around.journal.add_drift(points)
+    return replace(report, unresolved=_unresolved(report.plan, around.journal))
 
 
 class _Correction:

@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from reconciler import __version__
-from reconciler.apply.context import Context, Ending, Options, PoolResult, Site, Stop
+from reconciler.apply.context import EXIT_CODES, Context, Ending, Options, PoolResult, Site, Stop
 from reconciler.apply.group import claim
 from reconciler.apply.resolve import Resolution, decide, resolve, still_open
 from reconciler.apply.run import exit_code, run_pools
@@ -25,6 +25,7 @@ from reconciler.model import Limit, Limits, Manifest, Shard, Target
 from reconciler.plan import Finding, Plan, Severity
 from reconciler.plan_file import document
 from reconciler.planner import Connection, Connections, Holds, Stamp, compute
+from reconciler.safe_text import safe_text
 
 DEFAULT_LIFETIME = timedelta(hours=1)
 """How long a plan may wait for its apply."""
@@ -106,12 +107,7 @@ def manifest_of(plan: Plan) -> Manifest:
 
 def check_saved(plan: Plan, world: World) -> None:
     """Raise ``StalePlan`` when a saved plan has expired or its manifests have changed since."""
-    now = world.clock.now()
-    if now >= plan.expires:
-        raise StalePlan(
-            f"the plan expired at {plan.expires:%Y-%m-%d %H:%M:%S} UTC",
-            "make a new plan and have that approved; --plan-ttl sets how long a plan lives",
-        )
+    check_fresh(plan, world)
     for path, digest in plan.sources:
         try:
             data = Path(path).read_bytes()
@@ -119,8 +115,17 @@ def check_saved(plan: Plan, world: World) -> None:
             continue  # a plan may be applied on a machine that has no manifests
         if hashlib.sha256(data).hexdigest() != digest:
             raise StalePlan(
-                f"{path} changed since the plan was made", "make a new plan and have that approved"
+                f"{safe_text(path)} changed since the plan was made", "make a new plan and have that approved"
             )
+
+
+def check_fresh(plan: Plan, world: World) -> None:
+    """Raise ``StalePlan`` when a saved plan has expired."""
+    if world.clock.now() >= plan.expires:
+        raise StalePlan(
+            f"the plan expired at {plan.expires:%Y-%m-%d %H:%M:%S} UTC",
+            "make a new plan and have that approved; --plan-ttl sets how long a plan lives",
+        )
 
 
 async def apply(
@@ -139,9 +144,15 @@ async def apply(
         report = await _apply(request, connections, ctx, world)
         if report.exit_code is ExitCode.INTERRUPTED and stop.terminated:
             report = replace(report, exit_code=ExitCode.TERMINATED)
+    except asyncio.CancelledError:
+        if not stop.requested:
+            raise
+        code = ExitCode.TERMINATED if stop.terminated else ExitCode.INTERRUPTED
+        report = replace(report, exit_code=code, in_flight=_open_of(connections, ctx))
+        if not report.in_flight:
+            raise
     except BaseException as error:
-        code = getattr(error, "exit_code", ExitCode.INTERRUPTED if stop.requested else ExitCode.ERROR)
-        report = replace(report, exit_code=code)
+        report = replace(report, exit_code=getattr(error, "exit_code", ExitCode.ERROR))
         raise
     finally:
         report = _closed(report, ctx)
@@ -160,7 +171,12 @@ async def resolve_all(
     async def one(operation: Operation, site: Site) -> Resolution | PoolHeld:
         async with gate:
             try:
-                return await resolve(operation, site, ctx)
+                found = await resolve(operation, site, ctx)
+                told = "resolved" if found.resolved else "still open"
+                ctx.say(
+                    f"{operation.intent.pool_name}: {told}: {found.verdict.ending}: {found.verdict.message}"
+                )
+                return found
             except PoolHeld as held:
                 return held
             except ServiceError as error:
@@ -215,9 +231,14 @@ def sites_of(connections: Connections, clock: Clock) -> dict[Target, Site]:
 async def _apply(request: ApplyRequest, connections: Connections, ctx: Context, world: World) -> ApplyReport:
     sites = sites_of(connections, world.clock)
     resolutions, holds = await resolve_all(connections, ctx, sites)
+    report = ApplyReport(ctx.run_id, None, resolutions=resolutions)
+    if any(each.verdict.ending is Ending.ALARM for each in resolutions):
+        return replace(report, exit_code=EXIT_CODES[Ending.ALARM])  # nothing else is even planned
     stamp = Stamp(world.new_id(), world.clock.now(), request.lifetime, request.shard)
     plan = await compute(request.manifest, request.limits, connections, stamp, holds)
-    report = ApplyReport(ctx.run_id, plan, resolutions=resolutions)
+    if request.saved_plan:  # a target that could not be read when it was made has not been applied either
+        plan = replace(plan, failures=plan.failures or request.saved_plan.failures)
+    report = replace(report, plan=plan)
     if not plan.has_changes and not request.saved_plan:
         report = replace(report, remaining=0)
         return replace(report, exit_code=_code(report))
@@ -228,14 +249,20 @@ async def _apply(request: ApplyRequest, connections: Connections, ctx: Context, 
     if request.group:
         claim(plan.pools, plan.limits, request.group, ctx.journal)
     if request.saved_plan:
+        check_fresh(
+            request.saved_plan, world
+        )  # earlier operations may have been waited for since it was read
         ctx.journal.claim_plan(request.saved_plan.id, ctx.run_id)
     results = await run_pools(plan, sites, ctx)
     own = _in_flight(ctx)
     remaining = None
     if not ctx.stop.requested and any(each.ending is Ending.DONE for each in results):
-        remaining = await _remaining(request, connections, world, results, holds)
+        remaining = await _remaining(request, connections, world, results, holds, ctx.stop)
     report = replace(report, results=results, in_flight=own, remaining=remaining)
-    return replace(report, exit_code=_code(report))
+    code = _code(report)
+    if code is ExitCode.DONE and ctx.stop.requested:
+        code = ExitCode.INTERRUPTED  # it may have been stopped before some pool, or before the last proof
+    return replace(report, exit_code=code)
 
 
 def _closed(report: ApplyReport, ctx: Context) -> ApplyReport:
@@ -261,6 +288,20 @@ def _in_flight(ctx: Context) -> tuple[Operation, ...]:
     return own
 
 
+def _open_of(connections: Connections, ctx: Context) -> tuple[Operation, ...]:
+    """What any run left open on these targets."""
+    try:
+        return tuple(
+            each
+            for target, connection in connections.items()
+            if isinstance(connection, Connection)
+            for each in ctx.journal.unresolved(str(target), connection.service.name)
+        )
+    except JournalError as error:
+        ctx.say(f"what is in flight could not be read: {error.message}")
+        return ()
+
+
 def _let_go(operation: Operation, ctx: Context) -> None:
     """Let whoever comes next take an operation over at once; without this the lease runs out by itself."""
     with suppress(PoolHeld, JournalError):  # it is closed, or another's by now
@@ -279,6 +320,7 @@ async def _remaining(
     world: World,
     results: Sequence[PoolResult],
     holds: Holds,
+    stop: Stop,
 ) -> int | None:
     """Plan again: how many changes are left for the pools that were done; none is the proof."""
     done = {(result.target, result.pool) for result in results if result.ending is Ending.DONE}
@@ -287,6 +329,11 @@ async def _remaining(
         again = await compute(request.manifest, request.limits, connections, stamp, holds)
     except ServiceError as error:
         world.say(f"the plan after the run could not be made: {error.message}")
+        return None
+    except asyncio.CancelledError:
+        if not stop.requested:
+            raise
+        world.say("interrupted while making the plan after the run")
         return None
     return sum(len(pool.pending) for pool in again.pools if (pool.target, pool.label) in done)
 

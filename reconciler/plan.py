@@ -28,7 +28,12 @@ from reconciler.model import (
 )
 from reconciler.stragglers import Stragglers
 
-DECISION_VERSION = 1
+DECISION_VERSION = 2
+
+HELD_RULES = frozenset({"unresolved-operation", "pool-held"})
+"""What only the journal of the one who applies knows; no reviewer sees it."""
+PASSING_RULES = frozenset({"live-session", "pool-state"})
+"""What comes and goes by itself: somebody logs in, a pool is busy."""
 DESTROYING = frozenset({Action.REMOVE, Action.REPLACE})
 UNUSED_PERMISSION = "replace-without-counterpart"
 
@@ -266,6 +271,14 @@ class Plan:
         """Hexadecimal sha256 over the canonical decision: what a reviewer approves."""
         return digest_of(decision(self))
 
+    def approved_by(self, digest: str) -> bool:
+        """Whether an approval holds: for this decision, or for what it would be without passing blocks.
+
+        A session that began since the review blocks its pool and leaves the approval of the others alone.
+        A pool that was blocked in the review stays out of its approval.
+        """
+        return digest in (self.digest, digest_of(decision(self, lifted=True)))
+
     @property
     def totals(self) -> Totals:
         """Counts over all pools, blocked ones included."""
@@ -319,11 +332,12 @@ def totals(pools: Sequence[PoolPlan]) -> Totals:
     )
 
 
-def decision(plan: Plan) -> dict[str, Any]:
+def decision(plan: Plan, *, lifted: bool = False) -> dict[str, Any]:
     """What a reviewer approves, as plain JSON values in canonical order.
 
-    Target, pool and disk ids, types, sizes, actions, ``apply_to`` and limits; not the counts that
-    move by the minute, which the limits bound. Pools without a difference take no part.
+    Target, pool and disk ids, types, sizes, actions, ``apply_to``, limits, permissions, and what is blocked;
+    not the counts that move by the minute, which the limits bound. Pools without a difference take no part.
+    ``lifted``: as if nothing were blocked by what comes and goes.
     """
     changed = {pool.target for pool in plan.pools if _deciding(pool)}
     return {
@@ -334,24 +348,30 @@ def decision(plan: Plan) -> dict[str, Any]:
             if each.target in changed
         ],
         "limits": {name: limit.value for name, limit in plan.limits.items()},
+        "blocked": plan.run_blocked and not lifted,
         "pools": {
-            f"{pool.target}/{pool.live.id}": pool_decision(pool)
+            f"{pool.target}/{pool.live.id}": pool_decision(pool, lifted=lifted)
             for pool in plan.pools
             if pool.live and _deciding(pool)
         },
     }
 
 
-def pool_decision(pool: PoolPlan) -> dict[str, Any]:
+def pool_decision(pool: PoolPlan, *, lifted: bool = False) -> dict[str, Any]:
     """The decision about one pool, disk by disk; shared by the digest and the stale check."""
-    live = pool.live
+    live, desired = pool.live, pool.desired
+    unseen = HELD_RULES | PASSING_RULES if lifted else HELD_RULES
+    allowed = {"empty": desired.allow_empty, "live_sessions": desired.allow_live_sessions}
     return {
         "name": live.name if live else pool.label,
-        "apply_to": pool.desired.apply_to.value if pool.desired.apply_to else None,
+        "apply_to": desired.apply_to.value if desired.apply_to else None,
         "disks": {
             _decision_key(change, index): _disk_decision(change) for index, change in enumerate(pool.changes)
         },
         "undecided": sorted(disk.id for tie in pool.ties for disk in tie.candidates),
+        "blocked": any(each.severity is Severity.BLOCK and each.rule not in unseen for each in pool.findings),
+        "protect": sorted(desired.protect),
+        "allow": sorted(name for name, given in allowed.items() if given),
     }
 
 

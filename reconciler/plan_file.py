@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from reconciler.plan import Plan, digest_of
 
 KIND = "reconciler-plan"
 FORMAT = 1
+NOT_REPLACEABLE = "it is there and is no regular file"
 MAX_BYTES = 256 * 1024 * 1024
 
 _HINT = "make a new plan with: reconciler plan PATH… --out FILE"
@@ -31,6 +33,8 @@ def save(plan: Plan, path: Path) -> None:
     """
     text = json.dumps(document(plan), separators=(",", ":"))  # ASCII: a path may hold bytes that are no UTF-8
     try:
+        if not replaceable(path):
+            raise FileExistsError(0, NOT_REPLACEABLE)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:  # mkstemp made it 0600
@@ -50,6 +54,8 @@ def save(plan: Plan, path: Path) -> None:
 def load(path: Path) -> Plan:
     """Read a saved plan; raises ``BadInput`` when it is anything but exactly what was saved."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise BadInput(f"the plan file {path} cannot be read: it is no regular file", _HINT)
         if path.stat().st_size > MAX_BYTES:
             raise BadInput(f"{path} is larger than any plan ({MAX_BYTES} bytes)", _HINT)
         told: Any = json.loads(path.read_text(encoding="utf-8"))
@@ -58,6 +64,12 @@ def load(path: Path) -> Plan:
     except (ValueError, RecursionError):
         raise BadInput(f"{path} is not a plan file", _HINT) from None
     return read(told, str(path))
+
+
+def replaceable(path: Path) -> bool:
+    """Whether a file may be written beside ``path`` and renamed over it; never over a device or a pipe."""
+    special = path.exists() and not path.is_file()
+    return not special and not any(path.absolute().is_relative_to(each) for each in ("/dev", "/proc"))
 
 
 def document(plan: Plan) -> dict[str, Any]:
@@ -89,6 +101,8 @@ def read(told: Any, path: str) -> Plan:
 def is_plan_file(path: Path) -> bool:
     """True when ``path`` looks like a saved plan rather than a manifest."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False  # opening a FIFO waits
         with path.open("rb") as file:
             return file.read(64).startswith(b'{"kind":"' + KIND.encode() + b'"')
     except OSError:

@@ -18,7 +18,8 @@ _COUNTS = ("copies", "gigabytes", "users", "live_sessions")
 
 def explain(approved: Plan, current: Plan) -> tuple[str, ...]:
     """Every relevant difference as one sentence each; empty when the approval still holds."""
-    lines = list(_decisions(decision(approved), decision(current)))
+    then = decision(approved)
+    lines = [] if then == decision(current, lifted=True) else list(_decisions(then, decision(current)))
     lines.extend(_grown(approved, current))
     return tuple(lines)
 

@@ -40,6 +40,7 @@ from reconciler.plan import (
     needs_desktops,
     totals,
 )
+from reconciler.staleness import explain
 from tests.random_pools import random_case, shuffled
 
 TARGET = Target("ap-southeast-3", "0123456789abcdef0123456789abcdef")
@@ -362,6 +363,11 @@ def base(desired: DesiredPool = BASE, pool: Pool | None = None, desktops: Sequen
             for name, _ in Limits().items()
         ),
         pytest.param(lambda: replace(base(), limits=replace(Limits(), copies=Limit(None))), id="no limit"),
+        pytest.param(lambda: replace(base(), findings=(Finding("x", "y"),)), id="a blocked run"),
+        pytest.param(lambda: found("protected"), id="a blocked pool"),
+        pytest.param(lambda: found("live-session"), id="a pool blocked for now"),
+        pytest.param(lambda: base(replace(BASE, protect=("z",))), id="protected disks"),
+        pytest.param(lambda: base(replace(BASE, allow_live_sessions=True)), id="a permission"),
     ],
 )
 def test_the_digest_changes_with_what_is_approved(other: Callable[[], Plan]) -> None:
@@ -378,7 +384,8 @@ def test_the_digest_changes_with_what_is_approved(other: Callable[[], Plan]) -> 
         pytest.param(
             lambda: replace(base(), limits=replace(Limits(), disks=Limit(10, "--x"))), id="limit's place"
         ),
-        pytest.param(lambda: replace(base(), findings=(Finding("x", "y"),)), id="findings"),
+        pytest.param(lambda: replace(base(), findings=(Finding("x", "y", Severity.WARN),)), id="warnings"),
+        pytest.param(lambda: found("unresolved-operation"), id="what only the journal knows"),
         pytest.param(lambda: replace(base(), failures=(TargetFailure(TARGET, "x"),)), id="failures"),
         pytest.param(lambda: base(desktops=PEOPLE[:1]), id="copies, users and sessions"),
         pytest.param(lambda: base(replace(BASE, at=Position("x.yaml", 1, 1))), id="place in the manifest"),
@@ -394,6 +401,32 @@ def test_the_digest_changes_with_what_is_approved(other: Callable[[], Plan]) -> 
 )
 def test_the_digest_does_not_change_with_what_moves_by_the_minute(other: Callable[[], Plan]) -> None:
     assert other().digest == base().digest
+
+
+def found(rule: str) -> Plan:
+    """The plan with its pool blocked."""
+    [pool] = base().pools
+    return replace(base(), pools=(replace(pool, findings=(*pool.findings, Finding(rule, "x"))),))
+
+
+@pytest.mark.parametrize(
+    ("reviewed", "now", "holds"),
+    [
+        (base, lambda: found("live-session"), True),
+        (lambda: found("live-session"), base, False),
+        (lambda: found("pool-state"), base, False),
+        (lambda: found("live-session"), lambda: found("live-session"), True),
+        (base, lambda: found("protected"), False),
+        (lambda: found("protected"), base, False),
+        (base, lambda: replace(base(), findings=(Finding("limit-copies", "x"),)), True),
+        (lambda: replace(base(), findings=(Finding("limit-copies", "x"),)), base, False),
+    ],
+)
+def test_a_pool_blocked_in_the_review_stays_out_and_one_blocked_since_leaves_the_others_in(
+    reviewed: Callable[[], Plan], now: Callable[[], Plan], holds: bool
+) -> None:
+    assert now().approved_by(reviewed().digest) is holds
+    assert bool(explain(reviewed(), now())) is not holds
 
 
 def test_a_plan_of_another_target_never_has_the_same_digest() -> None:

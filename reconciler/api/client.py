@@ -166,10 +166,10 @@ class WorkspaceClient:
             )
             self.requests[verb] += 1
             answer = await fetch(self._writes, request, self._timing.write)
+            self._heard(answer)
+            outcome = of_answer(answer, self._clock.now())
         except Exception as error:
             return of_error(error, sending_began=began)
-        self._heard(answer)
-        outcome = of_answer(answer, self._clock.now())
         if outcome.status == 429:
             self._budgets.pause(verb, self._timing.throttled_wait(outcome.retry_after))
         return outcome

@@ -93,7 +93,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
         return float(text[:9])  # 30 years; longer ones would be infinite
     try:
         moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max((moment - now).total_seconds(), 0.0)

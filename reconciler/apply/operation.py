@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from reconciler.api.outcome import Outcome, OutcomeKind
 from reconciler.apply.context import Context, Ending, Site
 from reconciler.apply.proof import Effect, observe
-from reconciler.apply.shared import delay
-from reconciler.errors import JournalError, PoolHeld
+from reconciler.apply.shared import delay, passing
+from reconciler.errors import JournalError, PoolHeld, ServiceError
 from reconciler.journal import records
 from reconciler.journal.records import Intent, State, Step
 from reconciler.live import Call, JobEnd
@@ -61,6 +61,7 @@ async def carry_out(call: Call, intent: Intent, site: Site, ctx: Context) -> Ver
     """
     ctx.journal.open_operation(intent, ctx.run_id, ctx.options.lease)
     ctx.say(f"{intent.pool_name}: {_doing(intent)}")
+    await _heed_signals(intent, ctx)
     # Nothing is waited for from here to the wire: the hold just taken outlasts the call.
     outcome = await _send(call, intent, site, ctx)
     answer = f"sent ({outcome.kind}: {f'job {outcome.job_id}' if outcome.job_id else _answer(outcome)})"
@@ -73,6 +74,9 @@ async def carry_out(call: Call, intent: Intent, site: Site, ctx: Context) -> Ver
             ctx.journal.record_event(ctx.run_id, "operation.lost", detail, intent.operation_id)
         message = f"{answer}, but this run was silent for too long and lost its hold: {taken.message}"
         return Verdict(Ending.UNKNOWN, message, f"{_NOT_REPEATED}; plan again when the other run has ended")
+    except ServiceError as error:
+        message = f"{answer}, but what came of it could not be read: {error.message}"
+        return Verdict(Ending.UNKNOWN, message, f"{_NOT_REPEATED}; {_RESOLVE}")
     except JournalError as error:
         message = f"{answer}, but what came of it could not be kept: {error.message}"
         return Verdict(Ending.JOURNAL, message, f"{_NOT_REPEATED}; once the journal works, {_RESOLVE}")
@@ -166,6 +170,18 @@ def recorded(outcome: Outcome) -> records.Outcome:
 _LOOK = "stop and look at the pool in the console before anything else"
 
 
+async def _heed_signals(intent: Intent, ctx: Context) -> None:
+    """Hear a signal that came while the intent was written; two turns of the loop deliver it."""
+    try:
+        for _ in range(2):
+            await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        with suppress(PoolHeld, JournalError):
+            message = "stopped before the call left"
+            ctx.journal.close_operation(intent.operation_id, ctx.run_id, State.NOT_SENT, message)
+        raise
+
+
 async def _send(call: Call, intent: Intent, site: Site, ctx: Context) -> Outcome:
     """Send, and give a call in flight a last chance when the run is being stopped."""
     sending = asyncio.ensure_future(site.workspace.send(call, intent.signed_at))
@@ -202,16 +218,22 @@ async def wait_for_job(intent: Intent, job_id: str, site: Site, ctx: Context) ->
     while True:
         due = min(max(due, ctx.clock.monotonic()) + delay(polls), deadline)
         polls += 1
-        running = await site.running[step].after(due)
-        ctx.journal.renew_lease(intent.operation_id, ctx.run_id, ctx.options.lease)
-        if job_id not in running:
+        late = ctx.clock.monotonic() >= deadline
+        try:
+            running = await site.running[step].after(due)
             # The shared poll lists unfinished sub-jobs only, so the job's own word is asked for here.
-            job = await site.workspace.job(job_id)
-            unknown = unknown + 1 if job is None else 0
-            if unknown >= VANISHED_AFTER:
-                return None, ""
-            if job is not None and job.end is not JobEnd.RUNNING:
-                return job.end, job.reason
+            job = None if job_id in running else await site.workspace.job(job_id)
+        except ServiceError as error:
+            if late or not passing(error):
+                raise
+            continue  # an accepted call is not left alone because one reading failed
+        finally:
+            ctx.journal.renew_lease(intent.operation_id, ctx.run_id, ctx.options.lease)
+        unknown = unknown + 1 if job is None and job_id not in running else 0
+        if unknown >= VANISHED_AFTER:
+            return None, ""
+        if job is not None and job.end is not JobEnd.RUNNING:
+            return job.end, job.reason
         if ctx.clock.monotonic() >= deadline:
             return JobEnd.RUNNING, ""
 

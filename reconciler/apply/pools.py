@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from reconciler.api.outcome import Outcome
@@ -27,6 +27,16 @@ BUSY_WAIT = 30.0
 """Seconds to wait after 409: the desktops are in the middle of something else."""
 THROTTLED_WAIT = 60.0
 """Seconds to wait after 429 without ``Retry-After``."""
+LONGEST_WAIT = 300.0
+"""Seconds after which a rejected call is planned anew, even if the service asks for more."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a pool has come, also when it ends with an error."""
+
+    done: int = 0
+    """Disk changes proven done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,7 @@ class Task:
     digest: str
     site: Site
     ctx: Context
+    progress: Progress = field(default_factory=Progress)
 
 
 async def apply_pool(task: Task) -> PoolResult:
@@ -48,15 +59,14 @@ async def apply_pool(task: Task) -> PoolResult:
     """
     expected = effects(task.pool)
     planned = expected.total()
-    done = 0
     verdict = Verdict(Ending.DONE, "nothing to do")
     for index, call in enumerate(calls(task.pool)):
         verdict = await _one_call(task, call, expected, index)
-        done += verdict.done
+        task.progress.done += verdict.done
         if verdict.ending is not Ending.DONE:
             break
         expected -= Counter(call_effects(call))
-    pool = task.pool
+    pool, done = task.pool, task.progress.done
     return PoolResult(pool.target, pool.label, verdict.ending, verdict.message, verdict.hint, done, planned)
 
 
@@ -67,9 +77,11 @@ async def _one_call(task: Task, call: Call, expected: Counter[Effect], index: in
     for attempt in range(ctx.options.tries):
         # First of all: a wait for the budget may be long, and must not come between reading and sending.
         await task.site.workspace.write_place(call.step)
-        if ctx.stop.requested:
-            return Verdict(Ending.INTERRUPTED, "stopped before the next call", "apply again to go on")
+        if stopped := _stopped(ctx):
+            return stopped
         intent = await _prepare(task, call, expected, index)
+        if stopped := _stopped(ctx):
+            return stopped
         verdict = await carry_out(call, intent, task.site, ctx)
         wait = _wait_after(verdict.outcome) if verdict.ending is Ending.REJECTED else None
         if wait is None or attempt + 1 == ctx.options.tries:
@@ -77,6 +89,16 @@ async def _one_call(task: Task, call: Call, expected: Counter[Effect], index: in
         ctx.say(f"{task.pool.label}: {verdict.message}; waiting {wait:.0f} s, then reading anew")
         await ctx.clock.sleep(wait)
     return verdict
+
+
+def _stopped(ctx: Context) -> Verdict | None:
+    """Why no further call may be made: asked again right before each, since waiting and reading take time."""
+    if ctx.stop.requested:
+        return Verdict(Ending.INTERRUPTED, "stopped before the next call", "apply again to go on")
+    if ctx.stop.alarm:
+        message = "stopped before the next call: another pool did not end well"
+        return Verdict(Ending.NOT_STARTED, message, "apply again when that is understood")
+    return None
 
 
 async def _prepare(task: Task, call: Call, expected: Counter[Effect], index: int) -> Intent:
@@ -130,7 +152,12 @@ async def _steady(pool_id: str, index: int, site: Site, ctx: Context) -> PoolRea
 
 def _compare(approved: PoolPlan, fresh: PoolPlan, expected: Counter[Effect], index: int) -> None:
     """The plan of this very moment must be what was approved, less what this run has done already."""
-    same = pool_decision(fresh) == pool_decision(approved) if index == 0 else effects(fresh) == expected
+    untouched = index == 0
+    same = (
+        pool_decision(fresh, lifted=True) == pool_decision(approved)
+        if untouched
+        else effects(fresh) == expected
+    )
     if not same:
         raise StalePlan(
             f"pool {approved.label} changed since the plan was approved: {_told(effects(fresh), expected)}",
@@ -172,7 +199,7 @@ def _wait_after(outcome: Outcome | None) -> float | None:
     if outcome is None:
         return None
     if outcome.status == 429:
-        return outcome.retry_after or THROTTLED_WAIT
+        return min(outcome.retry_after or THROTTLED_WAIT, LONGEST_WAIT)
     if outcome.code == "WKS.0407":
         return ADDING_WAIT
     if outcome.status == 409:

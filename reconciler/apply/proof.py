@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reconciler.apply.context import Context, Site
-from reconciler.apply.shared import delay
+from reconciler.apply.shared import delay, passing
+from reconciler.errors import ServiceError
 from reconciler.journal.records import Intent, Step
 from reconciler.live import ABSENT_DISKS
 from reconciler.model import Disk, Pool
@@ -75,7 +76,7 @@ async def observe(intent: Intent, site: Site, ctx: Context, patience: float) -> 
     due = ctx.clock.monotonic()
     polls = 0
     while True:
-        now_seen = await _read(intent, site, due)
+        now_seen = await _seen(intent, site, due, insist=ctx.clock.monotonic() < deadline)
         ctx.journal.renew_lease(intent.operation_id, ctx.run_id, ctx.options.lease)
         if now_seen is not None:
             agreeing = agreeing + 1 if now_seen == seen else 1
@@ -89,6 +90,16 @@ async def observe(intent: Intent, site: Site, ctx: Context, patience: float) -> 
             return Effect(0, len(intent.disks), contradictory=True)
         due = moment + delay(polls)
         polls += 1
+
+
+async def _seen(intent: Intent, site: Site, due: float, *, insist: bool) -> Effect | None:
+    """What one reading shows; None when it is doubtful, or failed while there is time for another."""
+    try:
+        return await _read(intent, site, due)
+    except ServiceError as error:
+        if insist and passing(error):
+            return None
+        raise
 
 
 async def _read(intent: Intent, site: Site, due: float) -> Effect | None:

@@ -150,5 +150,7 @@ def still_open(operation: Operation, message: str, ending: Ending = Ending.UNKNO
 
 
 def _told(operation: Operation, verdict: Verdict) -> Resolution:
+    if verdict.ending is Ending.UNKNOWN:
+        return still_open(operation, verdict.message)
     closed = verdict.ending in (Ending.DONE, Ending.FAILED, Ending.PARTIAL, Ending.ALARM)
     return Resolution(operation, resolved=closed, verdict=verdict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 
+from reconciler.apply.calls import effects
 from reconciler.apply.context import EXIT_CODES, SERIOUSNESS, Context, Ending, PoolResult, Site
 from reconciler.apply.pools import Task, apply_pool
 from reconciler.apply.second_check import SecondCheckFailed
@@ -82,21 +83,22 @@ async def _all(
 async def _pool(pool: PoolPlan, plan: Plan, digest: str, site: Site, ctx: Context) -> PoolResult:
     if ctx.stop.requested or ctx.stop.alarm:
         return _result(pool, Ending.NOT_STARTED, _BEFORE_ITS_TURN)
+    task = Task(pool, plan, digest, site, ctx)
     try:
-        result = await apply_pool(Task(pool, plan, digest, site, ctx))
+        result = await apply_pool(task)
     except asyncio.CancelledError:
         if not ctx.stop.requested:
             raise
-        result = _result(pool, Ending.INTERRUPTED, "interrupted; see 'in flight' below for what is open")
+        message = "interrupted; see 'in flight' below for what is open"
+        result = _result(pool, Ending.INTERRUPTED, message, done=task.progress.done)
     except ReconcilerError as error:
         ending = next((each for kind, each in _ENDINGS if isinstance(error, kind)), Ending.ERROR)
-        result = _result(pool, ending, error.message, error.hint)
+        result = _result(pool, ending, error.message, error.hint, task.progress.done)
     if result.ending is Ending.ALARM or (result.ending not in _GOOD and not ctx.options.keep_going):
         ctx.stop.alarm = True
     ctx.say(f"{pool.label}: {result.ending.value}: {result.message}")
     return result
 
 
-def _result(pool: PoolPlan, ending: Ending, message: str, hint: str = "") -> PoolResult:
-    planned = len(pool.pending)
-    return PoolResult(pool.target, pool.label, ending, message, hint, 0, planned)
+def _result(pool: PoolPlan, ending: Ending, message: str, hint: str = "", done: int = 0) -> PoolResult:
+    return PoolResult(pool.target, pool.label, ending, message, hint, done, effects(pool).total())

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from reconciler.clock import Clock
+from reconciler.errors import CredentialsError, ReadingDoubtful, ServiceError
 
 T = TypeVar("T")
 
@@ -42,3 +43,10 @@ class Shared(Generic[T]):
 def delay(polls: int) -> float:
     """Seconds to wait before the poll number ``polls``, counted from 0."""
     return FIRST_DELAYS[polls] if polls < len(FIRST_DELAYS) else LONGEST_DELAY
+
+
+def passing(error: ServiceError) -> bool:
+    """True for trouble that another reading may not meet: no answer, 5xx, or a list that changed meanwhile."""
+    if isinstance(error, CredentialsError):
+        return False
+    return isinstance(error, ReadingDoubtful) or error.status is None or error.status >= 500

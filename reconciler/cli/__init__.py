@@ -7,7 +7,9 @@ sees, ``running`` runs a story under signals and turns every error into a senten
 from __future__ import annotations
 
 import gc
+import os
 import sys
+import threading
 
 from reconciler.cli.streams import endure
 
@@ -24,4 +26,11 @@ def main() -> int:
     gc.set_threshold(200_000, 20, 20)
     from reconciler.cli.running import run_app  # noqa: PLC0415
 
-    return run_app(sys.argv[1:])
+    code = run_app(sys.argv[1:])
+    if (
+        len(threading.enumerate()) > 1
+    ):  # a name is still being resolved: an interrupted run does not wait for it
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from reconciler.apply.context import Context, Ending, Options, Stop
+from reconciler.apply.context import Context, Options, Stop
 from reconciler.apply.resolve import Resolution
+from reconciler.apply.run import exit_code
 from reconciler.cli import flags
 from reconciler.cli.connect import Place, connections, duration, journal, read_settings, world
 from reconciler.cli.report import report_json, report_lines, report_page, resolution_json, resolution_lines
@@ -31,13 +32,14 @@ from reconciler.engine import (
     with_flags,
 )
 from reconciler.engine import apply as run_apply
-from reconciler.errors import BadInput, ExitCode, Refused, StalePlan
+from reconciler.errors import BadInput, ExitCode, ReconcilerError, Refused, ServiceError, StalePlan
 from reconciler.journal.records import State
 from reconciler.manifest.load import load
 from reconciler.model import Target
-from reconciler.plan import Finding, Plan
+from reconciler.plan import Plan
 from reconciler.plan_file import is_plan_file
 from reconciler.plan_file import load as load_plan
+from reconciler.render.text import plan_lines
 from reconciler.render.words import count
 
 Approval = Callable[[Plan], Awaitable[None]]
@@ -100,6 +102,8 @@ def apply(
     )
     report = _run(request, Place(endpoint, sandbox, journal_url), screen)
     _tell(report, shown, screen)
+    if approve and report.plan and not report.plan.has_changes:
+        screen.say("Nothing to do, so the approved digest was not needed.")
     if report.results:
         to_github(lambda: report_page(report), screen)
     elif report.plan:
@@ -136,19 +140,28 @@ def resolve(
     screen = Screen(False if no_color else None)
     place = Place(endpoint, sandbox, journal_url)
     decision = (operation, State[accept_as.name]) if operation and accept_as else None
-    resolutions, held = _resolve(place, (flags.target(region, project_id), profile), decision, screen)
+    looked = _resolve(place, (flags.target(region, project_id), profile), decision, screen)
     if shown is flags.Output.JSON:
-        screen.data([resolution_json(each) for each in resolutions])
+        screen.data([resolution_json(each) for each in looked.resolutions])
     else:
-        screen.lines(resolution_lines(resolutions))
-        open_ones = sum(not each.resolved for each in resolutions)
-        held_ones = f", {len(held)} held by a run that is still at it" if held else ""
-        screen.say(f"{count(len(resolutions), 'operation')} looked at, {open_ones} still open{held_ones}.")
-    if any(each.verdict.ending is Ending.RUNNING for each in resolutions):
-        return int(ExitCode.RUNNING)
-    if not all(each.resolved for each in resolutions):
-        return int(ExitCode.UNKNOWN)
-    return int(ExitCode.HELD if held else ExitCode.DONE)
+        screen.lines(resolution_lines(looked.resolutions))
+        open_ones = sum(not each.resolved for each in looked.resolutions)
+        held_ones = f", {looked.held} held by a run that is still at it" if looked.held else ""
+        told = count(len(looked.resolutions), "operation")
+        screen.say(f"{told} looked at, {open_ones} still open{held_ones}.")
+    code = exit_code({each.verdict.ending for each in looked.resolutions})
+    return int(code or (ExitCode.HELD if looked.held else looked.failed))
+
+
+@dataclass(slots=True)
+class _Looked:
+    """What ``resolve`` found over all targets."""
+
+    resolutions: list[Resolution] = field(default_factory=list)
+    held: int = 0
+    """Operations that their own runs still hold."""
+    failed: ExitCode = ExitCode.DONE
+    """That of a target that could not be looked at."""
 
 
 def _run(request: ApplyRequest, place: Place, screen: Screen) -> ApplyReport:
@@ -166,28 +179,38 @@ def _run(request: ApplyRequest, place: Place, screen: Screen) -> ApplyReport:
 
 def _resolve(
     place: Place, only: tuple[Target | None, str], decision: tuple[str, State] | None, screen: Screen
-) -> tuple[Sequence[Resolution], Sequence[Finding]]:
-    """What became of the open operations, and which of them their own runs still hold."""
+) -> _Looked:
+    """What became of the open operations, target by target; one that cannot be reached does not stop the others."""
     settings = read_settings(place)
     target, profile = only
 
-    async def story(stop: Stop) -> tuple[Sequence[Resolution], Sequence[Finding]]:
-        real = world(screen.say)
+    async def story(stop: Stop) -> _Looked:
+        real, looked = world(screen.say), _Looked()
         with journal(place, settings, real.clock) as kept:
             ctx = Context(kept, real.clock, real.new_id(), real.new_id, stop=stop, say=screen.say)
             if decision:
                 accept(kept, ctx, *decision)
-                return (), ()
+                return looked
             keys = {each.intent.pool.target for each in kept.unresolved()}
             targets = [target] if target else [Target(*key.split("/", 1)) for key in sorted(keys)]
-            # The journal knows targets, not how anybody logs in to them.
-            named = [replace(each, profile=profile) for each in targets]
-            async with connections(named, place, settings) as opened:
-                resolutions, holds = await resolve_all(opened, ctx, sites_of(opened, real.clock))
-            held = [finding for finding in holds.values() if finding.rule == "pool-held"]
-            for finding in held:
-                screen.say(f"{finding.pool}: {finding.message}; {finding.allow}")
-            return resolutions, held
+            for each in targets:
+                # The journal knows targets, not how anybody logs in to them.
+                named = replace(each, profile=profile)
+                try:
+                    async with connections([named], place, settings) as opened:
+                        resolutions, holds = await resolve_all(opened, ctx, sites_of(opened, real.clock))
+                except (BadInput, ServiceError) as error:
+                    if len(targets) == 1:
+                        raise
+                    screen.error(error)
+                    looked.failed = error.exit_code
+                    continue
+                looked.resolutions += resolutions
+                held = [finding for finding in holds.values() if finding.rule == "pool-held"]
+                looked.held += len(held)
+                for finding in held:
+                    screen.say(f"{finding.pool}: {finding.message}; {finding.allow}")
+        return looked
 
     return run_story(story)
 
@@ -212,25 +235,23 @@ def _approval(
             f"--approve {digest!r} is not a digest", "a digest has 64 hexadecimal digits; plan prints it"
         )
 
-    async def approved(plan: Plan) -> None:
-        screen.end()
-        if saved:
-            from reconciler import staleness  # noqa: PLC0415 - deepdiff, only for a saved plan
-
-            if differences := staleness.explain(saved, plan):
-                raise StalePlan(
-                    "the saved plan is not what would be done now:\n  " + "\n  ".join(differences),
-                    "make a new plan and have that approved",
-                )
-        if digest is not None and plan.digest != digest:
-            if shown is flags.Output.TEXT:
-                show_plan(plan, flags.Format.TEXT, screen)
-            raise StalePlan(
-                f"the plan's digest is {plan.digest}, not the approved {digest}",
-                "what would be done now is not what was approved; review the plan again",
-            )
+    def show(plan: Plan) -> None:
         if shown is flags.Output.TEXT:
             show_plan(plan, flags.Format.TEXT, screen)
+            return
+        for line in plan_lines(plan):  # JSON on stdout holds the result alone
+            screen.say(line.text)
+
+    async def approved(plan: Plan) -> None:
+        screen.end()
+        show(plan)
+        try:
+            _compare(plan, saved, digest)
+        except ReconcilerError:
+            tell_github(plan, screen)
+            raise
+        if plan.run_blocked:
+            tell_github(plan, screen)  # refused right after this
         if plan.run_blocked or not plan.has_changes:
             return
         if not (saved or digest is not None or auto_approve):
@@ -238,6 +259,32 @@ def _approval(
         screen.begin("Applying: every change is followed and proven")
 
     return approved
+
+
+def _compare(plan: Plan, saved: Plan | None, digest: str | None) -> None:
+    """Raise ``StalePlan`` unless the plan of now is what was approved."""
+    differences: tuple[str, ...] = ()
+    if saved:
+        from reconciler import staleness  # noqa: PLC0415 - deepdiff, only for a saved plan
+
+        differences = staleness.explain(saved, plan)
+    fits = digest is None or plan.approved_by(digest)
+    if (differences or not fits) and plan.failures:
+        failure = plan.failures[0]
+        raise ServiceError(
+            f"what was approved cannot be compared: target {failure.target} could not be read: {failure.message}",
+            failure.hint,
+        )
+    if differences:
+        raise StalePlan(
+            "the saved plan is not what would be done now:\n  " + "\n  ".join(differences),
+            "make a new plan and have that approved",
+        )
+    if not fits:
+        raise StalePlan(
+            f"the plan's digest is {plan.digest}, not the approved {digest}",
+            "what would be done now is not what was approved; review the plan again",
+        )
 
 
 async def _ask(screen: Screen) -> None:

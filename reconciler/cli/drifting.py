@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,15 +77,20 @@ def drift(
     async def story(stop: Stop) -> Outcome:
         with screen.working("Reading the live pools"):
             outcome = await go(asked, screen, stop)
-        if noteworthy(outcome):
-            await told.told(outcome, screen)
-        else:
-            told.gauges(outcome, screen)
+        show(outcome, shown, screen)  # first: a slow webhook may be interrupted
+        to_github(lambda: drift_page(outcome), screen)
+        try:
+            if noteworthy(outcome):
+                await told.told(outcome, screen)
+            else:
+                told.gauges(outcome, screen)
+        except asyncio.CancelledError:
+            if not stop.requested:
+                raise
+            screen.say("Warning: interrupted before every webhook had answered")
         return outcome
 
     outcome = run_story(story)
-    show(outcome, shown, screen)
-    to_github(lambda: drift_page(outcome), screen)
     return int(outcome.exit_code)
 
 

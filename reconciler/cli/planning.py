@@ -14,7 +14,7 @@ from reconciler.cli import flags
 from reconciler.cli.connect import Place, connections, duration, read_settings, world
 from reconciler.cli.running import run_story
 from reconciler.cli.screen import Screen
-from reconciler.cli.surfaces import Outputs, show_plan, tell_github, write_outputs
+from reconciler.cli.surfaces import Outputs, different, show_plan, tell_github, write_outputs
 from reconciler.engine import DEFAULT_LIFETIME, make_plan, with_flags
 from reconciler.errors import BadInput, ExitCode, ReconcilerError
 from reconciler.manifest.load import load
@@ -53,6 +53,8 @@ def plan(
 ) -> int:
     """Show which disks would go, what that destroys, and why; never writes."""
     screen = Screen(False if no_color else None)
+    outputs = Outputs(out_markdown, out_html, out_json, out_gitlab)
+    different(out, outputs)
     lifetime = duration(plan_ttl, "--plan-ttl")
     manifest = load(paths)
     given = flags.limits(limit_disks, limit_copies, limit_pools, limit_gigabytes, limit_users)
@@ -62,7 +64,7 @@ def plan(
     made = compute_plan(manifest, limits, place, screen, lifetime, further)
     if out:
         save(made, out)
-    write_outputs(made, Outputs(out_markdown, out_html, out_json, out_gitlab))
+    write_outputs(made, outputs)
     show_plan(made, shown, screen)
     tell_github(made, screen)
     if out:

@@ -76,8 +76,27 @@ def run_story(story: Callable[[Stop], Coroutine[Any, Any, T]]) -> T:
             loop.add_signal_handler(number, on_signal, number)
         return await story(stop)
 
+    loop = asyncio.new_event_loop()
     try:
-        return asyncio.run(under_signals())
+        return loop.run_until_complete(under_signals())
     except asyncio.CancelledError:
         kind = Terminated if stop.terminated else Interrupted
-        raise kind("interrupted; nothing was being changed", "run the command again") from None
+        raise kind("interrupted; nothing was sent by this run", "run the command again") from None
+    finally:
+        _wind_up(loop, at_once=stop.requested)
+
+
+def _wind_up(loop: asyncio.AbstractEventLoop, *, at_once: bool) -> None:
+    """Close the loop; after a request to stop without waiting for a thread that resolves a name."""
+
+    async def end() -> None:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await loop.shutdown_asyncgens()
+        if not at_once:
+            await loop.shutdown_default_executor()
+
+    loop.run_until_complete(end())
+    loop.close()

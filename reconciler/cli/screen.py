@@ -104,12 +104,12 @@ class Screen:
             raise
         finally:
             loop.remove_reader(sys.stdin.fileno())
-        return sys.stdin.readline().strip()
+        return sys.stdin.readline().rstrip("\r\n")
 
     @property
     def interactive(self) -> bool:
         """True when a person can be asked."""
-        return sys.stdin.isatty() and sys.stderr.isatty()
+        return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
     def error(self, error: ReconcilerError) -> None:
         """Say what is wrong, where, and what to do, on stderr."""

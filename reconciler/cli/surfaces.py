@@ -55,6 +55,14 @@ def write_outputs(plan: Plan, outputs: Outputs) -> None:
             write_text(path, form(plan))
 
 
+def different(saved: Path | None, outputs: Outputs) -> None:
+    """Raise ``BadInput`` when two outputs would be the same file, of which only the last would be left."""
+    paths = [each for each in (saved, outputs.markdown, outputs.html, outputs.json, outputs.gitlab) if each]
+    twice = next((each for index, each in enumerate(paths) if each in paths[:index]), None)
+    if twice:
+        raise BadInput(f"{twice} is named for two outputs", "give each output a file of its own")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write one file of a review; raises ``BadInput`` when it cannot be written."""
     try:

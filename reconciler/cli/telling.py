@@ -16,6 +16,7 @@ from reconciler.api.webhook import Webhook, deliver, webhook
 from reconciler.cli.drift_report import Outcome, message, metrics
 from reconciler.cli.screen import Screen
 from reconciler.errors import BadInput, ServiceError
+from reconciler.plan_file import NOT_REPLACEABLE, replaceable
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +26,13 @@ class Audience:
     textfile: Path | None
     webhooks: tuple[Webhook, ...]
 
-    async def told(self, outcome: Outcome, screen: Screen) -> None:
-        """Write the gauges, and tell every webhook at the same time; never raises for what goes wrong."""
+    async def told(self, outcome: Outcome, screen: Screen) -> bool:
+        """Write the gauges, and tell every webhook at the same time; never raises for what goes wrong.
+
+        Returns whether every webhook took it.
+        """
         self.gauges(outcome, screen)
-        await asyncio.gather(*(_deliver(each, outcome, screen) for each in self.webhooks))
+        return all(await asyncio.gather(*(_deliver(each, outcome, screen) for each in self.webhooks)))
 
     def gauges(self, outcome: Outcome, screen: Screen) -> None:
         """Write the gauges alone."""
@@ -44,8 +48,8 @@ def audience(textfile: Path | None, webhooks: Sequence[str]) -> Audience:
     """Read the flags; raises ``BadInput`` for a place that cannot be written, before anything is done."""
     if textfile is not None:
         try:
-            if textfile.is_dir():
-                raise IsADirectoryError(0, "it is a directory")
+            if not replaceable(textfile):
+                raise FileExistsError(0, NOT_REPLACEABLE)
             with tempfile.TemporaryFile(dir=textfile.parent):
                 pass
         except OSError as error:
@@ -56,11 +60,13 @@ def audience(textfile: Path | None, webhooks: Sequence[str]) -> Audience:
     return Audience(textfile, tuple(map(webhook, webhooks)))
 
 
-async def _deliver(target: Webhook, outcome: Outcome, screen: Screen) -> None:
+async def _deliver(target: Webhook, outcome: Outcome, screen: Screen) -> bool:
     try:
         await deliver(target, message(outcome))
     except ServiceError as error:
         screen.say(f"Warning: {error.message}")
+        return False
+    return True
 
 
 def _replace(path: Path, text: str) -> None:

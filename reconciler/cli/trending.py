@@ -23,6 +23,10 @@ LOOKING = frozenset({"drift", "correct"})
 MOST_RUNS = 100_000
 
 
+LONGEST = timedelta(days=36_500)
+"""As far back as a report looks: longer than any journal is kept."""
+
+
 def report(
     out: Annotated[Path, typer.Option(help="The page to write.", metavar="FILE", show_default=False)],
     since: Annotated[str, typer.Option(help="How far back: 12h, 30d.")] = "30d",
@@ -31,7 +35,7 @@ def report(
     journal_url: flags.JournalUrl = None,
 ) -> int:
     """Write a page of drift over time, of unresolved operations and of past removals."""
-    length = duration(since, "--since")
+    length = min(duration(since, "--since"), LONGEST)
     place = Place(sandbox=sandbox, journal=journal_url)
     clock = SystemClock()
     with journal(place, read_settings(place), clock) as kept:

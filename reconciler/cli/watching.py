@@ -109,6 +109,7 @@ async def _rounds(
 
     Raises ``BadInput`` when the first round finds its own input wrong; a later one tells it and goes on.
     """
+    untold = False
     while True:
         outcome = await drifting.go(asked, screen, stop)
         if state.last is None and isinstance(outcome.error, BadInput):
@@ -118,8 +119,8 @@ async def _rounds(
         _show(outcome, before, screen)
         if stop.requested:
             return outcome.exit_code
-        if _news(outcome, before):
-            await told.told(outcome, screen)
+        if untold or _news(outcome, before):
+            untold = not await told.told(outcome, screen)
         else:
             told.gauges(outcome, screen)
         await state.clock.sleep(state.every.total_seconds() * random.uniform(1 - JITTER, 1 + JITTER))

@@ -22,7 +22,7 @@ class Files:
 
     def __init__(self, paths: Sequence[Path | str]) -> None:
         self.read: list[tuple[str, bytes]] = []
-        """``(path as messages show it, content)``, in the order of the paths, sorted inside a directory."""
+        """``(path as given, content)``, in the order of the paths, sorted inside a directory."""
         self.faults: list[Fault] = []
         self._seen: set[str] = set()
         for path in paths:
@@ -72,10 +72,10 @@ class Files:
         if len(data) > MAX_BYTES:
             self._refuse(path, f"larger than {MAX_BYTES // 1024} KiB; split it into several files")
             return
-        self.read.append((_shown(path), data))
+        self.read.append((path, data))
 
     def _refuse(self, path: str, why: str) -> None:
-        self.faults.append(Fault(_shown(path), 0, 0, why))
+        self.faults.append(Fault(shown_path(path), 0, 0, why))
 
 
 def _reason(error: OSError | ValueError) -> str:
@@ -90,5 +90,6 @@ def _reason(error: OSError | ValueError) -> str:
             return "this is not a path; check it"
 
 
-def _shown(path: str) -> str:
+def shown_path(path: str) -> str:
+    """A path as messages show it: what would steer a terminal is spelled out."""
     return path if path.isprintable() else repr(path)[1:-1]

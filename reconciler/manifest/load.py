@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from reconciler.errors import BadInput, Fault
 from reconciler.manifest import events, schema, wording
 from reconciler.manifest.faults import Faults, TooManyFaults
-from reconciler.manifest.files import Files
+from reconciler.manifest.files import Files, shown_path
 from reconciler.manifest.rules import Rules
 from reconciler.manifest.tree import Map, Seq
 from reconciler.model import (
@@ -70,11 +70,11 @@ def _load(paths: Sequence[Path | str]) -> Manifest:
     merged = _Merged()
     found: list[Fault] = list(files.faults)
     for file, data in files.read:
-        faults = Faults(file)
+        faults = Faults(shown_path(file))
         _read(data, rules, merged, faults)
         found += faults.found
     if not found and not merged.pools:
-        where = files.read[0][0] if files.read else "<flags>"
+        where = shown_path(files.read[0][0]) if files.read else "<flags>"
         what = "no pool is declared in any of the files; list at least one under pools"
         found.append(Fault(where, 0, 0, what))
     if found:

@@ -81,7 +81,10 @@ def verdict(plan: Plan) -> str:
 
 def approval(plan: Plan) -> str:
     """The command that applies exactly what was reviewed."""
-    return f"reconciler apply PATH… --approve {plan.digest}"
+    given = [
+        f" {limit.source} {limit.value}" for _, limit in plan.limits.items() if limit.source.startswith("--")
+    ]
+    return f"reconciler apply PATH…{''.join(given)} --approve {plan.digest}"
 
 
 def destruction(plan: Plan) -> str:

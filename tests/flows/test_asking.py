@@ -82,7 +82,7 @@ def test_a_signal_ends_the_question_at_once(
         time.sleep(0.3)
         started = time.monotonic()
         asked.process.send_signal(number)
-        asked.until("interrupted; nothing was being changed")
+        asked.until("interrupted; nothing was sent by this run")
         assert asked.process.wait(10) == code
         assert time.monotonic() - started < 5
     assert served.posts() == []

@@ -229,7 +229,7 @@ BUGS = (
     Bug(
         "an approved digest is not compared",
         "cli/applying.py",
-        "digest is not None and plan.digest != digest",
+        "digest is not None and not plan.approved_by(digest)",
         "digest is not None and not plan.digest",
         DIGEST,
     ),
