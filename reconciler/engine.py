@@ -342,7 +342,7 @@ def _code(report: ApplyReport) -> ExitCode:
     """The worst of what happened to the pools, to earlier operations, and of the plan itself."""
     plan = report.plan
     endings = {each.ending for each in report.results}
-    endings |= {each.verdict.ending for each in report.resolutions if not each.resolved}
+    endings |= {each.verdict.ending for each in report.resolutions if not _superseded(each, report)}
     code = exit_code(endings)
     if code is ExitCode.DONE and report.remaining:
         return ExitCode.JOB_FAILED
@@ -351,6 +351,13 @@ def _code(report: ApplyReport) -> ExitCode:
     if code is ExitCode.DONE and plan and plan.blocked:
         return _blocked_code(plan)
     return code
+
+
+def _superseded(found: Resolution, report: ApplyReport) -> bool:
+    """Whether an earlier operation's end, good or bad, is past: this run has done what its pool needed."""
+    pool = (found.operation.intent.pool.target, found.operation.intent.pool_name)
+    done = {(str(each.target), each.pool) for each in report.results if each.ending is Ending.DONE}
+    return found.resolved and pool in done
 
 
 def _blocked_code(plan: Plan) -> ExitCode:

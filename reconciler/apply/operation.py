@@ -171,9 +171,12 @@ _LOOK = "stop and look at the pool in the console before anything else"
 
 
 async def _heed_signals(intent: Intent, ctx: Context) -> None:
-    """Hear a signal that came while the intent was written; two turns of the loop deliver it."""
+    """Hear a signal that came while the intent was written.
+
+    It takes the event loop three turns: one reads it, one calls the handler, one cancels this task.
+    """
     try:
-        for _ in range(2):
+        for _ in range(3):
             await asyncio.sleep(0)
     except asyncio.CancelledError:
         with suppress(PoolHeld, JournalError):

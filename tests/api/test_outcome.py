@@ -327,6 +327,7 @@ def test_a_well_formed_refusal_is_rejected(status: int, body: Any, code: str) ->
         ("Sun, 01 Mar 2026 07:00:00 GMT", 0),
         ("soon", None),
         ("-5", None),
+        ("Wed, 01 Jan 2020 00:00:00 +99999999999999999999", None),
     ],
 )
 def test_throttling_is_rejected_and_tells_how_long(header: str, seconds: float | None) -> None:

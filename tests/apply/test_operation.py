@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,8 +13,8 @@ import pytest
 from reconciler.api.outcome import Outcome, OutcomeKind
 from reconciler.apply.context import Ending, Options
 from reconciler.apply.operation import Verdict, carry_out
-from reconciler.errors import JournalError, PoolHeld
-from reconciler.journal.records import Journal, State
+from reconciler.errors import JournalError, PoolHeld, ServiceError
+from reconciler.journal.records import Journal, State, Step
 from reconciler.live import Call
 from reconciler.model import Pool
 from tests.apply.stage import Scripted, Stage, removal, stage
@@ -208,3 +209,73 @@ def test_an_intent_that_cannot_be_kept_sends_nothing() -> None:
         assert world.service.sent == []
         assert journal.operations(world.clock.now() - timedelta(days=1)) == ()
         world.journal = journal
+
+
+class CutDuringIntent:
+    """A journal during whose intent a signal comes: the event loop hears of it two turns later."""
+
+    def __init__(self, journal: Journal, cut: list[Callable[[], object]]) -> None:
+        self._journal = journal
+        self._cut = cut
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+    def open_operation(self, *arguments: Any) -> None:
+        self._journal.open_operation(*arguments)
+        loop = asyncio.get_running_loop()
+        loop.call_soon(lambda: loop.call_soon(self._cut[0]))
+
+
+def test_a_signal_that_comes_while_the_intent_is_written_is_heard_before_the_call_leaves() -> None:
+    with stage() as world:
+        cut: list[Callable[[], object]] = []
+        kept: Any = CutDuringIntent(world.journal, cut)
+        world.journal, journal = kept, world.journal
+
+        async def story() -> None:
+            sending = asyncio.ensure_future(
+                carry_out(removal(), world.intent(), world.site(), world.context())
+            )
+            cut.append(sending.cancel)
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+
+        world.run(story())
+        world.journal = journal
+        assert world.service.sent == []
+        assert state(world) == (State.NOT_SENT, True)
+
+
+@dataclass
+class Troubled(Scripted):
+    """Cannot list its jobs for a while after the call was accepted."""
+
+    trouble: float = 0.0
+    status: int = 500
+
+    async def running_jobs(self, step: Step) -> frozenset[str]:
+        if self.loop.moment < self.trouble:
+            raise ServiceError(f"the service answered {self.status}", status=self.status)
+        return await super().running_jobs(step)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "status", "ending", "within"),
+    [(300.0, 500, Ending.DONE, 600), (1e9, 500, Ending.UNKNOWN, 1300), (1e9, 403, Ending.UNKNOWN, 30)],
+    ids=["passes", "stays", "is no use to wait for"],
+)
+def test_a_reading_that_fails_does_not_leave_an_accepted_call_alone(
+    trouble: float, status: int, ending: Ending, within: float
+) -> None:
+    with stage() as world:
+        service = world.service
+        world.service = Troubled(service.loop, service.rng, service.pools_, trouble=trouble, status=status)
+        verdict = carried_out(world)
+        assert verdict.ending is ending
+        assert world.loop.moment < within
+        if ending is Ending.UNKNOWN:
+            assert verdict.message.startswith(
+                "sent (accepted: job job-1), but what came of it could not be read"
+            )
+            assert state(world) == (State.ACCEPTED, False)

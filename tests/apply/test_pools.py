@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -13,10 +13,10 @@ from reconciler.api.outcome import Outcome, OutcomeKind
 from reconciler.apply.context import Ending, Options, PoolResult
 from reconciler.apply.pools import Task, apply_pool
 from reconciler.apply.second_check import SecondCheckFailed
-from reconciler.errors import PoolHeld, Refused, StalePlan
+from reconciler.errors import PoolHeld, Refused, ServiceError, StalePlan
 from reconciler.journal.records import Claim, SentDisk, StaleGeneration, State, Step
 from reconciler.live import Call, JobEnd, PoolReading
-from reconciler.model import ApplyTo, Disk
+from reconciler.model import ApplyTo, Disk, Limit, Limits
 from tests.apply.stage import GOING, KEPT, Scripted, Stage, removal, stage
 from tests.simulation.service import TrueJob
 from tests.simulation.virtual import START
@@ -219,3 +219,30 @@ def test_a_second_check_that_disagrees_stops_before_anything_is_sent() -> None:
             applied(world)
         assert world.service.sent == []
         assert world.journal.unresolved() == ()
+
+
+@dataclass
+class Fading(Scripted):
+    """Can no longer be read once its first job is done."""
+
+    async def pool(self, pool_id: str) -> PoolReading:
+        if any(job.done for job in self.jobs.values()):
+            raise ServiceError("the service answered 500", status=500)
+        return await super().pool(pool_id)
+
+
+def test_what_is_proven_done_counts_although_a_later_call_cannot_be_made() -> None:
+    with stage() as world:
+        service = world.service
+        disks = {f"x{number:02}": Disk(f"x{number:02}", "SAS", 200) for number in range(12)}
+        service.pools_["pool"].disks = {KEPT.id: KEPT} | disks
+        world.service = Fading(service.loop, service.rng, service.pools_)
+
+        async def story() -> int:
+            task = await world.task(world.context())
+            wide = replace(task, plan=replace(task.plan, limits=Limits(disks=Limit(20))))
+            with pytest.raises(ServiceError):
+                await apply_pool(wide)
+            return wide.progress.done
+
+        assert world.run(story()) == 10

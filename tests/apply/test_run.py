@@ -17,14 +17,15 @@ from reconciler.apply.context import Ending, Options, PoolResult, Stop
 from reconciler.apply.run import run_pools
 from reconciler.engine import ApplyReport, ApplyRequest, World, apply, manifest_of
 from reconciler.errors import ExitCode, JournalError, StalePlan
-from reconciler.journal.records import Journal, State
+from reconciler.journal.records import Journal, State, Step
+from reconciler.journal.records import Outcome as JournalOutcome
 from reconciler.journal.store import open_journal
-from reconciler.live import Call
-from reconciler.model import DesiredDisk, DesiredPool, Disk, Limit, Limits, Manifest, Position, Target
+from reconciler.live import Call, JobEnd
+from reconciler.model import DesiredDisk, DesiredPool, Disk, Limit, Limits, Manifest, Pool, Position, Target
 from reconciler.plan import Finding, Plan
 from reconciler.plan import Service as Named
 from reconciler.planner import Connection
-from tests.apply.stage import GOING, Stage, stage
+from tests.apply.stage import GOING, Stage, removal, stage
 from tests.simulation.service import Faults, Service, TrueJob, TruePool
 from tests.simulation.virtual import VirtualClock, VirtualLoop
 
@@ -46,11 +47,12 @@ def carried_out(
     faults: Faults | None = None,
     kind: Callable[..., Service] = Service,
     interrupted: float | None = None,
+    before: Options | None = None,
     wrap: Callable[[Journal], Any] = lambda journal: journal,
 ) -> tuple[ApplyReport, Service, list[str]]:
     """Apply three pools with one surplus disk each; returns the report, the service and what was said.
 
-    ``interrupted``: seconds after which the run is asked to stop.
+    ``interrupted``: seconds after which the run is asked to stop. ``before``: how an earlier run was made.
     """
     loop = VirtualLoop()
     clock = VirtualClock(loop)
@@ -79,12 +81,16 @@ def carried_out(
         journal = wrap(open_journal("sqlite://", clock.now))
         stop = Stop()
         connections = {TARGET: Connection(Named(TARGET, "simulated"), service)}
+        if before:
+            await apply(replace(request, options=before), connections, journal, world, Stop())
+            await asyncio.sleep(200)
         running = asyncio.ensure_future(apply(request, connections, journal, world, stop))
 
         def interrupt() -> None:
             stop.requested = True
             running.cancel()
 
+        service.on_last_look = interrupt  # type: ignore[attr-defined]
         if interrupted is not None:
             loop.call_later(interrupted, interrupt)
         try:
@@ -297,3 +303,102 @@ def test_what_an_earlier_run_left_open_is_resolved_before_anything_is_sent() -> 
         assert [each.resolved for each in report.resolutions] == [False]
         assert report.exit_code is ExitCode.UNKNOWN
         assert world.service.sent == []
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["a known job", "a lost answer"])
+def test_an_alarm_of_an_earlier_run_stops_this_one_before_it_plans(lost: bool) -> None:
+    faults = Faults(lost_response=float(lost))
+    report, service, said = carried_out(Options(), faults, Vandal, before=Options(wait=False))
+    assert report.exit_code is ExitCode.JOB_FAILED
+    assert (report.plan, report.results) == (None, ())
+    assert [each.verdict.ending for each in report.resolutions].count(Ending.ALARM) >= 1
+    assert any("alarm: " in line and "-a" in line for line in said)
+    assert service.requests["send"] == (1 if lost else 3)
+
+
+class Waiting(Vandal):
+    """Its budget makes the third call wait for long."""
+
+    async def write_place(self, step: Step) -> None:
+        if self.requests["places"] == 2:
+            await asyncio.sleep(280)
+        self.requests["places"] += 1
+
+
+class OnceVandal(Waiting):
+    """Only the second pool's job destroys more than it was told to."""
+
+    def _take_effect(self, job: TrueJob) -> None:
+        if job.pool == self.record[0].pool:
+            Service._take_effect(self, job)
+        else:
+            super()._take_effect(job)
+
+
+def test_a_pool_that_waits_sends_nothing_after_the_alarm_of_another() -> None:
+    report, service, _ = carried_out(Options(keep_going=True, parallelism=4), kind=OnceVandal)
+    assert endings(report) == {Ending.DONE: 1, Ending.ALARM: 1, Ending.NOT_STARTED: 1}
+    assert [each.message for each in report.results if each.ending is Ending.NOT_STARTED] == [
+        "stopped before the next call: another pool did not end well"
+    ]
+    assert len(service.record) == 2
+    assert report.exit_code is ExitCode.JOB_FAILED
+
+
+class LastLook(Service):
+    """Tells when the pools are read after everything is gone."""
+
+    on_last_look: Callable[[], None]
+    looks = 0
+
+    async def pools(self) -> tuple[Pool, ...]:
+        if len(self.record) == 3 and all(job.done for job in self.jobs.values()):
+            self.looks += 1
+        if self.looks == 3:  # two readings prove the last pool, the third is for the closing plan
+            self.on_last_look()
+        return await super().pools()
+
+
+def test_an_interruption_of_the_closing_plan_keeps_the_report() -> None:
+    report, _, said = carried_out(Options(parallelism=1), kind=LastLook)
+    assert endings(report) == {Ending.DONE: 3}
+    assert report.remaining is None
+    assert report.exit_code is ExitCode.INTERRUPTED
+    assert "interrupted while making the plan after the run" in said
+
+
+def test_an_interruption_while_an_earlier_job_is_followed_says_what_is_in_flight() -> None:
+    report, service, _ = carried_out(
+        Options(), Faults(job_hangs=1.0), before=Options(wait=False), interrupted=30
+    )
+    assert report.exit_code is ExitCode.INTERRUPTED
+    assert len(report.in_flight) == 3
+    assert service.requests["send"] == 3
+
+
+def test_a_plan_that_expires_while_it_waits_is_not_applied() -> None:
+    with stage() as world:
+        plan = world.run(world.task(world.context())).plan
+
+        async def think_it_over(_plan: Plan) -> None:
+            await asyncio.sleep(7200)
+
+        request = ApplyRequest(manifest_of(plan), plan.limits, think_it_over, saved_plan=plan)
+        connections = {TARGET: Connection(Named(TARGET, "simulated"), world.service)}
+        around = World(world.clock, world.new_id, world.said.append)
+        with pytest.raises(StalePlan, match="the plan expired"):
+            world.run(apply(request, connections, world.journal, around, Stop()))
+        assert world.service.sent == []
+
+
+def test_a_job_that_failed_under_an_earlier_run_is_told_by_the_exit_code_unless_this_run_made_it_good() -> (
+    None
+):
+    with stage(Faults(job_fails=1.0)) as world:
+        plan = world.run(world.task(world.context())).plan
+        world.journal.open_operation(world.intent(), "gone", 0)
+        world.journal.record_outcome("op", "gone", JournalOutcome(State.ACCEPTED, "old"))
+        world.service.jobs["old"] = TrueJob("old", "pool", Step.REMOVE, 0, 1, JobEnd.FAILED, False, removal())
+        del world.service.pools_["pool"].disks[GOING.id]  # somebody removed it by hand meanwhile
+        nothing_to_do = replace(plan, pools=())
+        assert saved_plan_applied(world, nothing_to_do).exit_code is ExitCode.JOB_FAILED

@@ -39,11 +39,11 @@ class Asked:
 
 
 @contextmanager
-def asking(folder: Path, served: Served, stdout: IO[str] | None = None) -> Iterator[Asked]:
+def asking(folder: Path, served: Served, stdout: IO[str] | None = None, *flags: str) -> Iterator[Asked]:
     path = manifest(folder, [FINANCE])
     terminal, end = os.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "reconciler", "apply", str(path)],
+        [sys.executable, "-m", "reconciler", "apply", str(path), *flags],
         env=bare(folder) | served.env | {"TERM": "dumb"},
         stdin=end,
         stdout=stdout or end,
@@ -93,3 +93,33 @@ def test_nobody_is_asked_about_a_plan_that_could_not_be_shown(served: Served, tm
         asked.until("the plan could not be shown: No space left on device; nothing was sent")
         assert asked.process.wait(60) == 3
     assert served.posts() == []
+
+
+def test_who_wants_the_result_as_json_sees_the_plan_before_the_question(
+    served: Served, tmp_path: Path
+) -> None:
+    result = tmp_path / "result.json"
+    with (
+        result.open("w", encoding="utf-8") as file,
+        asking(tmp_path, served, file, "--format", "json") as asked,
+    ):
+        assert "Plan: 0 to add, 0 to change, 1 to destroy." in asked.until("Enter a value: ")
+        asked.type("no\n")
+        asked.until("not confirmed; nothing was sent")
+        assert asked.process.wait(60) == 3
+    assert served.posts() == []
+
+
+def test_without_any_standard_input_nobody_is_asked(served: Served, tmp_path: Path) -> None:
+    path = manifest(tmp_path, [FINANCE])
+    line = f"{sys.executable} -m reconciler apply {path} <&-"
+    done = subprocess.run(
+        ["bash", "-c", line],
+        env=bare(tmp_path) | served.env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "nobody can be asked" in done.stderr

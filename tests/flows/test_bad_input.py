@@ -8,6 +8,7 @@ import copy
 import json
 import os
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -277,3 +278,42 @@ def test_a_read_only_folder_for_the_journal_is_exit_10(run: Run, served: Served,
     locked.mkdir(mode=0o500)
     env = served.env | {"RECONCILER_STATE_FOLDER": str(locked)}
     assert run("apply", str(manifest(tmp_path, [FINANCE])), "--auto-approve", env=env).code == 10
+
+
+def test_a_manifest_with_an_unusual_name_is_looked_at_again_too(
+    run: Run, served: Served, tmp_path: Path
+) -> None:
+    path = manifest(tmp_path, [FINANCE], name="プール\u3000一覧.yaml")
+    saved = str(tmp_path / "plan.bin")
+    assert run("plan", str(path), "--out", saved, env=served.env).code == 0
+    path.write_text(path.read_text() + "# changed\n")
+    stale = run("apply", saved, env=served.env)
+    assert stale.code == 4
+    assert "changed since the plan was made" in stale.err
+    assert served.posts() == []
+
+
+def test_neither_devices_nor_pipes_are_read_as_plans_or_written_over(
+    run: Run, served: Served, tmp_path: Path
+) -> None:
+    path, pipe = str(manifest(tmp_path, [FINANCE])), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert run("apply", str(pipe), env=served.env).code == 9
+    assert run("show", str(pipe)).code == 9
+    for place in (str(pipe), "/dev/stdout", "/dev/null"):
+        refused = run("plan", path, "--out", place, env=served.env)
+        assert (refused.code, "no regular file" in refused.err) == (9, True)
+        assert run("drift", path, "--prometheus", place, env=served.env).code == 9
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_one_file_for_two_outputs_is_refused(run: Run, served: Served, tmp_path: Path) -> None:
+    path, same = str(manifest(tmp_path, [FINANCE])), str(tmp_path / "same")
+    assert run("plan", path, "--out", same, "--out-json", same, env=served.env).code == 9
+    assert not Path(same).exists()
+
+
+def test_a_report_of_a_thousand_years_looks_back_a_hundred(run: Run, served: Served, tmp_path: Path) -> None:
+    run("drift", str(manifest(tmp_path, [FINANCE])), env=served.env)
+    told = run("report", "--out", str(tmp_path / "r.html"), "--since", "999999d", env=served.env)
+    assert (told.code, "1 pool with drift" in told.err) == (0, True)

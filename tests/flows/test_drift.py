@@ -292,3 +292,13 @@ def test_a_webhook_that_fails_is_said_and_the_run_s_own_result_stands(run: Run, 
         assert "Warning: the webhook http://127.0.0.1/… was not delivered: it answered HTTP 500" in ran.err
         assert json.loads(ran.out)["exit_code"] == 2
         assert "T0PSECRET" not in ran.out + ran.err
+
+
+def test_what_an_earlier_run_began_and_this_one_proves_is_no_drift_any_more(run: Run, tmp_path: Path) -> None:
+    with serving(two_pools()) as served:
+        path, file = str(manifest(tmp_path, [ONE_SSD], policy())), tmp_path / "drift.prom"
+        assert run("apply", path, "--auto-approve", "--no-wait", env=served.env).code == 8
+        ran = run("drift", path, "--correct", "--prometheus", str(file), env=served.env)
+        assert (ran.code, posts(served)) == (0, 1)
+        assert "resolved: done" in ran.err
+        assert numbers(file)["reconciler_pool_surplus_disks", "p"] == 0

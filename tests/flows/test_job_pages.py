@@ -21,6 +21,11 @@ def test_a_job_shows_what_it_applied(run: Run, served: Served, tmp_path: Path) -
     assert "| `design-studio` | done | 1 of 1 |" in page
     assert "::error title=reconciler%3A failed::finance-analysts: job " in applied.err
 
+    for flags, code in ((("--limit-disks", "0"), 3), (("--approve", "0" * 64), 4)):
+        summary.write_text("")
+        assert run("apply", str(path), "--auto-approve", *flags, env=env).code == code
+        assert "1 to destroy" in summary.read_text(encoding="utf-8")
+
     summary.write_text("")
     assert run("drift", str(path), env=env).code == 2
     page = summary.read_text(encoding="utf-8")

@@ -157,3 +157,26 @@ def test_an_endpoint_of_one_region_that_is_no_address_is_named(run: Run, tmp_pat
     ran = run("plan", manifests(tmp_path), env=settings(tmp_path, "ftp://x", "http://127.0.0.1:9"))
     assert ran.code == 9
     assert "RECONCILER_ENDPOINT_EU_WEST_101 is not an address" in ran.err
+
+
+def test_open_operations_of_a_project_without_credentials_do_not_stop_the_others(
+    run: Run, served: Served, north: Served, tmp_path: Path
+) -> None:
+    env = settings(tmp_path, north.url, served.url)
+    assert run("apply", manifests(tmp_path), "--auto-approve", "--no-wait", env=env).code == 8
+    keys = {"HUAWEICLOUD_SDK_AK": sandbox.ACCESS_KEY, "HUAWEICLOUD_SDK_SK": sandbox.SECRET_KEY}
+    looked = run("resolve", env=env | keys | {"HUAWEICLOUD_SDK_PROJECT_ID": SOUTH_PROJECT})
+    assert looked.code == 9
+    assert f"the credentials (HUAWEICLOUD_SDK_AK) are for project {SOUTH_PROJECT}" in looked.err
+    assert "resolved: done" in looked.out
+
+
+def test_a_saved_plan_tells_again_which_target_it_is_without(
+    run: Run, served: Served, north: Served, tmp_path: Path
+) -> None:
+    saved = str(tmp_path / "plan.bin")
+    down = settings(tmp_path, "http://127.0.0.1:1", served.url)
+    assert run("plan", manifests(tmp_path), "--out", saved, env=down).code == 1
+    applied = run("apply", saved, env=settings(tmp_path, north.url, served.url))
+    assert applied.code == 1
+    assert (len(served.posts()), len(north.posts())) == (1, 0)

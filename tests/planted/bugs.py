@@ -105,6 +105,34 @@ BUGS = (
         RUN,
     ),
     Bug(
+        "an alarm found while resolving stops nothing",
+        "engine.py",
+        "    if any(each.verdict.ending is Ending.ALARM for each in resolutions):\n",
+        "    if False:\n",
+        RUN,
+    ),
+    Bug(
+        "a pool that waited sends after the alarm of another",
+        "apply/pools.py",
+        "    if ctx.stop.alarm:\n",
+        "    if False:\n",
+        RUN,
+    ),
+    Bug(
+        "a signal that came while the intent was written is not heard before the call leaves",
+        "apply/operation.py",
+        "        for _ in range(3):\n",
+        "        for _ in range(0):\n",
+        OPERATION,
+    ),
+    Bug(
+        "a pool blocked in the review is carried out under its approval",
+        "plan.py",
+        "each.rule not in unseen",
+        "False",
+        PLAN,
+    ),
+    Bug(
         "operations of earlier runs are not looked at",
         "engine.py",
         "        for operation in ctx.journal.unresolved(str(target), connection.service.name)\n",
@@ -229,8 +257,8 @@ BUGS = (
     Bug(
         "an approved digest is not compared",
         "cli/applying.py",
-        "digest is not None and not plan.approved_by(digest)",
-        "digest is not None and not plan.digest",
+        "fits = digest is None or plan.approved_by(digest)",
+        "fits = True",
         DIGEST,
     ),
     Bug(
@@ -394,8 +422,8 @@ BUGS = (
     Bug(
         "Retry-After is not honoured",
         "apply/pools.py",
-        "        return outcome.retry_after or THROTTLED_WAIT\n",
-        "        return THROTTLED_WAIT\n",
+        "min(outcome.retry_after or THROTTLED_WAIT, LONGEST_WAIT)",
+        "THROTTLED_WAIT",
         POOLS,
     ),
     Bug(
@@ -415,9 +443,8 @@ BUGS = (
     Bug(
         "the hold on a pool is not renewed",
         "apply/operation.py",
-        "        ctx.journal.renew_lease(intent.operation_id, ctx.run_id, ctx.options.lease)\n"
-        "        if job_id not in running:\n",
-        "        if job_id not in running:\n",
+        "            ctx.journal.renew_lease(intent.operation_id, ctx.run_id, ctx.options.lease)\n",
+        "            pass\n",
         OPERATION,
     ),
 )

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import cmarkgfm  # type: ignore[import-untyped]
 import pytest
 from markdown_it import MarkdownIt
 
+from reconciler.model import Limit
 from reconciler.plan import Plan
 from reconciler.render import words
 from reconciler.render.markdown import LIMIT, MARKER, code, plan_markdown, prose
@@ -197,3 +199,9 @@ def test_a_sentence_keeps_its_words_and_codes_the_rest() -> None:
 def test_an_empty_name_is_still_visible() -> None:
     assert code("") == "`(empty)`"
     assert code("  ") == "`(empty)`"
+
+
+def test_the_approve_command_repeats_the_limits_of_flags() -> None:
+    plan = scenes.two_removals()
+    wide = replace(plan, limits=replace(plan.limits, disks=Limit(20, "--limit-disks")))
+    assert f"reconciler apply PATH… --limit-disks 20 --approve {wide.digest}\n" in plan_markdown(wide)
