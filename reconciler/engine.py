@@ -148,7 +148,8 @@ async def apply(
         if not stop.requested:
             raise
         code = ExitCode.TERMINATED if stop.terminated else ExitCode.INTERRUPTED
-        report = replace(report, exit_code=code, in_flight=_open_of(connections, ctx))
+        open_ones = tuple(operation for _, operation in _open_of(connections, ctx))
+        report = replace(report, exit_code=code, in_flight=open_ones)
         if not report.in_flight:
             raise
     except BaseException as error:
@@ -184,12 +185,7 @@ async def resolve_all(
             finally:
                 _let_go(operation, ctx)
 
-    found = [
-        (target, operation)
-        for target, connection in connections.items()
-        if isinstance(connection, Connection)
-        for operation in ctx.journal.unresolved(str(target), connection.service.name)
-    ]
+    found = _open_of(connections, ctx)
     ended = await asyncio.gather(
         *(one(operation, sites[target]) for target, operation in found), return_exceptions=True
     )
@@ -249,9 +245,8 @@ async def _apply(request: ApplyRequest, connections: Connections, ctx: Context, 
     if request.group:
         claim(plan.pools, plan.limits, request.group, ctx.journal)
     if request.saved_plan:
-        check_fresh(
-            request.saved_plan, world
-        )  # earlier operations may have been waited for since it was read
+        # Again: earlier operations, or a person, may have been waited for since it was read.
+        check_fresh(request.saved_plan, world)
         ctx.journal.claim_plan(request.saved_plan.id, ctx.run_id)
     results = await run_pools(plan, sites, ctx)
     own = _in_flight(ctx)
@@ -288,18 +283,14 @@ def _in_flight(ctx: Context) -> tuple[Operation, ...]:
     return own
 
 
-def _open_of(connections: Connections, ctx: Context) -> tuple[Operation, ...]:
-    """What any run left open on these targets."""
-    try:
-        return tuple(
-            each
-            for target, connection in connections.items()
-            if isinstance(connection, Connection)
-            for each in ctx.journal.unresolved(str(target), connection.service.name)
-        )
-    except JournalError as error:
-        ctx.say(f"what is in flight could not be read: {error.message}")
-        return ()
+def _open_of(connections: Connections, ctx: Context) -> list[tuple[Target, Operation]]:
+    """What any run left open on the connected targets."""
+    return [
+        (target, operation)
+        for target, connection in connections.items()
+        if isinstance(connection, Connection)
+        for operation in ctx.journal.unresolved(str(target), connection.service.name)
+    ]
 
 
 def _let_go(operation: Operation, ctx: Context) -> None:

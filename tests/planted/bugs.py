@@ -135,8 +135,8 @@ BUGS = (
     Bug(
         "operations of earlier runs are not looked at",
         "engine.py",
-        "        for operation in ctx.journal.unresolved(str(target), connection.service.name)\n",
-        "        for operation in ()\n",
+        "    found = _open_of(connections, ctx)\n",
+        "    found: list[tuple[Target, Operation]] = []\n",
         RUN,
     ),
     Bug(
