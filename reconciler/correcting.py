@@ -6,6 +6,7 @@ Carrying out is the one ``engine.apply``; what may be corrected is decided in ``
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -125,8 +126,10 @@ async def correct(manifest: Manifest, limits: Limits, around: Surroundings) -> D
     )
     try:
         applied = await apply(request, around.connections, around.journal, around.world, around.stop)
-    except ReconcilerError as error:
+    except ReconcilerError as error:  # raised before anything was sent
         report = replace(report, error=error)
+        with suppress(JournalError):
+            correction.give_back("")
     else:
         report = replace(report, applied=applied)
         if applied.plan and any(each.resolved for each in applied.resolutions):

@@ -232,13 +232,13 @@ async def _apply(request: ApplyRequest, connections: Connections, ctx: Context, 
         return replace(report, exit_code=EXIT_CODES[Ending.ALARM])  # nothing else is even planned
     stamp = Stamp(world.new_id(), world.clock.now(), request.lifetime, request.shard)
     plan = await compute(request.manifest, request.limits, connections, stamp, holds)
-    if request.saved_plan:  # a target that could not be read when it was made has not been applied either
-        plan = replace(plan, failures=plan.failures or request.saved_plan.failures)
     report = replace(report, plan=plan)
     if not plan.has_changes and not request.saved_plan:
         report = replace(report, remaining=0)
         return replace(report, exit_code=_code(report))
     await request.approve(plan)
+    if request.saved_plan:  # a target that could not be read when it was made is not applied either
+        report = replace(report, plan=replace(plan, failures=plan.failures or request.saved_plan.failures))
     if plan.run_blocked:
         raise Refused("the plan is blocked; nothing was sent", "see the findings of the plan")
     _keep_plan(plan, ctx)

@@ -31,9 +31,11 @@ from reconciler.stragglers import Stragglers
 DECISION_VERSION = 2
 
 HELD_RULES = frozenset({"unresolved-operation", "pool-held"})
-"""What only the journal of the one who applies knows; no reviewer sees it."""
-PASSING_RULES = frozenset({"live-session", "pool-state"})
-"""What comes and goes by itself: somebody logs in, a pool is busy."""
+"""What only the journal of the one who applies knows."""
+PASSING_RULES = HELD_RULES | {"live-session", "pool-state"}
+"""What comes and goes by itself: an operation is open, somebody logs in, a pool is busy."""
+SINCE_THE_REVIEW = (frozenset[str](), HELD_RULES, PASSING_RULES)
+"""Blocks that may have come since a review, and then leave the approval of everything else alone."""
 DESTROYING = frozenset({Action.REMOVE, Action.REPLACE})
 UNUSED_PERMISSION = "replace-without-counterpart"
 
@@ -272,12 +274,11 @@ class Plan:
         return digest_of(decision(self))
 
     def approved_by(self, digest: str) -> bool:
-        """Whether an approval holds: for this decision, or for what it would be without passing blocks.
+        """Whether an approval holds: for this decision, or for what it was before something was blocked.
 
-        A session that began since the review blocks its pool and leaves the approval of the others alone.
-        A pool that was blocked in the review stays out of its approval.
+        What was blocked in the review must be blocked still: it stays out of its approval.
         """
-        return digest in (self.digest, digest_of(decision(self, lifted=True)))
+        return any(digest == digest_of(decision(self, ignoring=rules)) for rules in SINCE_THE_REVIEW)
 
     @property
     def totals(self) -> Totals:
@@ -332,12 +333,12 @@ def totals(pools: Sequence[PoolPlan]) -> Totals:
     )
 
 
-def decision(plan: Plan, *, lifted: bool = False) -> dict[str, Any]:
+def decision(plan: Plan, *, ignoring: frozenset[str] = frozenset()) -> dict[str, Any]:
     """What a reviewer approves, as plain JSON values in canonical order.
 
     Target, pool and disk ids, types, sizes, actions, ``apply_to``, limits, permissions, and what is blocked;
     not the counts that move by the minute, which the limits bound. Pools without a difference take no part.
-    ``lifted``: as if nothing were blocked by what comes and goes.
+    ``ignoring``: rules as whose blocks are left out; with ``PASSING_RULES`` also those of the whole run.
     """
     changed = {pool.target for pool in plan.pools if _deciding(pool)}
     return {
@@ -348,19 +349,18 @@ def decision(plan: Plan, *, lifted: bool = False) -> dict[str, Any]:
             if each.target in changed
         ],
         "limits": {name: limit.value for name, limit in plan.limits.items()},
-        "blocked": plan.run_blocked and not lifted,
+        "blocked": plan.run_blocked and ignoring != PASSING_RULES,
         "pools": {
-            f"{pool.target}/{pool.live.id}": pool_decision(pool, lifted=lifted)
+            f"{pool.target}/{pool.live.id}": pool_decision(pool, ignoring=ignoring)
             for pool in plan.pools
             if pool.live and _deciding(pool)
         },
     }
 
 
-def pool_decision(pool: PoolPlan, *, lifted: bool = False) -> dict[str, Any]:
+def pool_decision(pool: PoolPlan, *, ignoring: frozenset[str] = frozenset()) -> dict[str, Any]:
     """The decision about one pool, disk by disk; shared by the digest and the stale check."""
     live, desired = pool.live, pool.desired
-    unseen = HELD_RULES | PASSING_RULES if lifted else HELD_RULES
     allowed = {"empty": desired.allow_empty, "live_sessions": desired.allow_live_sessions}
     return {
         "name": live.name if live else pool.label,
@@ -369,7 +369,9 @@ def pool_decision(pool: PoolPlan, *, lifted: bool = False) -> dict[str, Any]:
             _decision_key(change, index): _disk_decision(change) for index, change in enumerate(pool.changes)
         },
         "undecided": sorted(disk.id for tie in pool.ties for disk in tie.candidates),
-        "blocked": any(each.severity is Severity.BLOCK and each.rule not in unseen for each in pool.findings),
+        "blocked": any(
+            each.severity is Severity.BLOCK and each.rule not in ignoring for each in pool.findings
+        ),
         "protect": sorted(desired.protect),
         "allow": sorted(name for name, given in allowed.items() if given),
     }

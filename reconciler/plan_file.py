@@ -68,8 +68,10 @@ def load(path: Path) -> Plan:
 
 def replaceable(path: Path) -> bool:
     """Whether a file may be written beside ``path`` and renamed over it; never over a device or a pipe."""
-    special = path.exists() and not path.is_file()
-    return not special and not any(path.absolute().is_relative_to(each) for each in ("/dev", "/proc"))
+    if path.exists() and not path.is_file():
+        return False
+    # /dev/stdout and its like are links, to a regular file perhaps.
+    return not (path.is_symlink() and any(path.absolute().is_relative_to(each) for each in ("/dev", "/proc")))
 
 
 def document(plan: Plan) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from deepdiff import DeepDiff
 
-from reconciler.plan import Plan, decision
+from reconciler.plan import SINCE_THE_REVIEW, Plan, decision
 
 _COUNTS = ("copies", "gigabytes", "users", "live_sessions")
 
@@ -19,7 +19,8 @@ _COUNTS = ("copies", "gigabytes", "users", "live_sessions")
 def explain(approved: Plan, current: Plan) -> tuple[str, ...]:
     """Every relevant difference as one sentence each; empty when the approval still holds."""
     then = decision(approved)
-    lines = [] if then == decision(current, lifted=True) else list(_decisions(then, decision(current)))
+    holds = any(then == decision(current, ignoring=rules) for rules in SINCE_THE_REVIEW)
+    lines = [] if holds else list(_decisions(then, decision(current)))
     lines.extend(_grown(approved, current))
     return tuple(lines)
 

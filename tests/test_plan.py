@@ -385,7 +385,6 @@ def test_the_digest_changes_with_what_is_approved(other: Callable[[], Plan]) -> 
             lambda: replace(base(), limits=replace(Limits(), disks=Limit(10, "--x"))), id="limit's place"
         ),
         pytest.param(lambda: replace(base(), findings=(Finding("x", "y", Severity.WARN),)), id="warnings"),
-        pytest.param(lambda: found("unresolved-operation"), id="what only the journal knows"),
         pytest.param(lambda: replace(base(), failures=(TargetFailure(TARGET, "x"),)), id="failures"),
         pytest.param(lambda: base(desktops=PEOPLE[:1]), id="copies, users and sessions"),
         pytest.param(lambda: base(replace(BASE, at=Position("x.yaml", 1, 1))), id="place in the manifest"),
@@ -416,6 +415,9 @@ def found(rule: str) -> Plan:
         (lambda: found("live-session"), base, False),
         (lambda: found("pool-state"), base, False),
         (lambda: found("live-session"), lambda: found("live-session"), True),
+        (base, lambda: found("unresolved-operation"), True),
+        (lambda: found("unresolved-operation"), base, False),
+        (lambda: found("pool-held"), lambda: found("pool-held"), True),
         (base, lambda: found("protected"), False),
         (lambda: found("protected"), base, False),
         (base, lambda: replace(base(), findings=(Finding("limit-copies", "x"),)), True),

@@ -115,8 +115,10 @@ class Stop:
     requested: bool = False
     terminated: bool = False
     """True when SIGTERM rather than SIGINT asked."""
+    failed: bool = False
+    """Without ``keep_going``: a pool did not end well, and no further one is started."""
     alarm: bool = False
-    """An alarm or, without ``keep_going``, any failure: no further pool is started."""
+    """Something vanished that had to stay: no further call is made."""
 
 
 @dataclass(frozen=True, slots=True)

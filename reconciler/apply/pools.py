@@ -18,7 +18,7 @@ from reconciler.errors import Refused, StalePlan
 from reconciler.guard import STEADY, run_checks
 from reconciler.journal.records import Intent, SentDisk, Step
 from reconciler.live import HANDLE_TYPES, Call, PoolReading
-from reconciler.plan import Finding, Plan, PoolPlan, Severity, pool_decision
+from reconciler.plan import PASSING_RULES, Finding, Plan, PoolPlan, Severity, pool_decision
 from reconciler.planner import plan_pool
 
 ADDING_WAIT = 300.0
@@ -77,10 +77,10 @@ async def _one_call(task: Task, call: Call, expected: Counter[Effect], index: in
     for attempt in range(ctx.options.tries):
         # First of all: a wait for the budget may be long, and must not come between reading and sending.
         await task.site.workspace.write_place(call.step)
-        if stopped := _stopped(ctx):
+        if stopped := _stopped(ctx, index):
             return stopped
         intent = await _prepare(task, call, expected, index)
-        if stopped := _stopped(ctx):
+        if stopped := _stopped(ctx, index):
             return stopped
         verdict = await carry_out(call, intent, task.site, ctx)
         wait = _wait_after(verdict.outcome) if verdict.ending is Ending.REJECTED else None
@@ -91,13 +91,17 @@ async def _one_call(task: Task, call: Call, expected: Counter[Effect], index: in
     return verdict
 
 
-def _stopped(ctx: Context) -> Verdict | None:
-    """Why no further call may be made: asked again right before each, since waiting and reading take time."""
+def _stopped(ctx: Context, index: int) -> Verdict | None:
+    """Why no further call may be made: asked again right before each, since waiting and reading take time.
+
+    A pool that is under way is not left half done because another one failed; an alarm stops it too.
+    """
     if ctx.stop.requested:
         return Verdict(Ending.INTERRUPTED, "stopped before the next call", "apply again to go on")
-    if ctx.stop.alarm:
+    if ctx.stop.alarm or (ctx.stop.failed and not index):
         message = "stopped before the next call: another pool did not end well"
-        return Verdict(Ending.NOT_STARTED, message, "apply again when that is understood")
+        ending = Ending.INTERRUPTED if index else Ending.NOT_STARTED
+        return Verdict(ending, message, "apply again when that is understood")
     return None
 
 
@@ -154,7 +158,7 @@ def _compare(approved: PoolPlan, fresh: PoolPlan, expected: Counter[Effect], ind
     """The plan of this very moment must be what was approved, less what this run has done already."""
     untouched = index == 0
     same = (
-        pool_decision(fresh, lifted=True) == pool_decision(approved)
+        pool_decision(fresh, ignoring=PASSING_RULES) == pool_decision(approved)
         if untouched
         else effects(fresh) == expected
     )

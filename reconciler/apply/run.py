@@ -81,7 +81,7 @@ async def _all(
 
 
 async def _pool(pool: PoolPlan, plan: Plan, digest: str, site: Site, ctx: Context) -> PoolResult:
-    if ctx.stop.requested or ctx.stop.alarm:
+    if ctx.stop.requested or ctx.stop.failed or ctx.stop.alarm:
         return _result(pool, Ending.NOT_STARTED, _BEFORE_ITS_TURN)
     task = Task(pool, plan, digest, site, ctx)
     try:
@@ -94,8 +94,8 @@ async def _pool(pool: PoolPlan, plan: Plan, digest: str, site: Site, ctx: Contex
     except ReconcilerError as error:
         ending = next((each for kind, each in _ENDINGS if isinstance(error, kind)), Ending.ERROR)
         result = _result(pool, ending, error.message, error.hint, task.progress.done)
-    if result.ending is Ending.ALARM or (result.ending not in _GOOD and not ctx.options.keep_going):
-        ctx.stop.alarm = True
+    ctx.stop.alarm |= result.ending is Ending.ALARM
+    ctx.stop.failed |= result.ending not in _GOOD and not ctx.options.keep_going
     ctx.say(f"{pool.label}: {result.ending.value}: {result.message}")
     return result
 

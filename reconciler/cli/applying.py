@@ -104,10 +104,10 @@ def apply(
     _tell(report, shown, screen)
     if approve and report.plan and not report.plan.has_changes:
         screen.say("Nothing to do, so the approved digest was not needed.")
-    if report.results:
-        to_github(lambda: report_page(report), screen)
-    elif report.plan:
+    if report.plan and not report.results:
         tell_github(report.plan, screen)
+    else:
+        to_github(lambda: report_page(report), screen)
     return int(report.exit_code)
 
 

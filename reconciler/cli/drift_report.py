@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from reconciler.api.webhook import Message
+from reconciler.apply.context import Ending
 from reconciler.cli.report import report_json, report_lines, report_page, resolution_lines
 from reconciler.correcting import DriftReport
 from reconciler.drift import Measure
+from reconciler.engine import ApplyReport
 from reconciler.errors import ExitCode, ReconcilerError
 from reconciler.plan import Severity
 from reconciler.render.json import finding_json, plan_json
@@ -131,8 +133,13 @@ def drift_page(outcome: Outcome) -> tuple[str, list[str]]:
     told = f"## {prose(headline(outcome))}\n\n{table}\n"
     if report is None:
         return told, [github.annotation("error", "drift", [headline(outcome)])]
-    done, notes = report_page(report.applied) if report.applied and report.applied.results else ("", [])
+    done, notes = report_page(report.applied) if report.applied and _acted(report.applied) else ("", [])
     return told + done, [*github.plan_annotations(report.plan), *notes]
+
+
+def _acted(applied: ApplyReport) -> bool:
+    """Whether a correction has anything to tell: what it did, or an alarm that it met."""
+    return bool(applied.results) or any(each.verdict.ending is Ending.ALARM for each in applied.resolutions)
 
 
 def metrics(outcome: Outcome) -> str:

@@ -68,7 +68,12 @@ def report_page(report: ApplyReport) -> tuple[str, list[str]]:
         f"| {code(each.pool)} | {each.ending.value} | {each.done} of {each.planned} | {prose(each.message)} |\n"
         for each in report.results
     ]
-    open_ones = [f"- {prose(line.text)}\n" for line in in_flight_lines(report.in_flight)]
+    earlier = [
+        each for each in report.resolutions if not each.resolved or each.verdict.ending is Ending.ALARM
+    ]
+    open_ones = [
+        f"- {prose(line.text)}\n" for line in (*resolution_lines(earlier), *in_flight_lines(report.in_flight))
+    ]
     told = [
         f"## {_headline(report)}\n\n",
         "| pool | ended | proven | what happened |\n|---|---|--:|---|\n" if rows else "",
@@ -80,6 +85,12 @@ def report_page(report: ApplyReport) -> tuple[str, list[str]]:
     bad = [each for each in report.results if each.ending not in _TONES]
     notes = [
         annotation("error", each.ending.value, [f"{each.pool}: {each.message}", each.hint]) for each in bad
+    ]
+    notes += [
+        annotation(
+            "error", "earlier operation", [f"{each.operation.intent.pool_name}: {each.verdict.message}"]
+        )
+        for each in earlier
     ]
     return "".join(told), notes
 
@@ -127,6 +138,8 @@ def _complete(report: ApplyReport) -> bool:
 
 
 def _headline(report: ApplyReport) -> str:
+    if not report.results:
+        return "Nothing was applied."
     done = sum(result.done for result in report.results)
     if _complete(report):
         return f"Apply complete! {count(done, 'change')} proven; a new plan shows no changes."

@@ -94,17 +94,24 @@ class Screen:
         """
         self.end()
         print(question, end="", file=sys.stderr, flush=True)
-        loop = asyncio.get_running_loop()
-        answered = asyncio.Event()
-        loop.add_reader(sys.stdin.fileno(), answered.set)
+        loop, terminal = asyncio.get_running_loop(), sys.stdin.fileno()
+        answered, line = asyncio.Event(), bytearray()
+
+        def take() -> None:
+            got = os.read(terminal, 4096)
+            line.extend(got)
+            if not got or b"\n" in got:
+                answered.set()
+
+        loop.add_reader(terminal, take)
         try:
             await answered.wait()
         except asyncio.CancelledError:
             print(file=sys.stderr, flush=True)
             raise
         finally:
-            loop.remove_reader(sys.stdin.fileno())
-        return sys.stdin.readline().rstrip("\r\n")
+            loop.remove_reader(terminal)
+        return line.decode(errors="replace").split("\n")[0].rstrip("\r")
 
     @property
     def interactive(self) -> bool:

@@ -26,13 +26,17 @@ class Audience:
     textfile: Path | None
     webhooks: tuple[Webhook, ...]
 
-    async def told(self, outcome: Outcome, screen: Screen) -> bool:
-        """Write the gauges, and tell every webhook at the same time; never raises for what goes wrong.
+    async def told(
+        self, outcome: Outcome, screen: Screen, only: tuple[Webhook, ...] | None = None
+    ) -> tuple[Webhook, ...]:
+        """Write the gauges, and tell every webhook, or some, at the same time; never raises for what goes wrong.
 
-        Returns whether every webhook took it.
+        Returns those that did not take it.
         """
         self.gauges(outcome, screen)
-        return all(await asyncio.gather(*(_deliver(each, outcome, screen) for each in self.webhooks)))
+        asked = self.webhooks if only is None else only
+        took = await asyncio.gather(*(_deliver(each, outcome, screen) for each in asked))
+        return tuple(each for each, taken in zip(asked, took, strict=True) if not taken)
 
     def gauges(self, outcome: Outcome, screen: Screen) -> None:
         """Write the gauges alone."""

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from reconciler.api.webhook import Webhook
 from reconciler.apply.context import Stop
 from reconciler.cli import drifting, flags, health
 from reconciler.cli.connect import Place, duration
@@ -109,7 +110,7 @@ async def _rounds(
 
     Raises ``BadInput`` when the first round finds its own input wrong; a later one tells it and goes on.
     """
-    untold = False
+    untold: tuple[Webhook, ...] = ()
     while True:
         outcome = await drifting.go(asked, screen, stop)
         if state.last is None and isinstance(outcome.error, BadInput):
@@ -119,10 +120,8 @@ async def _rounds(
         _show(outcome, before, screen)
         if stop.requested:
             return outcome.exit_code
-        if untold or _news(outcome, before):
-            untold = not await told.told(outcome, screen)
-        else:
-            told.gauges(outcome, screen)
+        # What is no news any more is told again to those alone that did not take it.
+        untold = await told.told(outcome, screen, None if _news(outcome, before) else untold)
         await state.clock.sleep(state.every.total_seconds() * random.uniform(1 - JITTER, 1 + JITTER))
 
 

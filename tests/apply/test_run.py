@@ -21,7 +21,18 @@ from reconciler.journal.records import Journal, State, Step
 from reconciler.journal.records import Outcome as JournalOutcome
 from reconciler.journal.store import open_journal
 from reconciler.live import Call, JobEnd
-from reconciler.model import DesiredDisk, DesiredPool, Disk, Limit, Limits, Manifest, Pool, Position, Target
+from reconciler.model import (
+    DesiredDisk,
+    DesiredPool,
+    Desktop,
+    Disk,
+    Limit,
+    Limits,
+    Manifest,
+    Pool,
+    Position,
+    Target,
+)
 from reconciler.plan import Finding, Plan
 from reconciler.plan import Service as Named
 from reconciler.planner import Connection
@@ -48,6 +59,7 @@ def carried_out(
     kind: Callable[..., Service] = Service,
     interrupted: float | None = None,
     before: Options | None = None,
+    surplus: int = 1,
     wrap: Callable[[Journal], Any] = lambda journal: journal,
 ) -> tuple[ApplyReport, Service, list[str]]:
     """Apply three pools with one surplus disk each; returns the report, the service and what was said.
@@ -60,7 +72,10 @@ def carried_out(
         name: TruePool(
             name,
             name,
-            {disk: Disk(disk, "SAS", size) for disk, size in ((f"{name}-a", 50), (f"{name}-b", 200))},
+            {
+                disk: Disk(disk, "SAS", size)
+                for disk, size in ((f"{name}-a", 50), *((f"{name}-b{each}", 200) for each in range(surplus)))
+            },
             2,
             [("SAS", 50)],
         )
@@ -68,7 +83,7 @@ def carried_out(
     }
     service = kind(loop, random.Random(1), pools, faults or Faults())
     desired = [DesiredPool(TARGET, AT, (DesiredDisk("SAS", 50, AT),), name=name) for name in NAMES]
-    manifest = Manifest(tuple(desired), Limits(disks=Limit(10)))
+    manifest = Manifest(tuple(desired), Limits(disks=Limit(40)))
     said: list[str] = []
     serial = iter(range(10_000))
 
@@ -402,3 +417,24 @@ def test_a_job_that_failed_under_an_earlier_run_is_told_by_the_exit_code_unless_
         del world.service.pools_["pool"].disks[GOING.id]  # somebody removed it by hand meanwhile
         nothing_to_do = replace(plan, pools=())
         assert saved_plan_applied(world, nothing_to_do).exit_code is ExitCode.JOB_FAILED
+
+
+class Refusing(Service):
+    """Somebody logs in to the second pool while the third one is under way."""
+
+    async def desktops(self, pool_id: str) -> tuple[Desktop, ...]:
+        found = await super().desktops(pool_id)
+        if pool_id == "two" and self.record:
+            while all(line.pool != "three" for line in self.record):  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(1)
+            return tuple(replace(each, live_session=True) for each in found)
+        return found
+
+
+def test_a_pool_under_way_is_not_left_half_done_because_another_one_failed() -> None:
+    """One call after the other: the pools have more disks to lose than one call takes."""
+    report, _, _ = carried_out(Options(parallelism=4), kind=Refusing, surplus=12)
+    told = {each.pool: (each.ending, each.done) for each in report.results}
+    assert told["two"][0] is Ending.REFUSED
+    assert told["three"] == (Ending.DONE, 12)
+    assert report.exit_code is ExitCode.REFUSED

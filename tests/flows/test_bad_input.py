@@ -11,6 +11,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
@@ -305,6 +306,12 @@ def test_neither_devices_nor_pipes_are_read_as_plans_or_written_over(
         assert (refused.code, "no regular file" in refused.err) == (9, True)
         assert run("drift", path, "--prometheus", place, env=served.env).code == 9
     assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_shared_memory_is_a_place_like_any_other(run: Run, served: Served, tmp_path: Path) -> None:
+    path = str(manifest(tmp_path, [FINANCE]))
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        assert run("plan", path, "--out", f"{folder}/plan.bin", env=served.env).code == 0
 
 
 def test_one_file_for_two_outputs_is_refused(run: Run, served: Served, tmp_path: Path) -> None:

@@ -206,6 +206,13 @@ def test_shares_look_at_every_pool_once_and_share_the_limits_and_the_day(run: Ru
         told = [run("drift", wider, "--correct", *share, *group, env=served.env) for share in shares]
         assert any("the run group night-1 would destroy too much" in each.err for each in told)
         assert posts(served) == 4
+        for share in shares:  # what was refused has used nothing of the day
+            run("drift", wider, "--correct", *share, *group, env=served.env)
+        again = [
+            run("drift", wider, "--correct", *share, "--run-group", "night-2", env=served.env)
+            for share in shares
+        ]
+        assert posts(served) == 6, [each.err for each in again]
 
 
 def test_what_failed_once_is_reported_and_not_tried_again(run: Run, tmp_path: Path) -> None:

@@ -177,6 +177,11 @@ def test_a_saved_plan_tells_again_which_target_it_is_without(
     saved = str(tmp_path / "plan.bin")
     down = settings(tmp_path, "http://127.0.0.1:1", served.url)
     assert run("plan", manifests(tmp_path), "--out", saved, env=down).code == 1
-    applied = run("apply", saved, env=settings(tmp_path, north.url, served.url))
+    up = settings(tmp_path, north.url, served.url)
+    served.pool("finance-analysts")["name"] = "renamed"
+    stale = run("apply", saved, env=up)
+    assert (stale.code, "is not what would be done now" in stale.err) == (4, True)
+    served.pool("renamed")["name"] = "finance-analysts"
+    applied = run("apply", saved, env=up)
     assert applied.code == 1
     assert (len(served.posts()), len(north.posts())) == (1, 0)

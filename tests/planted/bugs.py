@@ -128,7 +128,7 @@ BUGS = (
     Bug(
         "a pool blocked in the review is carried out under its approval",
         "plan.py",
-        "each.rule not in unseen",
+        "each.rule not in ignoring",
         "False",
         PLAN,
     ),
