@@ -114,8 +114,8 @@ BUGS = (
     Bug(
         "a pool that waited sends after the alarm of another",
         "apply/pools.py",
-        "    if ctx.stop.alarm:\n",
-        "    if False:\n",
+        "ctx.stop.alarm or (ctx.stop.failed and not index)",
+        "False",
         RUN,
     ),
     Bug(
@@ -365,8 +365,8 @@ BUGS = (
     Bug(
         "an alarm stops nothing when the run is to keep going",
         "apply/run.py",
-        "result.ending is Ending.ALARM or (result.ending not in _GOOD and not ctx.options.keep_going)",
-        "result.ending not in _GOOD and not ctx.options.keep_going",
+        "    ctx.stop.alarm |= result.ending is Ending.ALARM\n",
+        "",
         RUN,
     ),
     Bug(
