@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-import threading
 
 from reconciler.cli.streams import endure
 
@@ -24,12 +23,13 @@ def main() -> int:
         return 0
     # Ten thousand pools are a million objects that stay: looking for cycles among them takes a fifth of a plan.
     gc.set_threshold(200_000, 20, 20)
+    import threading  # noqa: PLC0415 - as below, not needed for the version
+
     from reconciler.cli.running import run_app  # noqa: PLC0415
 
     code = run_app(sys.argv[1:])
-    if (
-        len(threading.enumerate()) > 1
-    ):  # a name is still being resolved: an interrupted run does not wait for it
+    # A name is still being resolved: an interrupted run does not wait for it.
+    if len(threading.enumerate()) > 1:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

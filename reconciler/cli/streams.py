@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, TextIO
+
+TYPE_CHECKING = False  # typing itself would be half of what `version` imports
+if TYPE_CHECKING:
+    from typing import Any, TextIO
 
 
 class Enduring:
