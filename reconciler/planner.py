@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 
 from reconciler import __version__
 from reconciler.errors import ReadingDoubtful, ServiceError
-from reconciler.guard import judge, judge_pool
-from reconciler.live import ABSENT_DISKS, Workspace
 from reconciler.model import DesiredPool, Desktop, Limits, Manifest, Pool, Shard, Target
-from reconciler.plan import (
+from reconciler.planning.guards import judge, judge_pool
+from reconciler.planning.inconsistent_desktops import InconsistentDesktops, inconsistent_desktop
+from reconciler.planning.plan import (
     Finding,
     Plan,
     PoolPlan,
@@ -25,7 +25,7 @@ from reconciler.plan import (
     draft,
     needs_desktops,
 )
-from reconciler.stragglers import Stragglers, straggler
+from reconciler.workspace import ABSENT_DISKS, Workspace
 
 DESKTOP_READS = 8
 """Pools whose desktops are read at the same time, per target."""
@@ -47,7 +47,7 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
+class PlanMetadata:
     """What makes a plan one particular plan; made by the caller, since planning knows no clock."""
 
     id: str
@@ -63,7 +63,11 @@ Holds = Mapping[tuple[str, str], Finding]
 
 
 async def compute(
-    manifest: Manifest, limits: Limits, connections: Connections, stamp: Stamp, holds: Holds | None = None
+    manifest: Manifest,
+    limits: Limits,
+    connections: Connections,
+    stamp: PlanMetadata,
+    holds: Holds | None = None,
 ) -> Plan:
     """Plan every declared pool of every target.
 
@@ -108,13 +112,13 @@ async def compute(
     )
 
 
-async def with_stragglers(plan: Plan, connections: Connections) -> Plan:
+async def with_inconsistent_desktops(plan: Plan, connections: Connections) -> Plan:
     """The same plan, with the desktops that differ from their pool; reads only, and decides nothing.
 
     Raises ``ServiceError`` when a target cannot be read completely.
     """
     gates = {target: asyncio.Semaphore(DESKTOP_READS) for target in connections}
-    pools = await asyncio.gather(*(_straggling(pool, connections, gates) for pool in plan.pools))
+    pools = await asyncio.gather(*(_with_inconsistent(pool, connections, gates) for pool in plan.pools))
     return replace(plan, pools=tuple(pools))
 
 
@@ -177,7 +181,7 @@ async def _desktops(pool: Pool, workspace: Workspace, gate: asyncio.Semaphore) -
         return await workspace.desktops(pool.id)
 
 
-async def _straggling(
+async def _with_inconsistent(
     pool: PoolPlan, connections: Connections, gates: Mapping[Target, asyncio.Semaphore]
 ) -> PoolPlan:
     connection, live = connections[pool.target], pool.live
@@ -185,8 +189,8 @@ async def _straggling(
         return pool
     async with gates[pool.target]:
         found = await connection.workspace.differing(live.id)
-    desktops = tuple(straggler(live.disks, desktop) for desktop in found.desktops)
-    return replace(pool, stragglers=Stragglers(found.by_number, found.by_size, desktops))
+    desktops = tuple(inconsistent_desktop(live.disks, desktop) for desktop in found.desktops)
+    return replace(pool, inconsistent=InconsistentDesktops(found.by_number, found.by_size, desktops))
 
 
 async def _agree_on_absent(pool: Pool, workspace: Workspace) -> Pool:

@@ -15,19 +15,21 @@ import pytest
 from reconciler import sandbox
 from reconciler.api.connect import open_client
 from reconciler.api.transport import sandbox_transport
-from reconciler.apply.context import Options, Stop
-from reconciler.engine import ApplyReport, ApplyRequest, World, apply, make_plan
+from reconciler.apply.context import Options, RunContext
+from reconciler.apply.results import ApplyReport
+from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.errors import ExitCode, ReadingDoubtful, ServiceError
 from reconciler.journal.store import open_journal
-from reconciler.live import LiveWorkspace
 from reconciler.model import DesiredDisk, DesiredPool, Limit, Limits, Manifest, Position, Target
-from reconciler.plan import Plan, Service
-from reconciler.planner import Connection, Connections
+from reconciler.planner import Connection, Connections, PlanMetadata, compute
+from reconciler.planning.plan import Plan, Service
 from reconciler.sandbox import world as rules
 from reconciler.settings import AccessKeys, Secret, Settings
+from reconciler.workspace import LiveWorkspace
 from tests.simulation.virtual import START, VirtualClock, VirtualLoop
 
 T = TypeVar("T")
+NewId = Callable[[], str]
 TARGET = Target(sandbox.REGION, sandbox.PROJECT_ID)
 AT = Position("pools.yaml", 1, 1)
 NO_LIMITS = Limits(*(Limit(None) for _ in range(5)))
@@ -61,7 +63,7 @@ class Counted:
     def pools(self) -> list[rules.Pool]:
         return list(self.world["projects"][sandbox.PROJECT_ID]["pools"].values())
 
-    def run(self, story: Callable[[Connections, World], Coroutine[Any, Any, T]]) -> T:
+    def run(self, story: Callable[[Connections, VirtualClock, NewId], Coroutine[Any, Any, T]]) -> T:
         """Run a story against this service; waiting takes no time."""
         clock = VirtualClock(self.loop)
         numbers = iter(range(1_000_000))
@@ -71,7 +73,7 @@ class Counted:
             here = Settings(endpoint=sandbox.IN_PROCESS_BASE_URL)
             async with open_client(here, keys, TARGET, clock, sandbox_transport(self)) as client:
                 opened = {TARGET: Connection(Service(TARGET, "counted"), LiveWorkspace(client))}
-                return await story(opened, World(clock, lambda: f"id-{next(numbers)}", lambda _: None))
+                return await story(opened, clock, lambda: f"id-{next(numbers)}")
 
         try:
             return self.loop.run_until_complete(told())
@@ -80,7 +82,9 @@ class Counted:
 
     def plan(self, manifest: Manifest) -> Plan:
         return self.run(
-            lambda opened, world: make_plan(manifest, NO_LIMITS, opened, world, timedelta(hours=1))
+            lambda opened, clock, new_id: compute(
+                manifest, NO_LIMITS, opened, PlanMetadata(new_id(), clock.now(), timedelta(hours=1))
+            )
         )
 
 
@@ -200,9 +204,9 @@ def _applied(pools: int, folder: Path) -> tuple[ApplyReport, Counted]:
 
     request = ApplyRequest(manifest, NO_LIMITS, approve, Options(parallelism=64))
 
-    def story(opened: Connections, world: World) -> Coroutine[Any, Any, ApplyReport]:
-        journal = open_journal(f"sqlite:///{folder}/{pools}.db", world.clock.now)
-        return apply(request, opened, journal, world, Stop())
+    def story(opened: Connections, clock: VirtualClock, new_id: NewId) -> Coroutine[Any, Any, ApplyReport]:
+        journal = open_journal(f"sqlite:///{folder}/{pools}.db", clock.now)
+        return apply(request, RunContext(journal, clock, new_id, opened))
 
     return service.run(story), service
 

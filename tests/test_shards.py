@@ -12,16 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler import sandbox
-from reconciler.apply.context import Options, Stop
+from reconciler.apply.context import Options, RunContext
+from reconciler.apply.results import ApplyReport
 from reconciler.cli.flags import shard as parse
-from reconciler.engine import ApplyReport, ApplyRequest, World, apply
+from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.errors import BadInput, ExitCode, Refused
 from reconciler.journal.store import open_journal
 from reconciler.model import DesiredPool, Limit, Limits, Manifest, Shard, Target
-from reconciler.plan import Plan
 from reconciler.planner import Connections
-from tests.simulation.story import Killed, Mortal
-from tests.test_scale import AT, TARGET, Counted, declared
+from reconciler.planning.plan import Plan
+from tests.simulation.scenario import Killed, Mortal
+from tests.simulation.virtual import VirtualClock
+from tests.test_scale import AT, TARGET, Counted, NewId, declared
 
 SHARDS = 8
 POOLS = 24
@@ -57,8 +59,8 @@ async def _approve(_plan: Plan) -> None:
     """A person has seen it."""
 
 
-def _request(manifest: Manifest, limits: Limits, shard: Shard) -> ApplyRequest:
-    return ApplyRequest(manifest, limits, _approve, Options(parallelism=4), shard=shard, group="night")
+def _request(manifest: Manifest, limits: Limits) -> ApplyRequest:
+    return ApplyRequest(manifest, limits, _approve, Options(parallelism=4))
 
 
 def _together(
@@ -66,26 +68,26 @@ def _together(
 ) -> list[Any]:
     """Eight shards at once; the first dies at that write to its journal and is started again later."""
 
-    async def one(number: int, opened: Connections, world: World) -> Any:
-        journal: Any = open_journal(url, world.clock.now)
-        shard = Shard(number, SHARDS)
+    async def one(number: int, opened: Connections, clock: VirtualClock, new_id: NewId) -> Any:
+        journal: Any = open_journal(url, clock.now)
+        run = RunContext(journal, clock, new_id, opened, shard=Shard(number, SHARDS), group="night")
         if number == 1 and dies_at is not None:
             try:
                 mortal: Any = Mortal(journal, dies_at, before=False)
-                await apply(_request(manifest, limits, shard), opened, mortal, world, Stop())
+                await apply(_request(manifest, limits), replace(run, journal=mortal))
             except Killed:
                 await asyncio.sleep(
                     3600
                 )  # until its lease has run out, and a request of it can no longer arrive
         try:
-            return await apply(_request(manifest, limits, shard), opened, journal, world, Stop())
+            return await apply(_request(manifest, limits), run)
         except Refused as refused:
             return refused
         finally:
             journal.close()
 
-    async def all_of_them(opened: Connections, world: World) -> list[Any]:
-        return await asyncio.gather(*(one(number, opened, world) for number in range(1, SHARDS + 1)))
+    async def all_of_them(opened: Connections, clock: VirtualClock, new_id: NewId) -> list[Any]:
+        return await asyncio.gather(*(one(number, opened, clock, new_id) for number in range(1, SHARDS + 1)))
 
     return service.run(all_of_them)
 

@@ -16,14 +16,15 @@ from urllib.parse import quote
 from reconciler.api import wire
 from reconciler.api.budget import Budgets
 from reconciler.api.failure import failure
-from reconciler.api.outcome import Outcome, of_answer, of_error, retry_after
+from reconciler.api.outcome import of_answer, of_error, retry_after
 from reconciler.api.paging import complete
-from reconciler.api.patience import DEFAULT_TIMING, Again, Patience, Throttled, Timing
+from reconciler.api.retry import DEFAULT_TIMING, Again, Patience, Throttled, Timing
 from reconciler.api.signing import SIGNED_AT
 from reconciler.api.token import ONCE
-from reconciler.api.transport import Answer, BadAnswer, fetch, httpx
+from reconciler.api.transport import Answer, ProtocolError, fetch, httpx
 from reconciler.clock import Clock
 from reconciler.errors import ReadingDoubtful, ServiceError
+from reconciler.journal.records import Outcome
 from reconciler.safe_text import safe_text
 
 T = TypeVar("T")
@@ -207,7 +208,7 @@ class WorkspaceClient:
             trouble = self._unreachable(call, f"no connection: {safe_text(str(error))}")
             # An address that never answered is rather wrong than busy: no waiting makes it right.
             raise (Again(trouble) if self._answered else trouble) from None
-        except (httpx.HTTPError, httpx.InvalidURL, BadAnswer) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ProtocolError) as error:
             reason = safe_text(str(error)) or type(error).__name__
             raise Again(self._unreachable(call, reason)) from None
         self._heard(answer)
@@ -232,7 +233,7 @@ def _taken(call: str, answer: Answer, take: Callable[[Answer], T]) -> T:
     """The wanted part of a good answer; a bad one as an error, worth another attempt or not."""
     try:
         return take(answer)
-    except wire.Garbage as garbage:
+    except wire.DecodeError as garbage:
         error = failure(call, answer.status, answer.headers, answer.body)
         success = 200 <= answer.status < 300 and not error.code
         if success and answer.body.lstrip().startswith(b"{"):
@@ -254,7 +255,7 @@ def _decoded(kind: type[T]) -> Callable[[Answer], T]:
 def _ok(answer: Answer) -> bytes:
     """The body of a success; anything else is garbage to a reader of structs."""
     if answer.status != 200 or (b'"error_code"' in answer.body[:4096] and _carries_error(answer)):
-        raise wire.Garbage(f"HTTP {answer.status}")
+        raise wire.DecodeError(f"HTTP {answer.status}")
     return answer.body
 
 

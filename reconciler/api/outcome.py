@@ -8,40 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
 from typing import Any
 
 from reconciler.api.failure import describe, request_id_of, told_by
 from reconciler.api.transport import Answer, httpx
 from reconciler.errors import ReconcilerError
+from reconciler.journal.records import Outcome, State
 from reconciler.safe_text import safe_text
-
-
-class OutcomeKind(StrEnum):
-    """What became of one write: a closed vocabulary."""
-
-    NOT_SENT = "not sent"
-    REJECTED = "rejected"
-    ACCEPTED = "accepted"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The outcome of one write with what the service said."""
-
-    kind: OutcomeKind
-    message: str = ""
-    status: int | None = None
-    code: str = ""
-    request_id: str = ""
-    job_id: str = ""
-    retry_after: float | None = None
-    """Seconds the service asks to wait; None when it does not say."""
-
 
 _TIMED_OUT = 408
 """Said by a gateway that waited in vain: the service may have begun."""
@@ -66,13 +41,11 @@ def of_answer(answer: Answer, now: datetime) -> Outcome:
     if 200 <= status < 300:
         job_id = _job_id(answer.body)
         if job_id and told_by(answer.body) is None and not _object(answer.body).get("error_code"):
-            return Outcome(OutcomeKind.ACCEPTED, "accepted", status, "", request_id, job_id)
-        return Outcome(OutcomeKind.UNKNOWN, f"a success without a job: {words}", status, code, request_id)
+            return Outcome(State.ACCEPTED, job_id, request_id, status, message="accepted")
+        return Outcome(State.UNKNOWN, "", request_id, status, code, f"a success without a job: {words}")
     if 400 <= status < 500 and status != _TIMED_OUT and code:
-        return Outcome(
-            OutcomeKind.REJECTED, words, status, code, request_id, retry_after=retry_after(headers, now)
-        )
-    return Outcome(OutcomeKind.UNKNOWN, words, status, code, request_id)
+        return Outcome(State.REJECTED, "", request_id, status, code, words, retry_after(headers, now))
+    return Outcome(State.UNKNOWN, "", request_id, status, code, words)
 
 
 def of_error(error: BaseException, *, sending_began: bool) -> Outcome:
@@ -82,8 +55,8 @@ def of_error(error: BaseException, *, sending_began: bool) -> Outcome:
     """
     words = {True: "cut or timed out after it may have been sent", False: "no connection"}[sending_began]
     if isinstance(error, _BEFORE_SENDING) and not sending_began:
-        return Outcome(OutcomeKind.NOT_SENT, f"{words}: {safe_text(str(error)) or type(error).__name__}")
-    return Outcome(OutcomeKind.UNKNOWN, f"{words} ({type(error).__name__})")
+        return Outcome(State.NOT_SENT, message=f"{words}: {safe_text(str(error)) or type(error).__name__}")
+    return Outcome(State.UNKNOWN, message=f"{words} ({type(error).__name__})")
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:

@@ -14,7 +14,7 @@ import msgspec
 
 from reconciler.api.failure import told_by
 from reconciler.api.signing import SdkHmacAuth
-from reconciler.api.transport import Answer, BadAnswer, fetch, httpx
+from reconciler.api.transport import Answer, ProtocolError, fetch, httpx
 from reconciler.errors import CredentialsError
 from reconciler.safe_text import safe_text
 from reconciler.settings import AccessKeys, Password, Secret, no_credentials
@@ -80,7 +80,7 @@ class PasswordAuth(httpx.Auth):
         who = f"the login of user {safe_text(self._login.user)}"
         try:
             answer = await fetch(self._http, request, LOGIN_SECONDS)
-        except (httpx.HTTPError, BadAnswer, TimeoutError, OSError) as error:
+        except (httpx.HTTPError, ProtocolError, TimeoutError, OSError) as error:
             raise CredentialsError(
                 f"{who} was not answered: {safe_text(str(error)) or type(error).__name__}",
                 "is the IAM endpoint right and reachable?",
@@ -144,7 +144,7 @@ class MetadataAuth(httpx.Auth):
                 headers["X-Metadata-Token"] = given.body.decode("ascii")
             answer = await self._ask("GET", "/openstack/latest/securitykey", headers)
             told = msgspec.json.decode(answer.body, type=_KeysAnswer).credential
-        except (httpx.HTTPError, BadAnswer, TimeoutError, OSError, ValueError):
+        except (httpx.HTTPError, ProtocolError, TimeoutError, OSError, ValueError):
             if self._signer is not None and self._now() < self._ends:
                 return self._signer
             raise no_credentials() from None

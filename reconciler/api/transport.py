@@ -26,7 +26,7 @@ MOST_BYTES = 64 * 1024 * 1024
 """Bytes of one answer; a page of 1,000 pools has about 2.5 MB."""
 
 
-class BadAnswer(Exception):
+class ProtocolError(Exception):
     """The answer is too large, or compressed although nobody asked for that."""
 
 
@@ -86,18 +86,18 @@ def sandbox_transport(app: Any) -> httpx.AsyncBaseTransport:
 async def fetch(http: httpx.AsyncClient, request: httpx.Request, seconds: float) -> Answer:
     """Send ``request`` and read the whole answer; ``seconds`` bounds all of it, however slowly it drips.
 
-    Raises ``httpx.HTTPError``, ``BadAnswer`` or ``TimeoutError``.
+    Raises ``httpx.HTTPError``, ``ProtocolError`` or ``TimeoutError``.
     """
     async with asyncio.timeout(seconds):
         response = await http.send(request, stream=True)
         try:
             if response.headers.get("content-encoding", "identity") != "identity":
-                raise BadAnswer("the answer is compressed although that was not asked for")
+                raise ProtocolError("the answer is compressed although that was not asked for")
             body = bytearray()
             async for chunk in response.aiter_raw():
                 body += chunk
                 if len(body) > MOST_BYTES:
-                    raise BadAnswer(f"the answer has more than {MOST_BYTES} bytes")
+                    raise ProtocolError(f"the answer has more than {MOST_BYTES} bytes")
         finally:
             await response.aclose()
     return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, bytes(body))

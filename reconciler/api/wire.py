@@ -133,7 +133,7 @@ T = TypeVar("T")
 _POOLS = msgspec.json.Decoder(PoolsPage)
 
 
-class Garbage(Exception):
+class DecodeError(Exception):
     """The body is not what the call answers with."""
 
 
@@ -142,7 +142,7 @@ def decode(body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Garbage(str(error)) from None
+        raise DecodeError(str(error)) from None
 
 
 def decode_pools(body: bytes) -> PoolsPage:
@@ -155,7 +155,7 @@ def decode_pools(body: bytes) -> PoolsPage:
     except msgspec.ValidationError:
         loose = decode(body, _LoosePage)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Garbage(str(error)) from None
+        raise DecodeError(str(error)) from None
     return PoolsPage(loose.total_count, [decode_pool(bytes(raw)) for raw in loose.desktop_pools])
 
 
@@ -171,4 +171,4 @@ def decode_pool(raw: bytes) -> PoolBody:
             named.id, shown if isinstance(shown, str) else None, data_volumes=[], doubts=[str(error)]
         )
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Garbage(str(error)) from None
+        raise DecodeError(str(error)) from None

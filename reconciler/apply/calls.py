@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from reconciler.journal.records import Step
-from reconciler.live import Call
 from reconciler.model import Action, DesiredDisk, Disk
-from reconciler.plan import PoolPlan
+from reconciler.planning.plan import PoolPlan
+from reconciler.workspace import Call
 
 MOST_DISKS = 10
 

@@ -1,19 +1,18 @@
-"""Owns what a run is given: the journal, the clock, the options, and the request to stop."""
+"""What a run is given: the journal, the clock, the connections, the options, and the request to stop."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
+from datetime import timedelta
 
-from reconciler.apply.shared import Shared
+from reconciler.apply.polling import CoalescedRead
 from reconciler.clock import Clock
-from reconciler.errors import ExitCode
 from reconciler.journal.records import Journal, PoolKey, Step
-from reconciler.live import Workspace
-from reconciler.model import Pool, Target
-from reconciler.plan import Service
-from reconciler.planner import Connection
+from reconciler.model import Pool, Shard
+from reconciler.planner import Connection, Connections, PlanMetadata
+from reconciler.planning.plan import Service
+from reconciler.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,78 +35,6 @@ class Options:
     """Seconds for which a silent run keeps its hold on an operation."""
 
 
-class Ending(StrEnum):
-    """How a pool's part of the run ended: a closed vocabulary."""
-
-    DONE = "done"
-    ACCEPTED = "accepted"
-    FAILED = "failed"
-    PARTIAL = "partial"
-    ALARM = "alarm"
-    UNKNOWN = "unknown"
-    RUNNING = "running"
-    HELD = "held"
-    STALE = "stale"
-    REFUSED = "refused"
-    REJECTED = "rejected"
-    ERROR = "error"
-    JOURNAL = "journal"
-    INTERRUPTED = "interrupted"
-    NOT_STARTED = "not started"
-
-
-EXIT_CODES = {
-    Ending.DONE: ExitCode.DONE,
-    Ending.ACCEPTED: ExitCode.RUNNING,
-    Ending.FAILED: ExitCode.JOB_FAILED,
-    Ending.PARTIAL: ExitCode.JOB_FAILED,
-    Ending.ALARM: ExitCode.JOB_FAILED,
-    Ending.UNKNOWN: ExitCode.UNKNOWN,
-    Ending.RUNNING: ExitCode.RUNNING,
-    Ending.HELD: ExitCode.HELD,
-    Ending.STALE: ExitCode.STALE,
-    Ending.REFUSED: ExitCode.REFUSED,
-    Ending.REJECTED: ExitCode.ERROR,
-    Ending.ERROR: ExitCode.ERROR,
-    Ending.JOURNAL: ExitCode.JOURNAL,
-    Ending.INTERRUPTED: ExitCode.INTERRUPTED,
-    Ending.NOT_STARTED: ExitCode.DONE,
-}
-
-SERIOUSNESS = (
-    Ending.ALARM,
-    Ending.UNKNOWN,
-    Ending.JOURNAL,
-    Ending.PARTIAL,
-    Ending.FAILED,
-    Ending.RUNNING,
-    Ending.ACCEPTED,
-    Ending.INTERRUPTED,
-    Ending.HELD,
-    Ending.STALE,
-    Ending.ERROR,
-    Ending.REJECTED,
-    Ending.REFUSED,
-    Ending.NOT_STARTED,
-    Ending.DONE,
-)
-"""Worst first: the exit code of a run is that of its worst ending."""
-
-
-@dataclass(frozen=True, slots=True)
-class PoolResult:
-    """What became of one pool."""
-
-    target: Target
-    pool: str
-    ending: Ending
-    message: str = ""
-    hint: str = ""
-    done: int = 0
-    """Disk changes proven done in this run."""
-    planned: int = 0
-
-
 @dataclass(slots=True)
 class Stop:
     """The request to stop; set by a signal, read before every new call."""
@@ -122,28 +49,28 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class TargetContext:
     """One target with the readings that all its pools share."""
 
     service: Service
     workspace: Workspace
-    pools: Shared[tuple[Pool, ...]]
-    running: dict[Step, Shared[frozenset[str]]]
+    pools: CoalescedRead[tuple[Pool, ...]]
+    running: dict[Step, CoalescedRead[frozenset[str]]]
     request_lifetime: float | None
     """Seconds after its signature until which a request can be accepted; None when nothing bounds it."""
 
     @classmethod
-    def of(cls, connection: Connection, clock: Clock) -> Site:
+    def of(cls, connection: Connection, clock: Clock) -> TargetContext:
         """Share the readings of one connection."""
         workspace = connection.workspace
 
-        def running(step: Step) -> Shared[frozenset[str]]:
-            return Shared(lambda: workspace.running_jobs(step), clock)
+        def running(step: Step) -> CoalescedRead[frozenset[str]]:
+            return CoalescedRead(lambda: workspace.running_jobs(step), clock)
 
         return cls(
             connection.service,
             workspace,
-            Shared(workspace.pools, clock),
+            CoalescedRead(workspace.pools, clock),
             {step: running(step) for step in Step},
             connection.request_lifetime,
         )
@@ -158,16 +85,24 @@ def _quiet(_message: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class RunContext:
     """Everything that comes in from the world, so that tests can replace the world."""
 
     journal: Journal
     clock: Clock
-    run_id: str
     new_id: Callable[[], str]
+    connections: Connections = field(default_factory=dict)
+    run_id: str = ""
+    """Set by the engine when the run begins."""
     options: Options = field(default_factory=Options)
     stop: Stop = field(default_factory=Stop)
+    shard: Shard = field(default_factory=Shard)
+    """The share of the pools that this run works on."""
     group: str = ""
     """Runs of the same group share their limits through the journal; empty for a run of its own."""
     say: Callable[[str], None] = _quiet
-    """Told one line per event a person may want to see."""
+    """Gets one line per event that a person may want to see."""
+
+    def plan_metadata(self, lifetime: timedelta) -> PlanMetadata:
+        """The metadata of a plan made now."""
+        return PlanMetadata(self.new_id(), self.clock.now(), lifetime, self.shard)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from reconciler.errors import Refused
 from reconciler.journal.records import Claim, Journal
 from reconciler.model import Limits
-from reconciler.plan import PoolPlan
+from reconciler.planning.plan import PoolPlan
 
 
 def claim(pools: Sequence[PoolPlan], within: Limits, group: str, journal: Journal) -> None:

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from reconciler.api.outcome import Outcome
 from reconciler.apply.calls import Effect, call_effects, calls, effects
-from reconciler.apply.context import Context, Ending, PoolResult, Site
+from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.group import claim
-from reconciler.apply.operation import Verdict, carry_out
+from reconciler.apply.operation import carry_out
+from reconciler.apply.polling import delay
+from reconciler.apply.results import PoolResult, Result, Status
 from reconciler.apply.second_check import check_removal
-from reconciler.apply.shared import delay
 from reconciler.errors import Refused, StalePlan
-from reconciler.guard import STEADY, run_checks
-from reconciler.journal.records import Intent, SentDisk, Step
-from reconciler.live import HANDLE_TYPES, Call, PoolReading
-from reconciler.plan import PASSING_RULES, Finding, Plan, PoolPlan, Severity, pool_decision
+from reconciler.journal.records import Intent, Outcome, SentDisk, Step
 from reconciler.planner import plan_pool
+from reconciler.planning.guards import STEADY, run_checks
+from reconciler.planning.plan import TRANSIENT_RULES, Finding, Plan, PoolPlan, Severity, pool_decision
+from reconciler.workspace import HANDLE_TYPES, Call, PoolReading
 
 ADDING_WAIT = 300.0
 """Seconds to wait after WKS.0407, the service's "disks are being added" (observed: five minutes)."""
@@ -47,8 +47,8 @@ class Task:
     plan: Plan
     """The whole approved plan, whose limits hold over all its pools."""
     digest: str
-    site: Site
-    ctx: Context
+    site: TargetContext
+    ctx: RunContext
     progress: Progress = field(default_factory=Progress)
 
 
@@ -59,21 +59,21 @@ async def apply_pool(task: Task) -> PoolResult:
     """
     expected = effects(task.pool)
     planned = expected.total()
-    verdict = Verdict(Ending.DONE, "nothing to do")
+    result = Result(Status.DONE, "nothing to do")
     for index, call in enumerate(calls(task.pool)):
-        verdict = await _one_call(task, call, expected, index)
-        task.progress.done += verdict.done
-        if verdict.ending is not Ending.DONE:
+        result = await _one_call(task, call, expected, index)
+        task.progress.done += result.done
+        if result.status is not Status.DONE:
             break
         expected -= Counter(call_effects(call))
     pool, done = task.pool, task.progress.done
-    return PoolResult(pool.target, pool.label, verdict.ending, verdict.message, verdict.hint, done, planned)
+    return PoolResult(pool.target, pool.label, result.status, result.message, result.hint, done, planned)
 
 
-async def _one_call(task: Task, call: Call, expected: Counter[Effect], index: int) -> Verdict:
+async def _one_call(task: Task, call: Call, expected: Counter[Effect], index: int) -> Result:
     """Make one call from a fresh reading; a rejection that passes is answered by a new reading."""
     ctx = task.ctx
-    verdict = Verdict(Ending.NOT_STARTED, "not started")
+    result = Result(Status.NOT_STARTED, "not started")
     for attempt in range(ctx.options.tries):
         # First of all: a wait for the budget may be long, and must not come between reading and sending.
         await task.site.workspace.write_place(call.step)
@@ -82,26 +82,26 @@ async def _one_call(task: Task, call: Call, expected: Counter[Effect], index: in
         intent = await _prepare(task, call, expected, index)
         if stopped := _stopped(ctx, index):
             return stopped
-        verdict = await carry_out(call, intent, task.site, ctx)
-        wait = _wait_after(verdict.outcome) if verdict.ending is Ending.REJECTED else None
+        result = await carry_out(call, intent, task.site, ctx)
+        wait = _wait_after(result.outcome) if result.status is Status.REJECTED else None
         if wait is None or attempt + 1 == ctx.options.tries:
             break
-        ctx.say(f"{task.pool.label}: {verdict.message}; waiting {wait:.0f} s, then reading anew")
+        ctx.say(f"{task.pool.label}: {result.message}; waiting {wait:.0f} s, then reading anew")
         await ctx.clock.sleep(wait)
-    return verdict
+    return result
 
 
-def _stopped(ctx: Context, index: int) -> Verdict | None:
+def _stopped(ctx: RunContext, index: int) -> Result | None:
     """Why no further call may be made: asked again right before each, since waiting and reading take time.
 
     A pool that is under way is not left half done because another one failed; an alarm stops it too.
     """
     if ctx.stop.requested:
-        return Verdict(Ending.INTERRUPTED, "stopped before the next call", "apply again to go on")
+        return Result(Status.INTERRUPTED, "stopped before the next call", "apply again to go on")
     if ctx.stop.alarm or (ctx.stop.failed and not index):
         message = "stopped before the next call: another pool did not end well"
-        ending = Ending.INTERRUPTED if index else Ending.NOT_STARTED
-        return Verdict(ending, message, "apply again when that is understood")
+        status = Status.INTERRUPTED if index else Status.NOT_STARTED
+        return Result(status, message, "apply again when that is understood")
     return None
 
 
@@ -142,7 +142,7 @@ async def _prepare(task: Task, call: Call, expected: Counter[Effect], index: int
     )
 
 
-async def _steady(pool_id: str, index: int, site: Site, ctx: Context) -> PoolReading:
+async def _steady(pool_id: str, index: int, site: TargetContext, ctx: RunContext) -> PoolReading:
     """Read the pool; after an earlier call of this run, wait until it has come to rest."""
     deadline = ctx.clock.monotonic() + ctx.options.wait_timeout
     polls = 0
@@ -158,7 +158,7 @@ def _compare(approved: PoolPlan, fresh: PoolPlan, expected: Counter[Effect], ind
     """The plan of this very moment must be what was approved, less what this run has done already."""
     untouched = index == 0
     same = (
-        pool_decision(fresh, ignoring=PASSING_RULES) == pool_decision(approved)
+        pool_decision(fresh, ignoring=TRANSIENT_RULES) == pool_decision(approved)
         if untouched
         else effects(fresh) == expected
     )

@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reconciler.apply.context import Context, Site
-from reconciler.apply.shared import delay, passing
+from reconciler.apply.context import RunContext, TargetContext
+from reconciler.apply.polling import delay, is_transient
 from reconciler.errors import ServiceError
 from reconciler.journal.records import Intent, Step
-from reconciler.live import ABSENT_DISKS
 from reconciler.model import Disk, Pool
+from reconciler.workspace import ABSENT_DISKS
 
 NEEDED = 2
 """Complete readings in a row that must agree."""
@@ -64,7 +64,7 @@ def effect(intent: Intent, disks: Sequence[Disk]) -> Effect:
     return Effect(done, total, lost)
 
 
-async def observe(intent: Intent, site: Site, ctx: Context, patience: float) -> Effect:
+async def observe(intent: Intent, site: TargetContext, ctx: RunContext, patience: float) -> Effect:
     """Read until the effect, or an alarm, is seen in two readings in a row, or for ``patience`` seconds.
 
     Returns what two readings in a row agreed on; keeps the lease alive. Raises ``ServiceError`` when the
@@ -92,17 +92,17 @@ async def observe(intent: Intent, site: Site, ctx: Context, patience: float) -> 
         polls += 1
 
 
-async def _seen(intent: Intent, site: Site, due: float, *, insist: bool) -> Effect | None:
+async def _seen(intent: Intent, site: TargetContext, due: float, *, insist: bool) -> Effect | None:
     """What one reading shows; None when it is doubtful, or failed while there is time for another."""
     try:
         return await _read(intent, site, due)
     except ServiceError as error:
-        if insist and passing(error):
+        if insist and is_transient(error):
             return None
         raise
 
 
-async def _read(intent: Intent, site: Site, due: float) -> Effect | None:
+async def _read(intent: Intent, site: TargetContext, due: float) -> Effect | None:
     """What one complete reading shows; None when it is doubtful."""
     pools = await site.pools.after(due)
     pool = next((each for each in pools if each.id == intent.pool.pool_id), None)
@@ -113,6 +113,6 @@ async def _read(intent: Intent, site: Site, due: float) -> Effect | None:
     return None if pool.doubts else effect(intent, pool.disks)
 
 
-async def _settled(site: Site, pool: Pool) -> Pool:
+async def _settled(site: TargetContext, pool: Pool) -> Pool:
     """Only the detail call can say whether a list entry without disks means none."""
     return (await site.workspace.pool(pool.id)).pool

@@ -6,27 +6,16 @@ can no longer arrive, or until a person decides.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from reconciler.apply.context import Context, Ending, Site
-from reconciler.apply.operation import Verdict, done_words, follow, wait_for_job
+from reconciler.apply.context import RunContext, TargetContext
+from reconciler.apply.operation import done_words, follow, wait_for_job
 from reconciler.apply.proof import observe
+from reconciler.apply.results import Resolution, Result, Status
 from reconciler.errors import Refused
-from reconciler.journal.records import HARMLESS, ClosedBy, Intent, Operation, State
-from reconciler.live import JobEnd
+from reconciler.journal.records import NOT_APPLIED, ClosedBy, Intent, Operation, State
+from reconciler.workspace import JobEnd
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
-    """What became of one open operation."""
-
-    operation: Operation
-    resolved: bool
-    """True when the operation is closed and its pool is free again."""
-    verdict: Verdict
-
-
-async def resolve(operation: Operation, site: Site, ctx: Context) -> Resolution:
+async def resolve(operation: Operation, site: TargetContext, ctx: RunContext) -> Resolution:
     """Decide one open operation from the service's jobs and the disks; never sends anything.
 
     Raises ``PoolHeld`` while the run that opened it still holds its lease.
@@ -35,9 +24,9 @@ async def resolve(operation: Operation, site: Site, ctx: Context) -> Resolution:
     operation = ctx.journal.take_over(operation.id, ctx.run_id, ctx.options.lease)
     intent = operation.intent
     ctx.say(f"{intent.pool_name}: resolving operation {intent.operation_id} of run {intent.run_id}")
-    if operation.state in HARMLESS:
+    if operation.state in NOT_APPLIED:
         return _closed(
-            operation, operation.state, Ending.DONE, "nothing was changed: the call was not accepted", ctx
+            operation, operation.state, Status.DONE, "nothing was changed: the call was not accepted", ctx
         )
     if operation.outcome and operation.outcome.job_id:
         return _told(operation, await follow(intent, operation.outcome.job_id, site, ctx))
@@ -52,7 +41,7 @@ async def resolve(operation: Operation, site: Site, ctx: Context) -> Resolution:
     return await _by_disks(operation, new_jobs, site, ctx, expired=expired)
 
 
-def decide(operation: Operation, accept_as: State, ctx: Context) -> None:
+def decide(operation: Operation, accept_as: State, ctx: RunContext) -> None:
     """Close an operation on a person's word.
 
     Raises ``PoolHeld`` while its run holds the lease, and ``Refused`` for "not accepted" while the request
@@ -65,14 +54,14 @@ def decide(operation: Operation, accept_as: State, ctx: Context) -> None:
             "say not-accepted after that time; apply and resolve find out by themselves as well",
         )
     ctx.journal.take_over(intent.operation_id, ctx.run_id, ctx.options.lease)
-    verdict = f"a person decided: {accept_as.value}"
+    decision = f"a person decided: {accept_as.value}"
     ctx.journal.close_operation(
-        intent.operation_id, ctx.run_id, accept_as, verdict, closed_by=ClosedBy.PERSON
+        intent.operation_id, ctx.run_id, accept_as, decision, closed_by=ClosedBy.PERSON
     )
 
 
 async def _one_new_job(
-    operation: Operation, job_id: str, site: Site, ctx: Context, *, expired: bool
+    operation: Operation, job_id: str, site: TargetContext, ctx: RunContext, *, expired: bool
 ) -> Resolution:
     """Exactly one job of this kind appeared after the intent: most likely ours, so follow it.
 
@@ -85,12 +74,12 @@ async def _one_new_job(
         end, _ = await wait_for_job(intent, job_id, site, ctx)
         if end is JobEnd.RUNNING:
             message = f"job {job_id} is still running"
-            return _told(operation, Verdict(Ending.RUNNING, message, "resolve again later"))
+            return _told(operation, Result(Status.RUNNING, message, "resolve again later"))
     return await _by_disks(operation, frozenset({job_id}), site, ctx, expired=expired)
 
 
 async def _by_disks(
-    operation: Operation, new_jobs: frozenset[str], site: Site, ctx: Context, *, expired: bool
+    operation: Operation, new_jobs: frozenset[str], site: TargetContext, ctx: RunContext, *, expired: bool
 ) -> Resolution:
     """No job can be named for certain, so the disks and the request's lifetime decide."""
     intent = operation.intent
@@ -98,32 +87,32 @@ async def _by_disks(
     seen = await observe(intent, site, ctx, ctx.options.proof_timeout if new_jobs else 0.0)
     if seen.alarming:
         lost = "the pool itself" if seen.pool_gone else ", ".join(seen.lost)
-        return still_open(operation, f"what had to stay is gone: {lost}", Ending.ALARM)
+        return still_open(operation, f"what had to stay is gone: {lost}", Status.ALARM)
     if seen.complete:
-        return _closed(operation, State.DONE, Ending.DONE, done_words(intent, seen), ctx)
+        return _closed(operation, State.DONE, Status.DONE, done_words(intent, seen), ctx)
     if seen.contradictory or not expired:
         coming = "" if expired else f", and the request may still arrive{_until(intent)}"
         return still_open(operation, done_words(intent, seen) + coming)
     if seen.done:
-        return _closed(operation, State.PARTIAL, Ending.PARTIAL, done_words(intent, seen), ctx)
+        return _closed(operation, State.PARTIAL, Status.PARTIAL, done_words(intent, seen), ctx)
     if new_jobs:
         jobs = ", ".join(sorted(new_jobs))
-        return _closed(operation, State.FAILED, Ending.FAILED, f"no effect of job {jobs} is to be seen", ctx)
+        return _closed(operation, State.FAILED, Status.FAILED, f"no effect of job {jobs} is to be seen", ctx)
     return _closed(
         operation,
         State.NOT_ACCEPTED,
-        Ending.DONE,
+        Status.DONE,
         "the request never arrived: no job, no effect, and it can no longer be accepted",
         ctx,
     )
 
 
-async def _new_jobs(intent: Intent, site: Site) -> frozenset[str]:
+async def _new_jobs(intent: Intent, site: TargetContext) -> frozenset[str]:
     known = await site.workspace.pool_jobs(intent.pool.pool_id, intent.step)
     return known - set(intent.baseline_jobs)
 
 
-def _can_no_longer_arrive(intent: Intent, ctx: Context) -> bool:
+def _can_no_longer_arrive(intent: Intent, ctx: RunContext) -> bool:
     return intent.not_after is not None and ctx.clock.now() > intent.not_after
 
 
@@ -133,12 +122,12 @@ def _until(intent: Intent) -> str:
     return f" until {intent.not_after:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _closed(operation: Operation, state: State, ending: Ending, message: str, ctx: Context) -> Resolution:
+def _closed(operation: Operation, state: State, status: Status, message: str, ctx: RunContext) -> Resolution:
     ctx.journal.close_operation(operation.id, ctx.run_id, state, message, closed_by=ClosedBy.RESOLVE)
-    return Resolution(operation, resolved=True, verdict=Verdict(ending, message))
+    return Resolution(operation, resolved=True, result=Result(status, message))
 
 
-def still_open(operation: Operation, message: str, ending: Ending = Ending.UNKNOWN) -> Resolution:
+def still_open(operation: Operation, message: str, status: Status = Status.UNKNOWN) -> Resolution:
     """An operation that cannot be decided now, with what a person can do about it."""
     intent = operation.intent
     ids = ", ".join(disk_id or f"{kind} {size} GB" for disk_id, kind, size in intent.disks)
@@ -146,11 +135,11 @@ def still_open(operation: Operation, message: str, ending: Ending = Ending.UNKNO
         f"in the console, look at the tasks of pool {intent.pool_name} since {intent.signed_at:%H:%M:%S} UTC "
         f"and at {ids}; then say: reconciler resolve --accept-as done|not-accepted {intent.operation_id}"
     )
-    return Resolution(operation, resolved=False, verdict=Verdict(ending, message, hint))
+    return Resolution(operation, resolved=False, result=Result(status, message, hint))
 
 
-def _told(operation: Operation, verdict: Verdict) -> Resolution:
-    if verdict.ending is Ending.UNKNOWN:
-        return still_open(operation, verdict.message)
-    closed = verdict.ending in (Ending.DONE, Ending.FAILED, Ending.PARTIAL, Ending.ALARM)
-    return Resolution(operation, resolved=closed, verdict=verdict)
+def _told(operation: Operation, result: Result) -> Resolution:
+    if result.status is Status.UNKNOWN:
+        return still_open(operation, result.message)
+    closed = result.status in (Status.DONE, Status.FAILED, Status.PARTIAL, Status.ALARM)
+    return Resolution(operation, resolved=closed, result=result)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 
 from reconciler.apply.calls import effects
-from reconciler.apply.context import EXIT_CODES, SERIOUSNESS, Context, Ending, PoolResult, Site
+from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.pools import Task, apply_pool
+from reconciler.apply.results import PoolResult, Status
 from reconciler.apply.second_check import SecondCheckFailed
 from reconciler.errors import (
-    ExitCode,
     JournalError,
     OutcomeUnknown,
     PoolHeld,
@@ -19,21 +19,23 @@ from reconciler.errors import (
     StalePlan,
 )
 from reconciler.model import Target
-from reconciler.plan import Plan, PoolPlan
+from reconciler.planning.plan import Plan, PoolPlan
 
-_ENDINGS: tuple[tuple[type[ReconcilerError], Ending], ...] = (
-    (SecondCheckFailed, Ending.ALARM),
-    (Refused, Ending.REFUSED),
-    (StalePlan, Ending.STALE),
-    (PoolHeld, Ending.HELD),
-    (OutcomeUnknown, Ending.UNKNOWN),
-    (JournalError, Ending.JOURNAL),
+_STATUSES: tuple[tuple[type[ReconcilerError], Status], ...] = (
+    (SecondCheckFailed, Status.ALARM),
+    (Refused, Status.REFUSED),
+    (StalePlan, Status.STALE),
+    (PoolHeld, Status.HELD),
+    (OutcomeUnknown, Status.UNKNOWN),
+    (JournalError, Status.JOURNAL),
 )
 _BEFORE_ITS_TURN = "not started: the run stopped before its turn"
-_GOOD = frozenset({Ending.DONE, Ending.ACCEPTED})
+_GOOD = frozenset({Status.DONE, Status.ACCEPTED})
 
 
-async def run_pools(plan: Plan, sites: Mapping[Target, Site], ctx: Context) -> tuple[PoolResult, ...]:
+async def run_pools(
+    plan: Plan, sites: Mapping[Target, TargetContext], ctx: RunContext
+) -> tuple[PoolResult, ...]:
     """Carry out every unblocked pool of an approved plan; every pool with changes gets a result.
 
     The first pool goes alone, as a canary. A failure starts no further pool unless ``keep_going``; an
@@ -51,24 +53,20 @@ async def run_pools(plan: Plan, sites: Mapping[Target, Site], ctx: Context) -> t
         except asyncio.CancelledError:
             if not ctx.stop.requested:
                 raise
-            return _result(pool, Ending.NOT_STARTED, _BEFORE_ITS_TURN)  # it was still waiting at the gate
+            return _result(pool, Status.NOT_STARTED, _BEFORE_ITS_TURN)  # it was still waiting at the gate
 
     results: list[PoolResult] = []
     if going:
         results.append(await guarded(going[0]))
         results.extend(await _all(going[1:], guarded, ctx))
-    results.extend(_result(pool, Ending.REFUSED, "blocked in the plan") for pool in blocked)
+    results.extend(_result(pool, Status.REFUSED, "blocked in the plan") for pool in blocked)
     return tuple(results)
 
 
-def exit_code(endings: Collection[Ending]) -> ExitCode:
-    """The exit code of the worst ending."""
-    worst = next((each for each in SERIOUSNESS if each in endings), Ending.DONE)
-    return EXIT_CODES[worst]
-
-
 async def _all(
-    pools: Sequence[PoolPlan], guarded: Callable[[PoolPlan], Coroutine[None, None, PoolResult]], ctx: Context
+    pools: Sequence[PoolPlan],
+    guarded: Callable[[PoolPlan], Coroutine[None, None, PoolResult]],
+    ctx: RunContext,
 ) -> list[PoolResult]:
     tasks = [asyncio.ensure_future(guarded(pool)) for pool in pools]
     try:
@@ -80,9 +78,9 @@ async def _all(
     return [task.result() for task in tasks]  # each turned a cancellation into a result
 
 
-async def _pool(pool: PoolPlan, plan: Plan, digest: str, site: Site, ctx: Context) -> PoolResult:
+async def _pool(pool: PoolPlan, plan: Plan, digest: str, site: TargetContext, ctx: RunContext) -> PoolResult:
     if ctx.stop.requested or ctx.stop.failed or ctx.stop.alarm:
-        return _result(pool, Ending.NOT_STARTED, _BEFORE_ITS_TURN)
+        return _result(pool, Status.NOT_STARTED, _BEFORE_ITS_TURN)
     task = Task(pool, plan, digest, site, ctx)
     try:
         result = await apply_pool(task)
@@ -90,15 +88,15 @@ async def _pool(pool: PoolPlan, plan: Plan, digest: str, site: Site, ctx: Contex
         if not ctx.stop.requested:
             raise
         message = "interrupted; see 'in flight' below for what is open"
-        result = _result(pool, Ending.INTERRUPTED, message, done=task.progress.done)
+        result = _result(pool, Status.INTERRUPTED, message, done=task.progress.done)
     except ReconcilerError as error:
-        ending = next((each for kind, each in _ENDINGS if isinstance(error, kind)), Ending.ERROR)
-        result = _result(pool, ending, error.message, error.hint, task.progress.done)
-    ctx.stop.alarm |= result.ending is Ending.ALARM
-    ctx.stop.failed |= result.ending not in _GOOD and not ctx.options.keep_going
-    ctx.say(f"{pool.label}: {result.ending.value}: {result.message}")
+        status = next((each for kind, each in _STATUSES if isinstance(error, kind)), Status.ERROR)
+        result = _result(pool, status, error.message, error.hint, task.progress.done)
+    ctx.stop.alarm |= result.status is Status.ALARM
+    ctx.stop.failed |= result.status not in _GOOD and not ctx.options.keep_going
+    ctx.say(f"{pool.label}: {result.status.value}: {result.message}")
     return result
 
 
-def _result(pool: PoolPlan, ending: Ending, message: str, hint: str = "", done: int = 0) -> PoolResult:
-    return PoolResult(pool.target, pool.label, ending, message, hint, done, effects(pool).total())
+def _result(pool: PoolPlan, status: Status, message: str, hint: str = "", done: int = 0) -> PoolResult:
+    return PoolResult(pool.target, pool.label, status, message, hint, done, effects(pool).total())

@@ -1,19 +1,25 @@
-"""Owns the list of commands; each module adds its own."""
+"""The list of commands; each file of this folder holds the command it is named after."""
 
 from __future__ import annotations
 
 import typer
 
 from reconciler.cli import (
-    applying,
-    asking,
-    drifting,
-    importing,
-    initializing,
-    planning,
-    sandboxing,
-    trending,
-    watching,
+    apply,
+    drift,
+    explain,
+    history,
+    import_,
+    init,
+    plan,
+    report,
+    resolve,
+    sandbox,
+    schema,
+    show,
+    validate,
+    version,
+    watch,
 )
 
 app = typer.Typer(
@@ -25,18 +31,18 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-app.command("plan")(planning.plan)
-app.command("apply")(applying.apply)
-app.command("drift")(drifting.drift)
-app.command("watch")(watching.watch)
-app.command("explain")(planning.explain)
-app.command("show")(planning.show)
-app.command("import")(importing.import_)
-app.command("init")(initializing.init)
-app.command("resolve")(applying.resolve)
-app.command("report")(trending.report)
-app.command("history")(asking.history)
-app.command("validate")(asking.validate)
-app.command("schema")(asking.schema)
-app.command("version")(asking.version)
-app.add_typer(sandboxing.app, name="sandbox")
+app.command("plan")(plan.plan)
+app.command("apply")(apply.apply)
+app.command("drift")(drift.drift)
+app.command("watch")(watch.watch)
+app.command("explain")(explain.explain)
+app.command("show")(show.show)
+app.command("import")(import_.import_)
+app.command("init")(init.init)
+app.command("resolve")(resolve.resolve)
+app.command("report")(report.report)
+app.command("history")(history.history)
+app.command("validate")(validate.validate)
+app.command("schema")(schema.schema)
+app.command("version")(version.version)
+app.add_typer(sandbox.app, name="sandbox")

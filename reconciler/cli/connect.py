@@ -6,9 +6,8 @@ import dataclasses
 import os
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,13 +15,12 @@ from urllib.parse import urlsplit
 
 from reconciler.api.connect import open_client
 from reconciler.api.transport import sandbox_transport
+from reconciler.cli.flags import ConnectionOptions
 from reconciler.clock import Clock, SystemClock
-from reconciler.engine import World
 from reconciler.errors import BadInput, ReconcilerError, ServiceError
-from reconciler.live import LiveWorkspace
-from reconciler.model import Shard, Target
-from reconciler.plan import Service, TargetFailure
+from reconciler.model import Target
 from reconciler.planner import SIGNATURE_LIFETIME, Connection, Connections
+from reconciler.planning.plan import Service, TargetFailure
 from reconciler.settings import (
     AccessKeys,
     Metadata,
@@ -33,22 +31,12 @@ from reconciler.settings import (
     is_loopback,
 )
 from reconciler.settings import read_settings as settings_from
+from reconciler.workspace import LiveWorkspace
 
 if TYPE_CHECKING:
     from reconciler.journal.records import Journal
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a command works: flags that say so, before settings and environment."""
-
-    endpoint: str | None = None
-    sandbox: bool = False
-    journal: str | None = None
-    shard: Shard = dataclasses.field(default_factory=Shard)
-    """The share of the pools it works on."""
 
 
 def duration(text: str, flag: str) -> timedelta:
@@ -68,14 +56,14 @@ def state_folder() -> Path:
     return Path(os.environ.get("RECONCILER_STATE_FOLDER") or platformdirs.user_state_dir("reconciler"))
 
 
-def world(say: Callable[[str], None]) -> World:
-    """The real world: the machine's clock, random ids, and a voice on stderr."""
-    return World(SystemClock(), lambda: str(uuid.uuid4()), say)
+def new_id() -> str:
+    """A random id for a run, a plan or an operation."""
+    return str(uuid.uuid4())
 
 
 @asynccontextmanager
 async def connections(
-    targets: Iterable[Target], place: Place, settings: Settings
+    targets: Iterable[Target], options: ConnectionOptions, settings: Settings
 ) -> AsyncIterator[Connections]:
     """Open every target; one that cannot be opened becomes a ``TargetFailure`` when there are others.
 
@@ -86,7 +74,7 @@ async def connections(
         opened: dict[Target, Connection | TargetFailure] = {}
         for target in wanted:
             try:
-                opened[target] = await _open(target, place, settings, stack)
+                opened[target] = await _open(target, options, settings, stack)
             except ServiceError as error:
                 if len(wanted) == 1:
                     raise
@@ -94,14 +82,16 @@ async def connections(
         yield opened
 
 
-def read_settings(place: Place) -> Settings:
+def read_settings(options: ConnectionOptions) -> Settings:
     """Settings from flags and environment."""
-    return settings_from(os.environ, endpoint=place.endpoint, journal=place.journal)
+    return settings_from(os.environ, endpoint=options.endpoint, journal=options.journal)
 
 
-async def _open(target: Target, place: Place, settings: Settings, stack: AsyncExitStack) -> Connection:
+async def _open(
+    target: Target, options: ConnectionOptions, settings: Settings, stack: AsyncExitStack
+) -> Connection:
     clock = SystemClock()
-    if place.sandbox:
+    if options.sandbox:
         return await _open_sandbox(target, settings, stack)
     identity = find_identity(os.environ, Path.home(), target.profile)
     if identity.project_id and identity.project_id != target.project_id:
@@ -153,11 +143,11 @@ def sandbox_file(given: Path | None) -> Path:
 
 
 @contextmanager
-def journal(place: Place, settings: Settings, clock: Clock) -> Iterator[Journal]:
+def journal(options: ConnectionOptions, settings: Settings, clock: Clock) -> Iterator[Journal]:
     """Open the journal: by flag, by environment, or a file in the user's state folder."""
     from reconciler.journal.store import open_journal  # noqa: PLC0415 - its import is the costliest
 
-    name = "sandbox-journal.db" if place.sandbox else "journal.db"
+    name = "sandbox-journal.db" if options.sandbox else "journal.db"
     url = settings.journal or f"sqlite:///{state_folder() / name}"
     opened = open_journal(url, clock.now)
     try:

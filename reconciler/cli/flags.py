@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from reconciler.cli.console import no_color
 from reconciler.errors import BadInput
-from reconciler.model import Shard, Target
+from reconciler.model import Limit, Limits, Shard, Target
 
 Paths = Annotated[
     list[Path], typer.Argument(help="Manifest files or directories.", metavar="PATH…", show_default=False)
@@ -20,7 +25,9 @@ Endpoint = Annotated[
     typer.Option(help="Service endpoint; only https, or http to this machine.", metavar="URL"),
 ]
 Sandbox = Annotated[bool, typer.Option("--sandbox", help="Use the simulated service on this machine.")]
-NoColor = Annotated[bool, typer.Option("--no-color", help="Print without colour.")]
+NoColor = Annotated[
+    bool, typer.Option("--no-color", help="Print without colour.", is_eager=True, callback=no_color)
+]
 JournalUrl = Annotated[
     str | None,
     typer.Option("--journal", help="SQLAlchemy URL of the journal (RECONCILER_JOURNAL).", metavar="URL"),
@@ -92,13 +99,6 @@ PlanFormat = Annotated[Format, typer.Option("--format", help="How to show the pl
 OutputFormat = Annotated[Output, typer.Option("--format", help="How to show the result.")]
 
 
-def limits(
-    disks: int | None, copies: int | None, pools: int | None, gigabytes: int | None, users: int | None
-) -> dict[str, int | None]:
-    """The limit flags by the names that manifests use."""
-    return {"disks": disks, "copies": copies, "pools": pools, "gigabytes": gigabytes, "users": users}
-
-
 def shard(text: str) -> Shard:
     """``3/8``; raises ``BadInput`` for what is no share."""
     found = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", text)
@@ -120,10 +120,116 @@ def share(text: str, group: str) -> Shard:
     return found
 
 
-def target(region: str | None, project_id: str | None) -> Target | None:
-    """The target that flags name; None when they name none; raises ``BadInput`` for half a one."""
-    if region and project_id:
-        return Target(region, project_id)
-    if region or project_id:
-        raise BadInput("--region and --project-id go together")
-    return None
+@dataclass(frozen=True, slots=True)
+class ConnectionOptions:
+    """Where a command works: flags that say so, before settings and environment."""
+
+    endpoint: Endpoint = None
+    sandbox: Sandbox = False
+    journal: JournalUrl = None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalOptions:
+    """Which journal a command reads."""
+
+    sandbox: Sandbox = False
+    journal: JournalUrl = None
+
+    @property
+    def connection(self) -> ConnectionOptions:
+        """The same as connection options."""
+        return ConnectionOptions(sandbox=self.sandbox, journal=self.journal)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    """Which service a command reads, where it needs no journal."""
+
+    endpoint: Endpoint = None
+    sandbox: Sandbox = False
+
+    @property
+    def connection(self) -> ConnectionOptions:
+        """The same as connection options."""
+        return ConnectionOptions(endpoint=self.endpoint, sandbox=self.sandbox)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitOptions:
+    """Limits that a flag sets for one run; None leaves that of the manifests."""
+
+    limit_disks: LimitDisks = None
+    limit_copies: LimitCopies = None
+    limit_pools: LimitPools = None
+    limit_gigabytes: LimitGigabytes = None
+    limit_users: LimitUsers = None
+
+    @property
+    def given(self) -> dict[str, int]:
+        """Those that were set, by the names that manifests use."""
+        values = {each.name.removeprefix("limit_"): getattr(self, each.name) for each in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def over(self, limits: Limits) -> Limits:
+        """The limits of the manifests with these in place: a flag holds for one run and outranks manifests."""
+        return replace(
+            limits, **{name: Limit(value, f"--limit-{name}") for name, value in self.given.items()}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """Files to write a plan to, each in its own form."""
+
+    out_markdown: OutMarkdown = None
+    out_html: OutHtml = None
+    out_json: OutJson = None
+    out_gitlab: OutGitlab = None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetOptions:
+    """The one target of a command that reads no manifest."""
+
+    region: Region = None
+    project_id: ProjectId = None
+
+    @property
+    def target(self) -> Target | None:
+        """The target that the flags name; None when they name none; raises ``BadInput`` for half a one."""
+        if self.region and self.project_id:
+            return Target(self.region, self.project_id)
+        if self.region or self.project_id:
+            raise BadInput("--region and --project-id go together")
+        return None
+
+
+def options(command: Callable[..., int]) -> Callable[..., int]:
+    """Let a command take groups of flags: each parameter that is one of the classes above becomes its fields.
+
+    Also adds ``--no-color``, which every command has and none has to know about.
+    """
+    groups: dict[str, Any] = {}
+    parameters: list[Parameter] = []
+    for each in signature(command, eval_str=True).parameters.values():
+        if is_dataclass(each.annotation):
+            groups[each.name] = each.annotation
+            hints = get_type_hints(each.annotation, include_extras=True)
+            parameters += [
+                Parameter(one.name, Parameter.KEYWORD_ONLY, default=one.default, annotation=hints[one.name])
+                for one in fields(each.annotation)
+            ]
+        else:
+            parameters.append(each.replace(kind=Parameter.KEYWORD_ONLY))
+    parameters.append(Parameter("no_color", Parameter.KEYWORD_ONLY, default=False, annotation=NoColor))
+
+    @wraps(command)
+    def run(*, no_color: bool = False, **values: Any) -> int:  # noqa: ARG001 - the eager callback has seen it
+        for name, group in groups.items():
+            values[name] = group(**{one.name: values.pop(one.name) for one in fields(group)})
+        return command(**values)
+
+    run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    return run

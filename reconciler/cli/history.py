@@ -1,109 +1,46 @@
-"""Owns how the journal is told: runs as a table, one run whole."""
+"""``history``: the runs in the journal, or one of them whole."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from datetime import datetime
-from enum import Enum
-from typing import Any
+from typing import Annotated
 
-from reconciler.engine import PLAN_APPROVED
-from reconciler.errors import BadInput
-from reconciler.journal.records import Operation, Run, RunRecord
-from reconciler.plan import Plan
-from reconciler.plan_file import read
-from reconciler.render.json import plan_json
-from reconciler.render.text import Line, Tone, plan_lines
+import typer
+
+from reconciler.cli import flags
+from reconciler.cli.connect import journal, read_settings
+from reconciler.cli.console import Console
+from reconciler.clock import SystemClock
+from reconciler.errors import BadInput, ExitCode
+from reconciler.render.history import run_json, run_lines, runs_lines
 
 
-def runs_lines(runs: Sequence[Run]) -> Iterator[Line]:
-    """One line per run, newest first."""
-    if not runs:
-        yield Line("The journal holds no run yet.")
-        return
-    yield Line(f"{'RUN':<36}  {'STARTED (UTC)':<19}  {'COMMAND':<8}  {'EXIT':<4}  DIGEST", Tone.STRONG)
-    for run in runs:
-        code = "-" if run.exit_code is None else str(run.exit_code)
-        yield Line(
-            f"{run.id:<36}  {_time(run.started)}  {run.command:<8}  {code:<4}  {run.digest[:12] or '-'}"
-        )
-
-
-def run_lines(record: RunRecord) -> Iterator[Line]:
-    """Everything the journal knows of one run."""
-    run = record.run
-    yield Line(f"Run {run.id}: {run.command}, version {run.tool_version}", Tone.STRONG)
-    yield Line(f"  targets   {', '.join(run.targets)}")
-    yield Line(f"  started   {_time(run.started)} UTC")
-    yield Line(
-        f"  ended     {f'{_time(run.ended)} UTC' if run.ended else 'never: still running, or it died'}"
-    )
-    yield Line(f"  exit code {'-' if run.exit_code is None else run.exit_code}")
-    yield Line(f"  digest    {run.digest or '-'}")
-    if plan := approved_plan(record):
-        yield Line()
-        yield from plan_lines(plan)
-    for operation in record.operations:
-        yield Line()
-        yield from _operation_lines(operation)
-    for event in record.events:
-        told = {} if event.kind == PLAN_APPROVED else event.detail
-        words = "".join(f"  {name}: {value}" for name, value in told.items() if value != "")
-        yield Line(f"  {_time(event.at)}  {event.kind}{words}", Tone.FAINT)
-
-
-def run_json(run: Run, record: RunRecord | None = None) -> dict[str, Any]:
-    """A run as JSON values; with plan, operations and events when its whole record is given."""
-    told: dict[str, Any] = _plain(run)
-    if record:
-        plan = approved_plan(record)
-        told["plan"] = plan and plan_json(plan)
-        told["operations"] = [_plain(each) for each in record.operations]
-        told["events"] = [
-            _plain(each) for each in record.events if each.kind != PLAN_APPROVED or plan is None
-        ]
-    return told
-
-
-def approved_plan(record: RunRecord) -> Plan | None:
-    """The plan that the run carried out; None when it approved none, or one that only another version reads."""
-    kept = next((each for each in record.events if each.kind == PLAN_APPROVED), None)
-    with suppress(BadInput):
-        return read(kept.detail, f"the plan of run {record.run.id}") if kept else None
-    return None
-
-
-def _operation_lines(operation: Operation) -> Iterator[Line]:
-    intent = operation.intent
-    yield Line(f"  {intent.pool_name} ({intent.pool.pool_id}): {intent.step.value}, {operation.state.value}")
-    for disk in intent.disks:
-        yield Line(f"    disk      {disk.id or 'new'} {disk.type} {disk.size} GB")
-    yield Line(f"    operation {operation.id}, opened {_time(operation.opened)} UTC")
-    if operation.outcome:
-        outcome = operation.outcome
-        yield Line(
-            f"    answer    {outcome.state.value}, HTTP {outcome.status or '-'}, job {outcome.job_id or '-'}, "
-            f"request {outcome.request_id or '-'}"
-        )
-    closed = f"{_time(operation.closed)} UTC" if operation.closed else "open"
-    yield Line(f"    verdict   {operation.verdict or '-'} ({closed})")
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Enum):
-        return value.value
-    if hasattr(value, "_asdict"):
-        return {name: _plain(each) for name, each in value._asdict().items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    return {name: _plain(each) for name, each in value.items()} if hasattr(value, "items") else value
-
-
-def _time(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S}"
+@flags.options
+def history(
+    what: Annotated[str | None, typer.Argument(help="'show' to see one run whole.", metavar="[show]")] = None,
+    run: Annotated[str | None, typer.Argument(help="The run to show.", metavar="[RUN]")] = None,
+    *,
+    most: Annotated[int, typer.Option("--most", min=1, max=10_000, help="Latest runs listed.")] = 20,
+    shown: flags.OutputFormat = flags.Output.TEXT,
+    where: flags.JournalOptions,
+) -> int:
+    """List the runs in the journal, or show one of them whole."""
+    if (what, run is None) not in ((None, True), ("show", False)):
+        raise BadInput("history takes nothing, or: show RUN", "reconciler history lists the runs")
+    console = Console()
+    connection = where.connection
+    with journal(connection, read_settings(connection), SystemClock()) as kept:
+        if run is None:
+            runs = kept.runs(most)
+            if shown is flags.Output.JSON:
+                console.data([run_json(each) for each in runs])
+            else:
+                console.lines(runs_lines(runs))
+            return int(ExitCode.DONE)
+        record = kept.run(run)
+    if record is None:
+        raise BadInput(f"the journal has no run {run}", "reconciler history lists the runs")
+    if shown is flags.Output.JSON:
+        console.data(run_json(record.run, record))
+    else:
+        console.lines(run_lines(record))
+    return int(ExitCode.DONE)

@@ -1,154 +1,85 @@
-"""Owns how a finished run is told: a table per pool, what is in flight, and one closing line."""
+"""``report``: a page of drift over time, made from the journal alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated
 
-from reconciler.apply.context import Ending
-from reconciler.apply.resolve import Resolution
-from reconciler.engine import ApplyReport
-from reconciler.journal.records import Operation
-from reconciler.render.text import Line, Tone
+import typer
+
+from reconciler.cli import flags
+from reconciler.cli.connect import duration, journal, read_settings
+from reconciler.cli.console import Console
+from reconciler.cli.outputs import write_text
+from reconciler.clock import SystemClock
+from reconciler.errors import ExitCode
+from reconciler.journal.records import DriftPoint, Journal, Operation, Step
+from reconciler.planning.drift import MEMORY
+from reconciler.render.trend import Happened, Reading, Trend, trend_html
 from reconciler.render.words import count
 
-_TONES = {Ending.DONE: Tone.ADD, Ending.NOT_STARTED: Tone.FAINT, Ending.ACCEPTED: Tone.CHANGE}
+LOOKING = frozenset({"drift", "correct"})
+MOST_RUNS = 100_000
 
 
-def report_lines(report: ApplyReport) -> Iterator[Line]:
-    """What was done, what failed, what was not started, and what is still in flight."""
-    if report.results:
-        yield Line()
-        width = max(len(result.pool) for result in report.results)
-        for result in report.results:
-            tone = _TONES.get(result.ending, Tone.BLOCK)
-            numbers = f"{result.done}/{result.planned}"
-            yield Line(
-                f"  {result.pool:<{width}}  {result.ending.value:<11} {numbers:>7}  {result.message}", tone
-            )
-            if result.hint:
-                yield Line(f"  {'':<{width}}  {result.hint}", Tone.FAINT)
-        yield Line()
-    yield from in_flight_lines(report.in_flight)
-    yield from _closing(report)
+LONGEST = timedelta(days=36_500)
+"""As far back as a report looks: longer than any journal is kept."""
 
 
-def resolution_lines(resolutions: Sequence[Resolution]) -> Iterator[Line]:
-    """What became of operations that earlier runs left open."""
-    for each in resolutions:
-        verb = "resolved" if each.resolved else "still open"
-        intent = each.operation.intent
-        yield Line(
-            f"{intent.pool_name}: operation {each.operation.id} of run {intent.run_id} {verb}: "
-            f"{each.verdict.ending.value}: {each.verdict.message}",
-            Tone.PLAIN if each.resolved else Tone.BLOCK,
-        )
-        if each.verdict.hint:
-            yield Line(f"  {each.verdict.hint}", Tone.FAINT)
+@flags.options
+def report(
+    out: Annotated[Path, typer.Option(help="The page to write.", metavar="FILE", show_default=False)],
+    *,
+    since: Annotated[str, typer.Option(help="How far back: 12h, 30d.")] = "30d",
+    where: flags.JournalOptions,
+) -> int:
+    """Write a page of drift over time, of unresolved operations and of past removals."""
+    length = min(duration(since, "--since"), LONGEST)
+    connection = where.connection
+    clock = SystemClock()
+    with journal(connection, read_settings(connection), clock) as kept:
+        trend = trend_of(kept, clock.now(), length)
+    write_text(out, trend_html(trend))
+    pools = count(len({each.key for each in trend.readings}), "pool")
+    Console().say(f"{pools} with drift since {trend.since:%Y-%m-%d}: {out}")
+    return int(ExitCode.DONE)
 
 
-def in_flight_lines(operations: Sequence[Operation]) -> Iterator[Line]:
-    """Operations that are open: sent or about to be, without a verdict."""
-    for operation in operations:
-        job = operation.outcome.job_id if operation.outcome else ""
-        yield Line(
-            f"In flight: {operation.intent.pool_name}: {operation.intent.step.value} of "
-            f"{count(len(operation.intent.disks), 'disk')}, operation {operation.id}, "
-            f"{operation.state.value}{f', job {job}' if job else ''}. The next apply resolves it first.",
-            Tone.WARN,
-        )
+def trend_of(kept: Journal, until: datetime, length: timedelta) -> Trend:
+    """What the journal kept of the time before ``until``."""
+    since = until - length
+    points = kept.drift(since - MEMORY)
+    unresolved = kept.unresolved()
+    removed = [each for each in kept.operations(since) if each.intent.step is Step.REMOVE]
+    keys = [each.pool for each in points] + [each.intent.pool for each in (*unresolved, *removed)]
+    worlds = {key.service.removeprefix("sandbox:") for key in keys if key.service.startswith("sandbox:")}
+    return Trend(
+        since=since,
+        until=until,
+        readings=tuple(_reading(each) for each in points),
+        looks=sum(run.command in LOOKING and run.started >= since for run in kept.runs(MOST_RUNS)),
+        unresolved=tuple(map(_happened, unresolved)),
+        removals=tuple(map(_happened, reversed(removed))),
+        worlds=tuple(sorted(worlds)),
+    )
 
 
-def report_page(report: ApplyReport) -> tuple[str, list[str]]:
-    """The same for the page of a CI job: Markdown, and an annotation for each pool that did not end well."""
-    from reconciler.render.github import SUMMARY_LIMIT, annotation  # noqa: PLC0415 - only under GitHub Actions
-    from reconciler.render.markdown import code, fitting, prose  # noqa: PLC0415
-
-    rows = [
-        f"| {code(each.pool)} | {each.ending.value} | {each.done} of {each.planned} | {prose(each.message)} |\n"
-        for each in report.results
-    ]
-    earlier = [
-        each for each in report.resolutions if not each.resolved or each.verdict.ending is Ending.ALARM
-    ]
-    open_ones = [
-        f"- {prose(line.text)}\n" for line in (*resolution_lines(earlier), *in_flight_lines(report.in_flight))
-    ]
-    told = [
-        f"## {_headline(report)}\n\n",
-        "| pool | ended | proven | what happened |\n|---|---|--:|---|\n" if rows else "",
-        fitting(rows, SUMMARY_LIMIT, "pool"),
-        "\n",
-        *open_ones,
-        f"\nRun {code(report.run_id)}\n\n",
-    ]
-    bad = [each for each in report.results if each.ending not in _TONES]
-    notes = [
-        annotation("error", each.ending.value, [f"{each.pool}: {each.message}", each.hint]) for each in bad
-    ]
-    notes += [
-        annotation(
-            "error", "earlier operation", [f"{each.operation.intent.pool_name}: {each.verdict.message}"]
-        )
-        for each in earlier
-    ]
-    return "".join(told), notes
+def _reading(point: DriftPoint) -> Reading:
+    key = "/".join((point.pool.target, point.pool.service, point.pool.pool_id))
+    return Reading(
+        point.at, key, point.pool_name, point.pool.target, point.surplus, point.missing, point.surplus_gb
+    )
 
 
-def report_json(report: ApplyReport) -> dict[str, Any]:
-    """The same as JSON values."""
-    return {
-        "format_version": "1.0",
-        "run": report.run_id,
-        "exit_code": int(report.exit_code),
-        "digest": report.plan.digest if report.plan else None,
-        "sandbox": bool(report.plan and report.plan.sandbox),
-        "remaining": report.remaining,
-        "results": [
-            {
-                "target": str(each.target),
-                "pool": each.pool,
-                "ending": each.ending.value,
-                "done": each.done,
-                "planned": each.planned,
-                "message": each.message,
-                "hint": each.hint or None,
-            }
-            for each in report.results
-        ],
-        "resolved": [resolution_json(each) for each in report.resolutions],
-        "in_flight": [each.id for each in report.in_flight],
-    }
-
-
-def resolution_json(resolution: Resolution) -> dict[str, Any]:
-    """One resolved or still open operation."""
-    return {
-        "operation": resolution.operation.id,
-        "pool": resolution.operation.intent.pool_name,
-        "resolved": resolution.resolved,
-        "ending": resolution.verdict.ending.value,
-        "message": resolution.verdict.message,
-        "hint": resolution.verdict.hint or None,
-    }
-
-
-def _complete(report: ApplyReport) -> bool:
-    return report.remaining == 0 and all(each.done == each.planned for each in report.results)
-
-
-def _headline(report: ApplyReport) -> str:
-    if not report.results:
-        return "Nothing was applied."
-    done = sum(result.done for result in report.results)
-    if _complete(report):
-        return f"Apply complete! {count(done, 'change')} proven; a new plan shows no changes."
-    planned = sum(result.planned for result in report.results)
-    left = "" if report.remaining is None else f" A new plan shows {report.remaining} left."
-    return f"Apply incomplete: {done} of {count(planned, 'change')} proven.{left}"
-
-
-def _closing(report: ApplyReport) -> Iterator[Line]:
-    if report.results:
-        yield Line(_headline(report), Tone.ADD if _complete(report) else Tone.BLOCK)
-    yield Line(f"Run {report.run_id} is in the journal: reconciler history show {report.run_id}", Tone.FAINT)
+def _happened(operation: Operation) -> Happened:
+    intent = operation.intent
+    disks = ", ".join(f"{disk.type} {disk.size} GB" for disk in intent.disks)
+    return Happened(
+        operation.opened,
+        intent.pool_name,
+        intent.pool.target,
+        f"{intent.step.value} {disks}",
+        operation.state.value.replace("_", " "),
+        intent.run_id,
+    )

@@ -16,6 +16,9 @@ from reconciler.errors import StalePlan
 Clock = Callable[[], datetime]
 """Gives the time now, aware, in UTC."""
 
+PLAN_APPROVED = "plan.approved"
+"""The kind of the event that holds the plan a run carried out."""
+
 
 class StaleGeneration(StalePlan):
     """An operation on the pool was opened or closed after the pool was read, so the reading is old."""
@@ -47,9 +50,9 @@ class State(StrEnum):
 
 OUTCOMES = frozenset({State.ACCEPTED, State.UNKNOWN, State.NOT_SENT, State.REJECTED})
 """What a call can end as."""
-HARMLESS = frozenset({State.NOT_SENT, State.REJECTED, State.NOT_ACCEPTED})
+NOT_APPLIED = frozenset({State.NOT_SENT, State.REJECTED, State.NOT_ACCEPTED})
 """Final states in which nothing was changed."""
-FINAL = HARMLESS | {State.DONE, State.FAILED, State.PARTIAL}
+FINAL = NOT_APPLIED | {State.DONE, State.FAILED, State.PARTIAL}
 """What an operation can be closed as."""
 
 
@@ -118,7 +121,7 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came back from the call, or was found out about it later."""
+    """What became of one write, with what the service said."""
 
     state: State
     """One of ``OUTCOMES``."""
@@ -129,6 +132,8 @@ class Outcome:
     code: str = ""
     """The service's error code; empty when it gave none."""
     message: str = ""
+    retry_after: float | None = None
+    """Seconds the service asks to wait; None when it does not say. Of use at once only, so not kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from reconciler.journal import fence, rows, schema
 from reconciler.journal.database import Database, parse
 from reconciler.journal.records import (
     FINAL,
-    HARMLESS,
+    NOT_APPLIED,
     OUTCOMES,
     Claim,
     Clock,
@@ -256,7 +256,7 @@ class SqlJournal(Journal):
             _operations.c.service == service,
             _operations.c.opened >= since,
             _operations.c.step == Step.REMOVE.value,
-            _operations.c.state.not_in([state.value for state in sorted(HARMLESS)]),
+            _operations.c.state.not_in([state.value for state in sorted(NOT_APPLIED)]),
         )
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())

@@ -1,6 +1,6 @@
 """Owns the whole way from paths to desired state: read, parse, validate, cross-check, convert.
 
-Each step lives in a module of its own; comparing the result with live state is left to ``reconciler.match``.
+Each step lives in a module of its own; comparing with live state is left to ``planning.matching``.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from reconciler.guard import pool_checks, run_checks
 from reconciler.model import DesiredDisk, Disk
-from reconciler.plan import Finding, Plan, PoolPlan, Severity
+from reconciler.planning.guards import pool_checks, run_checks
+from reconciler.planning.plan import Finding, Plan, PoolPlan, Severity
 from reconciler.render import words
 from reconciler.render.json import finding_json
 from reconciler.render.text import Line, Tone

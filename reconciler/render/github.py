@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-from reconciler.plan import Plan, Severity
+from reconciler.planning.plan import Plan, Severity
 from reconciler.render.markdown import plan_markdown
 from reconciler.safe_text import safe_text
 

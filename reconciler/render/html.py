@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reconciler.model import Action
-from reconciler.plan import Change, Plan, PoolPlan, Severity, totals
+from reconciler.planning.plan import Change, Plan, PoolPlan, Severity, totals
 from reconciler.render import words
 from reconciler.render.page import render_page
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.model import Action, Copy, Disk
-from reconciler.plan import Change, Finding, Plan, PoolPlan
+from reconciler.planning.inconsistent_desktops import InconsistentDesktop
+from reconciler.planning.plan import Change, Finding, Plan, PoolPlan
 from reconciler.render import words
-from reconciler.stragglers import Straggler
 
 FORMAT_VERSION = "1.0"
 
@@ -150,7 +150,7 @@ def _resource_change(pool: PoolPlan, change: Change) -> dict[str, Any]:
 
 def _desktops(plan: Plan) -> list[dict[str, Any]] | None:
     """One entry per pool that has desktops unlike itself; None when nobody asked for them."""
-    asked = [pool for pool in plan.pools if pool.stragglers]
+    asked = [pool for pool in plan.pools if pool.inconsistent]
     if not asked:
         return None
     return [
@@ -158,16 +158,16 @@ def _desktops(plan: Plan) -> list[dict[str, Any]] | None:
             "pool_id": pool.live.id if pool.live else None,
             "pool_name": pool.label,
             "target": str(pool.target),
-            "differ_in_number": pool.stragglers.by_number,
-            "differ_in_size": pool.stragglers.by_size,
-            "desktops": [_straggler(each) for each in pool.stragglers.desktops],
+            "differ_in_number": pool.inconsistent.by_number,
+            "differ_in_size": pool.inconsistent.by_size,
+            "desktops": [_inconsistent_desktop(each) for each in pool.inconsistent.desktops],
         }
         for pool in asked
-        if pool.stragglers and pool.stragglers.desktops
+        if pool.inconsistent and pool.inconsistent.desktops
     ]
 
 
-def _straggler(desktop: Straggler) -> dict[str, Any]:
+def _inconsistent_desktop(desktop: InconsistentDesktop) -> dict[str, Any]:
     return {
         "id": desktop.id,
         "name": desktop.name,

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from reconciler.model import Action
-from reconciler.plan import Change, Finding, Plan, PoolPlan, Severity
+from reconciler.planning.plan import Change, Finding, Plan, PoolPlan, Severity
 from reconciler.render import words
 from reconciler.safe_text import LONGEST, safe_text
 
@@ -94,7 +94,7 @@ def _head(plan: Plan) -> str:
     blocking = words.verdict(plan)
     if blocking:
         told += [f"**{blocking}**", ""]
-    differing = words.stragglers(plan)  # numbers only; which ones they are stands in the text and the JSON
+    differing = words.inconsistent(plan)  # numbers only; which ones they are stands in the text and the JSON
     if differing:
         told += [differing, ""]
     return "\n".join(told) + "\n"

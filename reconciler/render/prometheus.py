@@ -6,10 +6,7 @@ there is one per declared pool.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from reconciler.drift import Measure
+from reconciler.apply.results import DriftRound
 from reconciler.safe_text import safe_text
 
 _POOL_GAUGES = (
@@ -20,29 +17,15 @@ _POOL_GAUGES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
-    """One look at drift, as the gauges tell it."""
-
-    measures: Sequence[Measure]
-    """Empty when the look failed: the pools' series then end rather than stand still."""
-    ended: float
-    """Unix time, seconds."""
-    duration: float
-    """Seconds."""
-    exit_code: int
-    unresolved: int | None
-    """Open operations in the journal; None when it was not asked."""
-
-
-def drift_metrics(told: Round) -> str:
-    """The gauges of one round."""
+def drift_metrics(round_: DriftRound) -> str:
+    """The gauges of one round: what is left after remediation; after a failed one the pools have no series."""
     from prometheus_client import CollectorRegistry, Gauge, generate_latest  # noqa: PLC0415 - costs 60 ms
 
+    report = round_.report
     registry = CollectorRegistry()
     for name, meaning, attribute in _POOL_GAUGES:
         gauge = Gauge(name, meaning, ("region", "project_id", "pool", "pool_id"), registry=registry)
-        for each in told.measures:
+        for each in report.measures_now if report else ():
             pool = each.pool
             labels = (
                 pool.target.region,
@@ -51,11 +34,13 @@ def drift_metrics(told: Round) -> str:
                 pool.live.id if pool.live else "",
             )
             gauge.labels(*map(safe_text, labels)).set(getattr(each, attribute))
+    ended = round_.started.timestamp() + round_.seconds
+    unresolved = report.unresolved if report else None
     single: tuple[tuple[str, str, float | None], ...] = (
-        ("reconciler_drift_last_run_timestamp_seconds", "When the last look at drift ended", told.ended),
-        ("reconciler_drift_duration_seconds", "How long the last look at drift took", told.duration),
-        ("reconciler_drift_last_exit_code", "Exit code of the last look: 0 none, 2 drift", told.exit_code),
-        ("reconciler_unresolved_operations", "Operations whose end nobody knows yet", told.unresolved),
+        ("reconciler_drift_last_run_timestamp_seconds", "When the last look at drift ended", ended),
+        ("reconciler_drift_duration_seconds", "How long the last look at drift took", round_.seconds),
+        ("reconciler_drift_last_exit_code", "Exit code of the last look: 0 none, 2 drift", round_.exit_code),
+        ("reconciler_unresolved_operations", "Operations whose end nobody knows yet", unresolved),
     )
     for name, meaning, value in single:
         if value is not None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from reconciler.match import Rule
 from reconciler.model import ApplyTo, Limits
-from reconciler.plan import Severity
+from reconciler.planning.matching import Rule
+from reconciler.planning.plan import Severity
 
 Schema = dict[str, Any]
 
@@ -69,7 +69,7 @@ def plan_schema() -> dict[str, Any]:
             ),
             desktops=_told(
                 "Pools with desktops unlike themselves, only shown; null unless asked for with --desktops.",
-                {"anyOf": [_list({"$ref": "#/$defs/stragglers"}), {"type": "null"}]},
+                {"anyOf": [_list({"$ref": "#/$defs/inconsistent"}), {"type": "null"}]},
             ),
             failures=_told(
                 "Targets that could not be planned.", _list(_object(target=_TEXT, message=_TEXT, hint=_TEXT))
@@ -105,11 +105,11 @@ def _definitions() -> Schema:
         "resized": _object(
             disk_id=_TEXT_OR_NULL, pool_size=_told("GB of the pool's disk.", {"type": "integer"}), **_COPY
         ),
-        "stragglers": _stragglers(),
+        "inconsistent": _inconsistent(),
     }
 
 
-def _stragglers() -> Schema:
+def _inconsistent() -> Schema:
     return _object(
         pool_id=_TEXT_OR_NULL,
         pool_name=_TEXT,

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reconciler.model import Action
-from reconciler.plan import Change, Finding, Plan, PoolPlan, Severity
+from reconciler.planning.inconsistent_desktops import InconsistentDesktop
+from reconciler.planning.plan import Change, Finding, Plan, PoolPlan, Severity
 from reconciler.render import words
 from reconciler.safe_text import safe_text
-from reconciler.stragglers import Straggler
 
 SHOWN_USERS = 10
 """User names listed per pool before ``and N more``."""
@@ -66,7 +66,7 @@ def plan_lines(plan: Plan) -> Iterator[Line]:
             yield from _change(pool, change)
         yield from _loss(pool)
     yield from _unmanaged(plan)
-    yield from _stragglers(plan)
+    yield from _inconsistent(plan)
     yield from _findings(plan)
     yield from _failures(plan)
     yield from _ending(plan)
@@ -158,14 +158,14 @@ def _unmanaged(plan: Plan) -> Iterator[Line]:
     yield Line()
 
 
-def _stragglers(plan: Plan) -> Iterator[Line]:
-    told = words.stragglers(plan)
+def _inconsistent(plan: Plan) -> Iterator[Line]:
+    told = words.inconsistent(plan)
     if not told:
         return
-    yield Line(f"Note: {told}", Tone.WARN if plan.straggling else Tone.PLAIN)
+    yield Line(f"Note: {told}", Tone.WARN if plan.inconsistent_count else Tone.PLAIN)
     yield Line()
     for pool in plan.pools:
-        found = pool.stragglers
+        found = pool.inconsistent
         if not (found and found.desktops):
             continue
         yield Line(
@@ -181,7 +181,7 @@ def _stragglers(plan: Plan) -> Iterator[Line]:
         yield Line()
 
 
-def _apart(desktop: Straggler) -> Iterator[str]:
+def _apart(desktop: InconsistentDesktop) -> Iterator[str]:
     for copy in desktop.left_behind:
         whose = f"disk {copy.disk_id}" if copy.disk_id else "no known disk"
         yield f"still has a copy of {whose} ({copy.type} {copy.size} GB), which the pool does not have"

@@ -12,7 +12,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import NamedTuple
 
-from reconciler.drift import MEMORY
+from reconciler.planning.drift import MEMORY
 from reconciler.render.page import Drawn, render_page
 
 SHOWN_POOLS = 100

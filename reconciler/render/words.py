@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reconciler.model import Action, ApplyTo, DesiredDisk, Disk
-from reconciler.plan import Change, DiskLoss, Plan, PoolPlan, Totals, totals
+from reconciler.planning.plan import Change, DiskLoss, Plan, PoolPlan, Totals, totals
 
 SYMBOLS = {Action.KEEP: " ", Action.REMOVE: "-", Action.EXPAND: "~", Action.ADD: "+", Action.REPLACE: "-/+"}
 FATES = {
@@ -54,17 +54,17 @@ def headline(plan: Plan) -> str:
     return f"No changes. {count(len(plan.pools), 'pool')} checked; every managed disk matches."
 
 
-def stragglers(plan: Plan) -> str:
+def inconsistent(plan: Plan) -> str:
     """How many desktops differ from their pool, in one sentence; empty when nobody asked."""
-    asked = [pool.stragglers for pool in plan.pools if pool.stragglers]
+    asked = [pool.inconsistent for pool in plan.pools if pool.inconsistent]
     if not asked:
         return ""
-    if not plan.straggling:
+    if not plan.inconsistent_count:
         return f"Every desktop of {count(len(asked), 'pool')} has the disks of its pool."
     pools = sum(bool(each.desktops) for each in asked)
-    differ = "differs from its pool" if plan.straggling == 1 else "differ from their pools"
+    differ = "differs from its pool" if plan.inconsistent_count == 1 else "differ from their pools"
     return (
-        f"{count(plan.straggling, 'desktop')} in {count(pools, 'pool')} {differ}; "
+        f"{count(plan.inconsistent_count, 'desktop')} in {count(pools, 'pool')} {differ}; "
         "this is only shown, nothing is changed about it."
     )
 

@@ -13,9 +13,9 @@ import pytest
 from reconciler import sandbox
 from reconciler.api.client import WorkspaceClient
 from reconciler.api.connect import open_client
-from reconciler.api.outcome import OutcomeKind
 from reconciler.clock import SystemClock
 from reconciler.errors import CredentialsError, PoolNotFound
+from reconciler.journal.records import State
 from reconciler.model import Target
 from reconciler.settings import AccessKeys, Credentials, Password, Secret, Settings, Token
 from tests.flows.serving import Served, serving
@@ -112,7 +112,7 @@ def test_a_disk_is_deleted_and_its_job_ends(served: Served) -> None:
         return outcome, subs, job
 
     outcome, subs, job = ask(served, delete)
-    assert outcome.kind is OutcomeKind.ACCEPTED
+    assert outcome.state is State.ACCEPTED
     assert {sub.job_id for sub in subs} == {outcome.job_id}
     assert job.status in {"SUCCESS", "COMPLETE"}
     assert len(job.sub_jobs) == 12
@@ -125,7 +125,7 @@ def test_a_disk_that_is_not_there_is_rejected(served: Served) -> None:
     outcome = ask(
         served, lambda client: client.post_volumes("batch-delete", pool["id"], body, datetime.now(UTC))
     )
-    assert (outcome.kind, outcome.status) == (OutcomeKind.REJECTED, 400)
+    assert (outcome.state, outcome.status) == (State.REJECTED, 400)
     assert outcome.request_id
 
 
@@ -133,7 +133,7 @@ def test_a_signature_that_is_too_old_is_rejected(served: Served) -> None:
     pool = served.pool("design-studio")
     old = datetime.fromtimestamp(time.time() - 16 * 60, UTC)
     outcome = ask(served, lambda client: client.post_volumes("batch-delete", pool["id"], {}, old))
-    assert (outcome.kind, outcome.status, outcome.code) == (OutcomeKind.REJECTED, 401, "APIGW.0303")
+    assert (outcome.state, outcome.status, outcome.code) == (State.REJECTED, 401, "APIGW.0303")
 
 
 def test_thousands_of_pools_come_complete() -> None:

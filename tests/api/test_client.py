@@ -10,10 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from reconciler.api.client import WorkspaceClient
-from reconciler.api.patience import Timing
+from reconciler.api.retry import Timing
 from reconciler.errors import CredentialsError, PermissionDenied, PoolNotFound, ReadingDoubtful, ServiceError
-
-from .wires import (
+from tests.api.fake_servers import (
     NOW,
     POOL,
     PROJECT,

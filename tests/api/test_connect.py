@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 
 from reconciler.api.connect import open_client
-from reconciler.api.outcome import OutcomeKind
 from reconciler.api.transport import sandbox_transport
 from reconciler.errors import BadInput, ServiceError
+from reconciler.journal.records import State
 from reconciler.model import Target
 from reconciler.settings import AccessKeys, Credentials, Password, Secret, Settings, Token
-
-from .wires import NOW, POOL, PROJECT, FakeClock, Seen, Service, answer, listening, script
+from tests.api.fake_servers import NOW, POOL, PROJECT, FakeClock, Seen, Service, answer, listening, script
 
 TARGET = Target("ap-southeast-3", PROJECT)
 EMPTY = {"total_count": 0, "desktop_pools": []}
@@ -66,7 +65,7 @@ def test_a_write_is_signed_with_its_own_moment() -> None:
         ):
             moment = NOW.replace(hour=7, minute=59, second=30)
             outcome = await client.post_volumes("batch-delete", POOL, {}, moment)
-            assert outcome.kind is OutcomeKind.ACCEPTED
+            assert outcome.state is State.ACCEPTED
 
     asyncio.run(run())
     assert service.seen[0].headers["x-sdk-date"] == "20260301T075930Z"
@@ -91,12 +90,12 @@ def test_a_service_in_this_process_that_breaks_leaves_a_write_unknown() -> None:
     async def app(_scope: Any, _receive: Any, _send: Any) -> None:
         raise RuntimeError("broken")
 
-    async def run() -> OutcomeKind:
+    async def run() -> State:
         settings = Settings(endpoint="http://localhost")
         async with open_client(settings, KEYS, TARGET, FakeClock(), sandbox_transport(app)) as client:
-            return (await client.post_volumes("batch-delete", POOL, {}, NOW)).kind
+            return (await client.post_volumes("batch-delete", POOL, {}, NOW)).state
 
-    assert asyncio.run(run()) is OutcomeKind.UNKNOWN
+    assert asyncio.run(run()) is State.UNKNOWN
 
 
 def test_a_region_that_is_none_is_refused_before_anything_is_sent() -> None:

@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.api.outcome import Outcome, OutcomeKind
-from reconciler.api.patience import Timing
+from reconciler.api.retry import Timing
 from reconciler.api.transport import MOST_BYTES
-
-from .wires import (
+from reconciler.journal.records import Outcome, State
+from tests.api.fake_servers import (
     NOW,
     POOL,
     PROJECT,
@@ -75,14 +74,14 @@ def answered(raw: bytes) -> Outcome:
 
 def test_a_refused_connection_is_not_sent() -> None:
     outcome = asyncio.run(post_to(f"http://127.0.0.1:{free_port()}"))
-    assert outcome.kind is OutcomeKind.NOT_SENT
+    assert outcome.state is State.NOT_SENT
 
 
 def test_a_name_that_does_not_resolve_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     outcome = asyncio.run(post_to("https://no-such-host.invalid"))
-    assert outcome.kind is OutcomeKind.NOT_SENT
+    assert outcome.state is State.NOT_SENT
 
 
 def test_a_server_that_speaks_no_tls_is_not_sent() -> None:
@@ -93,7 +92,7 @@ def test_a_server_that_speaks_no_tls_is_not_sent() -> None:
         async with listening(speaks_first) as base:
             return await post_to(base.replace("http://", "https://"))
 
-    assert asyncio.run(run()).kind is OutcomeKind.NOT_SENT
+    assert asyncio.run(run()).state is State.NOT_SENT
 
 
 def test_a_handshake_that_hangs_is_not_sent() -> None:
@@ -103,7 +102,7 @@ def test_a_handshake_that_hangs_is_not_sent() -> None:
         async with listening(service.handle) as base:
             return await post_to(base.replace("http://", "https://"), BRIEF)
 
-    assert asyncio.run(run()).kind is OutcomeKind.NOT_SENT
+    assert asyncio.run(run()).state is State.NOT_SENT
     assert service.seen == []
 
 
@@ -124,7 +123,7 @@ def test_a_certificate_nobody_vouches_for_is_not_sent(tmp_path: Path) -> None:
             return await post_to(base)
 
     outcome = asyncio.run(run())
-    assert outcome.kind is OutcomeKind.NOT_SENT
+    assert outcome.state is State.NOT_SENT
     assert "CERTIFICATE_VERIFY_FAILED" in outcome.message
     assert service.seen == []
 
@@ -135,7 +134,7 @@ def test_an_id_that_would_change_the_call_is_our_own_refusal(pool_id: str) -> No
         async with client_at("http://127.0.0.1:1") as client:
             return await client.post_volumes("batch-delete", pool_id, BODY, NOW)
 
-    assert asyncio.run(run()).kind is OutcomeKind.NOT_SENT
+    assert asyncio.run(run()).state is State.NOT_SENT
 
 
 # --- unknown: no whole answer -------------------------------------------------------------------
@@ -211,7 +210,7 @@ async def truncates_chunks(reader: asyncio.StreamReader, writer: asyncio.StreamW
 )
 def test_without_a_whole_answer_nobody_knows(handler: Handler) -> None:
     outcome = post(handler, BRIEF)
-    assert (outcome.kind, outcome.job_id) == (OutcomeKind.UNKNOWN, "")
+    assert (outcome.state, outcome.job_id) == (State.UNKNOWN, "")
 
 
 def test_an_endless_answer_is_cut_off_in_time() -> None:
@@ -227,13 +226,13 @@ def test_an_endless_answer_is_cut_off_in_time() -> None:
             sent += 1024 * 1024
 
     outcome = post(floods, Timing(write=30))
-    assert outcome.kind is OutcomeKind.UNKNOWN
+    assert outcome.state is State.UNKNOWN
     assert sent < 2 * MOST_BYTES
 
 
 def test_a_compressed_answer_is_never_unpacked() -> None:
     bomb = gzip.compress(bytes(50_000_000))
-    assert answered(answer(200, bomb, Content_Encoding="gzip")).kind is OutcomeKind.UNKNOWN
+    assert answered(answer(200, bomb, Content_Encoding="gzip")).state is State.UNKNOWN
 
 
 def test_a_redirect_is_unknown_and_never_followed() -> None:
@@ -245,7 +244,7 @@ def test_a_redirect_is_unknown_and_never_followed() -> None:
             async with listening(service.handle) as base:
                 return await post_to(base)
 
-    assert asyncio.run(run()).kind is OutcomeKind.UNKNOWN
+    assert asyncio.run(run()).state is State.UNKNOWN
     assert elsewhere.seen == []
 
 
@@ -265,7 +264,7 @@ REFUSAL = {"error_code": "WKS.00010032", "error_msg": "busy"}
 )
 def test_a_job_without_an_error_is_accepted(status: int, body: Any) -> None:
     outcome = answered(answer(status, body, X_Request_Id="req-1"))
-    assert (outcome.kind, outcome.job_id) == (OutcomeKind.ACCEPTED, JOB["job_id"])
+    assert (outcome.state, outcome.job_id) == (State.ACCEPTED, JOB["job_id"])
     assert (outcome.status, outcome.request_id) == (status, "req-1")
 
 
@@ -299,7 +298,7 @@ def test_a_job_without_an_error_is_accepted(status: int, body: Any) -> None:
     ],
 )
 def test_an_answer_that_says_neither_yes_nor_no_is_unknown(raw: bytes) -> None:
-    assert answered(raw).kind is OutcomeKind.UNKNOWN
+    assert answered(raw).state is State.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -316,7 +315,7 @@ def test_an_answer_that_says_neither_yes_nor_no_is_unknown(raw: bytes) -> None:
 )
 def test_a_well_formed_refusal_is_rejected(status: int, body: Any, code: str) -> None:
     outcome = answered(answer(status, body))
-    assert (outcome.kind, outcome.status, outcome.code) == (OutcomeKind.REJECTED, status, code)
+    assert (outcome.state, outcome.status, outcome.code) == (State.REJECTED, status, code)
 
 
 @pytest.mark.parametrize(
@@ -333,7 +332,7 @@ def test_a_well_formed_refusal_is_rejected(status: int, body: Any, code: str) ->
 def test_throttling_is_rejected_and_tells_how_long(header: str, seconds: float | None) -> None:
     body = {"error_code": "APIGW.0308", "error_msg": "policy user over ratelimit,limit:10,time:1 minute"}
     outcome = answered(answer(429, body, Retry_After=header))
-    assert (outcome.kind, outcome.code, outcome.retry_after) == (OutcomeKind.REJECTED, "APIGW.0308", seconds)
+    assert (outcome.state, outcome.code, outcome.retry_after) == (State.REJECTED, "APIGW.0308", seconds)
 
 
 def test_the_words_of_the_service_are_made_safe() -> None:
@@ -356,7 +355,7 @@ def test_every_write_has_a_connection_of_its_own() -> None:
         async with listening(keeps_alive) as base, client_at(base) as client:
             for _ in range(3):
                 outcome = await client.post_volumes("batch-add", POOL, BODY, NOW)
-                assert outcome.kind is OutcomeKind.ACCEPTED
+                assert outcome.state is State.ACCEPTED
 
     asyncio.run(run())
     assert connections == 3

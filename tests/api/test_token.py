@@ -11,13 +11,23 @@ from typing import Any
 import pytest
 
 from reconciler.api.client import WorkspaceClient
-from reconciler.api.outcome import OutcomeKind
 from reconciler.api.token import MetadataAuth, PasswordAuth
 from reconciler.api.transport import open_http
 from reconciler.errors import CredentialsError
+from reconciler.journal.records import State
 from reconciler.settings import Password, Secret
-
-from .wires import NOW, POOL, PROJECT, Seen, Service, answer, client_at, free_port, listening, script
+from tests.api.fake_servers import (
+    NOW,
+    POOL,
+    PROJECT,
+    Seen,
+    Service,
+    answer,
+    client_at,
+    free_port,
+    listening,
+    script,
+)
 
 HIDDEN = "swordfish-4711"
 LOGIN = Password("anna", "acme", Secret(HIDDEN))
@@ -89,7 +99,7 @@ def test_concurrent_reads_log_in_and_renew_together() -> None:
 def test_a_write_is_sent_once_even_with_an_expired_token() -> None:
     service, iam = script(EXPIRED), numbered_tokens()
     outcome = with_login(service, iam, lambda client: client.post_volumes("batch-delete", POOL, {}, NOW))
-    assert (outcome.kind, outcome.status) == (OutcomeKind.REJECTED, 401)
+    assert (outcome.state, outcome.status) == (State.REJECTED, 401)
     assert (len(service.seen), len(iam.seen)) == (1, 1)
 
 
@@ -120,7 +130,7 @@ def test_a_login_that_fails_says_so_and_keeps_the_password(iam: Service | None, 
 def test_a_write_whose_login_fails_is_not_sent(iam: Service | None) -> None:
     service = script(answer(200, {"job_id": "j"}))
     outcome = with_login(service, iam, lambda client: client.post_volumes("batch-delete", POOL, {}, NOW))
-    assert outcome.kind is OutcomeKind.NOT_SENT
+    assert outcome.state is State.NOT_SENT
     assert "the login of user anna" in outcome.message
     assert service.seen == []
 

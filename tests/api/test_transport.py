@@ -6,9 +6,8 @@ import sys
 
 import pytest
 
-from reconciler.api.transport import MOST_BYTES, Answer, BadAnswer, fetch, httpx, open_http
-
-from .wires import answer, client_at, listening, read_request, script
+from reconciler.api.transport import MOST_BYTES, Answer, ProtocolError, fetch, httpx, open_http
+from tests.api.fake_servers import answer, client_at, listening, read_request, script
 
 EMPTY = {"total_count": 0, "desktop_pools": []}
 
@@ -28,7 +27,7 @@ def test_a_whole_answer_comes_with_lower_case_header_names() -> None:
 
 def test_the_largest_answer_is_taken_and_one_byte_more_is_not() -> None:
     assert len(get(answer(200, bytes(MOST_BYTES))).body) == MOST_BYTES
-    with pytest.raises(BadAnswer):
+    with pytest.raises(ProtocolError):
         get(answer(200, bytes(MOST_BYTES + 1)))
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.api.wire import Garbage, JobBody, decode, decode_pool, decode_pools
+from reconciler.api.wire import DecodeError, JobBody, decode, decode_pool, decode_pools
 
 GOOD = {
     "id": "p",
@@ -76,7 +76,7 @@ def test_one_malformed_pool_keeps_its_doubt_and_spoils_no_other(change: dict[str
 
 @pytest.mark.parametrize("item", [{"name": "n"}, {"id": ""}, {"id": None}, {"id": 7}, "p", None, []])
 def test_a_pool_without_a_usable_id_spoils_the_page(item: Any) -> None:
-    with pytest.raises(Garbage):
+    with pytest.raises(DecodeError):
         decode_pools(page(GOOD, item))
 
 
@@ -99,13 +99,13 @@ def test_a_pool_without_a_usable_id_spoils_the_page(item: Any) -> None:
     ],
 )
 def test_what_is_no_page_is_garbage(body: bytes) -> None:
-    with pytest.raises(Garbage):
+    with pytest.raises(DecodeError):
         decode_pools(body)
 
 
 def test_a_deep_pool_is_garbage_or_ignored_but_never_a_crash() -> None:
     deep = b'{"total_count": 1, "desktop_pools": [{"id": "p", "new": %s%s}]}' % (b"[" * 5000, b"]" * 5000)
-    with pytest.raises(Garbage):
+    with pytest.raises(DecodeError):
         decode_pools(deep)
 
 
@@ -127,6 +127,6 @@ json_values = st.recursive(
 def test_any_json_is_a_page_or_garbage(items: list[Any]) -> None:
     try:
         found = decode_pools(page(*items))
-    except Garbage:
+    except DecodeError:
         return
     assert [pool.id for pool in found.desktop_pools] == [item["id"] for item in items]

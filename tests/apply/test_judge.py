@@ -9,16 +9,16 @@ from datetime import UTC, datetime
 import pytest
 
 from reconciler.apply.calls import effects
-from reconciler.apply.context import Ending
 from reconciler.apply.operation import judge
 from reconciler.apply.pools import _compare
 from reconciler.apply.proof import Effect, effect
+from reconciler.apply.results import Status
 from reconciler.errors import Refused, StalePlan
-from reconciler.guard import judge_pool
 from reconciler.journal.records import Intent, PoolKey, SentDisk, Step
-from reconciler.live import JobEnd
 from reconciler.model import ApplyTo, DesiredDisk, DesiredPool, Disk, Pool, Position, Target
-from reconciler.plan import PoolPlan, draft
+from reconciler.planning.guards import judge_pool
+from reconciler.planning.plan import PoolPlan, draft
+from reconciler.workspace import JobEnd
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 AT = Position("pools.yaml", 1, 1)
@@ -35,29 +35,29 @@ ALL, NONE, HALF = Effect(2, 2), Effect(0, 2), Effect(1, 2)
 @pytest.mark.parametrize(
     ("end", "seen", "ending"),
     [
-        (JobEnd.SUCCEEDED, ALL, Ending.DONE),
-        (JobEnd.SUCCEEDED, NONE, Ending.FAILED),
-        (JobEnd.SUCCEEDED, HALF, Ending.PARTIAL),
-        (JobEnd.FAILED, NONE, Ending.FAILED),
-        (JobEnd.FAILED, HALF, Ending.PARTIAL),
-        (JobEnd.FAILED, ALL, Ending.PARTIAL),
-        (JobEnd.PARTIAL, NONE, Ending.PARTIAL),
-        (JobEnd.PARTIAL, ALL, Ending.PARTIAL),
-        (JobEnd.SUCCEEDED, Effect(0, 2, contradictory=True), Ending.UNKNOWN),
-        (JobEnd.FAILED, Effect(0, 2, contradictory=True), Ending.UNKNOWN),
-        (None, ALL, Ending.DONE),
-        (None, NONE, Ending.UNKNOWN),
-        (None, HALF, Ending.UNKNOWN),
-        (JobEnd.SUCCEEDED, Effect(2, 2, lost=("a",)), Ending.ALARM),
-        (JobEnd.FAILED, Effect(0, 2, lost=("a",)), Ending.ALARM),
-        (JobEnd.SUCCEEDED, Effect(0, 2, pool_gone=True), Ending.ALARM),
+        (JobEnd.SUCCEEDED, ALL, Status.DONE),
+        (JobEnd.SUCCEEDED, NONE, Status.FAILED),
+        (JobEnd.SUCCEEDED, HALF, Status.PARTIAL),
+        (JobEnd.FAILED, NONE, Status.FAILED),
+        (JobEnd.FAILED, HALF, Status.PARTIAL),
+        (JobEnd.FAILED, ALL, Status.PARTIAL),
+        (JobEnd.PARTIAL, NONE, Status.PARTIAL),
+        (JobEnd.PARTIAL, ALL, Status.PARTIAL),
+        (JobEnd.SUCCEEDED, Effect(0, 2, contradictory=True), Status.UNKNOWN),
+        (JobEnd.FAILED, Effect(0, 2, contradictory=True), Status.UNKNOWN),
+        (None, ALL, Status.DONE),
+        (None, NONE, Status.UNKNOWN),
+        (None, HALF, Status.UNKNOWN),
+        (JobEnd.SUCCEEDED, Effect(2, 2, lost=("a",)), Status.ALARM),
+        (JobEnd.FAILED, Effect(0, 2, lost=("a",)), Status.ALARM),
+        (JobEnd.SUCCEEDED, Effect(0, 2, pool_gone=True), Status.ALARM),
     ],
 )
 def test_the_disks_decide_and_the_job_alone_never_makes_it_done(
-    end: JobEnd | None, seen: Effect, ending: Ending
+    end: JobEnd | None, seen: Effect, ending: Status
 ) -> None:
     verdict = judge(intent(), "job", end, "the disk is busy", seen)
-    assert verdict.ending is ending
+    assert verdict.status is ending
     assert verdict.message
 
 

@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from reconciler.api.outcome import Outcome, OutcomeKind
-from reconciler.apply.context import Ending, Options
-from reconciler.apply.operation import Verdict, carry_out
+from reconciler.apply.context import Options
+from reconciler.apply.operation import carry_out
+from reconciler.apply.results import Result, Status
 from reconciler.errors import JournalError, PoolHeld, ServiceError
-from reconciler.journal.records import Journal, State, Step
-from reconciler.live import Call
+from reconciler.journal.records import Journal, Outcome, State, Step
 from reconciler.model import Pool
-from tests.apply.stage import Scripted, Stage, removal, stage
+from reconciler.workspace import Call
+from tests.apply.harness import Scripted, Stage, removal, stage
 from tests.simulation.service import Faults
 
 
-def carried_out(world: Stage, options: Options | None = None) -> Verdict:
+def carried_out(world: Stage, options: Options | None = None) -> Result:
     return world.run(carry_out(removal(), world.intent(), world.site(), world.context(options)))
 
 
@@ -34,23 +34,23 @@ def state(world: Stage) -> tuple[State, bool]:
 @pytest.mark.parametrize(
     ("faults", "ending", "kept"),
     [
-        (Faults(), Ending.DONE, (State.DONE, True)),
-        (Faults(not_sent=1.0), Ending.ERROR, (State.NOT_SENT, True)),
-        (Faults(rejected=1.0), Ending.REJECTED, (State.REJECTED, True)),
-        (Faults(lost_response=1.0), Ending.UNKNOWN, (State.UNKNOWN, False)),
-        (Faults(lost_request=1.0), Ending.UNKNOWN, (State.UNKNOWN, False)),
-        (Faults(job_fails=1.0), Ending.FAILED, (State.FAILED, True)),
-        (Faults(job_partial=1.0), Ending.PARTIAL, (State.PARTIAL, True)),
-        (Faults(job_lies=1.0), Ending.FAILED, (State.FAILED, True)),
-        (Faults(job_hangs=1.0), Ending.RUNNING, (State.ACCEPTED, False)),
+        (Faults(), Status.DONE, (State.DONE, True)),
+        (Faults(not_sent=1.0), Status.ERROR, (State.NOT_SENT, True)),
+        (Faults(rejected=1.0), Status.REJECTED, (State.REJECTED, True)),
+        (Faults(lost_response=1.0), Status.UNKNOWN, (State.UNKNOWN, False)),
+        (Faults(lost_request=1.0), Status.UNKNOWN, (State.UNKNOWN, False)),
+        (Faults(job_fails=1.0), Status.FAILED, (State.FAILED, True)),
+        (Faults(job_partial=1.0), Status.PARTIAL, (State.PARTIAL, True)),
+        (Faults(job_lies=1.0), Status.FAILED, (State.FAILED, True)),
+        (Faults(job_hangs=1.0), Status.RUNNING, (State.ACCEPTED, False)),
     ],
     ids=["good", "not sent", "rejected", "no answer", "no request", "fails", "partial", "lies", "hangs"],
 )
 def test_every_ending_is_told_and_kept_alike(
-    faults: Faults, ending: Ending, kept: tuple[State, bool]
+    faults: Faults, ending: Status, kept: tuple[State, bool]
 ) -> None:
     with stage(faults) as world:
-        assert carried_out(world).ending is ending
+        assert carried_out(world).status is ending
         assert state(world) == kept
         assert len(world.service.sent) == 1
 
@@ -58,7 +58,7 @@ def test_every_ending_is_told_and_kept_alike(
 def test_not_waiting_leaves_an_accepted_operation_open() -> None:
     with stage() as world:
         verdict = carried_out(world, Options(wait=False))
-        assert verdict.ending is Ending.ACCEPTED
+        assert verdict.status is Status.ACCEPTED
         assert state(world) == (State.ACCEPTED, False)
 
 
@@ -86,7 +86,7 @@ class Hanging(Scripted):
     async def send(self, call: Call, signed_at: datetime) -> Outcome:
         self.sent.append((self.loop.moment, call))
         await asyncio.sleep(self.silence)
-        return Outcome(OutcomeKind.ACCEPTED, job_id="job", status=200)
+        return Outcome(State.ACCEPTED, job_id="job", status=200)
 
 
 @pytest.mark.parametrize(("silence", "kept"), [(2.0, State.ACCEPTED), (60.0, State.UNKNOWN)])
@@ -116,14 +116,14 @@ def test_a_run_that_lost_its_hold_while_it_sent_says_that_nobody_knows() -> None
         context = world.context(Options(lease=10))
         world.journal.open_run("run", "apply", "0", [])
 
-        async def story() -> Verdict:
+        async def story() -> Result:
             sending = asyncio.ensure_future(carry_out(removal(), world.intent(), world.site(), context))
             await asyncio.sleep(15)
             world.journal.take_over("op", "another", 60)
             return await sending
 
         verdict = world.run(story())
-        assert verdict.ending is Ending.UNKNOWN
+        assert verdict.status is Status.UNKNOWN
         assert "sent (accepted: job job)" in verdict.message
         assert "held by run another" in verdict.message
         operation = world.journal.operation("op")
@@ -184,7 +184,7 @@ def test_what_a_job_did_that_failed_in_part_is_waited_for() -> None:
             world.loop, world.service.rng, world.service.pools_, Faults(job_partial=1.0), first=first
         )
         verdict = carried_out(world)
-        assert (verdict.ending, verdict.done) == (Ending.PARTIAL, 1)
+        assert (verdict.status, verdict.done) == (Status.PARTIAL, 1)
 
 
 class Full:
@@ -262,19 +262,19 @@ class Troubled(Scripted):
 
 @pytest.mark.parametrize(
     ("trouble", "status", "ending", "within"),
-    [(300.0, 500, Ending.DONE, 600), (1e9, 500, Ending.UNKNOWN, 1300), (1e9, 403, Ending.UNKNOWN, 30)],
+    [(300.0, 500, Status.DONE, 600), (1e9, 500, Status.UNKNOWN, 1300), (1e9, 403, Status.UNKNOWN, 30)],
     ids=["passes", "stays", "is no use to wait for"],
 )
 def test_a_reading_that_fails_does_not_leave_an_accepted_call_alone(
-    trouble: float, status: int, ending: Ending, within: float
+    trouble: float, status: int, ending: Status, within: float
 ) -> None:
     with stage() as world:
         service = world.service
         world.service = Troubled(service.loop, service.rng, service.pools_, trouble=trouble, status=status)
         verdict = carried_out(world)
-        assert verdict.ending is ending
+        assert verdict.status is ending
         assert world.loop.moment < within
-        if ending is Ending.UNKNOWN:
+        if ending is Status.UNKNOWN:
             assert verdict.message.startswith(
                 "sent (accepted: job job-1), but what came of it could not be read"
             )

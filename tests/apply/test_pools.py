@@ -9,21 +9,21 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from reconciler.api.outcome import Outcome, OutcomeKind
-from reconciler.apply.context import Ending, Options, PoolResult
+from reconciler.apply.context import Options
 from reconciler.apply.pools import Task, apply_pool
+from reconciler.apply.results import PoolResult, Status
 from reconciler.apply.second_check import SecondCheckFailed
 from reconciler.errors import PoolHeld, Refused, ServiceError, StalePlan
-from reconciler.journal.records import Claim, SentDisk, StaleGeneration, State, Step
-from reconciler.live import Call, JobEnd, PoolReading
+from reconciler.journal.records import Claim, Outcome, SentDisk, StaleGeneration, State, Step
 from reconciler.model import ApplyTo, Disk, Limit, Limits
-from tests.apply.stage import GOING, KEPT, Scripted, Stage, removal, stage
+from reconciler.workspace import Call, JobEnd, PoolReading
+from tests.apply.harness import GOING, KEPT, Scripted, Stage, removal, stage
 from tests.simulation.service import TrueJob
 from tests.simulation.virtual import START
 
 
 def rejected(status: int, code: str = "", retry_after: float | None = None) -> Outcome:
-    return Outcome(OutcomeKind.REJECTED, "no", status, code, retry_after=retry_after)
+    return Outcome(State.REJECTED, status=status, code=code, message="no", retry_after=retry_after)
 
 
 BUSY = rejected(409, "WKS.00010032")
@@ -40,7 +40,7 @@ def test_the_intent_says_all_that_is_needed_to_find_out_later() -> None:
     with stage() as world:
         old = TrueJob("old", "pool", Step.REMOVE, 0, 0, JobEnd.FAILED, False, removal())
         world.service.jobs["old"] = old
-        assert applied(world).ending is Ending.DONE
+        assert applied(world).status is Status.DONE
         [operation] = world.journal.operations(world.clock.now() - timedelta(days=1))
         intent = operation.intent
         assert intent.handle_type == "FOR_EXPAND_AND_ALL"
@@ -67,7 +67,7 @@ def test_a_rejection_that_passes_is_waited_out_and_answered_by_a_new_reading(
     with stage() as world:
         world.service.answers = [answer]
         before = world.service.requests["pool"]
-        assert applied(world).ending is Ending.DONE
+        assert applied(world).status is Status.DONE
         (first, _), (second, _) = world.service.sent
         assert least <= second - first < least + 10
         assert world.service.requests["pool"] - before == 2
@@ -78,7 +78,7 @@ def test_a_rejection_that_passes_is_waited_out_and_answered_by_a_new_reading(
 def test_a_rejection_that_stays_is_final_after_the_allowed_tries() -> None:
     with stage() as world:
         world.service.answers = [BUSY] * 10
-        assert applied(world, Options(tries=3)).ending is Ending.REJECTED
+        assert applied(world, Options(tries=3)).status is Status.REJECTED
         assert len(world.service.sent) == 3
         assert world.journal.unresolved() == ()
 
@@ -88,7 +88,7 @@ def test_any_other_rejection_is_final(answer: Outcome) -> None:
     with stage() as world:
         world.service.answers = [answer]
         result = applied(world)
-        assert (result.ending, result.done) == (Ending.REJECTED, 0)
+        assert (result.status, result.done) == (Status.REJECTED, 0)
         assert len(world.service.sent) == 1
         assert world.journal.unresolved() == ()
 
@@ -135,7 +135,7 @@ def test_the_wait_for_the_budget_holds_nothing_and_is_followed_by_a_new_reading(
 
 def test_a_call_is_sent_the_moment_its_intent_is_written() -> None:
     with stage() as world:
-        assert applied(world).ending is Ending.DONE
+        assert applied(world).status is Status.DONE
         [operation] = world.journal.operations(world.clock.now() - timedelta(days=1))
         [(moment, _)] = world.service.sent
         assert moment == pytest.approx((operation.opened - START).total_seconds(), abs=1e-5)

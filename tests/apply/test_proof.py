@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from reconciler.apply.proof import CONTRADICTING, Effect, observe
-from reconciler.live import ABSENT_DISKS
 from reconciler.model import Pool
-from tests.apply.stage import GOING, KEPT, Stage, stage
+from reconciler.workspace import ABSENT_DISKS
+from tests.apply.harness import GOING, KEPT, Stage, stage
 
 Shown = tuple[Pool, ...]
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from reconciler.apply.context import Ending
-from reconciler.apply.resolve import Resolution, decide, resolve
-from reconciler.engine import resolve_all
+from reconciler.apply.resolve import decide, resolve
+from reconciler.apply.results import Resolution, Status
+from reconciler.engine.resolution import resolve_all
 from reconciler.errors import PoolHeld
 from reconciler.journal.records import ClosedBy, Intent, Outcome, State, Step
-from reconciler.live import JobEnd
 from reconciler.model import Pool
-from reconciler.planner import Connection, Holds
-from tests.apply.stage import GOING, KEPT, LIFETIME, TARGET, Scripted, Stage, removal, stage
+from reconciler.planner import Holds
+from reconciler.workspace import JobEnd
+from tests.apply.harness import GOING, KEPT, LIFETIME, TARGET, Scripted, Stage, removal, stage
 from tests.simulation.service import Faults, TrueJob
 
 LEASE = 60.0
@@ -60,7 +60,7 @@ def test_the_job_of_a_lost_answer_is_found_and_followed_to_its_end() -> None:
         opened(world, world.intent())
         job(world, "lost", lasts=200)
         resolution = resolved(world, after=LEASE + 1)
-        assert (resolution.resolved, resolution.verdict.ending) == (True, Ending.DONE)
+        assert (resolution.resolved, resolution.result.status) == (True, Status.DONE)
         assert state(world) == (State.DONE, True)
 
 
@@ -69,7 +69,7 @@ def test_a_job_that_was_there_before_is_not_taken_for_ours() -> None:
         job(world, "old", lasts=1, end=JobEnd.FAILED, effect=False)
         opened(world, world.intent(baseline=("old",)))
         resolution = resolved(world, after=LIFETIME + 1)
-        assert "never arrived" in resolution.verdict.message
+        assert "never arrived" in resolution.result.message
         assert state(world) == (State.NOT_ACCEPTED, True)
 
 
@@ -77,10 +77,10 @@ def test_while_the_request_can_arrive_nothing_is_decided() -> None:
     with stage() as world:
         opened(world, world.intent())
         resolution = resolved(world, after=LIFETIME - 10)
-        assert (resolution.resolved, resolution.verdict.ending) == (False, Ending.UNKNOWN)
-        assert "may still arrive until 2026-03-01 08:15:00 UTC" in resolution.verdict.message
-        assert "--accept-as done|not-accepted op" in resolution.verdict.hint
-        assert GOING.id in resolution.verdict.hint
+        assert (resolution.resolved, resolution.result.status) == (False, Status.UNKNOWN)
+        assert "may still arrive until 2026-03-01 08:15:00 UTC" in resolution.result.message
+        assert "--accept-as done|not-accepted op" in resolution.result.hint
+        assert GOING.id in resolution.result.hint
         assert state(world) == (State.UNKNOWN, False)
         assert resolved(world, after=11).resolved
         assert state(world) == (State.NOT_ACCEPTED, True)
@@ -89,7 +89,7 @@ def test_while_the_request_can_arrive_nothing_is_decided() -> None:
 def test_a_request_that_nothing_bounds_is_left_to_a_person() -> None:
     with stage() as world:
         opened(world, world.intent(lifetime=None))
-        assert "nothing bounds" in resolved(world, after=1_000_000).verdict.message
+        assert "nothing bounds" in resolved(world, after=1_000_000).result.message
         decide(world.journal.unresolved()[0], State.NOT_ACCEPTED, world.context(run_id="next"))
         operation = world.journal.operation("op")
         assert operation
@@ -111,7 +111,7 @@ def test_a_known_job_is_followed_and_judged_by_the_disks() -> None:
         opened(world, world.intent(), job_id="known")
         job(world, "known", lasts=1, effect=False)
         resolution = resolved(world, after=LEASE + 1)
-        assert resolution.verdict.ending is Ending.FAILED
+        assert resolution.result.status is Status.FAILED
         assert state(world) == (State.FAILED, True)
 
 
@@ -120,7 +120,7 @@ def test_a_found_job_without_effect_is_a_failure_only_when_nothing_else_can_come
         opened(world, world.intent())
         job(world, "lost", lasts=1, end=JobEnd.FAILED, effect=False)
         assert not resolved(world, after=LEASE + 1).resolved
-        assert resolved(world, after=LIFETIME).verdict.ending is Ending.FAILED
+        assert resolved(world, after=LIFETIME).result.status is Status.FAILED
         assert state(world) == (State.FAILED, True)
 
 
@@ -130,7 +130,7 @@ def test_two_new_jobs_of_which_one_runs_decide_nothing() -> None:
         job(world, "one", lasts=1, effect=False)
         job(world, "two", lasts=7200, effect=False)
         resolution = resolved(world, after=LIFETIME + 1)
-        assert "jobs two of this pool are still running" in resolution.verdict.message
+        assert "jobs two of this pool are still running" in resolution.result.message
         assert state(world) == (State.UNKNOWN, False)
 
 
@@ -139,8 +139,8 @@ def test_a_kept_disk_that_vanished_leaves_the_operation_open_as_an_alarm() -> No
         opened(world, world.intent())
         world.service.pools_["pool"].disks.clear()
         resolution = resolved(world, after=LIFETIME + 1)
-        assert (resolution.resolved, resolution.verdict.ending) == (False, Ending.ALARM)
-        assert "what had to stay is gone: a" in resolution.verdict.message
+        assert (resolution.resolved, resolution.result.status) == (False, Status.ALARM)
+        assert "what had to stay is gone: a" in resolution.result.message
         assert state(world) == (State.UNKNOWN, False)
 
 
@@ -174,8 +174,8 @@ def test_a_request_accepted_while_another_job_was_followed_is_not_given_up() -> 
         arrives(world, "ours", at=LIFETIME - 1, until=LIFETIME + 300)
         resolution = resolved(world, after=LIFETIME - 10)
         assert not resolution.resolved
-        assert "may still arrive" in resolution.verdict.message
-        assert resolved(world, after=300).verdict.ending is Ending.DONE
+        assert "may still arrive" in resolution.result.message
+        assert resolved(world, after=300).result.status is Status.DONE
 
 
 def test_a_request_accepted_right_after_the_jobs_were_listed_is_not_given_up() -> None:
@@ -183,8 +183,8 @@ def test_a_request_accepted_right_after_the_jobs_were_listed_is_not_given_up() -
         opened(world, world.intent())
         world.service = Overtaken(world.loop, world.service.rng, world.service.pools_)
         resolution = resolved(world, after=LIFETIME - 0.5)
-        assert "the request may still arrive" in resolution.verdict.message
-        assert resolved(world, after=1).verdict.ending is Ending.DONE
+        assert "the request may still arrive" in resolution.result.message
+        assert resolved(world, after=1).result.status is Status.DONE
 
 
 @dataclass
@@ -204,7 +204,7 @@ def test_the_effect_of_a_found_job_is_waited_for_before_the_disks_decide() -> No
     with stage() as world:
         opened(world, world.intent())
         arrives(world, "ours", at=800, until=LIFETIME + 50, seen=LIFETIME + 100)
-        assert resolved(world, after=LIFETIME).verdict.ending is Ending.DONE
+        assert resolved(world, after=LIFETIME).result.status is Status.DONE
         assert state(world) == (State.DONE, True)
 
 
@@ -217,7 +217,7 @@ def test_an_answer_noted_after_the_operation_was_listed_counts() -> None:
         job(world, "known", lasts=1)
         world.journal.renew_lease("op", "gone", 0)
         resolution = world.run(resolve(listed, world.site(), world.context(run_id="next")))
-        assert resolution.verdict.ending is Ending.DONE
+        assert resolution.result.status is Status.DONE
         assert any("job known accepted" in line for line in world.said)
 
 
@@ -239,7 +239,7 @@ def test_readings_that_contradict_each_other_decide_nothing() -> None:
         after = (replace(before[0], disks=(KEPT,)),)
         world.service.shown = [before, after] * 50
         resolution = resolved(world, after=LIFETIME + 1)
-        assert "no two readings of the pools in a row agree" in resolution.verdict.message
+        assert "no two readings of the pools in a row agree" in resolution.result.message
         assert state(world) == (State.UNKNOWN, False)
 
 
@@ -247,15 +247,14 @@ def test_disks_that_are_gone_are_done_whoever_did_it() -> None:
     with stage() as world:
         opened(world, world.intent())
         del world.service.pools_["pool"].disks[GOING.id]
-        assert resolved(world, after=LEASE + 1).verdict.ending is Ending.DONE
+        assert resolved(world, after=LEASE + 1).result.status is Status.DONE
         assert state(world) == (State.DONE, True)
 
 
 def all_resolved(world: Stage, run_id: str) -> tuple[tuple[Resolution, ...], Holds]:
     """What a run makes of everything that is open right now."""
     site = world.site()
-    connections = {TARGET: Connection(site.service, world.service, LIFETIME)}
-    return world.run(resolve_all(connections, world.context(run_id=run_id), {TARGET: site}))
+    return world.run(resolve_all(world.context(run_id=run_id), {TARGET: site}))
 
 
 def test_what_stays_open_is_let_go_for_whoever_comes_next() -> None:
@@ -276,7 +275,7 @@ def test_an_operation_that_cannot_be_looked_into_stays_open_and_says_why() -> No
         world.run(asyncio.sleep(LEASE + 1))
         world.service.faults = Faults(read_error=1.0)
         [resolution], holds = all_resolved(world, "next")
-        assert "could not be looked into: the service answered 500" in resolution.verdict.message
+        assert "could not be looked into: the service answered 500" in resolution.result.message
         assert [each.rule for each in holds.values()] == ["unresolved-operation"]
         assert state(world) == (State.UNKNOWN, False)
 

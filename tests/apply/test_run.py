@@ -12,15 +12,14 @@ from typing import Any
 
 import pytest
 
-from reconciler.api.outcome import Outcome
-from reconciler.apply.context import Ending, Options, PoolResult, Stop
+from reconciler.apply.context import Options, RunContext, Stop
+from reconciler.apply.results import ApplyReport, PoolResult, Status
 from reconciler.apply.run import run_pools
-from reconciler.engine import ApplyReport, ApplyRequest, World, apply, manifest_of
+from reconciler.cli.apply import manifest_of
+from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.errors import ExitCode, JournalError, StalePlan
-from reconciler.journal.records import Journal, State, Step
-from reconciler.journal.records import Outcome as JournalOutcome
+from reconciler.journal.records import Journal, Outcome, State, Step
 from reconciler.journal.store import open_journal
-from reconciler.live import Call, JobEnd
 from reconciler.model import (
     DesiredDisk,
     DesiredPool,
@@ -33,10 +32,11 @@ from reconciler.model import (
     Position,
     Target,
 )
-from reconciler.plan import Finding, Plan
-from reconciler.plan import Service as Named
 from reconciler.planner import Connection
-from tests.apply.stage import GOING, Stage, removal, stage
+from reconciler.planning.plan import Finding, Plan
+from reconciler.planning.plan import Service as Named
+from reconciler.workspace import Call, JobEnd
+from tests.apply.harness import GOING, Stage, removal, stage
 from tests.simulation.service import Faults, Service, TrueJob, TruePool
 from tests.simulation.virtual import VirtualClock, VirtualLoop
 
@@ -92,14 +92,16 @@ def carried_out(
 
     async def story() -> ApplyReport:
         request = ApplyRequest(manifest, manifest.limits, approve, options)
-        world = World(clock, lambda: f"id-{next(serial)}", said.append)
         journal = wrap(open_journal("sqlite://", clock.now))
         stop = Stop()
         connections = {TARGET: Connection(Named(TARGET, "simulated"), service)}
+        run = RunContext(
+            journal, clock, lambda: f"id-{next(serial)}", connections, stop=stop, say=said.append
+        )
         if before:
-            await apply(replace(request, options=before), connections, journal, world, Stop())
+            await apply(replace(request, options=before), replace(run, stop=Stop()))
             await asyncio.sleep(200)
-        running = asyncio.ensure_future(apply(request, connections, journal, world, stop))
+        running = asyncio.ensure_future(apply(request, run))
 
         def interrupt() -> None:
             stop.requested = True
@@ -119,15 +121,15 @@ def carried_out(
         loop.close()
 
 
-def endings(report: ApplyReport) -> Counter[Ending]:
-    return Counter(result.ending for result in report.results)
+def endings(report: ApplyReport) -> Counter[Status]:
+    return Counter(result.status for result in report.results)
 
 
 def test_the_first_pool_goes_alone_and_the_rest_together() -> None:
     report, service, said = carried_out(Options(parallelism=4))
     assert report.exit_code is ExitCode.DONE
     assert report.remaining == 0
-    assert endings(report) == {Ending.DONE: 3}
+    assert endings(report) == {Status.DONE: 3}
     first, second, _ = (index for index, line in enumerate(said) if ": done:" in line)
     assert sum("destroying" in line for line in said[:first]) == 1
     assert sum("destroying" in line for line in said[first:second]) == 2
@@ -136,14 +138,14 @@ def test_the_first_pool_goes_alone_and_the_rest_together() -> None:
 
 def test_a_failed_canary_starts_nothing_else() -> None:
     report, service, _ = carried_out(Options(), Faults(job_fails=1.0))
-    assert endings(report) == {Ending.FAILED: 1, Ending.NOT_STARTED: 2}
+    assert endings(report) == {Status.FAILED: 1, Status.NOT_STARTED: 2}
     assert report.exit_code is ExitCode.JOB_FAILED
     assert len(service.record) == 1
 
 
 def test_keep_going_tries_every_pool_and_still_tells_the_truth() -> None:
     report, service, _ = carried_out(Options(keep_going=True), Faults(job_fails=1.0))
-    assert endings(report) == {Ending.FAILED: 3}
+    assert endings(report) == {Status.FAILED: 3}
     assert report.exit_code is ExitCode.JOB_FAILED
     assert len(service.record) == 3
 
@@ -163,8 +165,8 @@ def test_an_interruption_waits_for_what_is_in_flight_and_tells_every_pool(parall
         Options(parallelism=parallelism), kind=SilentOnce, interrupted=until_second(parallelism)
     )
     assert report.exit_code is ExitCode.INTERRUPTED
-    told = {Ending.DONE: 1, Ending.INTERRUPTED: cut}
-    assert endings(report) == told | ({Ending.NOT_STARTED: 2 - cut} if cut < 2 else {})
+    told = {Status.DONE: 1, Status.INTERRUPTED: cut}
+    assert endings(report) == told | ({Status.NOT_STARTED: 2 - cut} if cut < 2 else {})
     assert len(report.in_flight) == cut
     assert {each.state for each in report.in_flight} == {State.UNKNOWN}
     assert len(service.record) == 1
@@ -202,9 +204,9 @@ class FillsUp:
 def test_a_journal_that_fails_after_the_call_keeps_nothing_from_the_reader() -> None:
     report, service, said = carried_out(Options(), wrap=FillsUp)
     assert report.exit_code is ExitCode.JOURNAL
-    assert endings(report) == {Ending.JOURNAL: 1, Ending.NOT_STARTED: 2}
+    assert endings(report) == {Status.JOURNAL: 1, Status.NOT_STARTED: 2}
     [sent] = service.record
-    [told] = [each for each in report.results if each.ending is Ending.JOURNAL]
+    [told] = [each for each in report.results if each.status is Status.JOURNAL]
     assert told.message.startswith(f"sent (accepted: job {sent.job}), but what came of it could not be kept")
     assert [each.state for each in report.in_flight] == [State.INTENDED]
     assert "the end of the run could not be kept: the disk is full" in said
@@ -212,8 +214,8 @@ def test_a_journal_that_fails_after_the_call_keeps_nothing_from_the_reader() -> 
 
 def test_a_kept_disk_that_vanished_stops_everything_whatever_was_asked() -> None:
     report, service, _ = carried_out(Options(keep_going=True), kind=Vandal)
-    assert endings(report) == {Ending.ALARM: 1, Ending.NOT_STARTED: 2}
-    [alarm] = [result for result in report.results if result.ending is Ending.ALARM]
+    assert endings(report) == {Status.ALARM: 1, Status.NOT_STARTED: 2}
+    [alarm] = [result for result in report.results if result.status is Status.ALARM]
     assert "disks that had to stay are gone" in alarm.message
     assert "-a" in alarm.message
     assert report.exit_code is ExitCode.JOB_FAILED
@@ -234,7 +236,7 @@ def test_a_job_that_never_ends_is_still_running_at_the_deadline() -> None:
 
 def test_a_vanished_job_record_is_judged_by_the_disks() -> None:
     report, _, _ = carried_out(Options(keep_going=True), Faults(job_vanishes=1.0))
-    assert set(endings(report)) <= {Ending.DONE, Ending.UNKNOWN}
+    assert set(endings(report)) <= {Status.DONE, Status.UNKNOWN}
     assert report.exit_code in (ExitCode.DONE, ExitCode.UNKNOWN)
 
 
@@ -254,7 +256,7 @@ def test_a_call_never_sent_changes_nothing_and_says_so() -> None:
 
 def test_no_wait_leaves_every_operation_open() -> None:
     report, service, _ = carried_out(Options(wait=False))
-    assert endings(report) == {Ending.ACCEPTED: 3}
+    assert endings(report) == {Status.ACCEPTED: 3}
     assert report.exit_code is ExitCode.RUNNING
     assert len(report.in_flight) == len(service.record) == 3
 
@@ -270,7 +272,7 @@ def test_a_blocked_pool_is_told_and_never_carried_out() -> None:
             return await run_pools(plan, {TARGET: task.site}, ctx)
 
         [result] = world.run(story())
-        assert result.ending is Ending.REFUSED
+        assert result.status is Status.REFUSED
         assert world.service.sent == []
 
 
@@ -284,7 +286,7 @@ def test_a_run_that_is_asked_to_stop_starts_no_pool() -> None:
             return await run_pools(task.plan, {TARGET: task.site}, ctx)
 
         [result] = world.run(story())
-        assert result.ending is Ending.NOT_STARTED
+        assert result.status is Status.NOT_STARTED
         assert world.service.sent == []
 
 
@@ -293,9 +295,7 @@ def saved_plan_applied(world: Stage, plan: Plan) -> ApplyReport:
         """Everything is approved."""
 
     request = ApplyRequest(manifest_of(plan), plan.limits, approve, saved_plan=plan)
-    connections = {TARGET: Connection(Named(TARGET, "simulated"), world.service)}
-    around = World(world.clock, world.new_id, world.said.append)
-    return world.run(apply(request, connections, world.journal, around, Stop()))
+    return world.run(apply(request, world.context()))
 
 
 def test_a_saved_plan_is_applied_once_even_if_the_surplus_comes_back() -> None:
@@ -326,7 +326,7 @@ def test_an_alarm_of_an_earlier_run_stops_this_one_before_it_plans(lost: bool) -
     report, service, said = carried_out(Options(), faults, Vandal, before=Options(wait=False))
     assert report.exit_code is ExitCode.JOB_FAILED
     assert (report.plan, report.results) == (None, ())
-    assert [each.verdict.ending for each in report.resolutions].count(Ending.ALARM) >= 1
+    assert [each.result.status for each in report.resolutions].count(Status.ALARM) >= 1
     assert any("alarm: " in line and "-a" in line for line in said)
     assert service.requests["send"] == (1 if lost else 3)
 
@@ -352,8 +352,8 @@ class OnceVandal(Waiting):
 
 def test_a_pool_that_waits_sends_nothing_after_the_alarm_of_another() -> None:
     report, service, _ = carried_out(Options(keep_going=True, parallelism=4), kind=OnceVandal)
-    assert endings(report) == {Ending.DONE: 1, Ending.ALARM: 1, Ending.NOT_STARTED: 1}
-    assert [each.message for each in report.results if each.ending is Ending.NOT_STARTED] == [
+    assert endings(report) == {Status.DONE: 1, Status.ALARM: 1, Status.NOT_STARTED: 1}
+    assert [each.message for each in report.results if each.status is Status.NOT_STARTED] == [
         "stopped before the next call: another pool did not end well"
     ]
     assert len(service.record) == 2
@@ -376,7 +376,7 @@ class LastLook(Service):
 
 def test_an_interruption_of_the_closing_plan_keeps_the_report() -> None:
     report, _, said = carried_out(Options(parallelism=1), kind=LastLook)
-    assert endings(report) == {Ending.DONE: 3}
+    assert endings(report) == {Status.DONE: 3}
     assert report.remaining is None
     assert report.exit_code is ExitCode.INTERRUPTED
     assert "interrupted while making the plan after the run" in said
@@ -399,10 +399,8 @@ def test_a_plan_that_expires_while_it_waits_is_not_applied() -> None:
             await asyncio.sleep(7200)
 
         request = ApplyRequest(manifest_of(plan), plan.limits, think_it_over, saved_plan=plan)
-        connections = {TARGET: Connection(Named(TARGET, "simulated"), world.service)}
-        around = World(world.clock, world.new_id, world.said.append)
         with pytest.raises(StalePlan, match="the plan expired"):
-            world.run(apply(request, connections, world.journal, around, Stop()))
+            world.run(apply(request, world.context()))
         assert world.service.sent == []
 
 
@@ -412,7 +410,7 @@ def test_a_job_that_failed_under_an_earlier_run_is_told_by_the_exit_code_unless_
     with stage(Faults(job_fails=1.0)) as world:
         plan = world.run(world.task(world.context())).plan
         world.journal.open_operation(world.intent(), "gone", 0)
-        world.journal.record_outcome("op", "gone", JournalOutcome(State.ACCEPTED, "old"))
+        world.journal.record_outcome("op", "gone", Outcome(State.ACCEPTED, "old"))
         world.service.jobs["old"] = TrueJob("old", "pool", Step.REMOVE, 0, 1, JobEnd.FAILED, False, removal())
         del world.service.pools_["pool"].disks[GOING.id]  # somebody removed it by hand meanwhile
         nothing_to_do = replace(plan, pools=())
@@ -434,7 +432,7 @@ class Refusing(Service):
 def test_a_pool_under_way_is_not_left_half_done_because_another_one_failed() -> None:
     """One call after the other: the pools have more disks to lose than one call takes."""
     report, _, _ = carried_out(Options(parallelism=4), kind=Refusing, surplus=12)
-    told = {each.pool: (each.ending, each.done) for each in report.results}
-    assert told["two"][0] is Ending.REFUSED
-    assert told["three"] == (Ending.DONE, 12)
+    told = {each.pool: (each.status, each.done) for each in report.results}
+    assert told["two"][0] is Status.REFUSED
+    assert told["three"] == (Status.DONE, 12)
     assert report.exit_code is ExitCode.REFUSED

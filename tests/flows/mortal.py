@@ -16,18 +16,19 @@ from typing import Any
 
 from reconciler import sandbox
 from reconciler.api.connect import open_client
-from reconciler.apply.context import Options, Stop
+from reconciler.apply.context import Options, RunContext
+from reconciler.apply.results import ApplyReport
 from reconciler.clock import SystemClock
-from reconciler.engine import ApplyReport, ApplyRequest, World, apply
+from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.errors import ReconcilerError
 from reconciler.journal.store import open_journal
-from reconciler.live import LiveWorkspace
 from reconciler.manifest.load import load
 from reconciler.model import Shard
-from reconciler.plan import Plan, Service
 from reconciler.planner import Connection
+from reconciler.planning.plan import Plan, Service
 from reconciler.settings import AccessKeys, Secret, Settings
-from tests.simulation.story import Mortal
+from reconciler.workspace import LiveWorkspace
+from tests.simulation.scenario import Mortal
 
 
 class AheadClock(SystemClock):
@@ -65,15 +66,23 @@ async def run(
 
         options = Options(lease=1.0, wait_timeout=30)
         shard = Shard(*map(int, share.split("/")))
-        request = ApplyRequest(manifest, manifest.limits, approve, options, shard=shard, group=group)
-        world = World(clock, lambda: str(uuid.uuid4()), lambda message: print(message, file=sys.stderr))
+        request = ApplyRequest(manifest, manifest.limits, approve, options)
+        context = RunContext(
+            journal,
+            clock,
+            lambda: str(uuid.uuid4()),
+            connections,
+            shard=shard,
+            group=group,
+            say=lambda message: print(message, file=sys.stderr),
+        )
         try:
-            report: ApplyReport = await apply(request, connections, journal, world, Stop())
+            report: ApplyReport = await apply(request, context)
         except ReconcilerError as error:
             print(error.message, file=sys.stderr)
             return int(error.exit_code)
     for result in report.results:
-        print(result.pool, result.ending.value, result.message)
+        print(result.pool, result.status.value, result.message)
     return int(report.exit_code)
 
 

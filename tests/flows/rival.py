@@ -13,16 +13,16 @@ import uuid
 
 from reconciler import sandbox
 from reconciler.api.connect import open_client
-from reconciler.apply.context import Options, Stop
+from reconciler.apply.context import Options, RunContext
 from reconciler.clock import SystemClock
-from reconciler.engine import ApplyRequest, World, apply
+from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.errors import ReconcilerError
 from reconciler.journal.store import open_journal
-from reconciler.live import LiveWorkspace
 from reconciler.manifest.load import load
-from reconciler.plan import Plan, Service
 from reconciler.planner import Connection
+from reconciler.planning.plan import Plan, Service
 from reconciler.settings import AccessKeys, Secret, Settings
+from reconciler.workspace import LiveWorkspace
 
 FASTER = 50.0
 
@@ -47,14 +47,14 @@ async def main(url: str, journal_url: str, path: str) -> None:
     async def approve(_plan: Plan) -> None:
         """Everything is approved: the rivals are each other's only obstacle."""
 
-    world = World(clock, lambda: str(uuid.uuid4()), lambda _message: None)
     for _ in iter(sys.stdin.readline, ""):
         journal = open_journal(journal_url, clock.now)
         try:
             async with open_client(Settings(endpoint=url), keys, target, clock) as client:
                 connections = {target: Connection(Service(target, "sandbox:test"), LiveWorkspace(client))}
                 request = ApplyRequest(manifest, manifest.limits, approve, Options(wait_timeout=600))
-                code = int((await apply(request, connections, journal, world, Stop())).exit_code)
+                run = RunContext(journal, clock, lambda: str(uuid.uuid4()), connections)
+                code = int((await apply(request, run)).exit_code)
         except ReconcilerError as error:
             code = int(error.exit_code)
         finally:

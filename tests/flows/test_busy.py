@@ -16,16 +16,17 @@ import pytest
 
 from reconciler import sandbox
 from reconciler.api.connect import open_client
-from reconciler.apply.context import Stop
-from reconciler.engine import ApplyReport, ApplyRequest, World, apply
+from reconciler.apply.context import RunContext
+from reconciler.apply.results import ApplyReport
+from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.errors import ExitCode
 from reconciler.journal.store import open_journal
-from reconciler.live import LiveWorkspace
 from reconciler.manifest.load import load
-from reconciler.plan import Plan, Service
 from reconciler.planner import Connection
+from reconciler.planning.plan import Plan, Service
 from reconciler.sandbox import seed
 from reconciler.settings import AccessKeys, Secret, Settings
+from reconciler.workspace import LiveWorkspace
 from tests.flows.conftest import manifest
 from tests.flows.serving import Served, listening, serving
 
@@ -89,12 +90,12 @@ async def carry_out(path: Path, url: str, clock: SkippingClock) -> ApplyReport:
     async def approve(_plan: Plan) -> None:
         """Approved."""
 
-    world = World(clock, lambda: str(uuid.uuid4()), lambda _message: None)
     try:
         async with open_client(Settings(endpoint=url), keys, target, clock) as client:
             connection = Connection(Service(target, "sandbox:busy"), LiveWorkspace(client))
             request = ApplyRequest(loaded, loaded.limits, approve)
-            return await apply(request, {target: connection}, journal, world, Stop())
+            run = RunContext(journal, clock, lambda: str(uuid.uuid4()), {target: connection})
+            return await apply(request, run)
     finally:
         journal.close()
 

@@ -8,9 +8,9 @@ import stat
 from datetime import UTC, datetime
 from pathlib import Path
 
-from reconciler.cli.history import run_json, run_lines
 from reconciler.journal.records import Event, RunRecord
 from reconciler.journal.records import Run as KeptRun
+from reconciler.render.history import run_json, run_lines
 from tests.flows.conftest import CALLS, FINANCE, ROOT, STUDIO, Run, manifest
 from tests.flows.serving import Served
 

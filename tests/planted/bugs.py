@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MATCH = "tests/test_match.py"
-GUARD = "tests/test_guard.py"
-PLAN = "tests/test_plan.py"
-SECOND = "tests/test_second_check.py -k 'refused or pin'"
-LIVE = "tests/test_live.py"
+MATCH = "tests/planning/test_matching.py"
+GUARD = "tests/planning/test_guards.py"
+PLAN = "tests/planning/test_plan.py"
+SECOND = "tests/apply/test_second_check.py -k 'refused or pin'"
+LIVE = "tests/test_workspace.py"
 OUTCOME = "tests/api/test_outcome.py -k 'whole_answer or neither or connection_of_its_own'"
 CLIENT = "tests/api/test_client.py::test_desktops_come_a_hundred_a_page"
 JOURNAL = "tests/journal/test_fence.py -k sqlite"
@@ -37,8 +37,8 @@ BUGS = (
     Bug(
         "a call whose answer was lost is taken as not sent, and so made again",
         "apply/operation.py",
-        "        case OutcomeKind.NOT_SENT:\n",
-        "        case OutcomeKind.NOT_SENT | OutcomeKind.UNKNOWN:\n",
+        "        case State.NOT_SENT:\n",
+        "        case State.NOT_SENT | State.UNKNOWN:\n",
         OPERATION,
     ),
     Bug(
@@ -100,14 +100,14 @@ BUGS = (
     Bug(
         "an interruption while pools wait for their turn loses what is in flight",
         "apply/run.py",
-        "            return _result(pool, Ending.NOT_STARTED, _BEFORE_ITS_TURN)  # it was still waiting at the gate\n",
+        "            return _result(pool, Status.NOT_STARTED, _BEFORE_ITS_TURN)  # it was still waiting at the gate\n",
         "            raise\n",
         RUN,
     ),
     Bug(
         "an alarm found while resolving stops nothing",
-        "engine.py",
-        "    if any(each.verdict.ending is Ending.ALARM for each in resolutions):\n",
+        "engine/apply.py",
+        "    if any(each.result.status is Status.ALARM for each in resolutions):\n",
         "    if False:\n",
         RUN,
     ),
@@ -127,14 +127,14 @@ BUGS = (
     ),
     Bug(
         "a pool blocked in the review is carried out under its approval",
-        "plan.py",
+        "planning/plan.py",
         "each.rule not in ignoring",
         "False",
         PLAN,
     ),
     Bug(
         "operations of earlier runs are not looked at",
-        "engine.py",
+        "engine/apply.py",
         "    found = _open_of(connections, ctx)\n",
         "    found: list[tuple[Target, Operation]] = []\n",
         RUN,
@@ -155,52 +155,56 @@ BUGS = (
     ),
     Bug(
         "a disk of the same size does not count as fitting",
-        "match.py",
+        "planning/matching.py",
         "    if disk.size > entry.size:\n        return None\n",
         "    if disk.size >= entry.size:\n        return None\n",
         MATCH,
     ),
     Bug(
         "the larger of two disks goes",
-        "match.py",
+        "planning/matching.py",
         "(int(guarded), 1, size, 0, 0, 0)",
         "(int(guarded), 1, -size + 100_000, 0, 0, 0)",
         MATCH,
     ),
     Bug(
-        "a limit may be passed by one", "guard.py", "number > limit.value", "number > limit.value + 1", GUARD
+        "a limit may be passed by one",
+        "planning/guards.py",
+        "number > limit.value",
+        "number > limit.value + 1",
+        GUARD,
     ),
     Bug(
         "blocked pools count against the limits",
-        "guard.py",
+        "planning/guards.py",
         "totals([pool for pool in pools if not pool.blocked])",
         "totals(pools)",
         GUARD,
     ),
     Bug(
         "connected users are not looked at",
-        "guard.py",
+        "planning/guards.py",
         "    if connected and not pool.desired.allow_live_sessions:\n",
         "    if connected > 1 and not pool.desired.allow_live_sessions:\n",
         GUARD,
     ),
     Bug(
         "protected disks may go",
-        "guard.py",
+        "planning/guards.py",
         "hit = [disk.id for disk in pool.removed if disk.id in pool.desired.protect]",
         "hit = [disk.id for disk in pool.removed if disk.id == pool.desired.protect]",
         GUARD,
     ),
     Bug(
         "an approval for one service fits another",
-        "plan.py",
+        "planning/plan.py",
         '"service": each.name}',
         '"service": ""}',
         PLAN,
     ),
     Bug(
         "idle desktops are thought to be known",
-        "plan.py",
+        "planning/plan.py",
         "upper_bound=pool.desired.apply_to in (None, ApplyTo.IDLE)",
         "upper_bound=pool.desired.apply_to is None",
         PLAN,
@@ -222,13 +226,13 @@ BUGS = (
     Bug(
         "a success without a job is taken for acceptance",
         "api/outcome.py",
-        'OutcomeKind.UNKNOWN, f"a success',
-        'OutcomeKind.ACCEPTED, f"a success',
+        'State.UNKNOWN, f"a success',
+        'State.ACCEPTED, f"a success',
         OUTCOME,
     ),
     Bug(
         "a doubtful reading is good enough",
-        "guard.py",
+        "planning/guards.py",
         "    doubts = pool.live.doubts if pool.live else ()\n",
         "    doubts: tuple[str, ...] = ()\n",
         GUARD,
@@ -256,7 +260,7 @@ BUGS = (
     ),
     Bug(
         "an approved digest is not compared",
-        "cli/applying.py",
+        "cli/apply.py",
         "fits = digest is None or plan.approved_by(digest)",
         "fits = True",
         DIGEST,
@@ -280,63 +284,63 @@ BUGS = (
     ),
     Bug(
         "FAIL is taken for success",
-        "live.py",
+        "workspace.py",
         "    if ended_badly or bad:\n",
         "    if bad:\n",
         LIVE,
     ),
     Bug(
         "sub-jobs that failed are not looked at",
-        "live.py",
+        "workspace.py",
         "    if ended_badly or bad:\n",
         "    if ended_badly:\n",
         LIVE,
     ),
     Bug(
         "which desktops a removal reaches is not said",
-        "live.py",
+        "workspace.py",
         "    if call.apply_to is not None:\n",
         "    if call.apply_to is not None and call.step is not Step.REMOVE:\n",
         LIVE,
     ),
     Bug(
         "an expansion is sent as a deletion",
-        "live.py",
+        "workspace.py",
         'Step.EXPAND: "batch-expand"',
         'Step.EXPAND: "batch-delete"',
         LIVE,
     ),
     Bug(
         "absent disks are taken for none",
-        "live.py",
+        "workspace.py",
         "    if body.data_volumes is None:\n",
         "    if body.data_volumes is None and body.desktop_count:\n",
         LIVE,
     ),
     Bug(
         "further users of a desktop are not counted",
-        "live.py",
+        "workspace.py",
         "users = {body.user_name, *(each.user_name for each in body.attach_user_infos or ())}",
         "users = {body.user_name}",
         LIVE,
     ),
     Bug(
         "whatever stands behind the declared number is the surplus",
-        "match.py",
+        "planning/matching.py",
         "            elif index not in open_ended:\n",
         "            elif index >= len(entries):\n",
         MATCH,
     ),
     Bug(
         "a tie is decided silently",
-        "match.py",
+        "planning/matching.py",
         "            undecided.append(group)\n",
         "            continue\n",
         MATCH,
     ),
     Bug(
         "a tie blocks nothing",
-        "guard.py",
+        "planning/guards.py",
         "    for tie in pool.ties:\n",
         "    for tie in pool.ties[1:]:\n",
         GUARD,
@@ -365,7 +369,7 @@ BUGS = (
     Bug(
         "an alarm stops nothing when the run is to keep going",
         "apply/run.py",
-        "    ctx.stop.alarm |= result.ending is Ending.ALARM\n",
+        "    ctx.stop.alarm |= result.status is Status.ALARM\n",
         "",
         RUN,
     ),
@@ -386,14 +390,14 @@ BUGS = (
     ),
     Bug(
         "a saved plan can be applied twice",
-        "engine.py",
+        "engine/apply.py",
         "ctx.journal.claim_plan(request.saved_plan.id, ctx.run_id)",
         "ctx.journal.claim_plan(plan.id, ctx.run_id)",
         RUN,
     ),
     Bug(
         "an approval for one target fits another",
-        "plan.py",
+        "planning/plan.py",
         '{"region": each.target.region, "project_id": each.target.project_id, ',
         "{",
         PLAN,

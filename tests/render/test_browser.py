@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.render.html import plan_html
-from tests import scenes
+from tests import sample_plans as scenes
 from tests.render.hostile import HOSTILE
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

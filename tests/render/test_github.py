@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from reconciler.plan import Severity
+from reconciler.planning.plan import Severity
 from reconciler.render.github import job_summary, neutral, plan_annotations
 from reconciler.render.markdown import MARKER
 from reconciler.render.text import plan_lines
-from tests import scenes
+from tests import sample_plans as scenes
 from tests.render.hostile import HOSTILE
 
 # As the runner reads a line: properties end at the first "::", values hold no bare colon or comma.

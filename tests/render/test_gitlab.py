@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.render.gitlab import terraform_report
-from tests import scenes
+from tests import sample_plans as scenes
 
 
 def test_the_report_counts_what_would_be_carried_out() -> None:

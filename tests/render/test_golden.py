@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.plan import Plan
+from reconciler.planning.plan import Plan
 from reconciler.render.markdown import plan_markdown
 from reconciler.render.text import plan_lines
-from tests import scenes
+from tests import sample_plans as scenes
 
 GOLDEN = Path(__file__).parent / "golden"
 SCENES: tuple[Callable[[], Plan], ...] = (

@@ -11,10 +11,10 @@ from html.parser import HTMLParser
 import pytest
 
 from reconciler.model import Limit, Limits
-from reconciler.plan import Plan
+from reconciler.planning.plan import Plan
 from reconciler.render import words
 from reconciler.render.html import Kind, bars, lanes, meters, plan_html
-from tests import scenes
+from tests import sample_plans as scenes
 from tests.render.hostile import HOSTILE
 from tests.render.test_golden import SCENES
 

@@ -8,15 +8,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from reconciler.apply.context import Ending, PoolResult
-from reconciler.cli.drift_report import Outcome, drift_page
-from reconciler.cli.report import report_page
-from reconciler.correcting import DriftReport
-from reconciler.drift import measure
-from reconciler.engine import ApplyReport
+from reconciler.apply.results import ApplyReport, DriftReport, DriftRound, PoolResult, Status
 from reconciler.errors import ExitCode, ServiceError
 from reconciler.model import Target
-from tests import scenes
+from reconciler.planning.drift import measure
+from reconciler.render.apply_report import report_page
+from reconciler.render.drift_report import drift_page
+from tests import sample_plans as scenes
 from tests.render.hostile import HOSTILE
 from tests.render.test_github import annotation
 from tests.render.test_markdown import AWAKE, ENGINES, OURS, Rendered
@@ -27,16 +25,16 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 def run_of(text: str) -> ApplyReport:
     """A run in which everything is called the same."""
-    good = PoolResult(TARGET, text, Ending.DONE, text, "", 1, 1)
-    bad = PoolResult(TARGET, text, Ending.FAILED, text, text, 0, 1)
+    good = PoolResult(TARGET, text, Status.DONE, text, "", 1, 1)
+    bad = PoolResult(TARGET, text, Status.FAILED, text, text, 0, 1)
     return ApplyReport(text, None, (good, bad), exit_code=ExitCode.JOB_FAILED)
 
 
-def looked(text: str) -> Outcome:
+def looked(text: str) -> DriftRound:
     """A look at drift in which everything is called the same, and a correction that did not go well."""
     plan = scenes.hostile(text)
     report = DriftReport("run", plan, measure(plan), applied=run_of(text))
-    return Outcome(NOW, 1.0, ExitCode.CHANGES, report)
+    return DriftRound(NOW, 1.0, ExitCode.CHANGES, report)
 
 
 def check(page: str, engine: Callable[[str], str], tables: int) -> Rendered:
@@ -65,7 +63,7 @@ def test_no_name_becomes_markup_or_a_command(text: str, engine: Callable[[str], 
 
 
 def test_a_look_that_failed_says_why() -> None:
-    outcome = Outcome(NOW, 1.0, ExitCode.ERROR, error=ServiceError("list pools: HTTP 503"))
+    outcome = DriftRound(NOW, 1.0, ExitCode.ERROR, error=ServiceError("list pools: HTTP 503"))
     page, [note] = drift_page(outcome)
     assert "could not be determined" in page
     assert annotation(note)[2] == "Drift could not be determined: list pools: HTTP 503"

@@ -15,10 +15,10 @@ import pytest
 from markdown_it import MarkdownIt
 
 from reconciler.model import Limit
-from reconciler.plan import Plan
+from reconciler.planning.plan import Plan
 from reconciler.render import words
 from reconciler.render.markdown import LIMIT, MARKER, code, plan_markdown, prose
-from tests import scenes
+from tests import sample_plans as scenes
 from tests.render.hostile import HOSTILE
 
 OURS = frozenset(

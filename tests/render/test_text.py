@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.render import words
 from reconciler.render.text import Line, plan_lines
-from tests import scenes
+from tests import sample_plans as scenes
 from tests.render.hostile import HOSTILE
 
 

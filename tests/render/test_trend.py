@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.drift import MEMORY
+from reconciler.planning.drift import MEMORY
 from reconciler.render.trend import Happened, Reading, Trend, curve, pool_trends, total, trend_html
 from tests.render.hostile import HOSTILE
 from tests.render.test_browser import CHROMIUM, DARK, LIGHT, WINDOWS, picture, width

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from reconciler import __version__
-from reconciler.cli.initializing import Kind
+from reconciler.cli.init import Kind
 from reconciler.scaffolds import files
 from tests.flows.conftest import FINANCE, Run, manifest
 from tests.flows.serving import Served

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.simulation.story import tell_all
+from tests.simulation.scenario import tell_all
 
 
 def main() -> int:

@@ -12,11 +12,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from reconciler.api.outcome import Outcome, OutcomeKind
 from reconciler.errors import ReadingDoubtful, ServiceError
-from reconciler.journal.records import Step
-from reconciler.live import Call, Differing, Job, JobEnd, PoolReading
+from reconciler.journal.records import Outcome, State, Step
 from reconciler.model import Copy, Desktop, Disk, Pool
+from reconciler.workspace import Call, Differing, Job, JobEnd, PoolReading
 from tests.simulation.virtual import START, VirtualLoop
 
 SIGNATURE_SECONDS = 900.0
@@ -151,7 +150,7 @@ class Service:
 
     async def send(self, call: Call, signed_at: datetime) -> Outcome:
         outcome = await self._send(call, signed_at)
-        self.unknown += outcome.kind is OutcomeKind.UNKNOWN
+        self.unknown += outcome.state is State.UNKNOWN
         return outcome
 
     async def _send(self, call: Call, signed_at: datetime) -> Outcome:
@@ -159,22 +158,22 @@ class Service:
         self.settle()
         await asyncio.sleep(self.rng.uniform(0.05, 0.4))
         if self._chance(self.faults.not_sent):
-            return Outcome(kind=OutcomeKind.NOT_SENT, message="connection refused")
+            return Outcome(state=State.NOT_SENT, message="connection refused")
         if self._chance(self.faults.rejected):
             status, code = self.rng.choice([(409, "WKS.00010032"), (429, "APIGW.0308"), (403, "WKS.403")])
-            return Outcome(kind=OutcomeKind.REJECTED, status=status, code=code, message="rejected")
+            return Outcome(state=State.REJECTED, status=status, code=code, message="rejected")
         if self._chance(self.faults.lost_request):
             await asyncio.sleep(30)
-            return Outcome(kind=OutcomeKind.UNKNOWN, message="timeout")
+            return Outcome(state=State.UNKNOWN, message="timeout")
         if self._chance(self.faults.late_request):
             left = SIGNATURE_SECONDS - (self.loop.moment - (signed_at - START).total_seconds())
             self.late.append((self.loop.moment + self.rng.uniform(1, max(left, 2)), call))
             await asyncio.sleep(30)
-            return Outcome(kind=OutcomeKind.UNKNOWN, message="timeout")
+            return Outcome(state=State.UNKNOWN, message="timeout")
         outcome = self._accept(call)
         if self._chance(self.faults.lost_response):
             await asyncio.sleep(self.rng.choice([0.1, 30]))
-            return Outcome(kind=OutcomeKind.UNKNOWN, message="cut")
+            return Outcome(state=State.UNKNOWN, message="cut")
         return outcome
 
     async def job(self, job_id: str) -> Job | None:
@@ -218,10 +217,10 @@ class Service:
     def _accept(self, call: Call) -> Outcome:
         pool = self.pools_[call.pool_id]
         if self.loop.moment < pool.busy_until:
-            return Outcome(kind=OutcomeKind.REJECTED, status=409, code="WKS.00010032", message="busy")
+            return Outcome(state=State.REJECTED, status=409, code="WKS.00010032", message="busy")
         ids = tuple(disk.id for disk in call.disks)
         if call.step is not Step.ADD and not set(ids) <= pool.disks.keys():
-            return Outcome(kind=OutcomeKind.REJECTED, status=400, code="WKS.0001", message="no such disk")
+            return Outcome(state=State.REJECTED, status=400, code="WKS.0001", message="no such disk")
         self.serial += 1
         job_id = f"job-{self.serial}"
         begins = self.loop.moment
@@ -237,7 +236,7 @@ class Service:
         pool.busy_until = ends + self.rng.uniform(0, 3)
         if call.step is Step.REMOVE:
             self._note(pool, ids, job_id)
-        return Outcome(kind=OutcomeKind.ACCEPTED, status=200, job_id=job_id, request_id=f"req-{self.serial}")
+        return Outcome(state=State.ACCEPTED, status=200, job_id=job_id, request_id=f"req-{self.serial}")
 
     def _note(self, pool: TruePool, ids: tuple[str, ...], job_id: str) -> None:
         left = [disk for disk in pool.disks.values() if disk.id not in ids]

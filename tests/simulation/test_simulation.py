@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.simulation.story import Verdict, tell_all
+from tests.simulation.scenario import Result, tell_all
 
 SEEDS = int(os.environ.get("RECONCILER_SEEDS", "2000"))
 PARTS = 8
@@ -37,7 +37,7 @@ def test_the_simulation_meets_what_it_is_for() -> None:
     assert sum(each.deleted for each in verdicts) > 100
 
 
-def _counts(verdicts: list[Verdict]) -> str:
+def _counts(verdicts: list[Result]) -> str:
     names = ("runs", "crashes", "posts", "unknown", "deleted")
     told = ", ".join(f"{sum(getattr(each, name) for each in verdicts)} {name}" for name in names)
     return f"{len(verdicts)} seeds, {told}"

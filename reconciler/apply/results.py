@@ -1,0 +1,152 @@
+"""How things ended: operations, pools and whole runs, as values that reports and exit codes are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from reconciler.errors import ExitCode, ReconcilerError
+from reconciler.journal.records import Operation, Outcome
+from reconciler.model import Target
+from reconciler.planning.drift import Measure, proven
+from reconciler.planning.plan import Finding, Plan
+
+
+class Status(StrEnum):
+    """How an operation, or a pool's part of a run, ended; listed worst first."""
+
+    exit_code: ExitCode
+
+    ALARM = "alarm", ExitCode.JOB_FAILED
+    UNKNOWN = "unknown", ExitCode.UNKNOWN
+    JOURNAL = "journal", ExitCode.JOURNAL
+    PARTIAL = "partial", ExitCode.JOB_FAILED
+    FAILED = "failed", ExitCode.JOB_FAILED
+    RUNNING = "running", ExitCode.RUNNING
+    ACCEPTED = "accepted", ExitCode.RUNNING
+    INTERRUPTED = "interrupted", ExitCode.INTERRUPTED
+    HELD = "held", ExitCode.HELD
+    STALE = "stale", ExitCode.STALE
+    ERROR = "error", ExitCode.ERROR
+    REJECTED = "rejected", ExitCode.ERROR
+    REFUSED = "refused", ExitCode.REFUSED
+    NOT_STARTED = "not started", ExitCode.DONE
+    DONE = "done", ExitCode.DONE
+
+    def __new__(cls, word: str, exit_code: ExitCode) -> Status:
+        """Give each word the exit code of a run whose worst status it is."""
+        self = str.__new__(cls, word)
+        self._value_ = word
+        self.exit_code = exit_code
+        return self
+
+
+def worst(statuses: Iterable[Status]) -> Status:
+    """The worst of them; DONE when there is none."""
+    found = set(statuses)
+    return next((each for each in Status if each in found), Status.DONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one operation ended."""
+
+    status: Status
+    message: str
+    hint: str = ""
+    done: int = 0
+    """Disk changes proven done."""
+    outcome: Outcome | None = None
+    """The answer to a rejected call, which says how long to wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolResult:
+    """What became of one pool."""
+
+    target: Target
+    pool: str
+    status: Status
+    message: str = ""
+    hint: str = ""
+    done: int = 0
+    """Disk changes proven done in this run."""
+    planned: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What became of one open operation."""
+
+    operation: Operation
+    resolved: bool
+    """True when the operation is closed and its pool is free again."""
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyReport:
+    """How a run of ``apply`` went."""
+
+    run_id: str
+    plan: Plan | None
+    results: tuple[PoolResult, ...] = ()
+    resolutions: tuple[Resolution, ...] = ()
+    in_flight: tuple[Operation, ...] = ()
+    """Operations of this run that are still open."""
+    remaining: int | None = None
+    """Changes that a new plan still shows for the pools done; None when it was not made."""
+    exit_code: ExitCode = ExitCode.DONE
+
+    @property
+    def proven_pools(self) -> frozenset[tuple[Target, str]]:
+        """The pools that a new plan has proven to be as declared."""
+        if self.remaining != 0:
+            return frozenset()
+        return frozenset((each.target, each.pool) for each in self.results if each.status is Status.DONE)
+
+
+@dataclass(frozen=True, slots=True)
+class DriftReport:
+    """What one look at drift found, and what was done about it."""
+
+    run_id: str
+    plan: Plan
+    measures: tuple[Measure, ...]
+    refused: tuple[Finding, ...] = ()
+    """Why the policy left drift alone; empty when no remediation was asked for."""
+    applied: ApplyReport | None = None
+    """None when nothing was to be remediated, or the remediation was refused as a whole."""
+    error: ReconcilerError | None = None
+    """Why the remediation as a whole was refused, or could not begin."""
+    unresolved: int = 0
+    """Open operations of these targets at the end."""
+    exit_code: ExitCode = ExitCode.DONE
+
+    @property
+    def measures_now(self) -> tuple[Measure, ...]:
+        """The measures without what this run has proven done."""
+        done = self.applied.proven_pools if self.applied else frozenset()
+        return tuple(
+            proven(each) if (each.pool.target, each.pool.label) in done else each for each in self.measures
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DriftRound:
+    """One round of ``drift`` or ``watch``, however it ended."""
+
+    started: datetime
+    seconds: float
+    exit_code: ExitCode
+    report: DriftReport | None = None
+    """None when the round failed before anything was measured."""
+    error: ReconcilerError | None = None
+    """Why it failed; None when there is a report."""
+
+    @property
+    def drifting(self) -> tuple[Measure, ...]:
+        """The pools that were found with drift."""
+        return tuple(each for each in self.report.measures if each.drifts) if self.report else ()

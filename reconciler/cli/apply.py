@@ -1,0 +1,125 @@
+"""``apply``: carries out a plan after confirmation, follows the jobs, and proves the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reconciler.apply.context import Options, RunContext, Stop
+from reconciler.apply.results import ApplyReport
+from reconciler.cli import flags
+from reconciler.cli.approval import Approval, approval, check_saved
+from reconciler.cli.connect import connections, duration, journal, new_id, read_settings
+from reconciler.cli.console import Console
+from reconciler.cli.outputs import show_plan, tell_github, to_github
+from reconciler.cli.plan_files import is_plan_file
+from reconciler.cli.plan_files import load as load_plan
+from reconciler.cli.signals import run_async
+from reconciler.clock import SystemClock
+from reconciler.engine.apply import ApplyRequest
+from reconciler.engine.apply import apply as run_apply
+from reconciler.errors import BadInput
+from reconciler.manifest.load import load
+from reconciler.model import Manifest
+from reconciler.planning.plan import Plan
+from reconciler.render.apply_report import report_json, report_lines, report_page, resolution_lines
+
+
+@flags.options
+def apply(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Manifests, or one saved plan.", metavar="PATH…|PLANFILE")
+    ],
+    *,
+    auto_approve: Annotated[
+        bool, typer.Option("--auto-approve", help="Do not ask; every guard and limit still holds.")
+    ] = False,
+    approve: Annotated[
+        str | None, typer.Option(help="Apply only if the plan has this digest.", metavar="DIGEST")
+    ] = None,
+    shown: flags.OutputFormat = flags.Output.TEXT,
+    connection: flags.ConnectionOptions,
+    wait_timeout: Annotated[str, typer.Option(help="How long one job may take.")] = "20m",
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Do not follow jobs; the next run proves them.")
+    ] = False,
+    parallelism: flags.Parallelism = 4,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Go on with other pools after a failure.")
+    ] = False,
+    shard: flags.ShardOf = "1/1",
+    run_group: flags.RunGroup = "",
+    limits: flags.LimitOptions,
+) -> int:
+    """Carry out a plan after confirmation, follow the jobs, and prove the result."""
+    console = Console()
+    saved = _saved(paths, limits)
+    share = flags.share(shard, run_group)
+    if share.count > 1 and saved:
+        raise BadInput("a saved plan holds the pools of its own share", "leave out --shard, or plan again")
+    manifest = manifest_of(saved) if saved else load(paths)
+    clock = SystemClock()
+    if saved:
+        check_saved(saved, clock)
+    request = ApplyRequest(
+        manifest=manifest,
+        limits=limits.over(manifest.limits),
+        approve=approval(console, shown, Approval(approve, saved, auto_approve)),
+        options=Options(
+            wait_timeout=duration(wait_timeout, "--wait-timeout").total_seconds(),
+            wait=not no_wait,
+            parallelism=parallelism,
+            keep_going=keep_going,
+        ),
+        saved_plan=saved,
+    )
+    settings = read_settings(connection)
+
+    async def work(stop: Stop) -> ApplyReport:
+        with journal(connection, settings, clock) as kept:
+            async with connections(manifest.targets, connection, settings) as opened:
+                run = RunContext(
+                    kept, clock, new_id, opened, stop=stop, shard=share, group=run_group, say=console.say
+                )
+                with console.working("Reading the live pools"):
+                    return await run_apply(request, run)
+
+    report = run_async(work)
+    _show(report, shown, console)
+    if approve and report.plan and not report.plan.has_changes:
+        console.say("Nothing to do, so the approved digest was not needed.")
+    if report.plan and not report.results:
+        tell_github(report.plan, console)
+    else:
+        to_github(lambda: report_page(report), console)
+    return int(report.exit_code)
+
+
+def manifest_of(plan: Plan) -> Manifest:
+    """The desired state a saved plan was made from."""
+    return Manifest(tuple(pool.desired for pool in plan.pools), plan.limits, sources=plan.sources)
+
+
+def _saved(paths: Sequence[Path], limits: flags.LimitOptions) -> Plan | None:
+    plans = [path for path in paths if is_plan_file(path)]
+    if not plans:
+        return None
+    if len(paths) > 1:
+        raise BadInput("a saved plan is applied alone", f"reconciler apply {plans[0]}")
+    if limits.given:
+        raise BadInput("a saved plan carries its own limits", "leave the --limit flags out, or plan again")
+    return load_plan(plans[0])
+
+
+def _show(report: ApplyReport, shown: flags.Output, console: Console) -> None:
+    if shown is flags.Output.JSON:
+        console.data(report_json(report))
+        return
+    console.lines(resolution_lines(report.resolutions))
+    if not report.results and report.plan:
+        show_plan(report.plan, flags.Format.TEXT, console)
+        return
+    console.lines(report_lines(report))

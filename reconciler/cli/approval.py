@@ -1,0 +1,117 @@
+"""How an apply is approved: by the word ``yes``, a digest, a saved plan, or ``--auto-approve``."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.cli import flags
+from reconciler.cli.console import Console
+from reconciler.cli.outputs import show_plan, tell_github
+from reconciler.cli.stdio import lost_output
+from reconciler.clock import Clock
+from reconciler.engine.apply import Approve, check_fresh
+from reconciler.errors import BadInput, ReconcilerError, Refused, ServiceError, StalePlan
+from reconciler.planning.plan import Plan
+from reconciler.render.text import plan_lines
+from reconciler.safe_text import safe_text
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What was approved before this run, if anything."""
+
+    digest: str | None = None
+    """The digest that was reviewed."""
+    saved: Plan | None = None
+    auto: bool = False
+    """True: nobody is asked; every guard and limit still holds."""
+
+
+def check_saved(plan: Plan, clock: Clock) -> None:
+    """Raise ``StalePlan`` when a saved plan has expired or its manifests have changed since."""
+    check_fresh(plan, clock)
+    for path, digest in plan.sources:
+        try:
+            data = Path(path).read_bytes()
+        except OSError:
+            continue  # a plan may be applied on a machine that has no manifests
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise StalePlan(
+                f"{safe_text(path)} changed since the plan was made", "make a new plan and have that approved"
+            )
+
+
+def approval(console: Console, shown: flags.Output, given: Approval) -> Approve:
+    """How this run is approved; every way compares with what a person or a policy has seen."""
+    digest, saved = given.digest, given.saved
+    if digest is not None and not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise BadInput(
+            f"--approve {digest!r} is not a digest", "a digest has 64 hexadecimal digits; plan prints it"
+        )
+
+    def show(plan: Plan) -> None:
+        if shown is flags.Output.TEXT:
+            show_plan(plan, flags.Format.TEXT, console)
+            return
+        for line in plan_lines(plan):  # JSON on stdout holds the result alone
+            console.say(line.text)
+
+    async def approved(plan: Plan) -> None:
+        console.end()
+        show(plan)
+        try:
+            _compare(plan, saved, digest)
+        except ReconcilerError:
+            tell_github(plan, console)
+            raise
+        if plan.run_blocked:
+            tell_github(plan, console)  # refused right after this
+        if plan.run_blocked or not plan.has_changes:
+            return
+        if not (saved or digest is not None or given.auto):
+            await _ask(console)
+        console.begin("Applying: every change is followed and proven")
+
+    return approved
+
+
+def _compare(plan: Plan, saved: Plan | None, digest: str | None) -> None:
+    """Raise ``StalePlan`` unless the plan of now is what was approved."""
+    differences: tuple[str, ...] = ()
+    if saved:
+        from reconciler.planning import stale_plan  # noqa: PLC0415 - deepdiff, only for a saved plan
+
+        differences = stale_plan.explain(saved, plan)
+    fits = digest is None or plan.approved_by(digest)
+    if (differences or not fits) and plan.failures:
+        failure = plan.failures[0]
+        raise ServiceError(
+            f"what was approved cannot be compared: target {failure.target} could not be read: {failure.message}",
+            failure.hint,
+        )
+    if differences:
+        raise StalePlan(
+            "the saved plan is not what would be done now:\n  " + "\n  ".join(differences),
+            "make a new plan and have that approved",
+        )
+    if not fits:
+        raise StalePlan(
+            f"the plan's digest is {plan.digest}, not the approved {digest}",
+            "what would be done now is not what was approved; review the plan again",
+        )
+
+
+async def _ask(console: Console) -> None:
+    if not console.interactive:
+        raise Refused(
+            "nobody can be asked: standard input is not a terminal; nothing was sent",
+            "say --approve DIGEST with the digest that was reviewed, or --auto-approve, or apply a saved plan",
+        )
+    if lost := lost_output():
+        raise Refused(f"the plan could not be shown: {lost.strerror}; nothing was sent")
+    question = "\nDo you want to perform these actions? Only 'yes' will be accepted.\n  Enter a value: "
+    if await console.ask(question) != "yes":
+        raise Refused("not confirmed; nothing was sent")

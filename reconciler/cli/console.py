@@ -1,0 +1,173 @@
+"""Owns what a person sees: results on stdout, everything else on stderr, colour only where it belongs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TextIO
+
+from reconciler.errors import BadInput, ReconcilerError
+from reconciler.render.text import Line, Tone
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+_CODES = {
+    Tone.STRONG: "1",
+    Tone.DESTROY: "31",
+    Tone.ADD: "32",
+    Tone.CHANGE: "33",
+    Tone.BLOCK: "31;1",
+    Tone.WARN: "33;1",
+    Tone.FAINT: "2",
+}
+
+
+_state = {"no_color": False}
+
+
+def no_color(given: bool) -> bool:
+    """Note the flag ``--no-color``, before anything is printed."""
+    _state["no_color"] = given
+    return given
+
+
+class Console:
+    """Prints; in colour when the stream is a terminal and neither a flag nor NO_COLOR forbids it."""
+
+    def __init__(self) -> None:
+        self._status: Status | None = None
+        self._in_actions = os.environ.get("GITHUB_ACTIONS") == "true"
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):  # LC_ALL=C must not end in an encoding error
+                stream.reconfigure(errors="backslashreplace")
+
+    def lines(self, lines: Iterable[Line]) -> None:
+        """Print a rendered view on stdout."""
+        colored = self._colored(sys.stdout)
+        self._write("".join(f"{_paint(line, colored)}\n" for line in self._harmless(lines)))
+
+    def data(self, value: Any) -> None:
+        """Print a result as JSON on stdout."""
+        # ASCII steers no terminal, and the escape keeps GitHub's runner from reading a command.
+        self._write(json.dumps(value, indent=2).replace("##[", "#\\u0023[") + "\n")
+
+    def text(self, text: str) -> None:
+        """Print a result on stdout as it is."""
+        self._write("".join(f"{line}\n" for line in self._neutral(text.split("\n"))).rstrip("\n") + "\n")
+
+    def commands(self, lines: Iterable[str]) -> None:
+        """Print workflow commands, the only lines that GitHub's runner may obey."""
+        for line in lines:
+            print(line, file=sys.stderr, flush=True)
+
+    def say(self, message: str) -> None:
+        """Tell something that is not the result, on stderr."""
+        self._stderr(Line(message))
+
+    @contextmanager
+    def working(self, what: str) -> Iterator[None]:
+        """A sign of life on stderr while something takes time; silent when stderr is no terminal."""
+        self.begin(what)
+        try:
+            yield
+        finally:
+            self.end()
+
+    def begin(self, what: str) -> None:
+        """Show, until ``end``, that something is going on; what is said meanwhile scrolls above it."""
+        if not sys.stderr.isatty():
+            return
+        from rich.console import Console as RichConsole  # noqa: PLC0415 - costly, and only a terminal needs it
+
+        self.end()
+        self._status = RichConsole(stderr=True, no_color=not self._colored(sys.stderr)).status(what)
+        self._status.start()
+
+    def end(self) -> None:
+        """Take the sign of life away."""
+        if self._status:
+            self._status.stop()
+            self._status = None
+
+    async def ask(self, question: str) -> str:
+        """Ask on stderr and read one line of the terminal; empty at the end of input.
+
+        Waits for the terminal in the event loop: while it sat in a read, no signal would be heard.
+        """
+        self.end()
+        print(question, end="", file=sys.stderr, flush=True)
+        loop, terminal = asyncio.get_running_loop(), sys.stdin.fileno()
+        answered, line = asyncio.Event(), bytearray()
+
+        def take() -> None:
+            got = os.read(terminal, 4096)
+            line.extend(got)
+            if not got or b"\n" in got:
+                answered.set()
+
+        loop.add_reader(terminal, take)
+        try:
+            await answered.wait()
+        except asyncio.CancelledError:
+            print(file=sys.stderr, flush=True)
+            raise
+        finally:
+            loop.remove_reader(terminal)
+        return line.decode(errors="replace").split("\n")[0].rstrip("\r")
+
+    @property
+    def interactive(self) -> bool:
+        """True when a person can be asked."""
+        return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+    def error(self, error: ReconcilerError) -> None:
+        """Say what is wrong, where, and what to do, on stderr."""
+        for text in f"Error: {error.message}".split("\n"):
+            self._stderr(Line(text, Tone.BLOCK))
+        if isinstance(error, BadInput):
+            for fault in error.faults:
+                self._stderr(Line(f"  {fault}"))
+        if error.hint:
+            self._stderr(Line(f"  {error.hint}", Tone.FAINT))
+
+    def _stderr(self, line: Line) -> None:
+        for each in self._harmless([line]):
+            if self._status:
+                self._status.console.print(each.text, markup=False, highlight=False, soft_wrap=True)
+            else:
+                print(_paint(each, self._colored(sys.stderr)), file=sys.stderr, flush=True)
+
+    def _harmless(self, lines: Iterable[Line]) -> Iterator[Line]:
+        """The same lines; under GitHub Actions none of them can be read as a workflow command."""
+        for line in lines:
+            for text in self._neutral([line.text]):
+                yield replace(line, text=text)
+
+    def _neutral(self, texts: Iterable[str]) -> Iterator[str]:
+        if not self._in_actions:
+            yield from texts
+            return
+        from reconciler.render.github import neutral  # noqa: PLC0415 - only under GitHub Actions
+
+        yield from neutral(texts)
+
+    @staticmethod
+    def _write(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    def _colored(self, stream: TextIO) -> bool:
+        if _state["no_color"]:
+            return False
+        return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def _paint(line: Line, colored: bool) -> str:
+    code = _CODES.get(line.tone)
+    return f"\x1b[{code}m{line.text}\x1b[0m" if colored and code and line.text else line.text

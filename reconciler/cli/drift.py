@@ -1,0 +1,141 @@
+"""``drift``: how far the pools are from their manifests; one round, which ``watch`` repeats."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reconciler.apply.context import RunContext, Stop
+from reconciler.apply.results import DriftReport, DriftRound
+from reconciler.cli import flags
+from reconciler.cli.connect import connections, journal, new_id, read_settings
+from reconciler.cli.console import Console
+from reconciler.cli.outputs import to_github
+from reconciler.cli.signals import run_async
+from reconciler.clock import SystemClock
+from reconciler.engine.remediation import detect, remediate
+from reconciler.errors import ExitCode, ReconcilerError
+from reconciler.manifest.load import load
+from reconciler.model import Shard
+from reconciler.notify.notifications import notifications
+from reconciler.render.drift_report import drift_json, drift_lines, drift_page
+
+Correct = Annotated[
+    bool, typer.Option("--correct", help="Correct what the manifests' drift policy allows; else only look.")
+]
+Textfile = Annotated[
+    Path | None, typer.Option("--prometheus", help="Write gauges to this textfile.", metavar="FILE")
+]
+Webhooks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--webhook", help="Tell this address: https gets JSON, others go through apprise.", metavar="URL"
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class DriftRequest:
+    """What one round looks at, and how."""
+
+    paths: list[Path]
+    limits: flags.LimitOptions
+    connection: flags.ConnectionOptions
+    remediate: bool
+    shard: Shard = field(default_factory=Shard)
+    group: str = ""
+
+
+@flags.options
+def drift(
+    paths: flags.Paths,
+    *,
+    correct: Correct = False,
+    shown: flags.OutputFormat = flags.Output.TEXT,
+    prometheus: Textfile = None,
+    webhook: Webhooks = None,
+    connection: flags.ConnectionOptions,
+    shard: flags.ShardOf = "1/1",
+    run_group: flags.RunGroup = "",
+    limits: flags.LimitOptions,
+) -> int:
+    """Show how far pools are from their manifests; exit 2 when they are. Writes only with --correct."""
+    console = Console()
+    notify = notifications(prometheus, webhook or [])
+    share = flags.share(shard, run_group) if correct else flags.shard(shard)
+    asked = DriftRequest(list(paths), limits, connection, correct, share, run_group)
+
+    async def work(stop: Stop) -> DriftRound:
+        with console.working("Reading the live pools"):
+            outcome = await run_round(asked, console, stop)
+        show(outcome, shown, console)  # first: a slow webhook may be interrupted
+        to_github(lambda: drift_page(outcome), console)
+        try:
+            if noteworthy(outcome):
+                await notify.send(outcome, console.say)
+            else:
+                notify.write_gauges(outcome, console.say)
+        except asyncio.CancelledError:
+            if not stop.requested:
+                raise
+            console.say("Warning: interrupted before every webhook had answered")
+        return outcome
+
+    return int(run_async(work).exit_code)
+
+
+async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftRound:
+    """One round from the manifests on; what goes wrong is part of the outcome."""
+    clock = SystemClock()
+    started, begun = clock.now(), clock.monotonic()
+
+    def outcome(code: ExitCode, report: DriftReport | None, error: ReconcilerError | None) -> DriftRound:
+        return DriftRound(started, clock.monotonic() - begun, code, report, error)
+
+    try:
+        manifest = load(asked.paths)
+        settings = read_settings(asked.connection)
+        limits = asked.limits.over(manifest.limits)
+        with journal(asked.connection, settings, clock) as kept:
+            async with connections(manifest.targets, asked.connection, settings) as opened:
+                run = RunContext(
+                    kept,
+                    clock,
+                    new_id,
+                    opened,
+                    stop=stop,
+                    shard=asked.shard,
+                    group=asked.group,
+                    say=console.say,
+                )
+                act = remediate if asked.remediate else detect
+                report = await act(manifest, limits, run)
+    except ReconcilerError as error:
+        return outcome(error.exit_code, None, error)
+    return outcome(report.exit_code, report, None)
+
+
+def noteworthy(outcome: DriftRound) -> bool:
+    """Whether there is anything to tell somebody elsewhere."""
+    return outcome.exit_code is not ExitCode.DONE or corrected(outcome)
+
+
+def corrected(outcome: DriftRound) -> bool:
+    """Whether the round tried to correct anything."""
+    applied = outcome.report.applied if outcome.report else None
+    return bool(applied and applied.results)
+
+
+def show(outcome: DriftRound, shown: flags.Output, console: Console) -> None:
+    """Print a round: its result on stdout, what went wrong on stderr."""
+    if shown is flags.Output.JSON:
+        console.data(drift_json(outcome))
+    else:
+        console.lines(drift_lines(outcome))
+    for error in (outcome.error, outcome.report.error if outcome.report else None):
+        if error:
+            console.error(error)

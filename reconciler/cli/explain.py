@@ -1,0 +1,37 @@
+"""``explain``: for one pool, what matched what, by which rule, and what every guard measured."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from reconciler.cli import flags
+from reconciler.cli.console import Console
+from reconciler.cli.plan import PlanRequest, compute_plan
+from reconciler.errors import BadInput, ExitCode
+from reconciler.manifest.load import load
+from reconciler.render.explain import explain_json, explain_lines
+
+
+@flags.options
+def explain(
+    pool: Annotated[str, typer.Argument(help="Name or id of one declared pool.", metavar="POOL")],
+    paths: flags.Paths,
+    *,
+    shown: flags.OutputFormat = flags.Output.TEXT,
+    service: flags.ServiceOptions,
+) -> int:
+    """Show for one pool what matched what, by which rule, and what every guard measured."""
+    console = Console()
+    manifest = load(paths)
+    made = compute_plan(manifest, manifest.limits, service.connection, console, PlanRequest())
+    found = [each for each in made.pools if pool in (each.label, each.desired.id, each.live and each.live.id)]
+    if not found:
+        raise BadInput(f"no manifest declares a pool {pool!r}", "declared are the pools that plan lists")
+    if shown is flags.Output.JSON:
+        console.data([explain_json(made, each) for each in found])
+    else:
+        for each in found:
+            console.lines(explain_lines(made, each))
+    return int(ExitCode.DONE)

@@ -1,0 +1,122 @@
+"""``import``: manifests for pools that exist, so that adopting the tool is one command."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reconciler.apply.context import Stop
+from reconciler.cli import flags
+from reconciler.cli.connect import connections, read_settings
+from reconciler.cli.console import Console
+from reconciler.cli.flags import ConnectionOptions
+from reconciler.cli.signals import run_async
+from reconciler.errors import BadInput, ExitCode, ReconcilerError
+from reconciler.manifest.emit import emit
+from reconciler.model import Pool, Target
+from reconciler.planner import Connection
+from reconciler.render.words import count
+
+LONGEST_NAME = 100
+"""Characters of a pool's name, and of its id, in a file name."""
+
+
+@flags.options
+def import_(
+    *,
+    pool: Annotated[
+        list[str] | None, typer.Option("--pool", help="Only this pool; may be repeated.", metavar="NAME")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write one file per pool into this folder.", metavar="DIR")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
+    only: flags.TargetOptions,
+    service: flags.ServiceOptions,
+) -> int:
+    """Write manifests for live pools whose plan is empty; never overwrites without --force."""
+    console = Console()
+    connection = service.connection
+    target = only.target or _default_target(connection)
+    live = _read(target, connection, console)
+    chosen = _chosen(live, pool or [])
+    names = Counter(each.name for each in live)
+    ambiguous = {name for name, times in names.items() if times > 1}
+    if out is None:
+        console.text(emit(chosen, target, ambiguous))
+        return int(ExitCode.DONE)
+    files = {out / f"{name}.yaml": each for name, each in _named(chosen, ambiguous)}
+    if existing := sorted(str(path) for path in files if path.exists() and not force):
+        raise BadInput(
+            f"{count(len(existing), 'file')} would be overwritten: {', '.join(existing)}", "say --force"
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for path, each in files.items():
+            path.write_text(emit([each], target, ambiguous), encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{error.filename or out} cannot be written: {error.strerror}") from None
+    console.say(f"Wrote {count(len(files), 'manifest')} to {out}; check them with: reconciler plan {out}")
+    return int(ExitCode.DONE)
+
+
+def _read(target: Target, connection: ConnectionOptions, console: Console) -> tuple[Pool, ...]:
+    settings = read_settings(connection)
+
+    async def work(_stop: Stop) -> tuple[Pool, ...]:
+        async with connections([target], connection, settings) as opened:
+            found = opened[target]
+            if not isinstance(found, Connection):
+                raise ReconcilerError(found.message, found.hint)
+            with console.working("Reading the live pools"):
+                return await found.workspace.pools()
+
+    return run_async(work)
+
+
+def _chosen(live: Sequence[Pool], wanted: Sequence[str]) -> list[Pool]:
+    if unknown := sorted(set(wanted) - {each.name for each in live} - {each.id for each in live}):
+        raise BadInput(f"there is no pool {', '.join(unknown)}", "reconciler import without --pool shows all")
+    chosen = [each for each in live if not wanted or each.name in wanted or each.id in wanted]
+    return sorted(chosen, key=lambda each: (each.name, each.id))
+
+
+def _default_target(connection: ConnectionOptions) -> Target:
+    if connection.sandbox:
+        from reconciler import sandbox  # noqa: PLC0415 - a server's imports
+
+        return Target(sandbox.REGION, sandbox.PROJECT_ID)
+    settings = read_settings(connection)
+    if not (settings.region and settings.project_id):
+        raise BadInput(
+            "which project?", "say --region and --project-id, or set HW_REGION_NAME and HW_PROJECT_ID"
+        )
+    return Target(settings.region, settings.project_id)
+
+
+def _named(pools: Sequence[Pool], ambiguous: set[str]) -> Iterator[tuple[str, Pool]]:
+    """Each pool with a file name of its own that is safe everywhere, also where case does not count.
+
+    The id stands in the name where the pool's name alone is not one; no text of the service leads out of
+    the folder.
+    """
+    taken: set[str] = set()
+    for pool in pools:
+        name = plain = _plain(pool.name)
+        if not plain or plain != pool.name or pool.name in ambiguous or name.casefold() in taken:
+            name = f"{plain or 'pool'}-{_plain(pool.id)}"
+        stem, number = name, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name.casefold())
+        yield name, pool
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")[:LONGEST_NAME]

@@ -1,0 +1,85 @@
+"""The entry of the command line: turns every error into a sentence and an exit code.
+
+Commands are left to ``app`` and the files named after them.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+
+from reconciler.cli.stdio import lost_output, tolerate
+
+TYPE_CHECKING = False  # typing itself would be half of what `version` imports
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reconciler.errors import ReconcilerError
+
+
+def main() -> int:
+    """Run the command line; returns the exit code and never lets a traceback through."""
+    tolerate()
+    if sys.argv[1:] in (["version"], ["--version"]):  # needs none of the imports below
+        from reconciler import __version__  # noqa: PLC0415
+
+        print(f"reconciler {__version__}", flush=True)
+        return 0
+    # Ten thousand pools are a million objects that stay: looking for cycles among them takes a fifth of a plan.
+    gc.set_threshold(200_000, 20, 20)
+    import threading  # noqa: PLC0415 - as below, not needed for the version
+
+    code = run_app(sys.argv[1:])
+    # A name is still being resolved: an interrupted run does not wait for it.
+    if len(threading.enumerate()) > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def run_app(arguments: Sequence[str]) -> int:
+    """Run one command line; returns the exit code."""
+    from reconciler.errors import ExitCode, ReconcilerError  # noqa: PLC0415 - not needed for the version
+
+    code = _run(list(arguments))
+    lost = lost_output()
+    # A reader that went away (| head -1) wanted no more; a full disk keeps a result from its reader.
+    if lost and not isinstance(lost, BrokenPipeError):
+        return code or _failed(
+            ReconcilerError(f"the result could not be written: {lost.strerror}"), ExitCode.ERROR
+        )
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    from typer.exceptions import TyperException  # noqa: PLC0415 - these imports are the costly ones
+
+    from reconciler.cli.app import app  # noqa: PLC0415
+    from reconciler.errors import BadInput, ExitCode, Interrupted, ReconcilerError  # noqa: PLC0415
+
+    try:
+        result = app(args=arguments, prog_name="reconciler", standalone_mode=False)
+    except ReconcilerError as error:
+        return _failed(error, error.exit_code)
+    except TyperException as error:
+        return _failed(BadInput(error.format_message(), "see reconciler --help"), ExitCode.BAD_INPUT)
+    except KeyboardInterrupt:
+        return _failed(Interrupted("interrupted"), ExitCode.INTERRUPTED)
+    except Exception as error:
+        if os.environ.get("RECONCILER_DEBUG"):
+            raise
+        bug = ReconcilerError(
+            f"Internal error ({type(error).__name__}). This is a bug in reconciler",
+            "please report it with the output under RECONCILER_DEBUG=1",
+        )
+        return _failed(bug, ExitCode.ERROR)
+    return int(result or 0)
+
+
+def _failed(error: ReconcilerError, code: int) -> int:
+    from reconciler.cli.console import Console  # noqa: PLC0415 - not needed for the version
+
+    Console().error(error)
+    return int(code)

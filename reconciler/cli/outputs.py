@@ -1,0 +1,112 @@
+"""Owns where results go besides the console: files for reviews, and GitHub's job summary and annotations."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from reconciler.cli.console import Console
+from reconciler.cli.flags import Format, OutputOptions
+from reconciler.errors import BadInput
+from reconciler.planning.plan import Plan
+from reconciler.render.json import plan_json
+from reconciler.render.text import plan_lines
+
+Page = tuple[str, list[str]]
+"""What GitHub shows of a job: the summary as Markdown, and workflow commands that annotate."""
+
+
+def show_plan(plan: Plan, shown: Format, console: Console) -> None:
+    """Print a plan on stdout in the form asked for."""
+    match shown:
+        case Format.TEXT:
+            console.lines(plan_lines(plan))
+        case Format.JSON:
+            console.data(plan_json(plan))
+        case Format.MARKDOWN:
+            console.text(_markdown(plan))
+        case Format.HTML:
+            console.text(_html(plan))
+
+
+def write_outputs(plan: Plan, outputs: OutputOptions) -> None:
+    """Write every file asked for; raises ``BadInput`` for a place that cannot be written."""
+    forms: tuple[tuple[Path | None, Callable[[Plan], str]], ...] = (
+        (outputs.out_markdown, _markdown),
+        (outputs.out_html, _html),
+        (outputs.out_json, lambda each: json.dumps(plan_json(each), indent=2)),
+        (outputs.out_gitlab, _gitlab),
+    )
+    for path, form in forms:
+        if path is not None:
+            write_text(path, form(plan))
+
+
+def different(saved: Path | None, outputs: OutputOptions) -> None:
+    """Raise ``BadInput`` when two outputs would be the same file, of which only the last would be left."""
+    paths = [
+        each
+        for each in (saved, outputs.out_markdown, outputs.out_html, outputs.out_json, outputs.out_gitlab)
+        if each
+    ]
+    twice = next((each for index, each in enumerate(paths) if each in paths[:index]), None)
+    if twice:
+        raise BadInput(f"{twice} is named for two outputs", "give each output a file of its own")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write one file of a review; raises ``BadInput`` when it cannot be written."""
+    try:
+        path.write_text(
+            text if text.endswith("\n") else f"{text}\n", encoding="utf-8", errors="backslashreplace"
+        )
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written: {error.strerror}", "name a writable place") from None
+
+
+def tell_github(plan: Plan, console: Console) -> None:
+    """Show a plan on the page of the job, where GitHub Actions asks for that."""
+
+    def page() -> Page:
+        from reconciler.render import github  # noqa: PLC0415 - only under GitHub Actions
+
+        return github.job_summary(plan), list(github.plan_annotations(plan))
+
+    to_github(page, console)
+
+
+def to_github(page: Callable[[], Page], console: Console) -> None:
+    """Add the job summary and annotations where GitHub Actions asks for them; a failure is only told."""
+    place = os.environ.get("GITHUB_STEP_SUMMARY")
+    in_actions = os.environ.get("GITHUB_ACTIONS") == "true"
+    if not (place or in_actions):
+        return
+    summary, annotations = page()
+    if place:
+        try:
+            with Path(place).open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(summary)
+        except OSError as error:
+            console.say(f"The job summary could not be written: {error.strerror}")
+    if in_actions:
+        console.commands(annotations)
+
+
+def _markdown(plan: Plan) -> str:
+    from reconciler.render.markdown import plan_markdown  # noqa: PLC0415 - one of four forms
+
+    return plan_markdown(plan)
+
+
+def _html(plan: Plan) -> str:
+    from reconciler.render.html import plan_html  # noqa: PLC0415 - jinja2
+
+    return plan_html(plan)
+
+
+def _gitlab(plan: Plan) -> str:
+    from reconciler.render.gitlab import terraform_report  # noqa: PLC0415 - one of four forms
+
+    return json.dumps(terraform_report(plan))

@@ -1,0 +1,109 @@
+"""``plan``: what would go, what that destroys, and why; never writes to the service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reconciler.apply.context import Stop
+from reconciler.cli import flags
+from reconciler.cli.connect import connections, duration, new_id, read_settings
+from reconciler.cli.console import Console
+from reconciler.cli.flags import ConnectionOptions
+from reconciler.cli.outputs import different, show_plan, tell_github, write_outputs
+from reconciler.cli.plan_files import save
+from reconciler.cli.signals import run_async
+from reconciler.clock import SystemClock
+from reconciler.engine.apply import DEFAULT_LIFETIME
+from reconciler.errors import ExitCode, ReconcilerError
+from reconciler.manifest.load import load
+from reconciler.model import Limits, Manifest, Shard
+from reconciler.planner import PlanMetadata, compute, with_inconsistent_desktops
+from reconciler.planning.plan import Plan
+
+
+@flags.options
+def plan(
+    paths: flags.Paths,
+    *,
+    out: Annotated[Path | None, typer.Option(help="Save the plan for a later apply.", metavar="FILE")] = None,
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="Exit 2 when changes are pending.")
+    ] = False,
+    shown: flags.PlanFormat = flags.Format.TEXT,
+    service: flags.ServiceOptions,
+    plan_ttl: flags.Lifetime = "1h",
+    outputs: flags.OutputOptions,
+    limits: flags.LimitOptions,
+    shard: flags.ShardOf = "1/1",
+    desktops: Annotated[
+        bool, typer.Option("--desktops", help="Also show desktops whose disks are not those of their pool.")
+    ] = False,
+) -> int:
+    """Show which disks would go, what that destroys, and why; never writes."""
+    console = Console()
+    different(out, outputs)
+    lifetime = duration(plan_ttl, "--plan-ttl")
+    manifest = load(paths)
+    made = compute_plan(
+        manifest,
+        limits.over(manifest.limits),
+        service.connection,
+        console,
+        PlanRequest(lifetime, flags.shard(shard), desktops),
+    )
+    if out:
+        save(made, out)
+    write_outputs(made, outputs)
+    show_plan(made, shown, console)
+    tell_github(made, console)
+    if out:
+        console.say(f"Saved to {out}; apply exactly this with: reconciler apply {out}")
+    return exit_code_of(made, console, detailed=detailed_exitcode)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """What kind of plan is asked for."""
+
+    lifetime: timedelta = DEFAULT_LIFETIME
+    shard: Shard = field(default_factory=Shard)
+    desktops: bool = False
+    """True also reads which desktops differ from their pool."""
+
+
+def compute_plan(
+    manifest: Manifest, limits: Limits, connection: ConnectionOptions, console: Console, asked: PlanRequest
+) -> Plan:
+    """Read the targets and plan, with a sign of life on a terminal while reading."""
+    settings = read_settings(connection)
+    metadata = PlanMetadata(new_id(), SystemClock().now(), asked.lifetime, asked.shard)
+
+    async def work(_stop: Stop) -> Plan:
+        async with connections(manifest.targets, connection, settings) as opened:
+            with console.working("Reading the live pools"):
+                made = await compute(manifest, limits, opened, metadata)
+                return await with_inconsistent_desktops(made, opened) if asked.desktops else made
+
+    return run_async(work)
+
+
+def exit_code_of(plan: Plan, console: Console, *, detailed: bool) -> int:
+    """The exit code of a look: failed target, then blocked, then pending changes where asked for."""
+    if plan.failures:
+        first = plan.failures[0]
+        console.error(
+            ReconcilerError(f"target {first.target} could not be planned: {first.message}", first.hint)
+        )
+        return first.exit_code
+    if plan.blocked:
+        blocking = sum(each.severity == "block" for each in plan.all_findings)
+        console.say(f"Error: the plan is blocked by {blocking} finding{'s'[: blocking != 1]}; see above.")
+        return int(ExitCode.REFUSED)
+    return int(
+        ExitCode.CHANGES if detailed and (plan.has_changes or plan.inconsistent_count) else ExitCode.DONE
+    )

@@ -1,0 +1,53 @@
+"""Plan files on disk: written for the owner alone, read back only when they are exactly what was saved."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from reconciler.errors import BadInput
+from reconciler.files import is_regular, write_atomically
+from reconciler.planning.plan import Plan
+from reconciler.planning.plan_file import HINT, KIND, document, read
+
+MAX_BYTES = 256 * 1024 * 1024
+
+
+def save(plan: Plan, path: Path) -> None:
+    """Write ``plan`` to ``path`` with mode 0600; raises ``BadInput`` when the place cannot be written."""
+    text = json.dumps(
+        document(plan), separators=(",", ":")
+    )  # ASCII: a path may hold bytes that are not UTF-8
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        raise BadInput(
+            f"the plan cannot be written to {path}: {error.strerror}", "name a writable place with --out"
+        ) from None
+
+
+def load(path: Path) -> Plan:
+    """Read a saved plan; raises ``BadInput`` when it is anything but exactly what was saved."""
+    try:
+        if not is_regular(path):
+            raise BadInput(f"the plan file {path} cannot be read: it is not a regular file", HINT)
+        if path.stat().st_size > MAX_BYTES:
+            raise BadInput(f"{path} is larger than any plan ({MAX_BYTES} bytes)", HINT)
+        document_read: Any = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"the plan file {path} cannot be read: {error.strerror}", HINT) from None
+    except (ValueError, RecursionError):
+        raise BadInput(f"{path} is not a plan file", HINT) from None
+    return read(document_read, str(path))
+
+
+def is_plan_file(path: Path) -> bool:
+    """True when ``path`` looks like a saved plan rather than a manifest."""
+    try:
+        if not is_regular(path):
+            return False
+        with path.open("rb") as file:
+            return file.read(64).startswith(b'{"kind":"' + KIND.encode() + b'"')
+    except OSError:
+        return False

@@ -1,0 +1,67 @@
+"""Owns ``sandbox serve|reset|state``: the simulated service over TCP, its reset, its record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reconciler.cli.connect import sandbox_errors, sandbox_file
+from reconciler.cli.console import Console
+from reconciler.clock import SystemClock
+from reconciler.errors import ExitCode
+
+app = typer.Typer(help="A simulated service: nothing real is touched.", no_args_is_help=True)
+
+State = Annotated[
+    Path | None,
+    typer.Option("--state", help="State file of the sandbox.", metavar="FILE", show_default=False),
+]
+
+
+@app.command("serve")
+def serve(
+    host: Annotated[str, typer.Option(help="Loopback address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
+    state: State = None,
+) -> int:
+    """Serve the sandbox over TCP on this machine."""
+    from reconciler import sandbox  # noqa: PLC0415 - a server's imports
+    from reconciler.sandbox.serve import serve as run  # noqa: PLC0415 - a server's imports
+
+    console = Console()
+
+    def ready(url: str) -> None:
+        console.text(
+            f"SANDBOX: a simulated service at {url}; nothing real is touched. Stop it with Ctrl-C.\n"
+            f"export RECONCILER_ENDPOINT={url}\n"
+            f"export HUAWEICLOUD_SDK_AK={sandbox.ACCESS_KEY}\n"
+            f"export HUAWEICLOUD_SDK_SK={sandbox.SECRET_KEY}"
+        )
+
+    with sandbox_errors():
+        run(host, port, sandbox.Store.open(sandbox_file(state)), ready)
+    return int(ExitCode.DONE)
+
+
+@app.command("reset")
+def reset(state: State = None) -> int:
+    """Put the sandbox back to its first state."""
+    from reconciler import sandbox  # noqa: PLC0415 - a server's imports
+
+    with sandbox_errors():
+        sandbox.reset(sandbox_file(state))
+    Console().say("The sandbox is as on its first day.")
+    return int(ExitCode.DONE)
+
+
+@app.command("state")
+def show_state(state: State = None) -> int:
+    """Print the sandbox's own view: pools, jobs, and its record of every write."""
+    from reconciler import sandbox  # noqa: PLC0415 - a server's imports
+
+    with sandbox_errors():
+        told = sandbox.state(sandbox_file(state), SystemClock().now().timestamp())
+    Console().data(told)
+    return int(ExitCode.DONE)

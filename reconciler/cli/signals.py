@@ -1,0 +1,63 @@
+"""Runs one command's coroutine under SIGINT and SIGTERM, which ask it to stop and then to end within seconds.
+
+What stopping means is left to the coroutine; errors and exit codes to ``main``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from reconciler.apply.context import Stop
+from reconciler.errors import Interrupted, Terminated
+
+T = TypeVar("T")
+
+
+def run_async(work: Callable[[Stop], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine; SIGINT and SIGTERM ask it to stop, once, and it ends within seconds.
+
+    Raises ``Interrupted`` when it had nothing to tell about its own interruption.
+    """
+    stop = Stop()
+
+    async def under_signals() -> T:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+
+        def on_signal(number: signal.Signals) -> None:
+            if not stop.requested and task:
+                stop.requested = True
+                stop.terminated = number is signal.SIGTERM
+                task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, on_signal, number)
+        return await work(stop)
+
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(under_signals())
+    except asyncio.CancelledError:
+        kind = Terminated if stop.terminated else Interrupted
+        raise kind("interrupted; nothing was sent by this run", "run the command again") from None
+    finally:
+        _wind_up(loop, at_once=stop.requested)
+
+
+def _wind_up(loop: asyncio.AbstractEventLoop, *, at_once: bool) -> None:
+    """Close the loop; after a request to stop without waiting for a thread that resolves a name."""
+
+    async def end() -> None:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await loop.shutdown_asyncgens()
+        if not at_once:
+            await loop.shutdown_default_executor()
+
+    loop.run_until_complete(end())
+    loop.close()

@@ -1,0 +1,223 @@
+"""The order of an apply: resolve, plan, have it approved, carry it out, plan again.
+
+Asking, printing and exit codes of commands are left to ``cli``; each step to the package named after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from reconciler import __version__
+from reconciler.apply.context import Options, RunContext
+from reconciler.apply.group import claim
+from reconciler.apply.results import ApplyReport, PoolResult, Resolution, Status, worst
+from reconciler.apply.run import run_pools
+from reconciler.clock import Clock
+from reconciler.engine.resolution import let_go, open_operations, resolve_all, target_contexts
+from reconciler.errors import ExitCode, JournalError, Refused, ServiceError, StalePlan
+from reconciler.journal.records import PLAN_APPROVED, Operation
+from reconciler.model import Limits, Manifest
+from reconciler.planner import Holds, compute
+from reconciler.planning.plan import Plan, Severity
+from reconciler.planning.plan_file import document
+
+DEFAULT_LIFETIME = timedelta(hours=1)
+"""How long a plan may wait for its apply."""
+
+Approve = Callable[[Plan], Awaitable[None]]
+"""Returns when the plan is approved; raises ``Refused`` or ``StalePlan`` when it is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyRequest:
+    """What is to be applied, and how."""
+
+    manifest: Manifest
+    limits: Limits
+    approve: Approve
+    options: Options = field(default_factory=Options)
+    lifetime: timedelta = DEFAULT_LIFETIME
+    command: str = "apply"
+    """What the journal calls the run."""
+    saved_plan: Plan | None = None
+    """Set when a saved plan is applied: it is claimed in the journal, once."""
+
+
+def check_fresh(plan: Plan, clock: Clock) -> None:
+    """Raise ``StalePlan`` when a saved plan has expired."""
+    if clock.now() >= plan.expires:
+        raise StalePlan(
+            f"the plan expired at {plan.expires:%Y-%m-%d %H:%M:%S} UTC",
+            "make a new plan and have that approved; --plan-ttl sets how long a plan lives",
+        )
+
+
+async def apply(request: ApplyRequest, run: RunContext) -> ApplyReport:
+    """Resolve what earlier runs left open, plan, have it approved, carry it out, and read again.
+
+    Raises before anything is sent; from the first call on, everything is in the report.
+    """
+    ctx = replace(run, run_id=run.new_id(), options=request.options)
+    stop, targets = ctx.stop, [str(target) for target in request.manifest.targets]
+    ctx.journal.open_run(ctx.run_id, request.command, __version__, targets)
+    report = ApplyReport(ctx.run_id, None, exit_code=ExitCode.ERROR)
+    try:
+        report = await _apply(request, ctx)
+        if report.exit_code is ExitCode.INTERRUPTED and stop.terminated:
+            report = replace(report, exit_code=ExitCode.TERMINATED)
+    except asyncio.CancelledError:
+        if not stop.requested:
+            raise
+        code = ExitCode.TERMINATED if stop.terminated else ExitCode.INTERRUPTED
+        open_ones = tuple(operation for _, operation in open_operations(ctx))
+        report = replace(report, exit_code=code, in_flight=open_ones)
+        if not report.in_flight:
+            raise
+    except BaseException as error:
+        report = replace(report, exit_code=getattr(error, "exit_code", ExitCode.ERROR))
+        raise
+    finally:
+        report = _closed(report, ctx)
+    return report
+
+
+async def _apply(request: ApplyRequest, ctx: RunContext) -> ApplyReport:
+    sites = target_contexts(ctx)
+    resolutions, holds = await resolve_all(ctx, sites)
+    report = ApplyReport(ctx.run_id, None, resolutions=resolutions)
+    if any(each.result.status is Status.ALARM for each in resolutions):
+        return replace(report, exit_code=Status.ALARM.exit_code)  # nothing else is even planned
+    metadata = ctx.plan_metadata(request.lifetime)
+    plan = await compute(request.manifest, request.limits, ctx.connections, metadata, holds)
+    report = replace(report, plan=plan)
+    if not plan.has_changes and not request.saved_plan:
+        report = replace(report, remaining=0)
+        return replace(report, exit_code=_code(report))
+    await request.approve(plan)
+    if request.saved_plan:  # a target that could not be read when it was made is not applied either
+        report = replace(report, plan=replace(plan, failures=plan.failures or request.saved_plan.failures))
+    if plan.run_blocked:
+        raise Refused("the plan is blocked; nothing was sent", "see the findings of the plan")
+    _keep_plan(plan, ctx)
+    if ctx.group:
+        claim(plan.pools, plan.limits, ctx.group, ctx.journal)
+    if request.saved_plan:
+        # Again: earlier operations, or a person, may have been waited for since it was read.
+        check_fresh(request.saved_plan, ctx.clock)
+        ctx.journal.claim_plan(request.saved_plan.id, ctx.run_id)
+    results = await run_pools(plan, sites, ctx)
+    own = _in_flight(ctx)
+    remaining = None
+    if not ctx.stop.requested and any(each.status is Status.DONE for each in results):
+        remaining = await _remaining(request, results, holds, ctx)
+    report = replace(report, results=results, in_flight=own, remaining=remaining)
+    code = _code(report)
+    if code is ExitCode.DONE and ctx.stop.requested:
+        code = ExitCode.INTERRUPTED  # it may have been stopped before some pool, or before the last proof
+    return replace(report, exit_code=code)
+
+
+def _closed(report: ApplyReport, ctx: RunContext) -> ApplyReport:
+    """Note the end of the run; a journal that fails now must not keep what happened from the reader."""
+    digest = report.plan.digest if report.plan else ""
+    try:
+        ctx.journal.close_run(report.run_id, int(report.exit_code), digest, _summary(report))
+    except JournalError as error:
+        ctx.say(f"the end of the run could not be kept: {error.message}")
+        return replace(report, exit_code=report.exit_code or ExitCode.JOURNAL)
+    return report
+
+
+def _in_flight(ctx: RunContext) -> tuple[Operation, ...]:
+    """What this run leaves open."""
+    try:
+        own = tuple(each for each in ctx.journal.unresolved() if each.owner == ctx.run_id)
+    except JournalError as error:
+        ctx.say(f"what is in flight could not be read: {error.message}")
+        return ()
+    for each in own:
+        let_go(each, ctx)
+    return own
+
+
+def _keep_plan(plan: Plan, ctx: RunContext) -> None:
+    """Note what was approved, without the pools that take no part: ``history show`` has the whole run later."""
+    differing = tuple(pool for pool in plan.pools if pool.drift or pool.blocked)
+    ctx.journal.record_event(ctx.run_id, PLAN_APPROVED, document(replace(plan, pools=differing)))
+
+
+async def _remaining(
+    request: ApplyRequest, results: Sequence[PoolResult], holds: Holds, ctx: RunContext
+) -> int | None:
+    """Plan again: how many changes are left for the pools that were done; none is the proof."""
+    done = {(result.target, result.pool) for result in results if result.status is Status.DONE}
+    try:
+        again = await compute(
+            request.manifest, request.limits, ctx.connections, ctx.plan_metadata(request.lifetime), holds
+        )
+    except ServiceError as error:
+        ctx.say(f"the plan after the run could not be made: {error.message}")
+        return None
+    except asyncio.CancelledError:
+        if not ctx.stop.requested:
+            raise
+        ctx.say("interrupted while making the plan after the run")
+        return None
+    return sum(len(pool.pending) for pool in again.pools if (pool.target, pool.label) in done)
+
+
+def _code(report: ApplyReport) -> ExitCode:
+    """The worst of what happened to the pools, to earlier operations, and of the plan itself."""
+    plan = report.plan
+    statuses = {each.status for each in report.results}
+    statuses |= {each.result.status for each in report.resolutions if not _superseded(each, report)}
+    code = worst(statuses).exit_code
+    if code is ExitCode.DONE and report.remaining:
+        return ExitCode.JOB_FAILED
+    if code is ExitCode.DONE and plan and plan.failures:
+        return ExitCode(plan.failures[0].exit_code)
+    if code is ExitCode.DONE and plan and plan.blocked:
+        return _blocked_code(plan)
+    return code
+
+
+def _superseded(found: Resolution, report: ApplyReport) -> bool:
+    """Whether an earlier operation's end, good or bad, is past: this run has done what its pool needed."""
+    pool = (found.operation.intent.pool.target, found.operation.intent.pool_name)
+    done = {(str(each.target), each.pool) for each in report.results if each.status is Status.DONE}
+    return found.resolved and pool in done
+
+
+def _blocked_code(plan: Plan) -> ExitCode:
+    """A pool held by another run is told apart from one that a guard refused."""
+    rules = [
+        {each.rule for each in pool.findings if each.severity is Severity.BLOCK}
+        for pool in plan.pools
+        if pool.blocked
+    ]
+    if any("unresolved-operation" in each for each in rules):
+        return ExitCode.UNKNOWN
+    held = not plan.run_blocked and all("pool-held" in each for each in rules)
+    return ExitCode.HELD if held else ExitCode.REFUSED
+
+
+def _summary(report: ApplyReport) -> dict[str, object]:
+    totals = report.plan.totals if report.plan else None
+    return {
+        "planned": totals.destroy if totals else None,
+        "pools": [
+            {
+                "target": str(each.target),
+                "pool": each.pool,
+                "ending": each.status.value,
+                "message": each.message,
+                "done": each.done,
+                "planned": each.planned,
+            }
+            for each in report.results
+        ],
+        "remaining": report.remaining,
+    }

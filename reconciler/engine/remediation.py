@@ -1,0 +1,275 @@
+"""Scheduled runs: detect drift and keep what was seen; remediate what a policy allows.
+
+Carrying out is left to ``engine.apply``; what may be remediated is decided in ``planning.drift``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from reconciler import __version__
+from reconciler.apply.context import Options, RunContext
+from reconciler.apply.results import DriftReport
+from reconciler.engine.apply import DEFAULT_LIFETIME, ApplyRequest, apply
+from reconciler.errors import ExitCode, JournalError, ReconcilerError, Refused
+from reconciler.journal.records import NOT_APPLIED, DriftPoint, Journal, Operation, PoolKey, State, Step
+from reconciler.model import DriftPolicy, Limits, Manifest, Target
+from reconciler.planner import compute
+from reconciler.planning.drift import (
+    MEMORY,
+    ChangeKey,
+    Measure,
+    Past,
+    Permission,
+    allowed,
+    measure,
+    narrow,
+    removals_of,
+)
+from reconciler.planning.plan import Plan, PoolPlan, Service
+
+REMEDIATION = "correct"
+"""What the journal calls a run that corrected drift; ``drift`` is one that only looked."""
+_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+async def detect(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftReport:
+    """Plan, measure, and keep the measures in the journal; never writes to the service."""
+    journal = ctx.journal
+    run_id = ctx.new_id()
+    journal.open_run(run_id, "drift", __version__, [str(target) for target in manifest.targets])
+    code, digest, summary = ExitCode.ERROR, "", {"pools": 0, "surplus": 0, "missing": 0, "differing": 0}
+    try:
+        plan = await compute(manifest, limits, ctx.connections, ctx.plan_metadata(DEFAULT_LIFETIME))
+        measures = measure(plan)
+        journal.add_drift(_points(measures, plan, run_id, ctx))
+        code, digest = _detection_code(plan, measures), plan.digest
+        summary = {
+            "pools": len(measures),
+            "surplus": sum(each.surplus for each in measures),
+            "missing": sum(each.missing for each in measures),
+            "differing": sum(each.differing for each in measures),
+        }
+    except BaseException as error:
+        interrupted = ExitCode.TERMINATED if ctx.stop.terminated else ExitCode.INTERRUPTED
+        code = getattr(error, "exit_code", interrupted if ctx.stop.requested else ExitCode.ERROR)
+        raise
+    finally:
+        journal.close_run(run_id, int(code), digest, summary)
+    return DriftReport(run_id, plan, measures, unresolved=_unresolved(plan, journal), exit_code=code)
+
+
+async def remediate(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftReport:
+    """Look, then apply what the manifest's drift policies allow right now: one attempt per change.
+
+    A run that must be refused as a whole is told in the report; the look has been kept all the same.
+    """
+    narrowed = narrow(manifest)
+    report = await detect(narrowed, limits, ctx)
+    permission = _permission(report.plan, manifest.drift, ctx)
+    report = replace(report, refused=permission.refused)
+    if not permission.pools and not report.unresolved:
+        return replace(report, exit_code=_remediation_code(report))
+    remediation = _Remediation(manifest.drift, ctx)
+    request = ApplyRequest(
+        manifest=_only(narrowed, permission.pools),
+        limits=limits,
+        approve=remediation.approve,
+        options=Options(tries=1),
+        command=REMEDIATION,
+    )
+    try:
+        applied = await apply(request, ctx)
+    except ReconcilerError as error:  # raised before anything was sent
+        report = replace(report, error=error)
+        with suppress(JournalError):
+            remediation.give_back("")
+    else:
+        report = replace(report, applied=applied)
+        if applied.plan and any(each.resolved for each in applied.resolutions):
+            report = replace(report, measures=measure(applied.plan))  # an earlier run's work was proven since
+    try:
+        report = _kept(report, remediation, ctx)
+    except JournalError as error:  # what was done must reach the reader all the same
+        report = replace(report, error=report.error or error)
+    return replace(report, exit_code=_remediation_code(report))
+
+
+def _kept(report: DriftReport, remediation: _Remediation, ctx: RunContext) -> DriftReport:
+    """Settle the day's budget and keep what is left of the drift."""
+    if applied := report.applied:
+        remediation.give_back(applied.run_id)
+        points = _points(report.measures_now, report.plan, applied.run_id, ctx, only=applied.proven_pools)
+        ctx.journal.add_drift(points)
+    return replace(report, unresolved=_unresolved(report.plan, ctx.journal))
+
+
+class _Remediation:
+    """The approval that stands in for a person's: the policy, asked again, and the day's budget, taken at once."""
+
+    def __init__(self, policies: Sequence[DriftPolicy], ctx: RunContext) -> None:
+        self._policies = {policy.target: policy for policy in policies}
+        self._ctx = ctx
+        self._day = ""
+        self._taken: list[tuple[Service, int]] = []
+
+    async def approve(self, plan: Plan) -> None:
+        """Raise ``Refused`` unless everything in the plan is allowed now and fits into the day's budget."""
+        if plan.run_blocked:
+            return  # apply refuses it and says why
+        acting = [pool for pool in plan.pools if pool.pending and not pool.blocked]
+        permission = _permission(plan, tuple(self._policies.values()), self._ctx)
+        permitted = {pool.desired for pool in permission.pools}
+        if any(pool.desired not in permitted for pool in acting):
+            reasons = "; ".join(finding.message for finding in permission.refused)
+            raise Refused(
+                f"what may be corrected changed while it was being read: {reasons}; nothing was sent",
+                "the next run decides anew",
+            )
+        now = self._ctx.clock.now()
+        self._day = f"{now:%Y-%m-%d}"
+        for service in plan.services:
+            self._take(
+                service, sum(removals_of(pool) for pool in acting if pool.target == service.target), now
+            )
+
+    def _take(self, service: Service, disks: int, now: datetime) -> None:
+        if not disks:
+            return
+        journal, policy = self._ctx.journal, self._policies[service.target]
+        by_hand = _removed_by_hand(service, journal, _midnight(now))
+        ceiling = policy.disks_per_day - by_hand
+        if journal.reserve_budget(_scope(service), self._day, disks, ceiling):
+            self._taken.append((service, disks))
+            return
+        self.give_back("")
+        raise Refused(
+            f"{disks} disks more would pass the {policy.disks_per_day} a UTC day that the policy of "
+            f"{service.target} allows ({policy.at}): other runs have used the rest; nothing was sent",
+            "wait for 00:00 UTC, raise disks_per_day, or apply by hand",
+        )
+
+    def give_back(self, run_id: str) -> None:
+        """Return to the day's budget what the run reserved but certainly did not remove."""
+        record = self._ctx.journal.run(run_id)
+        for service, disks in self._taken:
+            removed = sum(
+                len(each.intent.disks)
+                for each in (record.operations if record else ())
+                if each.intent.run_id == run_id and _counts(each) and _of(each, service)
+            )
+            if spare := disks - removed:
+                ceiling = self._policies[service.target].disks_per_day
+                self._ctx.journal.reserve_budget(_scope(service), self._day, -spare, ceiling)
+        self._taken.clear()
+
+
+def _permission(plan: Plan, policies: Sequence[DriftPolicy], ctx: RunContext) -> Permission:
+    """What may be corrected now, over all targets of the plan."""
+    by_target = {policy.target: policy for policy in policies}
+    now = ctx.clock.now()
+    operations = ctx.journal.operations(_BEGINNING)
+    found: list[Permission] = []
+    for service in plan.services:
+        past = Past(
+            ctx.journal.removed_since(str(service.target), service.name, _midnight(now)),
+            frozenset(key for each in operations if _of(each, service) for key in _failed(each)),
+        )
+        pools = [pool for pool in plan.pools if pool.target == service.target]
+        found.append(allowed(pools, by_target.get(service.target), now, past))
+    return Permission(
+        tuple(pool for each in found for pool in each.pools),
+        tuple(finding for each in found for finding in each.refused),
+    )
+
+
+def _only(manifest: Manifest, pools: Sequence[PoolPlan]) -> Manifest:
+    """The manifest with every pool but these left as it is: they stay declared, so that apply sees the same world."""
+    chosen = {pool.desired for pool in pools}
+    kept = (each if each in chosen else replace(each, manage=frozenset()) for each in manifest.pools)
+    return replace(manifest, pools=tuple(kept))
+
+
+def _points(
+    measures: Sequence[Measure],
+    plan: Plan,
+    run_id: str,
+    ctx: RunContext,
+    only: frozenset[tuple[Target, str]] | None = None,
+) -> list[DriftPoint]:
+    """What the trend keeps: every pool with drift, and a zero for one whose drift has just ended.
+
+    Ten thousand pools without drift, four times an hour, would otherwise be a million rows a day.
+    """
+    now = ctx.clock.now()
+    services = {service.target: service.name for service in plan.services}
+    latest = {point.pool: point for point in ctx.journal.drift(now - MEMORY)}
+    points: list[DriftPoint] = []
+    for each in measures:
+        if each.pool.live is None or (only is not None and (each.pool.target, each.pool.label) not in only):
+            continue
+        key = PoolKey(str(each.pool.target), services[each.pool.target], each.pool.live.id)
+        before = latest.get(key)
+        if each.surplus or each.missing or (before and (before.surplus or before.missing)):
+            points.append(
+                DriftPoint(run_id, now, key, each.pool.label, each.surplus, each.missing, each.surplus_gb)
+            )
+    return points
+
+
+def _failed(operation: Operation) -> Iterator[ChangeKey]:
+    """The changes of an operation that did not end well, or whose end nobody knows yet."""
+    if operation.state is State.DONE or operation.state in NOT_APPLIED:
+        return
+    for disk in operation.intent.disks:
+        yield disk.id or operation.intent.pool.pool_id, disk.type, disk.size
+
+
+def _removed_by_hand(service: Service, journal: Journal, since: datetime) -> int:
+    """Disks removed since then by runs that no policy approved, and which took none of its budget."""
+    removals = [each for each in journal.operations(since) if _of(each, service) and _counts(each)]
+    records = {run: journal.run(run) for run in {each.intent.run_id for each in removals}}
+    corrected = {run for run, record in records.items() if record and record.run.command == REMEDIATION}
+    return sum(len(each.intent.disks) for each in removals if each.intent.run_id not in corrected)
+
+
+def _counts(operation: Operation) -> bool:
+    """True for a removal that took, or may yet take, effect."""
+    return operation.intent.step is Step.REMOVE and operation.state not in NOT_APPLIED
+
+
+def _of(operation: Operation, service: Service) -> bool:
+    pool = operation.intent.pool
+    return (pool.target, pool.service) == (str(service.target), service.name)
+
+
+def _unresolved(plan: Plan, journal: Journal) -> int:
+    return sum(len(journal.unresolved(str(each.target), each.name)) for each in plan.services)
+
+
+def _detection_code(plan: Plan, measures: Sequence[Measure]) -> ExitCode:
+    if plan.failures:
+        return ExitCode(plan.failures[0].exit_code)
+    if any(each.drifts for each in measures):
+        return ExitCode.CHANGES
+    return ExitCode.REFUSED if plan.blocked else ExitCode.DONE
+
+
+def _remediation_code(report: DriftReport) -> ExitCode:
+    """That of the remediation where it says anything, else that of what is left of the drift."""
+    if report.error:
+        return report.error.exit_code
+    if report.applied and report.applied.exit_code is not ExitCode.DONE:
+        return report.applied.exit_code
+    return _detection_code(report.plan, report.measures_now)
+
+
+def _midnight(now: datetime) -> datetime:
+    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _scope(service: Service) -> str:
+    return f"drift {service.target} {service.name}"

@@ -1,0 +1,106 @@
+"""Finds out what became of the operations that earlier runs left open, and what that means for their pools."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+
+from reconciler.apply.context import RunContext, TargetContext
+from reconciler.apply.resolve import decide, resolve, still_open
+from reconciler.apply.results import Resolution
+from reconciler.errors import BadInput, JournalError, PoolHeld, ServiceError
+from reconciler.journal.records import Operation, State
+from reconciler.model import Target
+from reconciler.planner import Connection, Holds
+from reconciler.planning.plan import Finding
+
+
+async def resolve_all(
+    ctx: RunContext, sites: Mapping[Target, TargetContext]
+) -> tuple[tuple[Resolution, ...], Holds]:
+    """Resolve every open operation of the connected targets; what stays open holds its pool.
+
+    Several at a time: each may have to wait for its job.
+    """
+    gate = asyncio.Semaphore(ctx.options.parallelism)
+
+    async def one(operation: Operation, site: TargetContext) -> Resolution | PoolHeld:
+        async with gate:
+            try:
+                found = await resolve(operation, site, ctx)
+                state = "resolved" if found.resolved else "still open"
+                ctx.say(
+                    f"{operation.intent.pool_name}: {state}: {found.result.status}: {found.result.message}"
+                )
+                return found
+            except PoolHeld as held:
+                return held
+            except ServiceError as error:
+                return still_open(operation, f"it could not be looked into: {error.message}")
+            finally:
+                let_go(operation, ctx)
+
+    found = open_operations(ctx)
+    ended = await asyncio.gather(
+        *(one(operation, sites[target]) for target, operation in found), return_exceptions=True
+    )
+    resolutions: list[Resolution] = []
+    holds: dict[tuple[str, str], Finding] = {}
+    for (target, operation), result in zip(found, ended, strict=True):
+        key = (str(target), operation.intent.pool.pool_id)
+        if isinstance(result, PoolHeld):
+            holds[key] = _hold("pool-held", operation, result.message, result.hint)
+        elif isinstance(result, BaseException):
+            raise result
+        else:
+            resolutions.append(result)
+            if not result.resolved:
+                found_out = result.result
+                holds[key] = _hold("unresolved-operation", operation, found_out.message, found_out.hint)
+    return tuple(resolutions), holds
+
+
+def accept(operation_id: str, state: State, ctx: RunContext) -> None:
+    """Close an open operation on a person's word; raises ``BadInput`` when it is not open."""
+    operation = ctx.journal.operation(operation_id)
+    if operation is None or operation.closed is not None:
+        raise BadInput(
+            f"there is no open operation {operation_id}", "reconciler resolve lists the open operations"
+        )
+    decide(operation, state, ctx)
+
+
+def target_contexts(ctx: RunContext) -> dict[Target, TargetContext]:
+    """One context per connected target."""
+    return {
+        target: TargetContext.of(connection, ctx.clock)
+        for target, connection in ctx.connections.items()
+        if isinstance(connection, Connection)
+    }
+
+
+def open_operations(ctx: RunContext) -> list[tuple[Target, Operation]]:
+    """What any run left open on the connected targets."""
+    return [
+        (target, operation)
+        for target, connection in ctx.connections.items()
+        if isinstance(connection, Connection)
+        for operation in ctx.journal.unresolved(str(target), connection.service.name)
+    ]
+
+
+def let_go(operation: Operation, ctx: RunContext) -> None:
+    """Let whoever comes next take an operation over at once; without this the lease runs out by itself."""
+    with suppress(PoolHeld, JournalError):  # it is closed, or another's by now
+        ctx.journal.renew_lease(operation.id, ctx.run_id, 0.0)
+
+
+def _hold(rule: str, operation: Operation, message: str, hint: str) -> Finding:
+    return Finding(
+        rule=rule,
+        message=f"operation {operation.id} of run {operation.intent.run_id} is not resolved: {message}",
+        pool=operation.intent.pool_name,
+        source=f"the journal, opened {operation.opened:%Y-%m-%d %H:%M:%S} UTC",
+        allow=hint,
+    )

@@ -1,0 +1,158 @@
+"""Owns telling somebody elsewhere: a JSON POST to a web address, or a message through ``apprise``.
+
+What is told, and when, is left to ``cli``. An address is a secret, for whoever knows it may post: nothing
+here repeats more of it than its scheme and host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from reconciler.api.transport import ProtocolError, fetch, httpx, open_http
+from reconciler.errors import BadInput, ServiceError
+from reconciler.render.message import Message
+from reconciler.safe_text import safe_text
+from reconciler.settings import Secret, is_loopback
+
+SECONDS = 10.0
+"""For the whole delivery, however slowly the other end answers."""
+_WEB = ("http", "https")
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """One place to tell."""
+
+    url: Secret
+    shown: str
+    """What messages may call it: scheme and host, or the scheme alone."""
+    web: bool
+    """True: a JSON POST; False: a service that ``apprise`` knows."""
+
+
+def webhook(text: str) -> Webhook:
+    """Read an address given by a flag; raises ``BadInput``, which does not repeat it."""
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise _unreadable() from None
+    if not re.fullmatch(r"[a-z][a-z0-9+.-]*", parts.scheme) or not text.isprintable():
+        raise _unreadable()
+    if parts.scheme not in _WEB:
+        return _through_apprise(text, parts.scheme)
+    if not host:
+        raise _unreadable()
+    shown = f"{parts.scheme}://{safe_text(host)}"
+    if parts.scheme == "http" and not is_loopback(host):
+        raise BadInput(
+            f"the webhook {shown}/… would be sent unencrypted", "write https; http only to this machine"
+        )
+    return Webhook(Secret(text), f"{shown}/…", web=True)
+
+
+async def deliver(target: Webhook, message: Message, seconds: float = SECONDS) -> None:
+    """Tell one place, once, within ``seconds``; raises ``ServiceError`` when it may not have arrived."""
+    if target.web:
+        await _post(target, message, seconds)
+        return
+    # A thread that does not keep the process alive: what the library waits for must not delay a stop.
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[bool] = loop.create_future()
+
+    def arrive(arrived: bool) -> None:
+        if not done.done():
+            done.set_result(arrived)
+
+    def work() -> None:
+        arrived = _notify(target.url.reveal(), message)
+        with suppress(RuntimeError):  # the loop ended meanwhile: nobody waits any more
+            loop.call_soon_threadsafe(arrive, arrived)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        async with asyncio.timeout(seconds):
+            arrived = await done
+    except TimeoutError:
+        raise _undelivered(target, f"no end after {seconds:.0f} s") from None
+    if not arrived:
+        raise _undelivered(target, "the service did not take the message")
+
+
+async def _post(target: Webhook, message: Message, seconds: float) -> None:
+    url = target.url.reveal()
+    try:
+        async with open_http(url, idle_connections=0) as http:
+            request = http.build_request(
+                "POST",
+                url,
+                content=json.dumps(message.values).encode(),
+                headers={"Content-Type": "application/json"},
+            )
+            answer = await fetch(http, request, seconds)
+    except TimeoutError:
+        raise _undelivered(target, f"no answer within {seconds:.0f} s") from None
+    except httpx.ConnectError:
+        raise _undelivered(target, "it cannot be reached") from None
+    except (httpx.HTTPError, httpx.InvalidURL, ProtocolError, OSError, ValueError):
+        raise _undelivered(target, "the connection failed") from None
+    if 300 <= answer.status < 400:
+        raise _undelivered(target, f"it redirects (HTTP {answer.status}), which is not followed")
+    if not 200 <= answer.status < 300:
+        raise _undelivered(target, f"it answered HTTP {answer.status}")
+
+
+def _through_apprise(text: str, scheme: str) -> Webhook:
+    try:
+        import apprise  # noqa: PLC0415 - an extra, and costly
+    except ImportError:
+        raise BadInput(
+            f"messages to {scheme}:// need the extra 'notify', which is not installed",
+            "pip install 'reconciler[notify]', or name an https address, which gets JSON",
+        ) from None
+    _quiet()
+    if not apprise.Apprise().add(text):
+        raise BadInput(
+            f"the {scheme}:// address is none that apprise understands",
+            "see the apprise documentation for the form of this service's address",
+        )
+    return Webhook(Secret(text), f"{scheme}://…", web=False)
+
+
+def _notify(url: str, message: Message) -> bool:
+    import apprise  # noqa: PLC0415 - an extra, and costly
+
+    place = apprise.Apprise()
+    place.add(url)
+    try:
+        return bool(
+            place.notify(title=message.title, body=message.text, body_format=apprise.NotifyFormat.TEXT)
+        )
+    except Exception:  # a plugin of a hundred: whatever it raises, this run's own result stands
+        return False
+
+
+def _quiet() -> None:
+    """These libraries log addresses, and an address is a secret."""
+    for name in ("apprise", "urllib3"):
+        logger = logging.getLogger(name)
+        logger.propagate = False
+        logger.handlers[:] = [logging.NullHandler()]
+
+
+def _unreadable() -> BadInput:
+    return BadInput(
+        "a --webhook is not an address",
+        "write https://host/path, or an apprise address such as slack://… or dingtalk://…",
+    )
+
+
+def _undelivered(target: Webhook, why: str) -> ServiceError:
+    return ServiceError(f"the webhook {target.shown} was not delivered: {why}")

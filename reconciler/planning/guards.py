@@ -1,0 +1,228 @@
+"""Owns the guards: pure functions over planned pools that can forbid a change, each with numbers.
+
+All of them are evaluated before the first call. There is no exemption for small sets and no flag
+that switches every guard off; each finding names what would allow exactly that one thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from reconciler.model import Action, Limits
+from reconciler.planning.plan import Finding, PoolPlan, Severity, totals
+
+STEADY = "STEADY"
+PREPAID = "0"
+PAY_PER_USE = "1"
+
+_LIMITED = {
+    "disks": "disks would be destroyed",
+    "copies": "copies would be destroyed",
+    "pools": "pools would lose disks",
+    "gigabytes": "GB would be destroyed",
+    "users": "people would lose data",
+}
+
+
+def judge(pools: Sequence[PoolPlan], limits: Limits) -> tuple[tuple[PoolPlan, ...], tuple[Finding, ...]]:
+    """Evaluate every guard; returns the pools with their findings, and those of the whole run."""
+    judged = tuple(judge_pool(pool) for pool in pools)
+    run = tuple(each for each in run_checks(judged, limits) if each.severity is not Severity.PASS)
+    return judged, run
+
+
+def judge_pool(pool: PoolPlan) -> PoolPlan:
+    """Add to a pool what its own guards found."""
+    if pool.live is None or not (pool.live.doubts or pool.ties or pool.pending):
+        return pool  # nothing to guard; a pool that was not found has its finding already
+    found = tuple(each for each in pool_checks(pool) if each.severity is not Severity.PASS)
+    return replace(pool, findings=pool.findings + found) if found else pool
+
+
+def pool_checks(pool: PoolPlan) -> Iterator[Finding]:
+    """Every guard of one pool with what it measured, passed ones included."""
+    for check in _POOL_CHECKS:
+        yield from check(pool)
+
+
+def run_checks(pools: Sequence[PoolPlan], limits: Limits) -> Iterator[Finding]:
+    """Every ceiling of the run with what it measured, passed ones included.
+
+    Blocked pools are not going to change, so they do not count.
+    """
+    counted = totals([pool for pool in pools if not pool.blocked])
+    measured = {
+        "disks": counted.destroy,
+        "copies": counted.copies,
+        "pools": counted.pools,
+        "gigabytes": counted.gigabytes,
+        "users": counted.users,
+    }
+    for name, limit in limits.items():
+        number = measured[name]
+        over = limit.value is not None and number > limit.value
+        ceiling = "no limit" if limit.value is None else f"the limit is {limit.value}"
+        yield Finding(
+            rule=f"limit-{name}",
+            message=f"{number} {_LIMITED[name]}; {ceiling}",
+            severity=Severity.BLOCK if over else Severity.PASS,
+            measured=number,
+            limit=limit.value,
+            source=limit.source,
+            allow=f"limits.{name}: {number} in a manifest, or --limit-{name} {number}" if over else "",
+        )
+
+
+def _doubt(pool: PoolPlan) -> Iterator[Finding]:
+    doubts = pool.live.doubts if pool.live else ()
+    for doubt in doubts:
+        yield _finding(pool, "doubtful-reading", f"the service's answer about this pool is doubtful: {doubt}")
+    if not doubts:
+        yield _passed(pool, "doubtful-reading", "the pool was read completely")
+
+
+def _tie(pool: PoolPlan) -> Iterator[Finding]:
+    for tie in pool.ties:
+        names = ", ".join(disk.id for disk in tie.candidates)
+        yield _finding(
+            pool,
+            "tie",
+            f"{tie.remove} of {len(tie.candidates)} equally good disks must go and the manifest does not say "
+            f"which: {names}",
+            measured=len(tie.candidates),
+            limit=tie.remove,
+            allow="pin the disk to keep by writing its id into the disk entry, "
+            "or allow a choice with on_tie: remove_newest or on_tie: remove_oldest",
+        )
+
+
+def _state(pool: PoolPlan) -> Iterator[Finding]:
+    status = pool.live.status if pool.live else ""
+    if status == STEADY:
+        yield _passed(pool, "pool-state", f"the pool is {status}")
+    else:
+        yield _finding(
+            pool,
+            "pool-state",
+            f"the pool is {status or 'in an unknown state'}, and disks are changed only in a STEADY pool",
+            allow="wait until the pool is STEADY and plan again",
+        )
+
+
+def _prepaid(pool: PoolPlan) -> Iterator[Finding]:
+    mode = pool.live.charging_mode if pool.live else ""
+    if mode == PAY_PER_USE:
+        yield _passed(pool, "prepaid", "the pool is pay-per-use")
+    elif mode == PREPAID:
+        yield _finding(
+            pool,
+            "prepaid",
+            "the pool is prepaid (yearly/monthly); its disks are changed and released through orders",
+            allow="unsubscribe the disk in the console, then plan again",
+        )
+    else:
+        yield _finding(
+            pool, "prepaid", f"the service did not say whether the pool is prepaid (charging_mode {mode!r})"
+        )
+
+
+def _emptied(pool: PoolPlan) -> Iterator[Finding]:
+    before = len(pool.live.disks) if pool.live else 0
+    lost = len(pool.removed)
+    replaced = sum(change.carried_out and change.action is Action.REPLACE for change in pool.changes)
+    left = before - lost + replaced
+    if lost and left == 0 and not pool.desired.allow_empty:
+        yield _finding(
+            pool,
+            "empties-pool",
+            f"all {lost} disks of the pool would be destroyed",
+            measured=left,
+            limit=1,
+            allow="allow_empty: true in this pool's entry",
+        )
+    else:
+        yield _passed(pool, "empties-pool", f"{left} of {before} disks stay")
+
+
+def _protected(pool: PoolPlan) -> Iterator[Finding]:
+    hit = [disk.id for disk in pool.removed if disk.id in pool.desired.protect]
+    for each in hit:
+        yield _finding(
+            pool,
+            "protected",
+            f"disk {each} is protected and would be destroyed",
+            allow=f"declare the disk, or take {each} out of this pool's protect list",
+        )
+    if not hit:
+        yield _passed(pool, "protected", f"none of {len(pool.desired.protect)} protected disks is destroyed")
+
+
+def _sessions(pool: PoolPlan) -> Iterator[Finding]:
+    connected = pool.loss.live_sessions
+    if connected and not pool.desired.allow_live_sessions:
+        yield _finding(
+            pool,
+            "live-session",
+            f"{connected} desktops that would lose a disk have a connected user right now",
+            measured=connected,
+            limit=0,
+            allow="wait until they have logged out, or allow_live_sessions: true in this pool's entry",
+        )
+    else:
+        yield _passed(pool, "live-session", f"{connected} connected users", connected)
+
+
+def _identified(pool: PoolPlan) -> Iterator[Finding]:
+    nameless = [
+        disk
+        for change in pool.pending
+        if change.action in (Action.REMOVE, Action.REPLACE, Action.EXPAND)
+        and (disk := change.live)
+        and not disk.id
+    ]
+    if nameless:
+        yield _finding(pool, "disk-without-id", f"{len(nameless)} disks to change have no id")
+
+
+_POOL_CHECKS: tuple[Callable[[PoolPlan], Iterator[Finding]], ...] = (
+    _doubt,
+    _tie,
+    _identified,
+    _state,
+    _prepaid,
+    _emptied,
+    _protected,
+    _sessions,
+)
+
+
+def _finding(
+    pool: PoolPlan,
+    rule: str,
+    message: str,
+    *,
+    measured: int | None = None,
+    limit: int | None = None,
+    allow: str = "",
+) -> Finding:
+    return Finding(
+        rule=rule,
+        message=message,
+        pool=pool.label,
+        measured=measured,
+        limit=limit,
+        source=str(pool.desired.at),
+        allow=allow,
+    )
+
+
+def _passed(pool: PoolPlan, rule: str, message: str, measured: int | None = None) -> Finding:
+    return Finding(
+        rule=rule,
+        message=message,
+        severity=Severity.PASS,
+        pool=pool.label,
+        measured=measured,
+        source=str(pool.desired.at),
+    )

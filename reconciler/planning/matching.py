@@ -1,0 +1,370 @@
+"""Owns the matching of declared disks with live ones: the choice that destroys least. Pure.
+
+Disks of different types never serve each other, so each type is a small assignment problem, solved
+exactly and in polynomial time by ``assignment``. What a pairing means for a run is left to ``plan``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from reconciler.model import Action, DesiredDisk, DesiredPool, Disk, OnTie, Position
+from reconciler.planning.assignment import Cost, Forced, solve
+
+ATTRIBUTES = ("iops", "throughput", "kms_id")
+MAX_SIZE = 32_768
+"""GB; no document of the service allows more."""
+
+
+class Rule(StrEnum):
+    """Why a pairing is what it is."""
+
+    PINNED = "pinned"
+    EQUAL = "equal"
+    GROWN = "grown"
+    SWAPPED = "swapped"
+    SURPLUS = "surplus"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """One disk of the pool with what becomes of it."""
+
+    action: Action
+    rule: Rule
+    desired: DesiredDisk | None = None
+    live: Disk | None = None
+    differs: tuple[str, ...] = ()
+    """Declared attributes that differ while type and size fit; shown, never a removal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tie:
+    """Equally good disks of which some must go, and nothing says which."""
+
+    remove: int
+    """How many of the candidates must go."""
+    candidates: tuple[Disk, ...]
+    desired: tuple[DesiredDisk, ...] = ()
+    """The entries they compete for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why the pool cannot be changed as declared."""
+
+    rule: str
+    message: str
+    at: Position | None = None
+    allow: str = ""
+    """What resolves it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The best matching of one pool."""
+
+    pairings: tuple[Pairing, ...]
+    """By live id; disks to add last, in the order of the manifest's places."""
+    ties: tuple[Tie, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+def match(desired: DesiredPool, live: Sequence[Disk], ages: Mapping[str, datetime] | None = None) -> Match:
+    """Match one pool; independent of the order of both sides.
+
+    Minimises, in this order: protected disks destroyed, disks destroyed, GB destroyed, expansions, GB
+    added by expanding, differing attributes. ``ages`` (creation time by disk id) lets ``on_tie`` choose.
+    """
+    if (quick := _all_equal(desired, live)) is not None:
+        return quick
+    work = _Work(desired)
+    entries, disks = work.pins(sorted(live, key=_disk_order))
+    for kind in sorted({disk.type for disk in disks} | {entry.type for entry in entries}):
+        work.one_type(
+            [entry for entry in entries if entry.type == kind],
+            [disk for disk in disks if disk.type == kind],
+            ages or {},
+        )
+    work.leftovers()
+    pairings = tuple(sorted(work.pairings, key=_pairing_order))
+    return Match(pairings, tuple(work.ties), tuple(work.problems))
+
+
+def _all_equal(desired: DesiredPool, live: Sequence[Disk]) -> Match | None:
+    """The common case, decided without solving anything: the same disks on both sides."""
+    wanted = desired.disks
+    if len(wanted) != len(live):
+        return None
+    left = sorted(wanted, key=lambda each: (each.type, each.size, each.replace, each.at))
+    right = sorted(live, key=lambda each: (each.type, each.size, each.id))
+    ids = {disk.id for disk in right}
+    if len(ids) != len(right) or "" in ids:
+        return None
+    for one, two in zip(left, right, strict=True):
+        if (
+            not 0 < two.size <= MAX_SIZE
+            or one.type != two.type
+            or one.size != two.size
+            or one.id
+            or _declares(one)
+        ):
+            return None
+    pairs = sorted(zip(left, right, strict=True), key=lambda pair: pair[1].id)
+    return Match(tuple(Pairing(Action.KEEP, Rule.EQUAL, one, two) for one, two in pairs))
+
+
+@dataclass(slots=True)
+class _Work:
+    """One matching in the making."""
+
+    pool: DesiredPool
+    pairings: list[Pairing] = field(default_factory=list)
+    ties: list[Tie] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    surplus: list[Disk] = field(default_factory=list)
+    missing: list[DesiredDisk] = field(default_factory=list)
+
+    def pins(self, live: Sequence[Disk]) -> tuple[list[DesiredDisk], list[Disk]]:
+        """Match what is pinned, set aside what cannot be trusted; returns what is left of both sides."""
+        trusted = self._trusted(live)
+        by_id = {disk.id: disk for disk in trusted}
+        free: list[DesiredDisk] = []
+        for entry in sorted(self.pool.disks, key=_entry_order):
+            if not entry.id:
+                free.append(entry)
+            elif (disk := by_id.pop(entry.id, None)) is None:
+                self.problems.append(
+                    Problem(
+                        "pin-not-live",
+                        f"the pinned disk {entry.id} is not a live disk of this pool",
+                        entry.at,
+                        "correct the id, or drop it to let any fitting disk serve",
+                    )
+                )
+            else:
+                self._pinned(entry, disk)
+        return free, [disk for disk in trusted if disk.id in by_id]
+
+    def one_type(
+        self, entries: Sequence[DesiredDisk], disks: Sequence[Disk], ages: Mapping[str, datetime]
+    ) -> None:
+        """Match the disks of one type and note what is left over on both sides."""
+        solver = _Solver(entries, disks, frozenset(self.pool.protect))
+        best, undecided = self._decide(solver, disks, ages)
+        for group in undecided:
+            members = sorted(group.candidates)
+            rivals = tuple(entries[column] for index in members if (column := best.of[index]) is not None)
+            self.ties.append(Tie(group.remove, tuple(disks[index] for index in members), rivals))
+        open_ended = frozenset[int]().union(*(group.candidates for group in undecided))
+        taken = {column for column in best.of if column is not None}
+        for index, column in enumerate(best.of):
+            if column is not None:
+                self.pairings.append(_pair(entries[column], disks[index]))
+            elif index not in open_ended:
+                self.surplus.append(disks[index])
+        self.missing.extend(entry for column, entry in enumerate(entries) if column not in taken)
+
+    def leftovers(self) -> None:
+        """Pair what is left on both sides as replacements, then remove the surplus and add the missing."""
+        surplus = sorted(self.surplus, key=_disk_order)
+        for entry in sorted(self.missing, key=lambda each: (not each.replace, *_entry_order(each))):
+            if not surplus:
+                self._add(entry)
+                continue
+            disk = min(surplus, key=lambda each: (each.type != entry.type, *_disk_order(each)))
+            surplus.remove(disk)
+            self.pairings.append(Pairing(Action.REPLACE, Rule.SWAPPED, entry, disk))
+            if not entry.replace:
+                self._not_allowed(entry, disk)
+        self.pairings.extend(Pairing(Action.REMOVE, Rule.SURPLUS, live=disk) for disk in surplus)
+
+    def _trusted(self, live: Sequence[Disk]) -> list[Disk]:
+        seen = Counter(disk.id for disk in live)
+        trusted: list[Disk] = []
+        for disk in live:
+            if not disk.id:
+                self._distrust("disk-without-id", f"a live disk ({disk.type} {disk.size} GB) has no id")
+            elif seen[disk.id] > 1:
+                self._distrust("disk-id-repeated", f"the id {disk.id} stands for more than one live disk")
+            elif not 0 < disk.size <= MAX_SIZE:
+                self._distrust("disk-size-absurd", f"disk {disk.id} has the size {disk.size} GB")
+            else:
+                trusted.append(disk)
+                continue
+            self.pairings.append(Pairing(Action.KEEP, Rule.EQUAL, None, disk))
+        return trusted
+
+    def _distrust(self, rule: str, message: str) -> None:
+        problem = Problem(rule, message, self.pool.at, "plan again; if it stays, ask the service's support")
+        if problem not in self.problems:  # one word for all disks that share an id
+            self.problems.append(problem)
+
+    def _pinned(self, entry: DesiredDisk, disk: Disk) -> None:
+        action = Action.EXPAND if entry.type == disk.type and disk.size < entry.size else Action.KEEP
+        self.pairings.append(Pairing(action, Rule.PINNED, entry, disk, _differing(entry, disk)))
+        if entry.type != disk.type or disk.size > entry.size:
+            self.problems.append(
+                Problem(
+                    "pin-mismatch",
+                    f"the pinned disk {disk.id} is {disk.type} {disk.size} GB, "
+                    f"declared {entry.type} {entry.size} GB",
+                    entry.at,
+                    f"declare it as {{id: {disk.id}, type: {disk.type}, size: {disk.size}}}, "
+                    "or drop the id to let it be replaced",
+                )
+            )
+
+    def _decide(
+        self, solver: _Solver, disks: Sequence[Disk], ages: Mapping[str, datetime]
+    ) -> tuple[_Best, list[_Group]]:
+        """The best assignment after every tie that ages may decide, and the ties that stay open."""
+        best, forced, undecided = solver.best(), Forced(), []
+        for group in tuple(solver.ties(best)):
+            if chosen := self._choose(group, disks, ages):
+                together = forced.and_also(chosen)
+                again = solver.best(together)
+                if again.cost == best.cost:
+                    best, forced = again, together
+                    continue
+            undecided.append(group)
+        return best, undecided
+
+    def _choose(self, group: _Group, disks: Sequence[Disk], ages: Mapping[str, datetime]) -> Forced | None:
+        """Which candidates go by age; None when nothing allows it or the ages do not decide."""
+        candidates = sorted(group.candidates)
+        if self.pool.on_tie is None or any(disks[index].id not in ages for index in candidates):
+            return None
+        newest_first = self.pool.on_tie is OnTie.REMOVE_NEWEST
+        ordered = sorted(candidates, key=lambda index: ages[disks[index].id], reverse=newest_first)
+        last_gone, first_kept = ordered[group.remove - 1], ordered[group.remove]
+        if ages[disks[last_gone].id] == ages[disks[first_kept].id]:
+            return None
+        return Forced(frozenset(ordered[group.remove :]), frozenset(ordered[: group.remove]))
+
+    def _add(self, entry: DesiredDisk) -> None:
+        self.pairings.append(Pairing(Action.ADD, Rule.MISSING, entry))
+        if entry.replace:
+            self.problems.append(
+                Problem(
+                    "replace-without-counterpart",
+                    f"replace: true beside {entry.type} {entry.size} GB, but no disk is left to replace",
+                    entry.at,
+                    "take replace: true out of the entry",
+                )
+            )
+
+    def _not_allowed(self, entry: DesiredDisk, disk: Disk) -> None:
+        self.problems.append(
+            Problem(
+                "replace-not-allowed",
+                f"disk {disk.id} ({disk.type} {disk.size} GB) would be destroyed to make "
+                f"{entry.type} {entry.size} GB of it, and its data lost",
+                entry.at,
+                f"{{type: {entry.type}, size: {entry.size}, replace: true}} if the data may go, "
+                f"or declare {{type: {disk.type}, size: {disk.size}}} to keep the disk",
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Indexes of like disks of which ``remove`` must go, whichever."""
+
+    candidates: frozenset[int]
+    remove: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Best:
+    """An optimal assignment: the entry of each disk, or None for one that goes."""
+
+    of: tuple[int | None, ...]
+    cost: Cost
+
+
+class _Solver:
+    """The assignment problem of one type."""
+
+    def __init__(
+        self, entries: Sequence[DesiredDisk], disks: Sequence[Disk], protect: frozenset[str]
+    ) -> None:
+        self._keys = [(disk.id in protect, disk.size) for disk in disks]
+        self._pairs = [[_pair_cost(entry, disk) for entry in entries] for disk in disks]
+        self._gone = [(int(guarded), 1, size, 0, 0, 0) for guarded, size in self._keys]
+
+    def best(self, forced: Forced | None = None) -> _Best:
+        """The cheapest assignment under what is forced."""
+        found, cost = solve(self._pairs, self._gone, forced or Forced())
+        return _Best(found, cost)
+
+    def ties(self, best: _Best) -> Iterator[_Group]:
+        """Groups in which another assignment of the same cost destroys other disks.
+
+        All cheapest assignments destroy the same multiset of (protected, GB): the kept disks are a best
+        basis of a transversal matroid. So only disks with equal keys can take each other's place.
+        """
+        groups: dict[tuple[bool, int], list[int]] = defaultdict(list)
+        for index, key in enumerate(self._keys):
+            groups[key].append(index)
+        for _, members in sorted(groups.items()):
+            gone = [index for index in members if best.of[index] is None]
+            kept = [index for index in members if best.of[index] is not None]
+            if not gone or not kept:
+                continue
+            if all(self._pairs[index] == self._pairs[members[0]] for index in members):
+                yield _Group(frozenset(members), len(gone))  # alike in every respect: any may go
+                continue
+            could_stay = [index for index in gone if self._same(best, Forced(keep=frozenset({index})))]
+            could_go = [index for index in kept if self._same(best, Forced(drop=frozenset({index})))]
+            if could_stay and could_go:
+                yield _Group(frozenset(could_stay + could_go), len(could_stay))
+
+    def _same(self, best: _Best, forced: Forced) -> bool:
+        return self.best(forced).cost == best.cost
+
+
+def _pair_cost(entry: DesiredDisk, disk: Disk) -> Cost | None:
+    if disk.size > entry.size:
+        return None
+    grown = entry.size - disk.size
+    return (0, 0, 0, int(grown > 0), grown, len(_differing(entry, disk)))
+
+
+def _pair(entry: DesiredDisk, disk: Disk) -> Pairing:
+    if disk.size < entry.size:
+        return Pairing(Action.EXPAND, Rule.GROWN, entry, disk, _differing(entry, disk))
+    return Pairing(Action.KEEP, Rule.EQUAL, entry, disk, _differing(entry, disk))
+
+
+def _differing(entry: DesiredDisk, disk: Disk) -> tuple[str, ...]:
+    if not _declares(entry):
+        return ()
+    return tuple(
+        name
+        for name in ATTRIBUTES
+        if (wanted := getattr(entry, name)) is not None and wanted != getattr(disk, name)
+    )
+
+
+def _declares(entry: DesiredDisk) -> bool:
+    return entry.iops is not None or entry.throughput is not None or entry.kms_id is not None
+
+
+def _disk_order(disk: Disk) -> tuple[str, str, int]:
+    return (disk.id, disk.type, disk.size)
+
+
+def _entry_order(entry: DesiredDisk) -> tuple[str, int, str, str, bool, Position]:
+    attributes = "/".join(str(getattr(entry, name)) for name in ATTRIBUTES) if _declares(entry) else ""
+    return (entry.type, entry.size, entry.id, attributes, entry.replace, entry.at)
+
+
+def _pairing_order(pairing: Pairing) -> tuple[object, ...]:
+    entry = _entry_order(pairing.desired) if pairing.desired else ()
+    return (pairing.live is None, _disk_order(pairing.live) if pairing.live else (), *entry)

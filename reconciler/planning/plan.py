@@ -1,0 +1,505 @@
+"""Owns the plan: what would change, what that destroys, and the digest of the decision.
+
+Pure: values in, values out. Matching is left to ``match``, blocking to ``guard``, reading to
+``live``, looks to ``render``, files to ``plan_file``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from reconciler.model import (
+    Action,
+    ApplyTo,
+    DesiredDisk,
+    DesiredPool,
+    Desktop,
+    Disk,
+    Limits,
+    Pool,
+    Target,
+)
+from reconciler.planning.inconsistent_desktops import InconsistentDesktops
+from reconciler.planning.matching import Match, Problem, Rule, Tie, match
+
+DECISION_VERSION = 2
+
+HELD_RULES = frozenset({"unresolved-operation", "pool-held"})
+"""What only the journal of the one who applies knows."""
+TRANSIENT_RULES = HELD_RULES | {"live-session", "pool-state"}
+"""What comes and goes by itself: an operation is open, somebody logs in, a pool is busy."""
+SINCE_THE_REVIEW = (frozenset[str](), HELD_RULES, TRANSIENT_RULES)
+"""Blocks that may have come since a review, and then leave the approval of everything else alone."""
+DESTROYING = frozenset({Action.REMOVE, Action.REPLACE})
+UNUSED_PERMISSION = "replace-without-counterpart"
+
+
+class Severity(StrEnum):
+    """How much a finding weighs."""
+
+    PASS = "pass"  # noqa: S105 - a verdict, no password
+    WARN = "warn"
+    BLOCK = "block"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a guard found: the rule, the number, the limit, where it was set, and the way out."""
+
+    rule: str
+    """Short stable name, such as ``limit-copies`` or ``live-session``."""
+    message: str
+    severity: Severity = Severity.BLOCK
+    pool: str = ""
+    """The pool's label; empty for a finding about the whole run."""
+    measured: int | None = None
+    limit: int | None = None
+    source: str = ""
+    """Where the limit or the entry stands: ``default``, a flag, or ``file:line:column``."""
+    allow: str = ""
+    """What would allow it; empty when nothing does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happens to one disk of a pool, and why."""
+
+    action: Action
+    rule: Rule
+    desired: DesiredDisk | None = None
+    live: Disk | None = None
+    differs: tuple[str, ...] = ()
+    """Declared attributes that differ while type and size fit; shown, never corrected by removal."""
+    carried_out: bool = False
+    """False: drift that is shown but that ``manage`` does not include."""
+
+    @property
+    def destroys(self) -> bool:
+        """True when applying this change destroys data."""
+        return self.carried_out and self.action in DESTROYING
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What the removals of one pool destroy, as counted when the plan was made."""
+
+    disks: int = 0
+    copies: int = 0
+    """Physical volumes destroyed, over all removed disks and desktops."""
+    desktops: int = 0
+    """Desktops that lose at least one copy."""
+    gigabytes: int = 0
+    """GB over all destroyed copies."""
+    users: tuple[str, ...] = ()
+    """People bound to those desktops, sorted."""
+    live_sessions: int = 0
+    """Desktops among them with a connected user at the time of reading."""
+    upper_bound: bool = False
+    """True when the service decides which desktops are reached, so the numbers are the worst case."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskLoss:
+    """What removing one disk destroys."""
+
+    disk_id: str
+    copies: int
+    gigabytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What is known of one disk of a tie, so that a person can choose."""
+
+    disk_id: str
+    copies: int
+    desktops: int
+    """Desktops that have a copy of it."""
+    users: tuple[str, ...] = ()
+    """People bound to those desktops, sorted."""
+    created: datetime | None = None
+    """When its oldest copy was made; None when any copy does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPlan:
+    """The plan of one declared pool."""
+
+    desired: DesiredPool
+    live: Pool | None = None
+    """None when the declared pool was not found or is ambiguous; a finding says so."""
+    changes: tuple[Change, ...] = ()
+    """One per disk, canonical order, keeps included."""
+    ties: tuple[Tie, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    """One per disk of the ties, in their order; empty while the desktops were not read."""
+    loss: Loss = field(default_factory=Loss)
+    disk_losses: tuple[DiskLoss, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    """Findings about this pool alone."""
+    inconsistent: InconsistentDesktops | None = None
+    """Desktops that differ from the pool; None when nobody asked for them."""
+
+    @property
+    def target(self) -> Target:
+        """The target this pool belongs to."""
+        return self.desired.target
+
+    @property
+    def label(self) -> str:
+        """The live name where known, else what the manifest calls it."""
+        return self.live.name if self.live and self.live.name else self.desired.label
+
+    @property
+    def blocked(self) -> bool:
+        """True when a finding forbids changing this pool."""
+        return any(each.severity is Severity.BLOCK for each in self.findings)
+
+    @property
+    def pending(self) -> tuple[Change, ...]:
+        """The changes that apply would carry out if nothing blocked them."""
+        return tuple(each for each in self.changes if each.carried_out)
+
+    @property
+    def drift(self) -> tuple[Change, ...]:
+        """Every difference, carried out or only shown."""
+        return tuple(each for each in self.changes if each.action is not Action.KEEP or each.differs)
+
+    @property
+    def removed(self) -> tuple[Disk, ...]:
+        """The live disks this plan destroys."""
+        return tuple(each.live for each in self.changes if each.destroys and each.live)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Which service a target was read from."""
+
+    target: Target
+    name: str
+    """Host of the endpoint, or ``sandbox:<world>``."""
+
+    @property
+    def sandbox(self) -> bool:
+        """True when this is the simulated service."""
+        return self.name.startswith("sandbox:")
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFailure:
+    """A target that could not be read; none of its pools is planned."""
+
+    target: Target
+    message: str
+    hint: str = ""
+    exit_code: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counts over all pools of a plan."""
+
+    add: int = 0
+    change: int = 0
+    destroy: int = 0
+    pools: int = 0
+    """Pools that lose at least one disk."""
+    copies: int = 0
+    desktops: int = 0
+    gigabytes: int = 0
+    users: int = 0
+    """Distinct people, counted once per target."""
+    live_sessions: int = 0
+    upper_bound: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a reviewer sees and ``apply`` honours; holds no secret."""
+
+    id: str
+    """Unique per plan; a saved plan is applied once."""
+    services: tuple[Service, ...]
+    pools: tuple[PoolPlan, ...]
+    """Sorted by target and label."""
+    limits: Limits
+    created: datetime
+    expires: datetime
+    tool_version: str
+    sources: tuple[tuple[str, str], ...] = ()
+    """``(path, sha256)`` of the manifests it was made from."""
+    findings: tuple[Finding, ...] = ()
+    """Findings about the run as a whole; those of pools stand in the pools."""
+    failures: tuple[TargetFailure, ...] = ()
+
+    @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        """Run-wide findings first, then those of each pool."""
+        return self.findings + tuple(each for pool in self.pools for each in pool.findings)
+
+    @property
+    def run_blocked(self) -> bool:
+        """True when a finding forbids the whole run."""
+        return any(each.severity is Severity.BLOCK for each in self.findings)
+
+    @property
+    def blocked(self) -> bool:
+        """True when anything in the plan is blocked."""
+        return self.run_blocked or any(pool.blocked for pool in self.pools)
+
+    @property
+    def sandbox(self) -> bool:
+        """True when any of its targets is the simulated service."""
+        return any(each.sandbox for each in self.services)
+
+    @property
+    def has_changes(self) -> bool:
+        """True when there is something to carry out, blocked or not."""
+        return any(change.carried_out for pool in self.pools for change in pool.changes)
+
+    @property
+    def inconsistent_count(self) -> int:
+        """Desktops that differ from their pool, where they were asked for."""
+        return sum(len(pool.inconsistent.desktops) for pool in self.pools if pool.inconsistent)
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal sha256 over the canonical decision: what a reviewer approves."""
+        return digest_of(decision(self))
+
+    def approved_by(self, digest: str) -> bool:
+        """Whether an approval holds: for this decision, or for what it was before something was blocked.
+
+        What was blocked in the review must be blocked still: it stays out of its approval.
+        """
+        return any(digest == digest_of(decision(self, ignoring=rules)) for rules in SINCE_THE_REVIEW)
+
+    @property
+    def totals(self) -> Totals:
+        """Counts over all pools, blocked ones included."""
+        return totals(self.pools)
+
+
+def draft(desired: DesiredPool, live: Pool, desktops: Sequence[Desktop] | None = None) -> PoolPlan:
+    """Match one pool and describe every change; ``desktops`` adds copies, people and ages.
+
+    Without ``desktops`` the loss is empty; see :func:`needs_desktops`.
+    """
+    found = match(desired, live.disks, _ages(desktops) if desktops else None)
+    changes = _changes(found, desired.manage)
+    pool = PoolPlan(
+        desired=desired,
+        live=live,
+        changes=changes,
+        ties=found.ties,
+        candidates=tuple(_candidates(found.ties, desktops)) if desktops else (),
+        findings=tuple(_problem(each, desired, changes) for each in found.problems),
+    )
+    return _with_loss(pool, desktops) if desktops is not None else pool
+
+
+def needs_desktops(pool: PoolPlan) -> bool:
+    """True when the pool loses a disk, or could, so that its desktops must be read."""
+    return bool(pool.ties) or any(change.destroys for change in pool.changes)
+
+
+def totals(pools: Sequence[PoolPlan]) -> Totals:
+    """Add up what carrying out these pools would do and destroy."""
+    count = dict.fromkeys(Action, 0)
+    people: set[tuple[Target, str]] = set()
+    losing = [pool for pool in pools if pool.loss.disks]
+    for pool in pools:
+        for change in pool.changes:
+            count[change.action] += change.carried_out
+    for pool in losing:
+        people.update((pool.target, user) for user in pool.loss.users)
+    return Totals(
+        add=count[Action.ADD] + count[Action.REPLACE],
+        change=count[Action.EXPAND],
+        destroy=count[Action.REMOVE] + count[Action.REPLACE],
+        pools=len(losing),
+        copies=sum(pool.loss.copies for pool in losing),
+        desktops=sum(pool.loss.desktops for pool in losing),
+        gigabytes=sum(pool.loss.gigabytes for pool in losing),
+        users=len(people),
+        live_sessions=sum(pool.loss.live_sessions for pool in losing),
+        upper_bound=any(pool.loss.upper_bound for pool in losing),
+    )
+
+
+def decision(plan: Plan, *, ignoring: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """What a reviewer approves, as plain JSON values in canonical order.
+
+    Target, pool and disk ids, types, sizes, actions, ``apply_to``, limits, permissions, and what is blocked;
+    not the counts that move by the minute, which the limits bound. Pools without a difference take no part.
+    ``ignoring``: rules as whose blocks are left out; with ``TRANSIENT_RULES`` also those of the whole run.
+    """
+    changed = {pool.target for pool in plan.pools if _deciding(pool)}
+    return {
+        "version": DECISION_VERSION,
+        "targets": [
+            {"region": each.target.region, "project_id": each.target.project_id, "service": each.name}
+            for each in plan.services
+            if each.target in changed
+        ],
+        "limits": {name: limit.value for name, limit in plan.limits.items()},
+        "blocked": plan.run_blocked and ignoring != TRANSIENT_RULES,
+        "pools": {
+            f"{pool.target}/{pool.live.id}": pool_decision(pool, ignoring=ignoring)
+            for pool in plan.pools
+            if pool.live and _deciding(pool)
+        },
+    }
+
+
+def pool_decision(pool: PoolPlan, *, ignoring: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """The decision about one pool, disk by disk; shared by the digest and the stale check."""
+    live, desired = pool.live, pool.desired
+    allowed = {"empty": desired.allow_empty, "live_sessions": desired.allow_live_sessions}
+    return {
+        "name": live.name if live else pool.label,
+        "apply_to": desired.apply_to.value if desired.apply_to else None,
+        "disks": {
+            _decision_key(change, index): _disk_decision(change) for index, change in enumerate(pool.changes)
+        },
+        "undecided": sorted(disk.id for tie in pool.ties for disk in tie.candidates),
+        "blocked": any(
+            each.severity is Severity.BLOCK and each.rule not in ignoring for each in pool.findings
+        ),
+        "protect": sorted(desired.protect),
+        "allow": sorted(name for name, given in allowed.items() if given),
+    }
+
+
+def digest_of(value: Mapping[str, Any]) -> str:
+    """Hexadecimal sha256 of the canonical JSON of ``value``."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _deciding(pool: PoolPlan) -> bool:
+    return bool(pool.ties) or any(change.action is not Action.KEEP for change in pool.changes)
+
+
+def _decision_key(change: Change, index: int) -> str:
+    if change.live and change.live.id:
+        return change.live.id
+    return f"new-{index}"
+
+
+def _disk_decision(change: Change) -> dict[str, Any]:
+    told: dict[str, Any] = {"action": change.action.value, "carried_out": change.carried_out}
+    if change.live:
+        told["before"] = {"type": change.live.type, "size": change.live.size}
+    if change.desired and change.action is not Action.KEEP:
+        told["after"] = {
+            name: value
+            for name in ("type", "size", "iops", "throughput", "kms_id")
+            if (value := getattr(change.desired, name)) is not None
+        }
+    return told
+
+
+def _problem(problem: Problem, desired: DesiredPool, changes: Sequence[Change]) -> Finding:
+    """What matching found, as a finding: it blocks the pool, but for one exception.
+
+    A permission to replace that has nothing left to replace is what an interrupted replacement leaves
+    behind, and its disk must still be added. Beside another removal it could cover a disk nobody meant.
+    """
+    left_over = problem.rule == UNUSED_PERMISSION and not any(change.destroys for change in changes)
+    return Finding(
+        rule=problem.rule,
+        message=problem.message,
+        severity=Severity.WARN if left_over else Severity.BLOCK,
+        pool=desired.label,
+        source=str(problem.at or desired.at),
+        allow=problem.allow,
+    )
+
+
+def _changes(found: Match, manage: frozenset[Action]) -> tuple[Change, ...]:
+    return tuple(
+        Change(
+            action=each.action,
+            rule=each.rule,
+            desired=each.desired,
+            live=each.live,
+            differs=each.differs,
+            carried_out=_carried_out(each.action, manage),
+        )
+        for each in found.pairings
+    )
+
+
+def _carried_out(action: Action, manage: frozenset[Action]) -> bool:
+    if action is Action.REPLACE:  # remove, then add: both must be managed
+        return Action.REMOVE in manage and Action.ADD in manage
+    return action in manage
+
+
+def _candidates(ties: Sequence[Tie], desktops: Sequence[Desktop]) -> Iterator[Candidate]:
+    ages = _ages(desktops) if ties else {}
+    for disk in (disk for tie in ties for disk in tie.candidates):
+        having = [each for each in desktops if any(copy.disk_id == disk.id for copy in each.copies)]
+        yield Candidate(
+            disk_id=disk.id,
+            copies=sum(copy.disk_id == disk.id for desktop in having for copy in desktop.copies),
+            desktops=len(having),
+            users=tuple(sorted({user for desktop in having for user in desktop.users})),
+            created=ages.get(disk.id),
+        )
+
+
+def _ages(desktops: Sequence[Desktop]) -> dict[str, datetime]:
+    """When each disk was created: its oldest copy; a disk with any undated copy has no age."""
+    ages: dict[str, datetime] = {}
+    undated: set[str] = set()
+    for desktop in desktops:
+        for copy in desktop.copies:
+            if copy.created is None:
+                undated.add(copy.disk_id)
+            elif copy.disk_id not in ages or copy.created < ages[copy.disk_id]:
+                ages[copy.disk_id] = copy.created
+    return {disk: age for disk, age in ages.items() if disk not in undated}
+
+
+def _with_loss(pool: PoolPlan, desktops: Sequence[Desktop]) -> PoolPlan:
+    removed = pool.removed
+    if not removed:
+        return pool
+    # NEW reaches only desktops created later; for IDLE and for an unset apply_to the service alone
+    # knows which desktops it reaches (its text defines neither), so the plan counts every desktop.
+    reached = [] if pool.desired.apply_to is ApplyTo.NEW else desktops
+    disk_losses: list[DiskLoss] = []
+    hit: dict[str, Desktop] = {}
+    for disk in removed:
+        copies = 0
+        gigabytes = 0
+        for desktop in reached:
+            sizes = [copy.size for copy in desktop.copies if _belongs(copy.disk_id, copy.type, disk)]
+            if sizes:
+                hit[desktop.id] = desktop
+                copies += len(sizes)
+                gigabytes += sum(sizes)
+        disk_losses.append(DiskLoss(disk.id, copies, gigabytes))
+    loss = Loss(
+        disks=len(removed),
+        copies=sum(each.copies for each in disk_losses),
+        desktops=len(hit),
+        gigabytes=sum(each.gigabytes for each in disk_losses),
+        users=tuple(sorted({user for desktop in hit.values() for user in desktop.users})),
+        live_sessions=sum(desktop.live_session for desktop in hit.values()),
+        upper_bound=pool.desired.apply_to in (None, ApplyTo.IDLE),
+    )
+    return replace(pool, loss=loss, disk_losses=tuple(disk_losses))
+
+
+def _belongs(disk_id: str, volume_type: str, disk: Disk) -> bool:
+    """A copy without a link could belong to any disk of its type: count it, the worst case."""
+    return disk_id == disk.id or (not disk_id and volume_type == disk.type)

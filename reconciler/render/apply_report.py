@@ -1,0 +1,150 @@
+"""Owns how a finished run is told: a table per pool, what is in flight, and one closing line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from reconciler.apply.results import ApplyReport, Resolution, Status
+from reconciler.journal.records import Operation
+from reconciler.render.text import Line, Tone
+from reconciler.render.words import count
+
+_TONES = {Status.DONE: Tone.ADD, Status.NOT_STARTED: Tone.FAINT, Status.ACCEPTED: Tone.CHANGE}
+
+
+def report_lines(report: ApplyReport) -> Iterator[Line]:
+    """What was done, what failed, what was not started, and what is still in flight."""
+    if report.results:
+        yield Line()
+        width = max(len(result.pool) for result in report.results)
+        for result in report.results:
+            tone = _TONES.get(result.status, Tone.BLOCK)
+            numbers = f"{result.done}/{result.planned}"
+            yield Line(
+                f"  {result.pool:<{width}}  {result.status.value:<11} {numbers:>7}  {result.message}", tone
+            )
+            if result.hint:
+                yield Line(f"  {'':<{width}}  {result.hint}", Tone.FAINT)
+        yield Line()
+    yield from in_flight_lines(report.in_flight)
+    yield from _closing(report)
+
+
+def resolution_lines(resolutions: Sequence[Resolution]) -> Iterator[Line]:
+    """What became of operations that earlier runs left open."""
+    for each in resolutions:
+        verb = "resolved" if each.resolved else "still open"
+        intent = each.operation.intent
+        yield Line(
+            f"{intent.pool_name}: operation {each.operation.id} of run {intent.run_id} {verb}: "
+            f"{each.result.status.value}: {each.result.message}",
+            Tone.PLAIN if each.resolved else Tone.BLOCK,
+        )
+        if each.result.hint:
+            yield Line(f"  {each.result.hint}", Tone.FAINT)
+
+
+def in_flight_lines(operations: Sequence[Operation]) -> Iterator[Line]:
+    """Operations that are open: sent or about to be, without a verdict."""
+    for operation in operations:
+        job = operation.outcome.job_id if operation.outcome else ""
+        yield Line(
+            f"In flight: {operation.intent.pool_name}: {operation.intent.step.value} of "
+            f"{count(len(operation.intent.disks), 'disk')}, operation {operation.id}, "
+            f"{operation.state.value}{f', job {job}' if job else ''}. The next apply resolves it first.",
+            Tone.WARN,
+        )
+
+
+def report_page(report: ApplyReport) -> tuple[str, list[str]]:
+    """The same for the page of a CI job: Markdown, and an annotation for each pool that did not end well."""
+    from reconciler.render.github import SUMMARY_LIMIT, annotation  # noqa: PLC0415 - only under GitHub Actions
+    from reconciler.render.markdown import code, fitting, prose  # noqa: PLC0415
+
+    rows = [
+        f"| {code(each.pool)} | {each.status.value} | {each.done} of {each.planned} | {prose(each.message)} |\n"
+        for each in report.results
+    ]
+    earlier = [each for each in report.resolutions if not each.resolved or each.result.status is Status.ALARM]
+    open_ones = [
+        f"- {prose(line.text)}\n" for line in (*resolution_lines(earlier), *in_flight_lines(report.in_flight))
+    ]
+    told = [
+        f"## {_headline(report)}\n\n",
+        "| pool | ended | proven | what happened |\n|---|---|--:|---|\n" if rows else "",
+        fitting(rows, SUMMARY_LIMIT, "pool"),
+        "\n",
+        *open_ones,
+        f"\nRun {code(report.run_id)}\n\n",
+    ]
+    bad = [each for each in report.results if each.status not in _TONES]
+    notes = [
+        annotation("error", each.status.value, [f"{each.pool}: {each.message}", each.hint]) for each in bad
+    ]
+    notes += [
+        annotation(
+            "error", "earlier operation", [f"{each.operation.intent.pool_name}: {each.result.message}"]
+        )
+        for each in earlier
+    ]
+    return "".join(told), notes
+
+
+def report_json(report: ApplyReport) -> dict[str, Any]:
+    """The same as JSON values."""
+    return {
+        "format_version": "1.0",
+        "run": report.run_id,
+        "exit_code": int(report.exit_code),
+        "digest": report.plan.digest if report.plan else None,
+        "sandbox": bool(report.plan and report.plan.sandbox),
+        "remaining": report.remaining,
+        "results": [
+            {
+                "target": str(each.target),
+                "pool": each.pool,
+                "ending": each.status.value,
+                "done": each.done,
+                "planned": each.planned,
+                "message": each.message,
+                "hint": each.hint or None,
+            }
+            for each in report.results
+        ],
+        "resolved": [resolution_json(each) for each in report.resolutions],
+        "in_flight": [each.id for each in report.in_flight],
+    }
+
+
+def resolution_json(resolution: Resolution) -> dict[str, Any]:
+    """One resolved or still open operation."""
+    return {
+        "operation": resolution.operation.id,
+        "pool": resolution.operation.intent.pool_name,
+        "resolved": resolution.resolved,
+        "ending": resolution.result.status.value,
+        "message": resolution.result.message,
+        "hint": resolution.result.hint or None,
+    }
+
+
+def _complete(report: ApplyReport) -> bool:
+    return report.remaining == 0 and all(each.done == each.planned for each in report.results)
+
+
+def _headline(report: ApplyReport) -> str:
+    if not report.results:
+        return "Nothing was applied."
+    done = sum(result.done for result in report.results)
+    if _complete(report):
+        return f"Apply complete! {count(done, 'change')} proven; a new plan shows no changes."
+    planned = sum(result.planned for result in report.results)
+    left = "" if report.remaining is None else f" A new plan shows {report.remaining} left."
+    return f"Apply incomplete: {done} of {count(planned, 'change')} proven.{left}"
+
+
+def _closing(report: ApplyReport) -> Iterator[Line]:
+    if report.results:
+        yield Line(_headline(report), Tone.ADD if _complete(report) else Tone.BLOCK)
+    yield Line(f"Run {report.run_id} is in the journal: reconciler history show {report.run_id}", Tone.FAINT)

@@ -1,0 +1,219 @@
+"""Owns how drift is told: on the console, as JSON, as gauges, and as a message to somebody elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from reconciler.apply.results import ApplyReport, DriftReport, DriftRound, Status
+from reconciler.errors import ExitCode, ReconcilerError
+from reconciler.planning.drift import Measure
+from reconciler.planning.plan import Severity
+from reconciler.render.apply_report import report_json, report_lines, report_page, resolution_lines
+from reconciler.render.json import finding_json, plan_json
+from reconciler.render.message import Message
+from reconciler.render.prometheus import drift_metrics
+from reconciler.render.text import Line, Tone, drift_line, finding_lines, sandbox_lines
+from reconciler.render.words import count, settled
+
+FORMAT_VERSION = "1.0"
+MOST_POOLS_TOLD = 20
+"""Pools that a message names."""
+
+
+def drift_lines(outcome: DriftRound) -> Iterator[Line]:
+    """What was found, what was done about it, and why the rest was left alone."""
+    report = outcome.report
+    if report is None:
+        return
+    yield from sandbox_lines(report.plan)
+    for each in outcome.drifting:
+        yield from _pool_lines(each)
+    yield from _hindrances(report)
+    if report.applied:
+        yield from resolution_lines(report.applied.resolutions)
+        yield from report_lines(report.applied) if report.applied.results else ()
+    if report.unresolved:
+        yield Line(
+            f"{count(report.unresolved, 'operation is', 'operations are')} not resolved: reconciler resolve",
+            Tone.WARN,
+        )
+    calm = outcome.exit_code is ExitCode.DONE
+    yield Line(headline(outcome), Tone.ADD if calm else Tone.STRONG)
+
+
+def headline(outcome: DriftRound) -> str:
+    """The whole round in one sentence."""
+    report = outcome.report
+    if report is None:
+        return (
+            f"Drift could not be determined: {outcome.error.message if outcome.error else 'no reason given'}"
+        )
+    checked = count(len(report.measures), "pool")
+    if not outcome.drifting:
+        if report.plan.blocked or report.plan.failures:
+            return f"No drift in {checked}, but not everything could be decided."
+        return f"No drift: {checked} checked, every one is as declared."
+    told = f"Drift in {len(outcome.drifting)} of {checked}: {_sum(outcome.drifting)}."
+    left = [each for each in report.measures_now if each.drifts]
+    if report.applied and report.applied.results:
+        told += f" After correcting: {_sum(left)}." if left else " All of it was corrected and proven."
+    return told
+
+
+def drift_json(outcome: DriftRound) -> dict[str, Any]:
+    """The round as JSON values; ``pools`` and ``resource_changes`` hold those with drift alone."""
+    report = outcome.report
+    told: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "run": report.run_id if report else None,
+        "started": outcome.started.isoformat(),
+        "duration_seconds": round(outcome.seconds, 3),
+        "exit_code": int(outcome.exit_code),
+        "headline": headline(outcome),
+        "error": _error(outcome.error),
+    }
+    if report is None:
+        return told
+    plan = plan_json(report.plan)
+    left = {id(found): now for found, now in zip(report.measures, report.measures_now, strict=True)}
+    return told | {
+        "sandbox": report.plan.sandbox,
+        "targets": plan["targets"],
+        "summary": _summary(outcome),
+        "pools": [_pool(each, left[id(each)]) for each in outcome.drifting],
+        "resource_changes": [
+            each
+            for each in plan["resource_changes"]
+            if each["change"]["drift"] != ["no-op"] or each["differs"]
+        ],
+        "findings": plan["findings"],
+        "failures": plan["failures"],
+        "not_corrected": [finding_json(each) for each in report.refused],
+        "correction": report_json(report.applied) if report.applied else None,
+        "correction_error": _error(report.error),
+        "unresolved_operations": report.unresolved,
+    }
+
+
+def drift_page(outcome: DriftRound) -> tuple[str, list[str]]:
+    """The round for the page of a CI job: Markdown, and annotations for what the guards block."""
+    from reconciler.render import github  # noqa: PLC0415 - only under GitHub Actions
+    from reconciler.render.markdown import code, fitting, prose  # noqa: PLC0415
+
+    report = outcome.report
+    rows = [
+        f"| {code(each.pool.label)} | {each.surplus} | {each.missing} | {each.differing} | {each.surplus_gb} GB |\n"
+        for each in outcome.drifting
+    ]
+    head = "| pool | surplus disks | missing disks | differing disks | surplus |\n|---|--:|--:|--:|--:|\n"
+    table = (head if rows else "") + fitting(rows, github.SUMMARY_LIMIT // 2, "pool")
+    told = f"## {prose(headline(outcome))}\n\n{table}\n"
+    if report is None:
+        return told, [github.annotation("error", "drift", [headline(outcome)])]
+    done, notes = report_page(report.applied) if report.applied and _acted(report.applied) else ("", [])
+    return told + done, [*github.plan_annotations(report.plan), *notes]
+
+
+def _acted(applied: ApplyReport) -> bool:
+    """Whether a correction has anything to tell: what it did, or an alarm that it met."""
+    return bool(applied.results) or any(each.result.status is Status.ALARM for each in applied.resolutions)
+
+
+def metrics(outcome: DriftRound) -> str:
+    """The round as Prometheus gauges: what is left after a correction."""
+    return drift_metrics(outcome)
+
+
+def message(outcome: DriftRound) -> Message:
+    """The round for people elsewhere; names pools, never people."""
+    report = outcome.report
+    sandbox = bool(report and report.plan.sandbox)
+    pools = [each.pool.label for each in outcome.drifting]
+    lines = [headline(outcome), *(f"- {name}" for name in pools[:MOST_POOLS_TOLD])]
+    if len(pools) > MOST_POOLS_TOLD:
+        lines.append(f"and {len(pools) - MOST_POOLS_TOLD} more")
+    values = {
+        "format_version": FORMAT_VERSION,
+        "source": "reconciler",
+        "text": headline(outcome),
+        "run": report.run_id if report else None,
+        "started": outcome.started.isoformat(),
+        "exit_code": int(outcome.exit_code),
+        "sandbox": sandbox,
+        "summary": _summary(outcome),
+        "pools": pools[:MOST_POOLS_TOLD],
+        "unresolved_operations": report.unresolved if report else None,
+    }
+    title = f"{'SANDBOX: ' if sandbox else ''}reconciler: exit code {int(outcome.exit_code)}"
+    return Message(title, "\n".join(lines), values)
+
+
+def _pool_lines(found: Measure) -> Iterator[Line]:
+    pool = found.pool
+    yield Line(f"  {pool.label}: {_sum([found])}", Tone.STRONG)
+    for change in settled(pool):
+        if change in pool.drift:
+            yield drift_line(pool, change)
+    for tie in pool.ties:
+        yield Line(f"  ? {tie.remove} of {len(tie.candidates)} equally good disks too many", Tone.WARN)
+    yield Line()
+
+
+def _hindrances(report: DriftReport) -> Iterator[Line]:
+    """What the guards block, what could not be read, and what the policy leaves alone."""
+    blocking = [each for each in report.plan.all_findings if each.severity is Severity.BLOCK]
+    for finding in blocking:
+        yield from finding_lines(finding, Tone.BLOCK)
+    for failure in report.plan.failures:
+        yield Line(f"  ! target {failure.target} could not be read: {failure.message}", Tone.BLOCK)
+    if report.refused:
+        yield Line("Not corrected:", Tone.WARN)
+    for finding in report.refused:
+        yield from finding_lines(finding, Tone.WARN)
+    if blocking or report.plan.failures or report.refused:
+        yield Line()
+
+
+def _summary(outcome: DriftRound) -> dict[str, int]:
+    found = outcome.report.measures if outcome.report else ()
+    return {
+        "pools": len(found),
+        "drifting": len(outcome.drifting),
+        "surplus_disks": sum(each.surplus for each in found),
+        "missing_disks": sum(each.missing for each in found),
+        "differing_disks": sum(each.differing for each in found),
+        "surplus_gigabytes": sum(each.surplus_gb for each in found),
+    }
+
+
+def _pool(found: Measure, now: Measure) -> dict[str, Any]:
+    pool = found.pool
+    return {
+        "target": str(pool.target),
+        "pool": pool.label,
+        "pool_id": pool.live.id if pool.live else None,
+        "surplus_disks": found.surplus,
+        "missing_disks": found.missing,
+        "differing_disks": found.differing,
+        "surplus_gigabytes": found.surplus_gb,
+        "blocked": pool.blocked,
+        "corrected": not now.drifts,
+    }
+
+
+def _sum(found: Sequence[Measure]) -> str:
+    surplus, missing, differing, gigabytes = (
+        sum(getattr(each, name) for each in found)
+        for name in ("surplus", "missing", "differing", "surplus_gb")
+    )
+    parts = [
+        f"{count(surplus, 'surplus disk')} ({gigabytes} GB over all desktops)" if surplus else "",
+        count(missing, "missing disk") if missing else "",
+        count(differing, "differing disk") if differing else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _error(error: ReconcilerError | None) -> dict[str, str | None] | None:
+    return {"message": error.message, "hint": error.hint or None} if error else None

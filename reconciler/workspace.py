@@ -1,0 +1,299 @@
+"""Owns the live state: what ``api`` answered, as values of ``model``, complete or nothing.
+
+Text from the service is made safe here, once, on entry. Which pools matter is left to ``planner``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from reconciler.api.client import Verb, WorkspaceClient
+from reconciler.api.wire import DesktopBody, JobBody, PoolBody, VolumeBody
+from reconciler.journal.records import Outcome, Step
+from reconciler.model import ApplyTo, Copy, Desktop, Disk, Pool
+from reconciler.safe_text import safe_text
+
+ABSENT_DISKS = "data_volumes is missing"
+"""Doubt about a list entry that the detail call can settle."""
+
+MAX_SIZE = 32_760
+"""GB; the largest size any document of the service names."""
+
+HANDLE_TYPES = {
+    ApplyTo.NEW: "ONLY_FOR_EXPAND",
+    ApplyTo.IDLE: "FOR_EXPAND_AND_IDLE",
+    ApplyTo.ALL: "FOR_EXPAND_AND_ALL",
+}
+_GOOD_ENDS = frozenset({"SUCCESS", "COMPLETE"})
+_BAD_ENDS = frozenset({"FAIL", "FAILED"})
+
+
+JOB_TYPES = {
+    Step.REMOVE: "deleteDesktopPoolVolumes",
+    Step.ADD: "addDesktopPoolVolumes",
+    # No document names the type of a pool expansion's job; jobs of the pool are asked for without one.
+    Step.EXPAND: "",
+}
+_VERBS: dict[Step, Verb] = {Step.REMOVE: "batch-delete", Step.EXPAND: "batch-expand", Step.ADD: "batch-add"}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One write to one pool: what is sent, as values."""
+
+    step: Step
+    pool_id: str
+    disks: tuple[Disk, ...]
+    """REMOVE: the live disks. EXPAND: live ids with the new size. ADD: new disks without ids."""
+    apply_to: ApplyTo | None
+
+
+class JobEnd(StrEnum):
+    """How a job stands."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    PARTIAL = "partial"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job of the service with the verdict over its sub-jobs."""
+
+    id: str
+    end: JobEnd
+    reason: str = ""
+    """The service's own words about a failure; empty otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Differing:
+    """The desktops of a pool that the service counts as different from it."""
+
+    by_number: int
+    """How many have another number of disks."""
+    by_size: int
+    """How many have another sum of GB."""
+    desktops: tuple[Desktop, ...]
+    """All of them, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolReading:
+    """One pool as read alone, with the raw bytes for the second check."""
+
+    pool: Pool
+    raw: bytes
+
+
+class Workspace(Protocol):
+    """One target of the service as planning and applying see it."""
+
+    async def pools(self) -> tuple[Pool, ...]:
+        """Every pool of the project with its disks; raises ``ReadingDoubtful`` rather than guess."""
+
+    async def pool(self, pool_id: str) -> PoolReading:
+        """One pool; raises ``PoolNotFound``."""
+
+    async def desktops(self, pool_id: str) -> tuple[Desktop, ...]:
+        """Every desktop of the pool with its copies."""
+
+    async def differing(self, pool_id: str) -> Differing:
+        """The desktops whose disks are not those of the pool."""
+
+    async def write_place(self, step: Step) -> None:
+        """Wait until the budget has room for one write; what is decided before that may be old by then."""
+
+    async def send(self, call: Call, signed_at: datetime) -> Outcome:
+        """Send one write at once, once; never raises for what network or service do."""
+
+    async def job(self, job_id: str) -> Job | None:
+        """How the job stands; None when the service does not know it."""
+
+    async def running_jobs(self, step: Step) -> frozenset[str]:
+        """Ids of the jobs of this kind, over all pools, that still have an unfinished sub-job."""
+
+    async def pool_jobs(self, pool_id: str, step: Step) -> frozenset[str]:
+        """Ids of all jobs of this kind that the pool ever had, as far as the service remembers."""
+
+
+class LiveWorkspace:
+    """The real service, through ``api``."""
+
+    def __init__(self, client: WorkspaceClient) -> None:
+        self._client = client
+
+    async def pools(self) -> tuple[Pool, ...]:
+        """Every pool of the project with its disks."""
+        return tuple(_pool(body) for body in await self._client.pools())
+
+    async def pool(self, pool_id: str) -> PoolReading:
+        """One pool with the raw bytes of the answer."""
+        body, raw = await self._client.pool(pool_id)
+        pool = _pool(body)
+        # The detail call is what settles whether an absent list of disks means none.
+        doubts = tuple(doubt for doubt in pool.doubts if doubt != ABSENT_DISKS)
+        return PoolReading(replace(pool, doubts=doubts), raw)
+
+    async def desktops(self, pool_id: str) -> tuple[Desktop, ...]:
+        """Every desktop of the pool with its copies."""
+        return tuple(_desktop(body) for body in await self._client.desktops(pool_id))
+
+    async def differing(self, pool_id: str) -> Differing:
+        """The desktops whose disks are not those of the pool: counted first, read only where there are any."""
+        counts = await self._client.inconsistent_statics(pool_id)
+        number = await self._differing(pool_id, "DISK_NUM", counts.disk_num)
+        size = await self._differing(pool_id, "DISK_SIZE", counts.disk_size)
+        found = sorted({**number, **size}.values(), key=lambda each: (each.name, each.id))
+        return Differing(len(number), len(size), tuple(found))
+
+    async def _differing(self, pool_id: str, kind: str, count: int | None) -> dict[str, Desktop]:
+        """The desktops that differ in one respect; a count that the service left out is no zero."""
+        if count == 0:
+            return {}
+        return {body.desktop_id: _desktop(body) for body in await self._client.desktops(pool_id, kind)}
+
+    async def write_place(self, step: Step) -> None:
+        """Wait until the budget has room for one write."""
+        await self._client.write_place(_VERBS[step])
+
+    async def send(self, call: Call, signed_at: datetime) -> Outcome:
+        """Send one write at once, once."""
+        return await self._client.post_volumes(_VERBS[call.step], call.pool_id, body_of(call), signed_at)
+
+    async def job(self, job_id: str) -> Job | None:
+        """How the job stands."""
+        body = await self._client.job(job_id)
+        return None if body is None else _job(body)
+
+    async def running_jobs(self, step: Step) -> frozenset[str]:
+        """Ids of the jobs of this kind that still have an unfinished sub-job."""
+        bodies = await self._client.sub_jobs(
+            job_type=JOB_TYPES[step] or None, statuses=("WAITING", "RUNNING")
+        )
+        return frozenset(body.job_id for body in bodies if body.job_id)
+
+    async def pool_jobs(self, pool_id: str, step: Step) -> frozenset[str]:
+        """Ids of all jobs of this kind that the pool ever had."""
+        bodies = await self._client.sub_jobs(pool_id=pool_id, job_type=JOB_TYPES[step] or None)
+        return frozenset(body.job_id for body in bodies if body.job_id)
+
+
+def body_of(call: Call) -> dict[str, Any]:
+    """The JSON body of a call; for a removal valid under every dated revision of the service."""
+    match call.step:
+        case Step.REMOVE:
+            volumes = [{"id": disk.id, "type": disk.type, "size": disk.size} for disk in call.disks]
+        case Step.EXPAND:
+            volumes = [{"id": disk.id, "size": disk.size} for disk in call.disks]
+        case Step.ADD:
+            volumes = [_new_volume(disk) for disk in call.disks]
+    body: dict[str, Any] = {"volumes": volumes}
+    if call.apply_to is not None:
+        body["handle_type"] = HANDLE_TYPES[call.apply_to]
+    return body
+
+
+def _new_volume(disk: Disk) -> dict[str, Any]:
+    told = {"iops": disk.iops, "throughput": disk.throughput, "kms_id": disk.kms_id}
+    declared = {name: value for name, value in told.items() if value is not None}
+    return {"type": disk.type, "size": disk.size, **declared}
+
+
+def _pool(body: PoolBody) -> Pool:
+    disks = tuple(_disk(volume) for volume in body.data_volumes or ())
+    doubts = [safe_text(doubt) for doubt in body.doubts]
+    if body.data_volumes is None:
+        doubts.append(ABSENT_DISKS)
+    doubts.extend(_disk_doubts(disks))
+    return Pool(
+        id=body.id,
+        name=_text(body.name),
+        disks=disks,
+        status=_text(body.status),
+        charging_mode=_text(body.charging_mode),
+        desktop_count=body.desktop_count or 0,
+        desktop_used=body.desktop_used or 0,
+        created=_text(body.created_time),
+        doubts=tuple(doubts),
+    )
+
+
+def _disk(volume: VolumeBody) -> Disk:
+    return Disk(
+        id=_text(volume.id),
+        type=safe_text(volume.type),
+        size=volume.size,
+        iops=volume.iops,
+        throughput=volume.throughput,
+        kms_id=safe_text(volume.kms_id) if volume.kms_id else None,
+    )
+
+
+def _disk_doubts(disks: Sequence[Disk]) -> Iterator[str]:
+    if len({disk.id for disk in disks}) != len(disks):
+        repeated = Counter(disk.id for disk in disks if disk.id)
+        for disk_id in sorted(each for each, times in repeated.items() if times > 1):
+            yield f"disk {disk_id} is listed {repeated[disk_id]} times"
+    for disk in disks:
+        if not disk.id:
+            yield f"a disk ({disk.type}, {disk.size} GB) has no id"
+        if not disk.type:
+            yield f"disk {disk.id} has no type"
+        if not 0 < disk.size <= MAX_SIZE:
+            yield f"disk {disk.id} has the size {disk.size} GB"
+
+
+def _desktop(body: DesktopBody) -> Desktop:
+    users = {body.user_name, *(each.user_name for each in body.attach_user_infos or ())}
+    return Desktop(
+        id=body.desktop_id,
+        name=_text(body.computer_name),
+        users=tuple(sorted(safe_text(user) for user in users if user)),
+        live_session=body.login_status == "CONNECTED",
+        copies=tuple(
+            Copy(
+                disk_id=_text(volume.desktop_pool_disk_id),
+                volume_id=_text(volume.volume_id),
+                type=safe_text(volume.type),
+                size=volume.size,
+                created=_time(volume.create_time or ""),
+            )
+            for volume in body.data_volumes or ()
+        ),
+        status=_text(body.status),
+    )
+
+
+def _job(body: JobBody) -> Job:
+    subs = body.sub_jobs or ()
+    good = sum(sub.status in _GOOD_ENDS for sub in subs)
+    bad = sum(sub.status in _BAD_ENDS for sub in subs)
+    reasons = [body.fail_reason, *(sub.fail_reason for sub in subs)]
+    reason = safe_text("; ".join(sorted({each for each in reasons if each})))
+    ended_badly = body.status in _BAD_ENDS
+    # An unknown word of a parent or of a sub-job is "not ended"; the caller's deadline bounds it.
+    if not ended_badly and (body.status not in _GOOD_ENDS or good + bad < len(subs)):
+        return Job(body.id or "", JobEnd.RUNNING)
+    if ended_badly or bad:
+        return Job(body.id or "", JobEnd.PARTIAL if good else JobEnd.FAILED, reason or "no reason given")
+    return Job(body.id or "", JobEnd.SUCCEEDED)
+
+
+def _text(text: str | None) -> str:
+    return safe_text(text) if text else ""
+
+
+def _time(text: str) -> datetime | None:
+    """The service writes ISO-8601 with Z for pools and a bare UTC time for jobs and volumes."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -1,0 +1,314 @@
+"""Each guard holds exactly at its limit, and one plan shows everything that blocks it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from reconciler.model import (
+    Action,
+    ApplyTo,
+    Copy,
+    DesiredDisk,
+    DesiredPool,
+    Desktop,
+    Disk,
+    Limit,
+    Limits,
+    Pool,
+    Position,
+    Target,
+)
+from reconciler.planning.guards import judge, judge_pool, pool_checks, run_checks
+from reconciler.planning.plan import Finding, PoolPlan, Severity, draft
+
+TARGET = Target("ap-southeast-3", "0123456789abcdef0123456789abcdef")
+AT = Position("pools.yaml", 5, 3)
+KEPT = Disk("kept", "SSD", 100)
+
+
+def desired(name: str = "finance") -> DesiredPool:
+    """A pool that wants one disk of 100 GB."""
+    wanted = (DesiredDisk("SSD", 100, Position("pools.yaml", 7, 7)),)
+    return DesiredPool(TARGET, AT, wanted, name=name, apply_to=ApplyTo.ALL)
+
+
+def surplus(count: int) -> tuple[Disk, ...]:
+    return tuple(Disk(f"gone-{number}", "SAS", 10 + 10 * number) for number in range(count))
+
+
+def drafted(
+    pool: DesiredPool | None = None,
+    disks: Sequence[Disk] = (KEPT, *surplus(1)),
+    desktops: int = 1,
+    connected: int = 0,
+) -> PoolPlan:
+    """A pool whose desktops, one user each, all have a copy of every disk."""
+    declared = pool or desired()
+    people = [
+        Desktop(
+            f"{declared.name}-{number}",
+            f"D{number}",
+            (f"user-{declared.name}-{number}",),
+            number < connected,
+            tuple(Copy(disk.id, f"v-{number}-{disk.id}", disk.type, disk.size) for disk in disks),
+        )
+        for number in range(desktops)
+    ]
+    live = Pool(f"id-{declared.name}", declared.name, tuple(disks), desktop_count=desktops)
+    return draft(declared, live, people)
+
+
+def only(**limits: int) -> Limits:
+    """Nothing is limited but these, set in a manifest."""
+    free = Limits(*(Limit(None) for _ in Limits().items()))
+    return replace(free, **{name: Limit(value, "limits.yaml:3:9") for name, value in limits.items()})
+
+
+def blocking(findings: Sequence[Finding]) -> list[str]:
+    return [each.rule for each in findings if each.severity is Severity.BLOCK]
+
+
+# --- the ceilings of a run --------------------------------------------------------------------------
+
+TWO_POOLS = (
+    drafted(desired("one"), (KEPT, *surplus(2)), desktops=3),
+    drafted(desired("two"), (KEPT, *surplus(1)), desktops=2),
+)
+MEASURED = {
+    "disks": 3,  # two of the one, one of the other
+    "copies": 2 * 3 + 1 * 2,
+    "pools": 2,
+    "gigabytes": (10 + 20) * 3 + 10 * 2,
+    "users": 3 + 2,
+}
+
+
+@pytest.mark.parametrize("name", MEASURED)
+@pytest.mark.parametrize(("room", "blocks"), [(-1, True), (0, False), (1, False)])
+def test_a_ceiling_holds_exactly_at_its_limit(name: str, room: int, blocks: bool) -> None:
+    limit = MEASURED[name] + room
+    judged, found = judge(TWO_POOLS, only(**{name: limit}))
+    assert blocking(found) == ([f"limit-{name}"] if blocks else [])
+    assert not any(pool.findings for pool in judged)
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_a_ceiling_says_the_number_the_limit_its_place_and_the_way_out(name: str) -> None:
+    (finding,) = judge(TWO_POOLS, only(**{name: 1}))[1]
+    number = MEASURED[name]
+    assert (finding.measured, finding.limit, finding.source) == (number, 1, "limits.yaml:3:9")
+    assert f"limits.{name}: {number}" in finding.allow
+    assert f"--limit-{name} {number}" in finding.allow
+    assert str(number) in finding.message
+    assert "the limit is 1" in finding.message
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_a_limit_of_nothing_blocks_the_smallest_removal(name: str) -> None:
+    assert blocking(judge([drafted()], only(**{name: 0}))[1]) == [f"limit-{name}"]
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_what_is_not_limited_never_blocks(name: str) -> None:
+    assert name in dict(Limits().items())
+    assert judge(TWO_POOLS, only())[1] == ()
+
+
+def test_the_defaults_are_ten_disks_a_hundred_copies_and_five_pools() -> None:
+    at_the_limit = [drafted(desired(f"p{number}"), (KEPT, *surplus(2)), desktops=10) for number in range(5)]
+    assert judge(at_the_limit, Limits())[1] == ()
+    one_pool_more = [*at_the_limit, drafted(desired("p5"), (KEPT, *surplus(1)))]
+    assert blocking(judge(one_pool_more, Limits())[1]) == ["limit-disks", "limit-copies", "limit-pools"]
+
+
+def test_growing_and_adding_counts_against_no_ceiling() -> None:
+    wanted = (DesiredDisk("SSD", 200, AT), DesiredDisk("SAS", 10, AT))
+    pool = replace(desired(), disks=wanted, manage=frozenset({Action.EXPAND, Action.ADD}))
+    assert judge([drafted(pool, (KEPT,))], only(**dict.fromkeys(MEASURED, 0)))[1] == ()
+
+
+def test_a_replacement_counts_as_a_removal() -> None:
+    wanted = (DesiredDisk("SSD", 10, AT, replace=True),)
+    pool = replace(desired(), disks=wanted, manage=frozenset({Action.REMOVE, Action.ADD}))
+    assert blocking(judge([drafted(pool, (KEPT,))], only(disks=0))[1]) == ["limit-disks"]
+
+
+def test_a_difference_that_is_only_shown_counts_against_no_ceiling() -> None:
+    pool = replace(desired(), manage=frozenset({Action.ADD}))
+    assert judge([drafted(pool)], only(**dict.fromkeys(MEASURED, 0)))[1] == ()
+
+
+def test_blocked_pools_do_not_count() -> None:
+    frozen = drafted(desired("frozen"), (KEPT, *surplus(2)), desktops=3)
+    assert frozen.live is not None
+    frozen = replace(frozen, live=replace(frozen.live, status="EXIST_FROZEN"))
+    pools = [frozen, drafted(desired("open"))]
+    judged, found = judge(pools, only(disks=1, copies=1, pools=1, gigabytes=10, users=1))
+    assert [pool.blocked for pool in judged] == [True, False]
+    assert found == ()
+
+
+def test_a_pool_blocked_before_the_guards_does_not_count_either() -> None:
+    held = replace(drafted(), findings=(Finding("pool-held", "another run"),))
+    assert judge([held], only(disks=0))[1] == ()
+
+
+def test_a_warning_does_not_take_a_pool_out_of_the_count() -> None:
+    warned = replace(drafted(), findings=(Finding("x", "y", Severity.WARN),))
+    assert blocking(judge([warned], only(disks=0))[1]) == ["limit-disks"]
+
+
+# --- the guards of a pool ---------------------------------------------------------------------------
+
+
+def test_a_pool_in_order_has_no_finding() -> None:
+    assert judge_pool(drafted()).findings == ()
+
+
+def test_emptying_a_pool_blocks_however_few_disks_it_has() -> None:
+    pool = replace(desired(), disks=())
+    (finding,) = judge_pool(drafted(pool, surplus(1))).findings
+    assert finding.rule == "empties-pool"
+    assert "allow_empty: true" in finding.allow
+
+
+@pytest.mark.parametrize(("stays", "blocks"), [(0, True), (1, False), (2, False)])
+def test_a_pool_keeps_at_least_one_disk(stays: int, blocks: bool) -> None:
+    kept = tuple(Disk(f"kept-{number}", "SSD", 100 + 10 * number) for number in range(stays))
+    pool = replace(desired(), disks=tuple(DesiredDisk("SSD", disk.size, AT) for disk in kept))
+    assert bool(judge_pool(drafted(pool, (*kept, *surplus(2)))).findings) is blocks
+
+
+def test_emptying_is_allowed_where_the_entry_says_so() -> None:
+    pool = replace(desired(), disks=(), allow_empty=True)
+    assert judge_pool(drafted(pool, surplus(2))).findings == ()
+
+
+def test_replacing_the_only_disk_does_not_empty_the_pool() -> None:
+    wanted = (DesiredDisk("SSD", 10, AT, replace=True),)
+    pool = replace(desired(), disks=wanted, manage=frozenset({Action.REMOVE, Action.ADD}))
+    assert judge_pool(drafted(pool, (KEPT,))).findings == ()
+
+
+@pytest.mark.parametrize(("connected", "blocks"), [(0, False), (1, True), (2, True)])
+def test_one_connected_user_blocks(connected: int, blocks: bool) -> None:
+    findings = judge_pool(drafted(desktops=3, connected=connected)).findings
+    assert blocking(findings) == (["live-session"] if blocks else [])
+    assert [(each.measured, each.limit) for each in findings] == ([(connected, 0)] if blocks else [])
+
+
+def test_connected_users_are_allowed_where_the_entry_says_so() -> None:
+    pool = replace(desired(), allow_live_sessions=True)
+    assert judge_pool(drafted(pool, connected=1)).findings == ()
+
+
+def test_a_connected_user_of_a_desktop_that_loses_nothing_does_not_block() -> None:
+    pool = replace(desired(), apply_to=ApplyTo.NEW)
+    assert judge_pool(drafted(pool, connected=1)).findings == ()
+
+
+def test_a_protected_disk_blocks_by_its_id() -> None:
+    pool = replace(desired(), protect=("gone-0", "elsewhere"))
+    (finding,) = judge_pool(drafted(pool)).findings
+    assert finding.rule == "protected"
+    assert "gone-0" in finding.message
+    assert "elsewhere" not in finding.message
+
+
+@pytest.mark.parametrize("status", ["TEMPORARY", "EXIST_FROZEN", "UNKNOWN", "steady", "", "NEVER_HEARD_OF"])
+def test_a_pool_that_is_not_steady_blocks(status: str) -> None:
+    pool = drafted()
+    assert pool.live is not None
+    judged = judge_pool(replace(pool, live=replace(pool.live, status=status)))
+    assert blocking(judged.findings) == ["pool-state"]
+
+
+@pytest.mark.parametrize("mode", ["0", "", "2"])
+def test_a_pool_that_is_not_known_to_be_pay_per_use_blocks(mode: str) -> None:
+    pool = drafted()
+    assert pool.live is not None
+    judged = judge_pool(replace(pool, live=replace(pool.live, charging_mode=mode)))
+    assert blocking(judged.findings) == ["prepaid"]
+
+
+def test_every_doubt_blocks_even_where_nothing_would_change() -> None:
+    pool = drafted(disks=(KEPT,))
+    assert pool.live is not None
+    judged = judge_pool(replace(pool, live=replace(pool.live, doubts=("one", "two"))))
+    assert blocking(judged.findings) == ["doubtful-reading", "doubtful-reading"]
+
+
+def test_a_tie_blocks_and_names_its_candidates() -> None:
+    twins = (Disk("twin-1", "SSD", 100), Disk("twin-2", "SSD", 100))
+    (finding,) = judge_pool(drafted(disks=twins)).findings
+    assert finding.rule == "tie"
+    assert "twin-1" in finding.message
+    assert "twin-2" in finding.message
+    assert "on_tie" in finding.allow
+
+
+def test_a_pool_without_changes_is_not_judged_by_its_state() -> None:
+    pool = drafted(disks=(KEPT,))
+    assert pool.live is not None
+    frozen = replace(pool, live=replace(pool.live, status="EXIST_FROZEN", charging_mode="0"))
+    assert judge_pool(frozen).findings == ()
+
+
+def test_a_change_that_only_grows_is_judged_by_the_pools_state_too() -> None:
+    wanted = (DesiredDisk("SSD", 200, AT),)
+    pool = drafted(replace(desired(), disks=wanted, manage=frozenset({Action.EXPAND})), (KEPT,))
+    assert pool.live is not None
+    judged = judge_pool(replace(pool, live=replace(pool.live, status="TEMPORARY")))
+    assert blocking(judged.findings) == ["pool-state"]
+
+
+def test_a_pool_that_was_not_found_has_that_one_finding() -> None:
+    missing = PoolPlan(desired(), findings=(Finding("pool-not-found", "no pool has the name 'finance'"),))
+    assert judge_pool(missing) == missing
+
+
+# --- all together -----------------------------------------------------------------------------------
+
+
+def test_all_blockers_appear_in_one_plan() -> None:
+    twins = (Disk("twin-1", "SSD", 100), Disk("twin-2", "SSD", 100))
+    tied = drafted(desired("tied"), twins)
+    emptied = drafted(
+        replace(desired("emptied"), disks=(), protect=("gone-0",)), surplus(2), desktops=2, connected=1
+    )
+    assert emptied.live is not None
+    live = replace(emptied.live, status="TEMPORARY", charging_mode="0", doubts=("a page was cut",))
+    worst = replace(emptied, live=live)
+    over = drafted(desired("over"), (KEPT, *surplus(2)), desktops=2)
+    judged, run = judge([tied, worst, over], only(**dict.fromkeys(MEASURED, 0)))
+    found = [*run, *(finding for pool in judged for finding in pool.findings)]
+    assert set(blocking(found)) == {
+        "limit-disks",
+        "limit-copies",
+        "limit-pools",
+        "limit-gigabytes",
+        "limit-users",
+        "tie",
+        "doubtful-reading",
+        "pool-state",
+        "prepaid",
+        "empties-pool",
+        "protected",
+        "live-session",
+    }
+    assert all(each.message for each in found)
+    assert all(each.source for each in found)
+
+
+def test_every_check_reports_what_it_measured_when_it_passes() -> None:
+    rules = [(each.rule, each.severity) for each in pool_checks(drafted())]
+    assert rules == [
+        (rule, Severity.PASS)
+        for rule in ("doubtful-reading", "pool-state", "prepaid", "empties-pool", "protected", "live-session")
+    ]
+    assert {each.rule: each.measured for each in run_checks(TWO_POOLS, only())} == {
+        f"limit-{name}": number for name, number in MEASURED.items()
+    }

@@ -1,0 +1,210 @@
+"""A saved plan holds only while exactly what was approved would be done; every difference is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from reconciler.model import ApplyTo, DesiredDisk, Disk, Limit, Limits, Position, Target
+from reconciler.planning.plan import Finding, Plan, Service, Severity
+from reconciler.planning.stale_plan import explain
+from tests.planning.random_pools import random_case
+from tests.sample_plans import MADE, TARGET, disk, planned, pool, wanted, whole
+
+KEPT, GONE, OTHER = disk(1, "SSD", 100), disk(2, "SAS", 50), disk(3, "SAS", 60)
+DECLARED = pool("finance", wanted("SSD", 100))
+
+
+def approved() -> Plan:
+    return whole(planned(DECLARED, [KEPT, GONE], ["ann", "bob"], connected=0))
+
+
+def now(*disks: Disk, users: tuple[str, ...] = ("ann", "bob"), connected: int = 0) -> Plan:
+    return whole(planned(DECLARED, disks or (KEPT, GONE), users, connected))
+
+
+def with_live(plan: Plan, **changed: str) -> Plan:
+    """The same plan, its pool's live counterpart changed."""
+    pools = [replace(each, live=replace(each.live, **changed)) for each in plan.pools if each.live]  # type: ignore[arg-type]
+    return replace(plan, pools=tuple(pools))
+
+
+def test_an_approval_holds_while_nothing_relevant_changed() -> None:
+    assert explain(approved(), now()) == ()
+
+
+def test_an_approval_holds_whatever_the_order_of_the_reading() -> None:
+    assert explain(approved(), now(GONE, KEPT)) == ()
+
+
+def test_another_time_id_version_and_manifest_do_not_matter() -> None:
+    later = replace(
+        now(), id="other", created=MADE + timedelta(minutes=5), tool_version="9.9", sources=(("x", "y"),)
+    )
+    assert explain(approved(), later) == ()
+
+
+@pytest.mark.parametrize(
+    ("current", "parts"),
+    [
+        pytest.param(
+            lambda: now(KEPT, replace(GONE, size=60)), ["before.size", "approved 50", "now 60"], id="size"
+        ),
+        pytest.param(
+            lambda: now(KEPT, replace(GONE, type="GPSSD")), ["approved SAS", "now GPSSD"], id="type"
+        ),
+        pytest.param(
+            lambda: now(KEPT, GONE, OTHER), [OTHER.id, "was not in the approved plan"], id="one more"
+        ),
+        pytest.param(lambda: now(KEPT), ["is gone now"], id="gone already"),
+        pytest.param(
+            lambda: now(KEPT, replace(GONE, id=OTHER.id)),
+            [OTHER.id, GONE.id, "is gone now"],
+            id="another disk",
+        ),
+        pytest.param(
+            lambda: whole(planned(replace(DECLARED, apply_to=ApplyTo.NEW), [KEPT, GONE], ["ann", "bob"])),
+            ["apply_to", "approved all", "now new"],
+            id="apply_to",
+        ),
+        pytest.param(
+            lambda: whole(
+                planned(DECLARED, [KEPT, GONE], ["ann", "bob"]),
+                limits=Limits(disks=Limit(99, "--limit-disks")),
+            ),
+            ["limits.disks", "approved 10", "now 99"],
+            id="limit",
+        ),
+        pytest.param(
+            lambda: whole(planned(DECLARED, [KEPT, GONE], ["ann", "bob"]), limits=Limits(disks=Limit(None))),
+            ["limits.disks", "approved 10", "now unset"],
+            id="no limit",
+        ),
+        pytest.param(
+            lambda: with_live(now(), id="another-id"), ["another-id", "id-of-finance"], id="a namesake pool"
+        ),
+        pytest.param(lambda: with_live(now(), name="treasury"), ["finance", "treasury"], id="pool renamed"),
+        pytest.param(
+            lambda: replace(now(), services=(Service(TARGET, "staging.example.com"),)),
+            ["workspace.example.com", "staging.example.com"],
+            id="endpoint",
+        ),
+        pytest.param(
+            lambda: whole(
+                planned(replace(DECLARED, target=Target("eu-west-101", "f" * 32)), [KEPT, GONE], ["ann"])
+            ),
+            ["ap-southeast-3", "eu-west-101"],
+            id="target",
+        ),
+        pytest.param(
+            lambda: whole(planned(replace(DECLARED, manage=frozenset()), [KEPT, GONE], ["ann", "bob"])),
+            ["carried_out", "approved True", "now False"],
+            id="managed no more",
+        ),
+    ],
+)
+def test_what_changed_is_told_field_by_field(current: Callable[[], Plan], parts: list[str]) -> None:
+    told = explain(approved(), current())
+    assert told
+    for part in parts:
+        assert any(part in line for line in told), (part, told)
+
+
+def test_one_changed_field_is_one_sentence() -> None:
+    told = explain(approved(), now(KEPT, replace(GONE, size=40)))
+    assert told == (f"pools.{TARGET}/id-of-finance.disks.{GONE.id}.before.size: approved 50, now 40",)
+
+
+def test_another_declared_size_is_told() -> None:
+    grown = replace(DECLARED, disks=(DesiredDisk("SSD", 200, Position("x", 1, 1)),))
+    told = explain(approved(), whole(planned(grown, [KEPT, GONE], ["ann", "bob"])))
+    assert any(line.endswith("approved keep, now expand") for line in told)
+
+
+def test_a_disk_that_two_candidates_compete_for_is_told() -> None:
+    twin = replace(KEPT, id=OTHER.id)
+    told = explain(approved(), now(KEPT, GONE, twin))
+    assert any("undecided" in line and twin.id in line for line in told)
+
+
+# --- counts that move by the minute -----------------------------------------------------------------
+
+
+def with_loss(**changed: int | tuple[str, ...]) -> Plan:
+    """The approved plan, recounted."""
+    plan = approved()
+    (only,) = plan.pools
+    return replace(plan, pools=(replace(only, loss=replace(only.loss, **changed)),))  # type: ignore[arg-type]
+
+
+COUNTS: dict[str, tuple[int | tuple[str, ...], int | tuple[str, ...]]] = {
+    "copies": (1, 3),
+    "gigabytes": (99, 101),
+    "users": (("ann",), ("ann", "bob", "chen")),
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_count_may_shrink_but_not_grow(name: str) -> None:
+    less, more = COUNTS[name]
+    assert explain(approved(), with_loss(**{name: less})) == ()
+    (told,) = explain(approved(), with_loss(**{name: more}))
+    assert told.startswith(f"finance: {name} affected grew from ")
+
+
+def test_sessions_may_end_but_not_begin() -> None:
+    allowing = replace(DECLARED, allow_live_sessions=True)
+    one, two = (whole(planned(allowing, [KEPT, GONE], ["ann", "bob"], connected=each)) for each in (1, 2))
+    assert explain(two, one) == ()
+    assert explain(one, two) == ("finance: live sessions affected grew from 1 to 2",)
+
+
+def test_counts_of_a_pool_that_is_blocked_now_are_left_to_its_blocker() -> None:
+    connected = now(users=("ann", "bob", "chen"), connected=1)
+    assert connected.blocked
+    assert explain(approved(), connected) == ()
+
+
+def test_a_pool_without_a_difference_takes_no_part() -> None:
+    same = planned(pool("quiet", wanted("SAS", 60)), [OTHER], ["zoe"])
+    assert explain(approved(), whole(*approved().pools, same)) == ()
+
+
+def test_one_more_pool_to_change_is_told() -> None:
+    more = planned(pool("busy", wanted("SAS", 60)), [OTHER, KEPT], ["zoe"])
+    (told,) = explain(approved(), whole(*approved().pools, more))
+    assert "id-of-busy" in told
+    assert "was not in the approved plan" in told
+
+
+def test_a_warning_is_no_difference() -> None:
+    warned = replace(now(), findings=(Finding("clock-skew", "40 seconds", Severity.WARN),))
+    assert explain(approved(), warned) == ()
+
+
+def test_the_number_of_people_is_bounded_not_their_names() -> None:
+    assert explain(approved(), now(users=("ann", "chen"))) == ()
+
+
+# --- nothing slips through --------------------------------------------------------------------------
+
+
+def test_an_id_that_looks_private_to_python_is_compared_like_any_other() -> None:
+    told = explain(approved(), now(KEPT, GONE, replace(OTHER, id="__gone__")))
+    assert any("__gone__" in line for line in told)
+
+
+def test_another_digest_is_always_explained_and_the_same_digest_never() -> None:
+    plans = [_random_plan(number) for number in range(60)]
+    compared = [(one, two) for one in plans[:20] for two in plans]
+    assert {one.digest == two.digest for one, two in compared} == {True, False}
+    for one, two in compared:
+        assert (explain(one, two) == ()) == (one.digest == two.digest)
+
+
+def _random_plan(number: int) -> Plan:
+    case = random_case(f"stale {number % 40}")
+    return whole(planned(replace(case.pool, apply_to=ApplyTo.ALL), case.live))
