@@ -196,3 +196,26 @@ def test_the_licence_text_and_the_mark_of_types_go_into_the_package() -> None:
     assert (ROOT / "reconciler/py.typed").exists()
     # Beside an SPDX expression, a classifier of the licence is an error at upload.
     assert not [each for each in PROJECT["project"]["classifiers"] if each.startswith("License ::")]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
+def test_every_file_that_a_document_names_is_there(document: Path) -> None:
+    # Code files are named from the package, all others from the top.
+    names = {token.content for token in tokens(document) if token.type == "code_inline"}
+    from_top = {
+        each for each in names if re.match(r"(reconciler|tests|manifests|\.ci|\.github)/[\w./-]*$", each)
+    }
+    from_package = {each for each in names - from_top if re.match(r"\w+/[\w/]+\.py$", each)}
+    made = {"manifests/reconciler.schema.json"}
+    assert {each for each in from_top - made if not (ROOT / each).exists()} == set()
+    assert {each for each in from_package if not (ROOT / "reconciler" / each).exists()} == set()
+
+
+def test_the_layers_of_the_architecture_are_those_that_are_enforced() -> None:
+    contracts = PROJECT["tool"]["importlinter"]["contracts"]
+    [enforced] = [each["layers"] for each in contracts if each["type"] == "layers"]
+    text = (ROOT / ".github/ARCHITECTURE.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.+?) \|", section("The layers", text), re.M)
+    assert [set(re.findall(r"`(\w+)`", row)) for row in rows] == [
+        set(re.findall(r"\w+", layer)) for layer in enforced
+    ]
