@@ -1,25 +1,80 @@
-"""What the README promises about exit codes and flags is what the program has."""
+"""What the documents promise is what the program and the repository have: codes, flags, keys, files, links."""
 
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import typer
+import yaml
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from typer.testing import CliRunner
 
 from reconciler.cli.app import app
 from reconciler.errors import ExitCode
+from reconciler.manifest.schema import json_schema
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+REFERENCE = (ROOT / "manifests/README.md").read_text(encoding="utf-8")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "manifests/README.md",
+    ROOT / "tests/benchmarks/README.md",
+    *sorted((ROOT / ".github").glob("*.md")),
+]
+PARTS = {
+    "The document": "",
+    "`target`": "TargetEntry",
+    "`pools[]`": "PoolEntry",
+    "`disks[]`": "DiskEntry",
+    "`defaults`": "DefaultsEntry",
+    "`limits`": "LimitsEntry",
+    "`drift`": "DriftEntry",
+    "`windows[]`": "WindowEntry",
+}
+"""Headings of the manifest reference, with the part of the JSON Schema that each describes."""
 
 
-def section(heading: str) -> str:
+def named(path: Path) -> str:
+    """A document as test ids name it."""
+    return str(path.relative_to(ROOT))
+
+
+def section(heading: str, text: str = README) -> str:
     """The text below a heading, up to the next one of its level."""
-    return README.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    return text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def tokens(path: Path) -> Iterator[Token]:
+    """Every token of a document, also those inside a line."""
+    for token in MarkdownIt("gfm-like").parse(path.read_text(encoding="utf-8")):
+        yield token
+        yield from token.children or ()
+
+
+def links(path: Path) -> Iterator[str]:
+    """Where a document points to: links and pictures."""
+    for token in tokens(path):
+        target = token.attrGet("href") or token.attrGet("src")
+        if target:
+            yield str(target)
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors that a platform gives to the headings of a document."""
+    found = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
 
 
 def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -58,9 +113,10 @@ def test_the_help_of_a_command_tells_each_flag_that_the_readme_names(path: tuple
         assert flag not in README or re.search(rf"(?<![\w-]){flag}(?![\w-])", told), flag
 
 
-def test_every_command_line_of_the_readme_uses_flags_of_that_command() -> None:
-    lines = re.findall(r"(?:`|bin/)reconciler ([^`\n]*)", README)
-    assert lines
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
+def test_every_command_line_of_a_document_is_a_command_with_flags_of_its_own(document: Path) -> None:
+    lines = re.findall(r"(?:`|bin/)reconciler ([^`\n]*)", document.read_text(encoding="utf-8"))
+    assert lines or document.parent.name in (".github", "benchmarks")
     for line in lines:
         words = line.replace("|", " ").split()
         path: tuple[str, ...] = ()
@@ -69,3 +125,97 @@ def test_every_command_line_of_the_readme_uses_flags_of_that_command() -> None:
         flags = {word for word in words if word.startswith("--") and not word.endswith("-…")}
         assert path, line
         assert flags <= OPTIONS[path], line
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
+def test_every_link_of_a_document_leads_somewhere(document: Path) -> None:
+    for target in links(document):
+        if re.match(r"[a-z]+:", target):
+            assert target.startswith("https://"), target
+            continue
+        path, _, anchor = unquote(target).partition("#")
+        there = (document.parent / path) if path else document
+        assert there.exists(), target
+        assert there.resolve().is_relative_to(ROOT), target
+        assert not anchor or anchor in anchors(there), target
+
+
+def test_the_contents_of_the_readme_name_every_section() -> None:
+    contents = README.split("\n## ", 1)[0]
+    headings = re.findall(r"^## (.+)$", README, re.M)
+    assert headings
+    assert [heading for heading in headings if f"[{heading}](#" not in contents] == []
+
+
+def test_every_rule_of_the_guards_in_the_readme_is_one_of_the_program() -> None:
+    rules = re.findall(r"`([a-z-]+)`", "\n".join(re.findall(r"^\| (`.+?) \|", section("Guards"), re.M)))
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "reconciler").rglob("*.py"))
+    limits = {f"limit-{name}" for name in json_schema()["$defs"]["LimitsEntry"]["properties"]}
+    assert limits <= set(rules)
+    assert [rule for rule in rules if rule not in limits and f'"{rule}"' not in code] == []
+
+
+@pytest.mark.parametrize("heading", PARTS)
+def test_the_manifest_reference_has_every_key_and_no_other(heading: str) -> None:
+    schema = json_schema()
+    part = schema["$defs"][PARTS[heading]] if PARTS[heading] else schema
+    keys = re.findall(r"^\| `(\w+)` \|", section(heading, REFERENCE), re.M)
+    assert sorted(keys) == sorted(part["properties"])
+
+
+def test_the_manifest_reference_describes_every_part_of_a_manifest() -> None:
+    assert set(PARTS.values()) - {""} == set(json_schema()["$defs"])
+
+
+def test_the_hooks_before_a_commit_are_programs_of_this_environment() -> None:
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert [each["repo"] for each in config["repos"]] == ["local"]
+    hooks = config["repos"][0]["hooks"]
+    assert {hook["language"] for hook in hooks} == {"system"}
+    programs = {hook["entry"].split()[0] for hook in hooks}
+    assert programs == {"ruff", "mypy", "reconciler"}
+    assert all(shutil.which(each, path=str(Path(sys.executable).parent)) for each in programs)
+
+
+@pytest.mark.parametrize(
+    ("schema", "names"),
+    [("github-issue-forms", ["bug.yml", "feature.yml"]), ("github-issue-config", ["config.yml"])],
+)
+def test_the_templates_of_issues_are_what_the_platform_reads(schema: str, names: list[str]) -> None:
+    folder = ROOT / ".github/ISSUE_TEMPLATE"
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}"]
+    files = [str(folder / name) for name in names]
+    done = subprocess.run([*command, *files], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_licence_text_and_the_mark_of_types_go_into_the_package() -> None:
+    [licence] = PROJECT["project"]["license-files"]
+    assert "Apache License" in (ROOT / licence).read_text(encoding="utf-8")
+    assert PROJECT["project"]["license"] == "Apache-2.0"
+    assert (ROOT / "reconciler/py.typed").exists()
+    # Beside an SPDX expression, a classifier of the licence is an error at upload.
+    assert not [each for each in PROJECT["project"]["classifiers"] if each.startswith("License ::")]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
+def test_every_file_that_a_document_names_is_there(document: Path) -> None:
+    # Code files are named from the package, all others from the top.
+    names = {token.content for token in tokens(document) if token.type == "code_inline"}
+    from_top = {
+        each for each in names if re.match(r"(reconciler|tests|manifests|\.ci|\.github)/[\w./-]*$", each)
+    }
+    from_package = {each for each in names - from_top if re.match(r"\w+/[\w/]+\.py$", each)}
+    made = {"manifests/reconciler.schema.json"}
+    assert {each for each in from_top - made if not (ROOT / each).exists()} == set()
+    assert {each for each in from_package if not (ROOT / "reconciler" / each).exists()} == set()
+
+
+def test_the_layers_of_the_architecture_are_those_that_are_enforced() -> None:
+    contracts = PROJECT["tool"]["importlinter"]["contracts"]
+    [enforced] = [each["layers"] for each in contracts if each["type"] == "layers"]
+    text = (ROOT / ".github/ARCHITECTURE.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.+?) \|", section("The layers", text), re.M)
+    assert [set(re.findall(r"`(\w+)`", row)) for row in rows] == [
+        set(re.findall(r"\w+", layer)) for layer in enforced
+    ]

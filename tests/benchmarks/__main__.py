@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks``: every number of the README's section on speed, measured side by side in one run.
+"""``python -m tests.benchmarks``: every number of the pages on speed, measured side by side in one run.
 
 Writes a table and a plot into ``tests/benchmarks/results``. Needs the extra ``bench`` for the official SDK;
 without it those rows are left out, and the table says so.
@@ -161,7 +161,7 @@ def cold_starts() -> dict[str, float]:
 
 
 def markdown(rows: list[tuple[int, str, Cost]], parts: dict[str, float], *, has_sdk: bool) -> str:
-    """The table that the README shows."""
+    """The table that the page on benchmarks shows, and three rows of it the README."""
     lines = [
         "| pools | reading them with | requests | wall | CPU | memory |",
         "|---:|---|---:|---:|---:|---:|",
