@@ -16,6 +16,7 @@ from reconciler import sandbox
 from reconciler.api.connect import open_client
 from reconciler.api.transport import sandbox_transport
 from reconciler.apply.context import Options, Stop
+from reconciler.credentials import AccessKeys, Secret
 from reconciler.engine import ApplyReport, ApplyRequest, World, apply, make_plan
 from reconciler.errors import ExitCode, ReadingDoubtful, ServiceError
 from reconciler.journal.store import open_journal
@@ -24,7 +25,7 @@ from reconciler.model import DesiredDisk, DesiredPool, Limit, Limits, Manifest, 
 from reconciler.plan import Plan, Service
 from reconciler.planner import Connection, Connections
 from reconciler.sandbox import world as rules
-from reconciler.settings import AccessKeys, Secret, Settings
+from reconciler.settings import Settings
 from tests.simulation.virtual import START, VirtualClock, VirtualLoop
 
 T = TypeVar("T")

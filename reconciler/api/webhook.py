@@ -18,9 +18,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from reconciler.api.transport import BadAnswer, fetch, httpx, open_http
+from reconciler.credentials import Secret
 from reconciler.errors import BadInput, ServiceError
 from reconciler.safe_text import safe_text
-from reconciler.settings import Secret, is_loopback
+from reconciler.settings import is_loopback
 
 SECONDS = 10.0
 """For the whole delivery, however slowly the other end answers."""

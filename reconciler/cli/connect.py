@@ -17,21 +17,14 @@ from urllib.parse import urlsplit
 from reconciler.api.connect import open_client
 from reconciler.api.transport import sandbox_transport
 from reconciler.clock import Clock, SystemClock
+from reconciler.credentials import AccessKeys, Metadata, Secret, find_identity
 from reconciler.engine import World
 from reconciler.errors import BadInput, ReconcilerError, ServiceError
 from reconciler.live import LiveWorkspace
 from reconciler.model import Shard, Target
 from reconciler.plan import Service, TargetFailure
 from reconciler.planner import SIGNATURE_LIFETIME, Connection, Connections
-from reconciler.settings import (
-    AccessKeys,
-    Metadata,
-    Secret,
-    Settings,
-    default_endpoint,
-    find_identity,
-    is_loopback,
-)
+from reconciler.settings import Settings, default_endpoint, is_loopback
 from reconciler.settings import read_settings as settings_from
 
 if TYPE_CHECKING:

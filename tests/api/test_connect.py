@@ -8,9 +8,10 @@ import pytest
 from reconciler.api.connect import open_client
 from reconciler.api.outcome import OutcomeKind
 from reconciler.api.transport import sandbox_transport
+from reconciler.credentials import AccessKeys, Credentials, Password, Secret, Token
 from reconciler.errors import BadInput, ServiceError
 from reconciler.model import Target
-from reconciler.settings import AccessKeys, Credentials, Password, Secret, Settings, Token
+from reconciler.settings import Settings
 
 from .wires import NOW, POOL, PROJECT, FakeClock, Seen, Service, answer, listening, script
 

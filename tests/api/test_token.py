@@ -14,8 +14,8 @@ from reconciler.api.client import WorkspaceClient
 from reconciler.api.outcome import OutcomeKind
 from reconciler.api.token import MetadataAuth, PasswordAuth
 from reconciler.api.transport import open_http
+from reconciler.credentials import Password, Secret
 from reconciler.errors import CredentialsError
-from reconciler.settings import Password, Secret
 
 from .wires import NOW, POOL, PROJECT, Seen, Service, answer, client_at, free_port, listening, script
 

@@ -18,6 +18,7 @@ from reconciler import sandbox
 from reconciler.api.connect import open_client
 from reconciler.apply.context import Options, Stop
 from reconciler.clock import SystemClock
+from reconciler.credentials import AccessKeys, Secret
 from reconciler.engine import ApplyReport, ApplyRequest, World, apply
 from reconciler.errors import ReconcilerError
 from reconciler.journal.store import open_journal
@@ -26,7 +27,7 @@ from reconciler.manifest.load import load
 from reconciler.model import Shard
 from reconciler.plan import Plan, Service
 from reconciler.planner import Connection
-from reconciler.settings import AccessKeys, Secret, Settings
+from reconciler.settings import Settings
 from tests.simulation.story import Mortal
 
 

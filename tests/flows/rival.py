@@ -15,6 +15,7 @@ from reconciler import sandbox
 from reconciler.api.connect import open_client
 from reconciler.apply.context import Options, Stop
 from reconciler.clock import SystemClock
+from reconciler.credentials import AccessKeys, Secret
 from reconciler.engine import ApplyRequest, World, apply
 from reconciler.errors import ReconcilerError
 from reconciler.journal.store import open_journal
@@ -22,7 +23,7 @@ from reconciler.live import LiveWorkspace
 from reconciler.manifest.load import load
 from reconciler.plan import Plan, Service
 from reconciler.planner import Connection
-from reconciler.settings import AccessKeys, Secret, Settings
+from reconciler.settings import Settings
 
 FASTER = 50.0
 

@@ -17,6 +17,7 @@ import pytest
 from reconciler import sandbox
 from reconciler.api.connect import open_client
 from reconciler.apply.context import Stop
+from reconciler.credentials import AccessKeys, Secret
 from reconciler.engine import ApplyReport, ApplyRequest, World, apply
 from reconciler.errors import ExitCode
 from reconciler.journal.store import open_journal
@@ -25,7 +26,7 @@ from reconciler.manifest.load import load
 from reconciler.plan import Plan, Service
 from reconciler.planner import Connection
 from reconciler.sandbox import seed
-from reconciler.settings import AccessKeys, Secret, Settings
+from reconciler.settings import Settings
 from tests.flows.conftest import manifest
 from tests.flows.serving import Served, listening, serving
 
