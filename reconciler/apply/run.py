@@ -12,7 +12,6 @@ from reconciler.apply.second_check import SecondCheckFailed
 from reconciler.errors import (
     ExitCode,
     JournalError,
-    OutcomeUnknown,
     PoolHeld,
     ReconcilerError,
     Refused,
@@ -26,7 +25,6 @@ _ENDINGS: tuple[tuple[type[ReconcilerError], Ending], ...] = (
     (Refused, Ending.REFUSED),
     (StalePlan, Ending.STALE),
     (PoolHeld, Ending.HELD),
-    (OutcomeUnknown, Ending.UNKNOWN),
     (JournalError, Ending.JOURNAL),
 )
 _BEFORE_ITS_TURN = "not started: the run stopped before its turn"

@@ -233,9 +233,6 @@ class Journal(Protocol):
     def generation(self, pool: PoolKey) -> int:
         """Count of openings and closings of operations on the pool; take it before reading the pool."""
 
-    def generations(self, target: str, service: str) -> Mapping[str, int]:
-        """Generation by pool id, one query for a whole target; a pool not in it has generation 0."""
-
     def open_operation(self, intent: Intent, owner: str, lease_seconds: float) -> Operation:
         """Write the intent down and hold the pool, or raise ``PoolHeld`` or ``StaleGeneration``."""
 

@@ -139,15 +139,6 @@ class SqlJournal(Journal):
         with self._database.read() as connection:
             return fence.generation(connection, pool)
 
-    def generations(self, target: str, service: str) -> Mapping[str, int]:
-        """Generation by pool id, one query for a whole target."""
-        table = schema.pools
-        query = select(table.c.pool_id, table.c.generation).where(
-            table.c.target == target, table.c.service == service
-        )
-        with self._database.read() as connection:
-            return {row.pool_id: row.generation for row in connection.execute(query)}
-
     def open_operation(self, intent: Intent, owner: str, lease_seconds: float) -> Operation:
         """Write the intent down and hold the pool, or raise ``PoolHeld`` or ``StaleGeneration``."""
         now = self._clock()
