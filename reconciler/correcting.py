@@ -26,14 +26,13 @@ from reconciler.drift import (
 )
 from reconciler.engine import DEFAULT_LIFETIME, ApplyReport, ApplyRequest, World, apply, make_plan
 from reconciler.errors import ExitCode, JournalError, ReconcilerError, Refused
-from reconciler.journal.records import HARMLESS, DriftPoint, Journal, Operation, PoolKey, State, Step
+from reconciler.journal.records import HARMLESS, DriftPoint, Journal, Operation, PoolKey, Step
 from reconciler.model import DriftPolicy, Limits, Manifest, Shard, Target
 from reconciler.plan import Finding, Plan, PoolPlan, Service
 from reconciler.planner import Connections
 
 CORRECTION = "correct"
 """What the journal calls a run that corrected drift; ``drift`` is one that only looked."""
-_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,12 +213,15 @@ def _permission(plan: Plan, policies: Sequence[DriftPolicy], around: Surrounding
     """What may be corrected now, over all targets of the plan."""
     by_target = {policy.target: policy for policy in policies}
     now = around.world.clock.now()
-    operations = around.journal.operations(_BEGINNING)
     found: list[Permission] = []
     for service in plan.services:
         past = Past(
             around.journal.removed_since(str(service.target), service.name, _midnight(now)),
-            frozenset(key for each in operations if _of(each, service) for key in _failed(each)),
+            frozenset(
+                key
+                for each in around.journal.not_done(str(service.target), service.name)
+                for key in _changes(each)
+            ),
         )
         pools = [pool for pool in plan.pools if pool.target == service.target]
         found.append(allowed(pools, by_target.get(service.target), now, past))
@@ -263,10 +265,8 @@ def _points(
     return points
 
 
-def _failed(operation: Operation) -> Iterator[ChangeKey]:
-    """The changes of an operation that did not end well, or whose end nobody knows yet."""
-    if operation.state is State.DONE or operation.state in HARMLESS:
-        return
+def _changes(operation: Operation) -> Iterator[ChangeKey]:
+    """The changes that an operation was to make."""
     for disk in operation.intent.disks:
         yield disk.id or operation.intent.pool.pool_id, disk.type, disk.size
 

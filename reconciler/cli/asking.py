@@ -8,7 +8,7 @@ import typer
 
 from reconciler import __version__
 from reconciler.cli import flags
-from reconciler.cli.connect import Place, journal, read_settings
+from reconciler.cli.connect import Place, journal_place, journal_to_read, read_settings
 from reconciler.cli.history import run_json, run_lines, runs_lines
 from reconciler.cli.screen import Screen
 from reconciler.clock import SystemClock
@@ -58,17 +58,21 @@ def history(
         raise BadInput("history takes nothing, or: show RUN", "reconciler history lists the runs")
     screen = Screen(False if no_color else None)
     place = Place(sandbox=sandbox, journal=journal_url)
-    with journal(place, read_settings(place), SystemClock()) as kept:
-        if run is None:
-            runs = kept.runs(most)
-            if shown is flags.Output.JSON:
-                screen.data([run_json(each) for each in runs])
-            else:
-                screen.lines(runs_lines(runs))
-            return int(ExitCode.DONE)
-        record = kept.run(run)
+    settings = read_settings(place)
+    with journal_to_read(place, settings, SystemClock()) as kept:
+        missing = "" if kept else f"There is no journal yet at {journal_place(place, settings)}."
+        runs = kept.runs(most) if kept and run is None else ()
+        record = kept.run(run) if kept and run is not None else None
+    if run is None:
+        if missing:
+            screen.say(missing)
+        if shown is flags.Output.JSON:
+            screen.data([run_json(each) for each in runs])
+        elif not missing:
+            screen.lines(runs_lines(runs))
+        return int(ExitCode.DONE)
     if record is None:
-        raise BadInput(f"the journal has no run {run}", "reconciler history lists the runs")
+        raise BadInput(f"the journal has no run {run}", missing or "reconciler history lists the runs")
     if shown is flags.Output.JSON:
         screen.data(run_json(record.run, record))
     else:

@@ -150,10 +150,33 @@ def journal(place: Place, settings: Settings, clock: Clock) -> Iterator[Journal]
     """Open the journal: by flag, by environment, or a file in the user's state folder."""
     from reconciler.journal.store import open_journal  # noqa: PLC0415 - its import is the costliest
 
-    name = "sandbox-journal.db" if place.sandbox else "journal.db"
-    url = settings.journal or f"sqlite:///{state_folder() / name}"
-    opened = open_journal(url, clock.now)
+    opened = open_journal(_journal_url(place, settings), clock.now)
     try:
         yield opened
     finally:
         opened.close()
+
+
+@contextmanager
+def journal_to_read(place: Place, settings: Settings, clock: Clock) -> Iterator[Journal | None]:
+    """The same journal for reading alone, never created, migrated or written; None where there is none yet."""
+    from reconciler.journal.store import find_journal  # noqa: PLC0415 - its import is the costliest
+
+    found = find_journal(_journal_url(place, settings), clock.now)
+    try:
+        yield found
+    finally:
+        if found:
+            found.close()
+
+
+def journal_place(place: Place, settings: Settings) -> str:
+    """Where that journal is, or would be, as messages say it."""
+    from reconciler.journal import store  # noqa: PLC0415 - its import is the costliest
+
+    return store.journal_place(_journal_url(place, settings))
+
+
+def _journal_url(place: Place, settings: Settings) -> str:
+    name = "sandbox-journal.db" if place.sandbox else "journal.db"
+    return settings.journal or f"sqlite:///{state_folder() / name}"

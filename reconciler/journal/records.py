@@ -51,6 +51,8 @@ HARMLESS = frozenset({State.NOT_SENT, State.REJECTED, State.NOT_ACCEPTED})
 """Final states in which nothing was changed."""
 FINAL = HARMLESS | {State.DONE, State.FAILED, State.PARTIAL}
 """What an operation can be closed as."""
+NOT_DONE = frozenset(State) - HARMLESS - {State.DONE}
+"""States in which something was or may have been changed, and did not end well or has not ended."""
 
 
 class ClosedBy(StrEnum):
@@ -261,6 +263,9 @@ class Journal(Protocol):
 
     def operations(self, since: datetime) -> tuple[Operation, ...]:
         """All operations opened at or after a time, oldest first."""
+
+    def not_done(self, target: str, service: str) -> tuple[Operation, ...]:
+        """Operations of one project that did not end well, or have not ended, oldest first."""
 
     def unresolved(self, target: str | None = None, service: str | None = None) -> tuple[Operation, ...]:
         """Operations not closed yet, oldest first; None means every target or every service."""
