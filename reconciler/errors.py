@@ -97,24 +97,6 @@ class PoolHeld(ReconcilerError):
     exit_code = ExitCode.HELD
 
 
-class JobFailed(ReconcilerError):
-    """The service's job ended badly, or only part of it succeeded."""
-
-    exit_code = ExitCode.JOB_FAILED
-
-
-class OutcomeUnknown(ReconcilerError):
-    """A call may or may not have reached the service; it is never repeated blindly."""
-
-    exit_code = ExitCode.UNKNOWN
-
-
-class StillRunning(ReconcilerError):
-    """The job had not ended at the deadline."""
-
-    exit_code = ExitCode.RUNNING
-
-
 class JournalError(ReconcilerError):
     """The journal cannot be opened, read or written; nothing is sent without it."""
 

@@ -1,20 +1,17 @@
-"""Owns what the program is told by flags, environment and credentials file, with secrets that cannot print.
+"""The settings from flags and environment: addresses, the journal, how many requests at a time.
 
-Everything is read from mappings and paths that are passed in; using the values is left to ``api`` and ``journal``.
+They are read from a mapping that is passed in; who the requests are signed as is left to ``credentials``.
 """
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import NoReturn
 from urllib.parse import urlsplit
 
-from reconciler.errors import BadInput, CredentialsError, Fault
+from reconciler.errors import BadInput, Fault
 
 ENVIRONMENT = "<environment>"
 FLAGS = "<flags>"
@@ -22,83 +19,6 @@ DEFAULT_CONCURRENCY = 8
 MOST_CONCURRENCY = 64
 
 _REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-
-
-class Secret:
-    """A text that shows itself only through ``reveal``: it cannot be printed, pickled, copied or encoded."""
-
-    __slots__ = ("__text",)
-
-    def __init__(self, text: str) -> None:
-        self.__text = text
-
-    def reveal(self) -> str:
-        """The text itself; only for the wire."""
-        return self.__text
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
-
-    __str__ = __repr__
-
-    def __format__(self, _spec: str) -> str:
-        return repr(self)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Secret):
-            return NotImplemented
-        return hmac.compare_digest(self.__text.encode(), other.__text.encode())
-
-    def __hash__(self) -> int:
-        return hash((Secret, self.__text))
-
-    def __reduce_ex__(self, _protocol: object) -> NoReturn:
-        raise TypeError("a secret cannot be pickled or copied")
-
-
-@dataclass(frozen=True, slots=True)
-class AccessKeys:
-    """An access key pair; with a security token it is temporary, and the three belong together."""
-
-    ak: str
-    sk: Secret
-    security_token: Secret | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """An IAM token that somebody else obtained; valid for 24 hours at most and not renewable here."""
-
-    token: Secret
-
-
-@dataclass(frozen=True, slots=True)
-class Password:
-    """An IAM user who logs in with a password to obtain tokens."""
-
-    user: str
-    domain: str
-    """Account name of the user."""
-    password: Secret
-
-
-@dataclass(frozen=True, slots=True)
-class Metadata:
-    """Temporary keys of the agency of the cloud server this runs on; the last resort of the chain."""
-
-
-Credentials = AccessKeys | Token | Password | Metadata
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Credentials and what was configured beside them."""
-
-    credentials: Credentials
-    project_id: str
-    """As configured; empty when nothing says. Must equal a manifest's target, which the caller checks."""
-    source: str
-    """Where they were found, for messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +51,6 @@ def read_settings(
     *,
     endpoint: str | None = None,
     journal: str | None = None,
-    concurrency: int | None = None,
 ) -> Settings:
     """Combine flags (the keywords) with the environment; raises ``BadInput`` with every fault."""
     faults: list[Fault] = []
@@ -140,8 +59,8 @@ def read_settings(
         regional={} if endpoint else _regional(environ, faults),
         iam_endpoint=_endpoint(environ, _IAM_NAMES, None, faults),
         journal=journal or environ.get("RECONCILER_JOURNAL") or None,
-        concurrency=_concurrency(environ, concurrency, faults),
-        region=_first(environ, "HW_REGION_NAME", "OS_REGION_NAME"),
+        concurrency=_concurrency(environ, faults),
+        region=first_set(environ, "HW_REGION_NAME", "OS_REGION_NAME"),
         project_id=configured_project(environ),
     )
     if faults:
@@ -151,7 +70,7 @@ def read_settings(
 
 def configured_project(environ: Mapping[str, str]) -> str:
     """The project id the environment names; empty when it names none."""
-    return _first(environ, "HUAWEICLOUD_SDK_PROJECT_ID", "HW_PROJECT_ID", "OS_PROJECT_ID")
+    return first_set(environ, "HUAWEICLOUD_SDK_PROJECT_ID", "HW_PROJECT_ID", "OS_PROJECT_ID")
 
 
 _IAM_NAMES = {
@@ -237,180 +156,17 @@ def default_endpoint(service: str, region: str) -> str:
     return f"https://{service}.{region}.{domain}"
 
 
-def _concurrency(environ: Mapping[str, str], flag: int | None, faults: list[Fault]) -> int:
-    text = environ.get("RECONCILER_CONCURRENCY", "").strip() if flag is None else str(flag)
+def _concurrency(environ: Mapping[str, str], faults: list[Fault]) -> int:
+    text = environ.get("RECONCILER_CONCURRENCY", "").strip()
     if not text:
         return DEFAULT_CONCURRENCY
     if text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MOST_CONCURRENCY:
         return int(text)
-    file, name = (ENVIRONMENT, "RECONCILER_CONCURRENCY") if flag is None else (FLAGS, "--concurrency")
-    faults.append(Fault(file, 0, 0, f"{name} must be a whole number from 1 to {MOST_CONCURRENCY}"))
+    problem = f"RECONCILER_CONCURRENCY must be a whole number from 1 to {MOST_CONCURRENCY}"
+    faults.append(Fault(ENVIRONMENT, 0, 0, problem))
     return DEFAULT_CONCURRENCY
 
 
-def _first(environ: Mapping[str, str], *names: str) -> str:
+def first_set(environ: Mapping[str, str], *names: str) -> str:
+    """The value of the first of these variables that is set; empty when none is."""
     return next((text for name in names if (text := environ.get(name, "").strip())), "")
-
-
-# --- credentials --------------------------------------------------------------------------------
-
-SHARED_FILE = Path(".huaweicloud") / "credentials"
-"""Below the home folder."""
-
-
-def find_identity(environ: Mapping[str, str], home: Path, profile: str = "") -> Identity:
-    """The first credentials of the chain, or the named section of the credentials file and nothing else.
-
-    Raises ``BadInput`` when a source is there but incomplete: falling through would act as somebody else.
-    ``RECONCILER_METADATA=off`` keeps the tool from asking the metadata service of a cloud server.
-    """
-    named = environ.get("HUAWEICLOUD_SDK_CREDENTIALS_FILE", "").strip()
-    file = Path(named) if named else home / SHARED_FILE
-    if profile:
-        found = _from_file(file, profile, required=True)
-    else:
-        found = _from_environment(environ) or _from_file(file, "basic", required=bool(named))
-    if found is None and environ.get("RECONCILER_METADATA") == "off":
-        raise no_credentials()
-    if found is None:
-        return Identity(Metadata(), configured_project(environ), "the metadata service of this server")
-    return found if found.project_id else _with_project(found, configured_project(environ))
-
-
-def _with_project(found: Identity, project_id: str) -> Identity:
-    return Identity(found.credentials, project_id, found.source)
-
-
-def _from_environment(environ: Mapping[str, str]) -> Identity | None:
-    project = configured_project(environ)
-    sdk = _pair(environ, "HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK", "HUAWEICLOUD_SDK_SECURITY_TOKEN")
-    if sdk:
-        return Identity(sdk, project, "HUAWEICLOUD_SDK_AK")
-    if token := _first(environ, "HW_AUTH_TOKEN", "OS_AUTH_TOKEN"):
-        return Identity(Token(Secret(token)), project, "HW_AUTH_TOKEN")
-    keys = _pair(environ, "HW_ACCESS_KEY", "HW_SECRET_KEY", "HW_SECURITY_TOKEN")
-    if keys:
-        return Identity(keys, project, "HW_ACCESS_KEY")
-    login = _login(environ)
-    return Identity(login, project, "HW_USER_NAME") if login else None
-
-
-_FALLBACKS = {
-    "HW_ACCESS_KEY": "OS_ACCESS_KEY",
-    "HW_SECRET_KEY": "OS_SECRET_KEY",
-    "HW_USER_NAME": "OS_USERNAME",
-    "HW_USER_PASSWORD": "OS_PASSWORD",
-    "HW_DOMAIN_NAME": "OS_DOMAIN_NAME",
-}
-
-
-def _value(environ: Mapping[str, str], name: str) -> str:
-    return _first(environ, name, _FALLBACKS.get(name, name))
-
-
-def _pair(environ: Mapping[str, str], ak: str, sk: str, token: str) -> AccessKeys | None:
-    access, secret, temporary = (_value(environ, name) for name in (ak, sk, token))
-    if not (access or secret or temporary):
-        return None
-    if not (access and secret):
-        _incomplete(f"{ak} and {sk} belong together, and {_missing({ak: access, sk: secret})}")
-    return AccessKeys(access, Secret(secret), Secret(temporary) if temporary else None)
-
-
-def _login(environ: Mapping[str, str]) -> Password | None:
-    names = ("HW_USER_NAME", "HW_USER_PASSWORD", "HW_DOMAIN_NAME")
-    values = {name: _value(environ, name) for name in names}
-    user, password, domain = values.values()
-    # A domain name alone is no login: other tools set it for other purposes.
-    if not (user or password):
-        return None
-    if not all(values.values()):
-        _incomplete(
-            f"HW_USER_NAME, HW_USER_PASSWORD and HW_DOMAIN_NAME belong together, and {_missing(values)}"
-        )
-    return Password(user, domain, Secret(password))
-
-
-def _missing(values: Mapping[str, str]) -> str:
-    names = [name for name, value in values.items() if not value]
-    return " and ".join(names) + (" is not set" if len(names) == 1 else " are not set")
-
-
-def _incomplete(what: str) -> NoReturn:
-    raise BadInput(
-        "the credentials are incomplete",
-        hint="set what is missing, or unset the others so that the next source is used",
-        faults=(Fault(ENVIRONMENT, 0, 0, what),),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Section:
-    """One section of the credentials file."""
-
-    line: int
-    values: dict[str, str]
-
-
-def _from_file(file: Path, section: str, *, required: bool) -> Identity | None:
-    """``required`` turns an absent file or section from "look elsewhere" into a fault."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        return _absent(file, "the file does not exist") if required else None
-    except (OSError, UnicodeDecodeError) as error:
-        # Never the bytes themselves: they may be part of a key.
-        _unusable(file, 0, f"the credentials file cannot be read ({type(error).__name__})")
-    found = _sections(file, text).get(section)
-    if found is None:
-        return _absent(file, f"there is no section [{section}]") if required else None
-    ak, sk, token = (found.values.get(name, "") for name in ("ak", "sk", "security_token"))
-    if not (ak and sk):
-        missing = _missing({"ak": ak, "sk": sk})
-        _unusable(file, found.line, f"ak and sk of [{section}] belong together, and {missing}")
-    keys = AccessKeys(ak, Secret(sk), Secret(token) if token else None)
-    return Identity(keys, found.values.get("project_id", ""), f"{file} [{section}]")
-
-
-def _sections(file: Path, text: str) -> dict[str, _Section]:
-    """A small reader instead of ``configparser``, which changes ``%`` in keys and quotes lines in its errors."""
-    sections: dict[str, _Section] = {}
-    current: _Section | None = None
-    for number, raw in enumerate(text.splitlines(), start=1):
-        line = raw.strip()
-        if not line or line.startswith(("#", ";")):
-            continue
-        if line.startswith("[") and line.endswith("]"):
-            name = line[1:-1].strip()
-            if name in sections:
-                _unusable(file, number, f"the section was begun before, in line {sections[name].line}")
-            current = sections[name] = _Section(number, {})
-            continue
-        key, equals, value = line.partition("=")
-        if not equals or current is None:
-            _unusable(file, number, "expected [section], then lines of the form name = value")
-        if key.strip() in current.values:
-            _unusable(file, number, "the name stands twice in its section")
-        current.values[key.strip()] = value.strip()
-    return sections
-
-
-def _absent(file: Path, why: str) -> NoReturn:
-    _unusable(file, 0, f"{why}, but a setting or a manifest names it")
-
-
-def _unusable(file: Path, line: int, what: str) -> NoReturn:
-    raise BadInput(
-        "the credentials file is not usable",
-        hint="a section holds ak, sk and, for temporary keys, security_token; project_id is optional",
-        faults=(Fault(str(file), line, 1 if line else 0, what),),
-    )
-
-
-def no_credentials() -> CredentialsError:
-    """The refusal when there are no credentials anywhere; names every way to give them."""
-    return CredentialsError(
-        "there are no credentials",
-        "set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK, or HW_ACCESS_KEY and HW_SECRET_KEY, or "
-        "HW_AUTH_TOKEN, or write ~/.huaweicloud/credentials; or use --sandbox",
-    )

@@ -17,6 +17,7 @@ from reconciler.api.connect import open_client
 from reconciler.api.transport import sandbox_transport
 from reconciler.apply.context import Options, RunContext
 from reconciler.apply.results import ApplyReport
+from reconciler.credentials import AccessKeys, Secret
 from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.errors import ExitCode, ReadingDoubtful, ServiceError
 from reconciler.journal.store import open_journal
@@ -24,7 +25,7 @@ from reconciler.model import DesiredDisk, DesiredPool, Limit, Limits, Manifest, 
 from reconciler.planner import Connection, Connections, PlanMetadata, compute
 from reconciler.planning.plan import Plan, Service
 from reconciler.sandbox import world as rules
-from reconciler.settings import AccessKeys, Secret, Settings
+from reconciler.settings import Settings
 from reconciler.workspace import LiveWorkspace
 from tests.simulation.virtual import START, VirtualClock, VirtualLoop
 

@@ -18,7 +18,7 @@ from reconciler.api.budget import Budgets
 from reconciler.api.failure import failure
 from reconciler.api.outcome import of_answer, of_error, retry_after
 from reconciler.api.paging import complete
-from reconciler.api.retry import DEFAULT_TIMING, Again, Patience, Throttled, Timing
+from reconciler.api.retry import DEFAULT_TIMING, Retries, RetryableError, Throttled, Timing
 from reconciler.api.signing import SIGNED_AT
 from reconciler.api.token import ONCE
 from reconciler.api.transport import Answer, ProtocolError, fetch, httpx
@@ -179,20 +179,20 @@ class WorkspaceClient:
         return f"{self._root}/desktop-pools/{_segment(pool_id)}"
 
     async def _read(self, call: str, url: str, query: Mapping[str, Any], take: Callable[[Answer], T]) -> T:
-        patience = Patience(self._clock, self._timing)
+        retries = Retries(self._clock, self._timing)
 
         async def attempt() -> T:
             await self._budgets.read(call)
             async with self._slots:
-                with patience.watching():
-                    answer = await self._get(call, url, query, patience.left())
+                with retries.timed():
+                    answer = await self._get(call, url, query, retries.left())
             if answer.status == 429:
                 wait = self._timing.throttled_wait(retry_after(answer.headers, self._clock.now()))
                 self._budgets.pause(call, wait)
                 raise Throttled(failure(call, answer.status, answer.headers, answer.body), wait)
             return _taken(call, answer, take)
 
-        return await patience.insist(attempt)
+        return await retries.call(attempt)
 
     async def _get(self, call: str, url: str, query: Mapping[str, Any], seconds: float) -> Answer:
         self.requests[call] += 1
@@ -203,14 +203,16 @@ class WorkspaceClient:
         try:
             answer = await fetch(self._reads, request, seconds)
         except TimeoutError:
-            raise Again(self._unreachable(call, f"no complete answer within {seconds:.0f} s")) from None
+            raise RetryableError(
+                self._unreachable(call, f"no complete answer within {seconds:.0f} s")
+            ) from None
         except (httpx.ConnectError, httpx.ProxyError) as error:
             trouble = self._unreachable(call, f"no connection: {safe_text(str(error))}")
-            # An address that never answered is rather wrong than busy: no waiting makes it right.
-            raise (Again(trouble) if self._answered else trouble) from None
+            # An endpoint that has never answered is probably wrong; waiting would not help.
+            raise (RetryableError(trouble) if self._answered else trouble) from None
         except (httpx.HTTPError, httpx.InvalidURL, ProtocolError) as error:
             reason = safe_text(str(error)) or type(error).__name__
-            raise Again(self._unreachable(call, reason)) from None
+            raise RetryableError(self._unreachable(call, reason)) from None
         self._heard(answer)
         return answer
 
@@ -244,7 +246,7 @@ def _taken(call: str, answer: Answer, take: Callable[[Answer], T]) -> T:
                 request_id=error.request_id,
             )
         if success or answer.status >= 500 or answer.status == 408:
-            raise Again(error) from None
+            raise RetryableError(error) from None
         raise error from None
 
 

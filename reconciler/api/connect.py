@@ -10,16 +10,9 @@ from reconciler.api.signing import SdkHmacAuth
 from reconciler.api.token import METADATA, MetadataAuth, PasswordAuth, TokenAuth
 from reconciler.api.transport import httpx, open_http
 from reconciler.clock import Clock
+from reconciler.credentials import AccessKeys, Credentials, Metadata, Password, Token
 from reconciler.model import Target
-from reconciler.settings import (
-    AccessKeys,
-    Credentials,
-    Metadata,
-    Password,
-    Settings,
-    Token,
-    default_endpoint,
-)
+from reconciler.settings import Settings, default_endpoint
 
 
 @asynccontextmanager

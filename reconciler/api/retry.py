@@ -1,4 +1,4 @@
-"""Owns how long a read is insisted on: how often it is tried again, and when it is given up.
+"""Retries of one read: how often it is sent again, and when it is given up.
 
 Two accounts: trouble (5xx, cuts, garbage, silence) is short, throttling is long. Waiting for a free place
 in the budget is on neither. Writes never come here.
@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
-
 from reconciler.clock import Clock
 from reconciler.errors import ServiceError
 
 T = TypeVar("T")
 
 _LEAST_THROTTLED = 5.0
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +37,17 @@ class Timing:
     most_throttled: float = 300.0
     """Waits after 429 of one read together."""
 
-    def throttled_wait(self, told: float | None) -> float:
-        """Wait after one 429: as told, but neither next to nothing, as refused calls count too, nor for ever."""
-        wait = told if told is not None else self.throttled * random.uniform(1, 1.1)
+    def throttled_wait(self, retry_after: float | None) -> float:
+        """Seconds to wait after one 429: the service's own word, else about a minute; clamped to 5–301 s."""
+        wait = retry_after if retry_after is not None else self.throttled * random.uniform(1, 1.1)
+        # Not less, because the service counts refused calls too.
         return min(max(wait, _LEAST_THROTTLED), self.most_throttled + 1.0)
 
 
 DEFAULT_TIMING = Timing()
 
 
-class Again(Exception):
+class RetryableError(Exception):
     """This attempt failed in a way that another one may not."""
 
     def __init__(self, error: ServiceError) -> None:
@@ -55,7 +56,7 @@ class Again(Exception):
         """What to raise when there is no further attempt."""
 
 
-class Throttled(Again):
+class Throttled(RetryableError):
     """The service said 429; the budget holds everybody back for ``wait`` seconds."""
 
     def __init__(self, error: ServiceError, wait: float) -> None:
@@ -63,13 +64,12 @@ class Throttled(Again):
         self.wait = wait
 
 
-class Patience:
-    """The two accounts of one read."""
+class Retries:
+    """The attempts of one read, with the time that they have taken."""
 
     def __init__(self, clock: Clock, timing: Timing) -> None:
         self._clock = clock
         self._timing = timing
-        self._backoff = wait_random_exponential(multiplier=0.5, max=5)
         self._troubled = 0.0
         self._throttled = 0.0
 
@@ -78,7 +78,7 @@ class Patience:
         return max(min(self._timing.read, self._timing.retry - self._troubled), 0.1)
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
+    def timed(self) -> Iterator[None]:
         """Put the time of an attempt on the account."""
         begun = self._clock.monotonic()
         try:
@@ -86,36 +86,22 @@ class Patience:
         finally:
             self._troubled += self._clock.monotonic() - begun
 
-    async def insist(self, attempt: Callable[[], Awaitable[T]]) -> T:
+    async def call(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Call ``attempt`` until it succeeds, fails for good, or an account is empty; raises ``ServiceError``."""
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(Again),
-            wait=self._pause,
-            stop=self._exhausted,
-            sleep=self._clock.sleep,
-            reraise=True,
-        )
-        try:
-            result: T = await retrying(attempt)
-        except Again as last:
-            raise last.error from None
-        return result
-
-    def _pause(self, state: RetryCallState) -> float:
-        """Seconds to sleep here; the wait of a 429 is slept through in the budget, by everybody."""
-        error = _error(state)
-        if isinstance(error, Throttled):
-            self._throttled += error.wait
-            return 0.0
-        pause = self._backoff(state)
-        self._troubled += pause
-        return pause
-
-    def _exhausted(self, state: RetryCallState) -> bool:
-        if isinstance(_error(state), Throttled):
-            return self._throttled > self._timing.most_throttled
-        return self._troubled >= self._timing.retry
-
-
-def _error(state: RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome else None
+        pauses = 0
+        while True:
+            try:
+                return await attempt()
+            except Throttled as refusal:
+                # Slept through in the budget, by everybody.
+                self._throttled += refusal.wait
+                if self._throttled > self._timing.most_throttled:
+                    raise refusal.error from None
+            except RetryableError as failure:
+                # A random share of a growing pause, so that many callers do not come back together.
+                pause = random.uniform(0, min(_FIRST_PAUSE * 2**pauses, _LONGEST_PAUSE))
+                pauses += 1
+                self._troubled += pause
+                if self._troubled >= self._timing.retry:
+                    raise failure.error from None
+                await self._clock.sleep(pause)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote, unquote, unquote_plus
 
 from reconciler.api.transport import httpx
-from reconciler.settings import AccessKeys
+from reconciler.credentials import AccessKeys
 
 ALGORITHM = "SDK-HMAC-SHA256"
 SIGNED_AT = "signed_at"

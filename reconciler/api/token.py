@@ -15,9 +15,9 @@ import msgspec
 from reconciler.api.failure import told_by
 from reconciler.api.signing import SdkHmacAuth
 from reconciler.api.transport import Answer, ProtocolError, fetch, httpx
+from reconciler.credentials import AccessKeys, Password, Secret, no_credentials
 from reconciler.errors import CredentialsError
 from reconciler.safe_text import safe_text
-from reconciler.settings import AccessKeys, Password, Secret, no_credentials
 
 ONCE = "once"
 """Request extension of a write: it is sent once, whatever the answer."""

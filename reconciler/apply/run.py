@@ -12,7 +12,6 @@ from reconciler.apply.results import PoolResult, Status
 from reconciler.apply.second_check import SecondCheckFailed
 from reconciler.errors import (
     JournalError,
-    OutcomeUnknown,
     PoolHeld,
     ReconcilerError,
     Refused,
@@ -26,7 +25,6 @@ _STATUSES: tuple[tuple[type[ReconcilerError], Status], ...] = (
     (Refused, Status.REFUSED),
     (StalePlan, Status.STALE),
     (PoolHeld, Status.HELD),
-    (OutcomeUnknown, Status.UNKNOWN),
     (JournalError, Status.JOURNAL),
 )
 _BEFORE_ITS_TURN = "not started: the run stopped before its turn"

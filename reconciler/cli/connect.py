@@ -17,19 +17,12 @@ from reconciler.api.connect import open_client
 from reconciler.api.transport import sandbox_transport
 from reconciler.cli.flags import ConnectionOptions
 from reconciler.clock import Clock, SystemClock
+from reconciler.credentials import AccessKeys, Metadata, Secret, find_identity
 from reconciler.errors import BadInput, ReconcilerError, ServiceError
 from reconciler.model import Target
 from reconciler.planner import SIGNATURE_LIFETIME, Connection, Connections
 from reconciler.planning.plan import Service, TargetFailure
-from reconciler.settings import (
-    AccessKeys,
-    Metadata,
-    Secret,
-    Settings,
-    default_endpoint,
-    find_identity,
-    is_loopback,
-)
+from reconciler.settings import Settings, default_endpoint, is_loopback
 from reconciler.settings import read_settings as settings_from
 from reconciler.workspace import LiveWorkspace
 
@@ -147,10 +140,33 @@ def journal(options: ConnectionOptions, settings: Settings, clock: Clock) -> Ite
     """Open the journal: by flag, by environment, or a file in the user's state folder."""
     from reconciler.journal.store import open_journal  # noqa: PLC0415 - its import is the costliest
 
-    name = "sandbox-journal.db" if options.sandbox else "journal.db"
-    url = settings.journal or f"sqlite:///{state_folder() / name}"
-    opened = open_journal(url, clock.now)
+    opened = open_journal(_journal_url(options, settings), clock.now)
     try:
         yield opened
     finally:
         opened.close()
+
+
+@contextmanager
+def journal_to_read(place: ConnectionOptions, settings: Settings, clock: Clock) -> Iterator[Journal | None]:
+    """The same journal for reading alone, never created, migrated or written; None where there is none yet."""
+    from reconciler.journal.store import find_journal  # noqa: PLC0415 - its import is the costliest
+
+    found = find_journal(_journal_url(place, settings), clock.now)
+    try:
+        yield found
+    finally:
+        if found:
+            found.close()
+
+
+def journal_place(place: ConnectionOptions, settings: Settings) -> str:
+    """Where that journal is, or would be, as messages say it."""
+    from reconciler.journal import store  # noqa: PLC0415 - its import is the costliest
+
+    return store.journal_place(_journal_url(place, settings))
+
+
+def _journal_url(place: ConnectionOptions, settings: Settings) -> str:
+    name = "sandbox-journal.db" if place.sandbox else "journal.db"
+    return settings.journal or f"sqlite:///{state_folder() / name}"

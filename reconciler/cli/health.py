@@ -1,29 +1,40 @@
-"""Owns the tiny web server of ``watch``: whether rounds still end, and the gauges of the last one.
+"""The web server of ``watch``: whether rounds still end, and the gauges of the last one.
 
-What is answered is handed in; the server speaks just enough HTTP/1.1 for a probe and a scrape.
+What is answered is handed in; HTTP is left to Starlette and uvicorn, which are imported only when it serves.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+import ipaddress
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from reconciler.errors import BadInput
+from reconciler.settings import is_loopback
+
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 SECONDS = 5.0
-"""For one request, from its first byte to the end of the answer."""
+"""For one connection, from its first byte to the end of the answer."""
 MOST_BYTES = 8192
 """Bytes of a request's head."""
+_TEXT = "text/plain; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """One answer."""
 
-    status: str
-    """Such as ``200 OK``."""
+    status: int
     kind: str
     """Content type."""
     text: str
@@ -31,51 +42,132 @@ class Page:
 
 Pages = Mapping[str, Callable[[], Page]]
 """What is made at each path when it is asked for."""
-_ABSENT = Page("404 Not Found", "text/plain; charset=utf-8", "there is /healthz and /metrics\n")
-_REFUSED = Page("405 Method Not Allowed", "text/plain; charset=utf-8", "only GET and HEAD\n")
-_BAD = Page("400 Bad Request", "text/plain; charset=utf-8", "this is no HTTP request\n")
+_ABSENT = Page(404, _TEXT, "there is /healthz and /metrics\n")
+_REFUSED = Page(405, _TEXT, "only GET and HEAD\n")
+_BAD_HOST = Page(400, _TEXT, "the Host header does not name this server\n")
 
 
 @asynccontextmanager
-async def serving(address: str, port: int, pages: Pages) -> AsyncIterator[int]:
+async def serving(
+    address: str, port: int, pages: Pages, connection_seconds: float = SECONDS
+) -> AsyncIterator[int]:
     """Serve until the block ends; yields the port, which 0 leaves to the system.
 
     Raises ``BadInput`` when the address cannot be listened on.
     """
+    with _listening(address, port) as listener:
+        server = _server(_app(address, pages), connection_seconds)
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            await task
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(TimeoutError, OSError):
-            async with asyncio.timeout(SECONDS):
-                await _answer(reader, writer, pages)
-        writer.close()
 
+@contextmanager
+def _listening(address: str, port: int) -> Iterator[socket.socket]:
+    name = "127.0.0.1" if address == "localhost" else address or None
     try:
-        server = await asyncio.start_server(answer, address, port, limit=MOST_BYTES)
+        # Named as TCP, or asyncio leaves Nagle's algorithm on and answers wait 40 ms.
+        found = socket.getaddrinfo(
+            name, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
+        )
+        family, kind, proto, _, where = found[0]
+        listener = socket.socket(family, kind, proto)
     except (OSError, OverflowError, UnicodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no address"
-        raise BadInput(
-            f"--health-address {address} --health-port {port} cannot be listened on: {why}",
-            "name a free port (0 takes any) and an address of this machine",
-        ) from None
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
+        raise _cannot_listen(address, port, error) from None
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((where[0], port, *where[2:]))  # the look-up cuts a port too large
+            listener.listen()
+        except (OSError, OverflowError) as error:
+            raise _cannot_listen(address, port, error) from None
+        yield listener
 
 
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pages: Pages) -> None:
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-        method, path, _ = head.split(b"\r\n", 1)[0].decode("ascii").split(" ")
-    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
-        page, method = _BAD, "GET"
-    else:
-        make = pages.get(path.split("?", 1)[0], lambda: _ABSENT)
-        page = make() if method in ("GET", "HEAD") else _REFUSED
-    body = page.text.encode()
-    told = (
-        f"HTTP/1.1 {page.status}\r\nContent-Type: {page.kind}\r\nContent-Length: {len(body)}\r\n"
-        "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+def _cannot_listen(address: str, port: int, error: Exception) -> BadInput:
+    why = getattr(error, "strerror", None) or "it is not an address"
+    return BadInput(
+        f"--health-address {address} --health-port {port} cannot be listened on: {why}",
+        "name a free port (0 takes any) and an address of this machine",
     )
-    writer.write(told.encode() + (b"" if method == "HEAD" else body))
-    await writer.drain()
+
+
+def _app(address: str, pages: Pages) -> ASGIApp:
+    from starlette.applications import Starlette  # noqa: PLC0415 - only a watch that serves needs it
+    from starlette.datastructures import Headers  # noqa: PLC0415
+    from starlette.responses import Response  # noqa: PLC0415
+    from starlette.routing import Route  # noqa: PLC0415
+
+    def respond(page: Page) -> Response:
+        return Response(page.text, page.status, {"Cache-Control": "no-store"}, media_type=page.kind)
+
+    async def answer(request: Request) -> Response:
+        return respond(pages.get(request.url.path, lambda: _ABSENT)())
+
+    async def refused(_: Request, __: Exception) -> Response:
+        return respond(_REFUSED)
+
+    # One route for every path, so that a wrong method is refused on all of them.
+    routes = [Route("/{path:path}", answer, methods=["GET"])]
+    app = Starlette(routes=routes, exception_handlers={405: refused})
+
+    async def checked(scope: Scope, receive: Receive, send: Send) -> None:
+        # A page in somebody's browser can send requests here under a name that it made point here.
+        host = Headers(scope=scope).get("host", "")
+        await (app if _is_ours(host, address) else respond(_BAD_HOST))(scope, receive, send)
+
+    return checked
+
+
+def _is_ours(header: str, address: str) -> bool:
+    """Whether a Host header names this server: this machine, or the address that it listens on."""
+    try:
+        host = urlsplit(f"//{header}").hostname or ""
+        if is_loopback(host) or host == address.lower():
+            return True
+        # Listening everywhere, it cannot know its addresses; only a name can be made to point here.
+        return bool(ipaddress.ip_address(host)) and ipaddress.ip_address(address or "::").is_unspecified
+    except ValueError:
+        return False
+
+
+def _server(app: ASGIApp, connection_seconds: float) -> uvicorn.Server:
+    import uvicorn  # noqa: PLC0415 - only a watch that serves needs it
+    from uvicorn.protocols.http.h11_impl import H11Protocol  # noqa: PLC0415
+
+    class Bounded(H11Protocol):
+        """One connection that lives so long and no longer, however slow its client is."""
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._end = self.loop.call_later(connection_seconds, transport.abort)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._end.cancel()
+            super().connection_lost(exc)
+
+    class Server(uvicorn.Server):
+        def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+            """Leave signals to the command, which has handlers of its own."""
+            return nullcontext()
+
+    return Server(
+        uvicorn.Config(
+            app,
+            http=Bounded,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            log_level="critical",  # what it would say of a bad request or a defect stands in no answer
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            headers=[("Connection", "close")],
+            timeout_graceful_shutdown=0,
+            h11_max_incomplete_event_size=MOST_BYTES,
+        )
+    )

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from reconciler.cli import flags
-from reconciler.cli.connect import journal, read_settings
+from reconciler.cli.connect import journal_place, journal_to_read, read_settings
 from reconciler.cli.console import Console
 from reconciler.clock import SystemClock
 from reconciler.errors import BadInput, ExitCode
@@ -27,18 +27,21 @@ def history(
     if (what, run is None) not in ((None, True), ("show", False)):
         raise BadInput("history takes nothing, or: show RUN", "reconciler history lists the runs")
     console = Console()
-    connection = where.connection
-    with journal(connection, read_settings(connection), SystemClock()) as kept:
-        if run is None:
-            runs = kept.runs(most)
-            if shown is flags.Output.JSON:
-                console.data([run_json(each) for each in runs])
-            else:
-                console.lines(runs_lines(runs))
-            return int(ExitCode.DONE)
-        record = kept.run(run)
+    settings = read_settings(where.connection)
+    with journal_to_read(where.connection, settings, SystemClock()) as kept:
+        missing = "" if kept else f"There is no journal yet at {journal_place(where.connection, settings)}."
+        runs = kept.runs(most) if kept and run is None else ()
+        record = kept.run(run) if kept and run is not None else None
+    if run is None:
+        if missing:
+            console.say(missing)
+        if shown is flags.Output.JSON:
+            console.data([run_json(each) for each in runs])
+        elif not missing:
+            console.lines(runs_lines(runs))
+        return int(ExitCode.DONE)
     if record is None:
-        raise BadInput(f"the journal has no run {run}", "reconciler history lists the runs")
+        raise BadInput(f"the journal has no run {run}", missing or "reconciler history lists the runs")
     if shown is flags.Output.JSON:
         console.data(run_json(record.run, record))
     else:

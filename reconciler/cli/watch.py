@@ -49,12 +49,11 @@ class Watch:
         age = self.clock.monotonic() - self.alive
         told = headline(self.last) if self.last else "the first round has not ended yet"
         healthy = age <= 2 * self.every.total_seconds()
-        status = "200 OK" if healthy else "503 Service Unavailable"
-        return health.Page(status, _TEXT, f"last round ended {age:.0f} s ago: {told}\n")
+        return health.Page(200 if healthy else 503, _TEXT, f"last round ended {age:.0f} s ago: {told}\n")
 
     def gauges(self) -> health.Page:
         """The gauges of the last round."""
-        return health.Page("200 OK", _GAUGES, metrics(self.last) if self.last else "")
+        return health.Page(200, _GAUGES, metrics(self.last) if self.last else "")
 
 
 @flags.options

@@ -15,7 +15,7 @@ from reconciler.apply.context import Options, RunContext
 from reconciler.apply.results import DriftReport
 from reconciler.engine.apply import DEFAULT_LIFETIME, ApplyRequest, apply
 from reconciler.errors import ExitCode, JournalError, ReconcilerError, Refused
-from reconciler.journal.records import NOT_APPLIED, DriftPoint, Journal, Operation, PoolKey, State, Step
+from reconciler.journal.records import NOT_APPLIED, DriftPoint, Journal, Operation, PoolKey, Step
 from reconciler.model import DriftPolicy, Limits, Manifest, Target
 from reconciler.planner import compute
 from reconciler.planning.drift import (
@@ -33,7 +33,6 @@ from reconciler.planning.plan import Plan, PoolPlan, Service
 
 REMEDIATION = "correct"
 """What the journal calls a run that corrected drift; ``drift`` is one that only looked."""
-_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 async def detect(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftReport:
@@ -171,12 +170,15 @@ def _permission(plan: Plan, policies: Sequence[DriftPolicy], ctx: RunContext) ->
     """What may be corrected now, over all targets of the plan."""
     by_target = {policy.target: policy for policy in policies}
     now = ctx.clock.now()
-    operations = ctx.journal.operations(_BEGINNING)
     found: list[Permission] = []
     for service in plan.services:
         past = Past(
             ctx.journal.removed_since(str(service.target), service.name, _midnight(now)),
-            frozenset(key for each in operations if _of(each, service) for key in _failed(each)),
+            frozenset(
+                key
+                for each in ctx.journal.not_done(str(service.target), service.name)
+                for key in _changes(each)
+            ),
         )
         pools = [pool for pool in plan.pools if pool.target == service.target]
         found.append(allowed(pools, by_target.get(service.target), now, past))
@@ -220,10 +222,8 @@ def _points(
     return points
 
 
-def _failed(operation: Operation) -> Iterator[ChangeKey]:
-    """The changes of an operation that did not end well, or whose end nobody knows yet."""
-    if operation.state is State.DONE or operation.state in NOT_APPLIED:
-        return
+def _changes(operation: Operation) -> Iterator[ChangeKey]:
+    """The changes that an operation was to make."""
     for disk in operation.intent.disks:
         yield disk.id or operation.intent.pool.pool_id, disk.type, disk.size
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, Insert, Table, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -63,18 +64,31 @@ def parse(url: str) -> URL:
     return parsed
 
 
-class Database:
-    """One database with its transactions; one connection, so threads take turns."""
+def place(url: URL) -> str:
+    """Where the journal is, for messages: the file, or the address of the server without secrets."""
+    # A query may carry a password too.
+    return str(_file(url) or url.set(query={}).render_as_string(hide_password=True))
 
-    def __init__(self, url: URL) -> None:
+
+def _file(url: URL) -> Path | None:
+    kept_in_file = url.drivername.startswith("sqlite") and url.database not in (None, "", ":memory:")
+    return Path(str(url.database)) if kept_in_file else None
+
+
+class Database:
+    """One database with its transactions; one connection, so threads take turns.
+
+    A database that is ``read_only`` creates no file and refuses every change.
+    """
+
+    def __init__(self, url: URL, *, read_only: bool = False) -> None:
         self.sqlite = url.drivername.startswith("sqlite")
-        self.path = Path(url.database) if self.sqlite and url.database not in (None, "", ":memory:") else None
+        self.path = _file(url)
         """The SQLite file, or None: in memory, or a server."""
-        # A query may carry a password too, so it is left out of every message.
-        self.where = str(self.path) if self.path else url.set(query={}).render_as_string(hide_password=True)
+        self.where = place(url)
         self._secrets = tuple(filter(None, (url.password, str(url.query.get("password", "")))))
         with self._translated():
-            self._engine = _sqlite(url) if self.sqlite else _postgres(url)
+            self._engine = _sqlite(url, read_only) if self.sqlite else _postgres(url, read_only)
         self._writer = self._engine.execution_options(begin="BEGIN IMMEDIATE")
 
     @contextmanager
@@ -102,6 +116,16 @@ class Database:
         # The row count of an insert is thrown away unless asked for.
         return quiet.execution_options(preserve_rowcount=True)
 
+    def file_is_missing(self) -> bool:
+        """True where there is no SQLite file yet; raises ``JournalError`` where something else is in its place."""
+        if self.path is None:
+            return False
+        with self._translated():
+            if not self.path.exists():
+                return True
+            self._check_file(self.path)
+            return False
+
     def create_file(self) -> None:
         """Make the file (0600) and its missing folders (0700), whatever the umask."""
         if self.path is None:
@@ -113,14 +137,18 @@ class Database:
             try:
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             except FileExistsError:
-                if not self.path.is_file():
-                    raise JournalError(f"the journal {self.path} is not a file", faults.ELSEWHERE) from None
+                self._check_file(self.path)
             # SQLite would open it for reading and fail only at the first write.
             if not os.access(self.path, os.W_OK) or not os.access(self.path.parent, os.W_OK):
                 raise JournalError(
                     f"the journal {self.path} cannot be written: it or its folder is read-only for this user",
                     faults.ELSEWHERE,
                 )
+
+    @staticmethod
+    def _check_file(path: Path) -> None:
+        if not path.is_file():
+            raise JournalError(f"the journal {path} is not a file", faults.ELSEWHERE) from None
 
     def verify(self, connection: Connection) -> None:
         """Read the whole SQLite file once and raise ``JournalError`` where it is damaged."""
@@ -152,14 +180,14 @@ class Database:
             raise faults.journal_error(error, self.where, self._secrets) from error
 
 
-def _sqlite(url: URL) -> Engine:
-    engine = create_engine(
-        url,
-        poolclass=QueuePool,
-        pool_size=1,
-        max_overflow=0,
-        connect_args={"timeout": float(BUSY_SECONDS), "check_same_thread": False} | _timeout(url),
-    )
+def _sqlite(url: URL, read_only: bool) -> Engine:
+    options: dict[str, Any] = {"timeout": float(BUSY_SECONDS), "check_same_thread": False} | _timeout(url)
+    file = _file(url)
+    if read_only and file:
+        # Opened for writing where that is allowed, because what a dead run left half written has to be undone
+        # before anything can be read; unlike the usual way of opening, this one creates no file.
+        url = url.set(database=f"file:{quote(str(file.absolute()))}", query={"mode": "rw", "uri": "true"})
+    engine = create_engine(url, poolclass=QueuePool, pool_size=1, max_overflow=0, connect_args=options)
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _record: object) -> None:
@@ -167,6 +195,8 @@ def _sqlite(url: URL) -> Engine:
         connection.execute("PRAGMA journal_mode=DELETE")
         # EXTRA also syncs the folder: a commit survives power loss right after it.
         connection.execute("PRAGMA synchronous=EXTRA")
+        if read_only:
+            connection.execute("PRAGMA query_only=ON")
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
@@ -181,7 +211,7 @@ def _timeout(url: URL) -> dict[str, float]:
     return {"timeout": float(str(given))} if given else {}
 
 
-def _postgres(url: URL) -> Engine:
+def _postgres(url: URL, read_only: bool) -> Engine:
     engine = create_engine(
         url,
         pool_size=1,
@@ -196,6 +226,8 @@ def _postgres(url: URL) -> Engine:
             # An intent must be on disk before anything is sent, whatever the server's default is.
             cursor.execute("SET synchronous_commit = on")
             cursor.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
+            if read_only:
+                cursor.execute("SET default_transaction_read_only = on")
         connection.commit()
 
     return engine

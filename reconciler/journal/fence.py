@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, TextClause, bindparam, select, update
 
 from reconciler.errors import JournalError, PoolHeld
 from reconciler.journal import rows
@@ -83,7 +83,7 @@ def find(connection: Connection, operation_id: str) -> Operation:
     return rows.to_operation(row)
 
 
-def fetch(connection: Connection, *wanted: ColumnElement[bool]) -> tuple[Operation, ...]:
+def fetch(connection: Connection, *wanted: ColumnElement[bool] | TextClause) -> tuple[Operation, ...]:
     """The operations that meet every condition, oldest first."""
     query = select(operations).where(*wanted).order_by(operations.c.opened, operations.c.id)
     return tuple(rows.to_operation(row) for row in connection.execute(query))

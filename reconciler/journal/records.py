@@ -54,6 +54,8 @@ NOT_APPLIED = frozenset({State.NOT_SENT, State.REJECTED, State.NOT_ACCEPTED})
 """Final states in which nothing was changed."""
 FINAL = NOT_APPLIED | {State.DONE, State.FAILED, State.PARTIAL}
 """What an operation can be closed as."""
+NOT_DONE = frozenset(State) - NOT_APPLIED - {State.DONE}
+"""States in which something was or may have been changed, and did not end well or has not ended."""
 
 
 class ClosedBy(StrEnum):
@@ -238,9 +240,6 @@ class Journal(Protocol):
     def generation(self, pool: PoolKey) -> int:
         """Count of openings and closings of operations on the pool; take it before reading the pool."""
 
-    def generations(self, target: str, service: str) -> Mapping[str, int]:
-        """Generation by pool id, one query for a whole target; a pool not in it has generation 0."""
-
     def open_operation(self, intent: Intent, owner: str, lease_seconds: float) -> Operation:
         """Write the intent down and hold the pool, or raise ``PoolHeld`` or ``StaleGeneration``."""
 
@@ -269,6 +268,9 @@ class Journal(Protocol):
 
     def operations(self, since: datetime) -> tuple[Operation, ...]:
         """All operations opened at or after a time, oldest first."""
+
+    def not_done(self, target: str, service: str) -> tuple[Operation, ...]:
+        """Operations of one project that did not end well, or have not ended, oldest first."""
 
     def unresolved(self, target: str | None = None, service: str | None = None) -> tuple[Operation, ...]:
         """Operations not closed yet, oldest first; None means every target or every service."""

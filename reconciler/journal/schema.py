@@ -142,6 +142,18 @@ Index(
     postgresql_where=operations.c.closed.is_(None),
 )
 
+NOT_DONE = text("state NOT IN ('done', 'not_accepted', 'not_sent', 'rejected')")
+"""SQL for ``records.NOT_DONE``; in these very words, because a database matches them with those of the index."""
+
+# Holds only the few operations that did not end well, however many there ever were.
+Index(
+    "reconciler_not_done",
+    operations.c.target,
+    operations.c.service,
+    sqlite_where=NOT_DONE,
+    postgresql_where=NOT_DONE,
+)
+
 events = Table(
     "reconciler_events",
     metadata,
@@ -195,11 +207,19 @@ drift_points = Table(
 Migration = tuple[str, ...]
 """SQL statements, good for both databases, that lead from one version to the next."""
 
-MIGRATIONS: tuple[Migration, ...] = ()
-"""Number n leads from version n to n + 1; a new journal is created at the latest version at once."""
+MIGRATIONS: tuple[Migration, ...] = (
+    (
+        "CREATE INDEX reconciler_not_done ON reconciler_operations (target, service) "
+        "WHERE state NOT IN ('done', 'not_accepted', 'not_sent', 'rejected')",
+    ),
+)
+"""The one at index n leads from version n + 1 to n + 2; a new journal is created at the latest version at once."""
 
 LATEST = len(MIGRATIONS) + 1
 """The version this program writes."""
+
+READABLE_SINCE = 1
+"""The oldest version whose tables and columns this program can read without migrating it."""
 
 
 def version_of(connection: Connection, where: str) -> int | None:
@@ -221,11 +241,7 @@ def prepare(connection: Connection, where: str, migrations: Sequence[Migration] 
     if version is None:
         _create(connection, where, latest)
         return
-    if version > latest:
-        raise JournalError(
-            f"the journal {where} has version {version}; this program knows versions up to {latest}",
-            "Use the newer program that wrote it, or point RECONCILER_JOURNAL at another journal.",
-        )
+    _check_known(version, latest, where)
     for statements in migrations[version - 1 :]:
         for statement in statements:
             connection.execute(text(statement))
@@ -233,10 +249,33 @@ def prepare(connection: Connection, where: str, migrations: Sequence[Migration] 
         connection.execute(version_table.update().values(version=latest))
 
 
-def _create(connection: Connection, where: str, version: int) -> None:
+def check_readable(version: int, where: str) -> None:
+    """Raise ``JournalError`` for a version that can only be read after a migration, or by a newer program."""
+    _check_known(version, LATEST, where)
+    if version < READABLE_SINCE:
+        raise JournalError(
+            f"the journal {where} has version {version}, which is too old to be read as it is",
+            "A command that writes to it, such as resolve, brings it up to date.",
+        )
+
+
+def check_unused(connection: Connection, where: str) -> None:
+    """Raise ``JournalError`` where a file without a journal holds something else."""
     # A shared PostgreSQL database may hold tables of others; a file that does is somebody else's file.
     if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA schema_version").scalar():
         raise JournalError(f"{where} is a database of another program, not a journal", BACKUP)
+
+
+def _check_known(version: int, latest: int, where: str) -> None:
+    if version > latest:
+        raise JournalError(
+            f"the journal {where} has version {version}; this program knows versions up to {latest}",
+            "Use the newer program that wrote it, or point RECONCILER_JOURNAL at another journal.",
+        )
+
+
+def _create(connection: Connection, where: str, version: int) -> None:
+    check_unused(connection, where)
     for statement in _creation(connection.engine.url.drivername):
         connection.exec_driver_sql(statement)
     connection.execute(version_table.insert().values(version=version))

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
 from reconciler.errors import StalePlan
 from reconciler.journal import fence, rows, schema
-from reconciler.journal.database import Database, parse
+from reconciler.journal.database import Database, parse, place
 from reconciler.journal.records import (
     FINAL,
     NOT_APPLIED,
@@ -53,20 +53,31 @@ def open_journal(url: str, clock: Clock) -> Journal:
 
 
 def find_journal(url: str, clock: Clock) -> Journal | None:
-    """Open the journal for reading, or return None where there is none yet; creates nothing."""
-    database = Database(parse(url))
+    """Open the journal for reading alone, or return None where there is none yet.
+
+    Creates, migrates and writes nothing, so a role that may only SELECT, or a file that is read-only, will do.
+    Raises ``JournalError`` when it cannot be used and ``BadInput`` when the URL itself is wrong.
+    """
+    database = Database(parse(url), read_only=True)
     with database.closed_on_error():
-        if database.path and not database.path.exists():
+        if database.file_is_missing():
             return None
         with database.read() as connection:
             version = schema.version_of(connection, database.where)
-        if version is None:
-            database.close()
-            return None
-        if version != schema.LATEST:
-            with database.write() as connection:
-                schema.prepare(connection, database.where)
+            if version is None:
+                schema.check_unused(connection, database.where)
+            else:
+                schema.check_readable(version, database.where)
+                database.verify(connection)
+    if version is None:
+        database.close()
+        return None
     return SqlJournal(database, clock)
+
+
+def journal_place(url: str) -> str:
+    """Where the journal at a URL is, as messages say it: without secrets."""
+    return place(parse(url))
 
 
 class SqlJournal(Journal):
@@ -138,15 +149,6 @@ class SqlJournal(Journal):
         """Count of openings and closings of operations on the pool."""
         with self._database.read() as connection:
             return fence.generation(connection, pool)
-
-    def generations(self, target: str, service: str) -> Mapping[str, int]:
-        """Generation by pool id, one query for a whole target."""
-        table = schema.pools
-        query = select(table.c.pool_id, table.c.generation).where(
-            table.c.target == target, table.c.service == service
-        )
-        with self._database.read() as connection:
-            return {row.pool_id: row.generation for row in connection.execute(query)}
 
     def open_operation(self, intent: Intent, owner: str, lease_seconds: float) -> Operation:
         """Write the intent down and hold the pool, or raise ``PoolHeld`` or ``StaleGeneration``."""
@@ -224,6 +226,16 @@ class SqlJournal(Journal):
         """All operations opened at or after a time, oldest first."""
         with self._database.read() as connection:
             return fence.fetch(connection, _operations.c.opened >= since)
+
+    def not_done(self, target: str, service: str) -> tuple[Operation, ...]:
+        """Operations of one project that did not end well, or have not ended, oldest first."""
+        with self._database.read() as connection:
+            return fence.fetch(
+                connection,
+                _operations.c.target == target,
+                _operations.c.service == service,
+                schema.NOT_DONE,
+            )
 
     def unresolved(self, target: str | None = None, service: str | None = None) -> tuple[Operation, ...]:
         """Operations not closed yet, oldest first."""

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from reconciler.api.transport import ProtocolError, fetch, httpx, open_http
+from reconciler.credentials import Secret
 from reconciler.errors import BadInput, ServiceError
 from reconciler.render.message import Message
 from reconciler.safe_text import safe_text
-from reconciler.settings import Secret, is_loopback
+from reconciler.settings import is_loopback
 
 SECONDS = 10.0
 """For the whole delivery, however slowly the other end answers."""

@@ -54,7 +54,6 @@ _POOL: Final = "/desktop-pools/{pool_id}"
 OPERATIONS: Final = (
     Operation("list-pools", "GET", "/desktop-pools", operations.list_pools),
     Operation("show-pool", "GET", _POOL, operations.show_pool),
-    Operation("update-pool", "PUT", _POOL, operations.update_pool),
     Operation("list-desktops", "GET", _POOL + "/desktops", operations.list_desktops),
     Operation(
         "inconsistent-statics", "GET", _POOL + "/inconsistent-statics", operations.inconsistent_statics
@@ -64,7 +63,6 @@ OPERATIONS: Final = (
     Operation("batch-expand", "POST", _POOL + "/volumes/batch-expand", operations.expand_volumes),
     Operation("show-job", "GET", "/workspace-jobs/{job_id}", operations.show_job),
     Operation("list-sub-jobs", "GET", "/workspace-sub-jobs", operations.list_sub_jobs),
-    Operation("volume-products", "GET", "/volume/products", operations.volume_products),
 )
 
 
@@ -165,16 +163,6 @@ class Service:
 
         return self._apart(attempt)
 
-    def projects(self, incoming: auth.Incoming) -> Answer:
-        """Answer the list of the account's projects."""
-
-        def attempt(world: World, now: float) -> Answer:
-            account, _ = auth.authenticate(world, incoming, now)
-            name = operations.parse_query(incoming.query).get("name", [None])[-1]
-            return Answer(200, encode(identity.projects(world, account, name)))
-
-        return self._apart(attempt)
-
     def misdirected(self, status: int) -> Answer:
         """Answer a path nobody serves (404), or a method it does not take (405)."""
 
@@ -248,9 +236,6 @@ def create_app(
     async def log_in(request: Request) -> Response:
         return respond(service.log_in(await _incoming(request)))
 
-    async def projects(request: Request) -> Response:
-        return respond(service.projects(await _incoming(request)))
-
     async def misdirected(_: Request, trouble: Exception) -> Response:
         return respond(service.misdirected(getattr(trouble, "status_code", 404)))
 
@@ -261,8 +246,6 @@ def create_app(
         routes=[
             *(route(operation) for operation in OPERATIONS),
             Route("/v3/auth/tokens", log_in, methods=["POST"]),
-            Route("/v3/projects", projects, methods=["GET"]),
-            Route("/v3/auth/projects", projects, methods=["GET"]),
         ],
         exception_handlers={404: misdirected, 405: misdirected, SandboxError: unusable},
     )

@@ -79,30 +79,6 @@ def submit(world: World, pool: Pool, kind: Kind, body: object, span: tuple[float
     return job
 
 
-def set_attributes(world: World, pool: Pool, body: object) -> None:
-    """Change iops, throughput or the key of disks of the template; cannot add, remove or resize (documented)."""
-    fields = _object(body, "the request body")
-    _only(fields, {"data_volumes"}, "the request body")
-    changed: list[Disk] = []
-    for item in _list(fields.get("data_volumes"), "data_volumes"):
-        _only(item, {"id", "type", "iops", "throughput", "kms_id"}, "an item of data_volumes")
-        disk = _named(pool, item)
-        if item.get("type") != disk["type"]:
-            raise errors.invalid(f"The type of the disk {disk['id']} is {disk['type']}.")
-        merged = cast("Disk", disk | _performance(item, disk["type"]))
-        if item.get("kms_id") == "":
-            merged.pop("kms_id", None)
-        elif item.get("kms_id") is not None:
-            merged["kms_id"] = _text(item, "kms_id")
-        changed.append(merged)
-    _distinct(changed)
-    if running_job(world, pool["id"]):
-        raise errors.conflict("TEMPORARY", "update", pool["id"])
-    by_id = {disk["id"]: disk for disk in changed}
-    pool["disks"] = [by_id.get(disk["id"], disk) for disk in pool["disks"]]
-    pool["revision"] += 1
-
-
 # --- reading the body ---------------------------------------------------------------------------
 
 
@@ -154,11 +130,6 @@ def _integer(item: Mapping[str, object], key: str, within: range) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value not in within:
         raise errors.invalid(f"{key} must be an integer from {within.start} to {within.stop - 1}.")
     return value
-
-
-def _distinct(disks: list[Disk]) -> None:
-    if len({disk["id"] for disk in disks}) != len(disks):
-        raise errors.invalid("The same disk is named twice.")
 
 
 def _size(item: Mapping[str, object]) -> int:

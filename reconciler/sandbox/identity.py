@@ -1,4 +1,4 @@
-"""Owns the part of the identity service a client needs: password login and the list of projects.
+"""The part of the identity service that a client needs: password login.
 
 Checking tokens afterwards is left to ``auth``.
 """
@@ -37,27 +37,6 @@ def log_in(world: World, body: object, now: float) -> tuple[str, dict[str, objec
     if project is not None:
         shown["project"] = {"id": project["id"], "name": project["region"]}
     return issue_token(account, project["id"] if project else "", now), {"token": shown}
-
-
-def projects(world: World, account: Account, name: str | None) -> dict[str, object]:
-    """Answer ``GET /v3/projects?name=``: the account's projects, named after their region."""
-    mine = (world["projects"][each] for each in account["projects"])
-    domain_id = derived_id("domain", account["domain"])
-    shown = [
-        {
-            "id": project["id"],
-            "name": project["region"],
-            "enabled": True,
-            "domain_id": domain_id,
-            "parent_id": domain_id,
-            "is_domain": False,
-            "description": "",
-            "links": {},
-        }
-        for project in mine
-        if name is None or project["region"] == name
-    ]
-    return {"projects": shown, "links": {"self": "", "next": None, "previous": None}}
 
 
 def _part(value: object, key: str, where: str) -> Mapping[str, object]:

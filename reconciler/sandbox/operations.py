@@ -201,30 +201,6 @@ def _wanted_job(call: Call, job: Job) -> bool:
     )
 
 
-def volume_products(call: Call) -> bytes:
-    """The volume types on offer, with the bounds of iops and throughput (documented)."""
-    _known(call, "availability_zone", "volume_type")
-    wanted = (_one(call, "volume_type") or ",".join(changes.VOLUME_TYPES)).split(",")
-    return encode({"volumes": [_product(name) for name in changes.VOLUME_TYPES if name in wanted]})
-
-
-def _product(name: str) -> dict[str, object]:
-    product: dict[str, object] = {
-        "resource_spec_code": f"workspace.volume.{name.lower()}",
-        "volume_type": name,
-        "volume_product_type": "workspace",
-        "resource_type": "hws.resource.type.workspace.volume",
-        "cloud_service_type": "hws.service.type.vdi",
-        "domain_ids": [],
-        "name": [{"language": "en_us", "value": name}],
-        "status": "normal",
-    }
-    if name == changes.QOS_TYPE:
-        product["iops"] = {"min": changes.IOPS.start, "max": changes.IOPS.stop - 1}
-        product["throughput"] = {"min": changes.THROUGHPUT.start, "max": changes.THROUGHPUT.stop - 1}
-    return product
-
-
 # --- changing -----------------------------------------------------------------------------------
 
 
@@ -249,13 +225,6 @@ def _submit(call: Call, kind: Kind) -> bytes:
     end = call.now + pool["behaviour"].get("seconds", call.job_seconds)
     job = changes.submit(call.world, pool, kind, _document(call), (call.now, end))
     return encode({"job_id": job["id"]})
-
-
-def update_pool(call: Call) -> bytes:
-    """``UpdateDesktopPool``, for attributes of disks only; answers an empty object (the status is inferred)."""
-    _known(call)
-    changes.set_attributes(call.world, _pool(call), _document(call))
-    return encode({})
 
 
 def parse_document(body: bytes) -> object:

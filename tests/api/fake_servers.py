@@ -15,7 +15,7 @@ from reconciler.api.client import WorkspaceClient
 from reconciler.api.retry import Timing
 from reconciler.api.token import TokenAuth
 from reconciler.api.transport import CONNECT_SECONDS, httpx, open_http
-from reconciler.settings import Secret
+from reconciler.credentials import Secret
 
 PROJECT = "0123456789abcdef0123456789abcdef"
 POOL = "305d3c76-199f-4407-8d82-2a42d970595e"

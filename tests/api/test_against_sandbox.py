@@ -14,10 +14,11 @@ from reconciler import sandbox
 from reconciler.api.client import WorkspaceClient
 from reconciler.api.connect import open_client
 from reconciler.clock import SystemClock
+from reconciler.credentials import AccessKeys, Credentials, Password, Secret, Token
 from reconciler.errors import CredentialsError, PoolNotFound
 from reconciler.journal.records import State
 from reconciler.model import Target
-from reconciler.settings import AccessKeys, Credentials, Password, Secret, Settings, Token
+from reconciler.settings import Settings
 from tests.flows.serving import Served, serving
 
 KEYS = AccessKeys(sandbox.ACCESS_KEY, Secret(sandbox.SECRET_KEY))

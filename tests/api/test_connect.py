@@ -7,10 +7,11 @@ import pytest
 
 from reconciler.api.connect import open_client
 from reconciler.api.transport import sandbox_transport
+from reconciler.credentials import AccessKeys, Credentials, Password, Secret, Token
 from reconciler.errors import BadInput, ServiceError
 from reconciler.journal.records import State
 from reconciler.model import Target
-from reconciler.settings import AccessKeys, Credentials, Password, Secret, Settings, Token
+from reconciler.settings import Settings
 from tests.api.fake_servers import NOW, POOL, PROJECT, FakeClock, Seen, Service, answer, listening, script
 
 TARGET = Target("ap-southeast-3", PROJECT)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from reconciler.api.signing import SIGNED_AT, SdkHmacAuth
 from reconciler.api.transport import httpx
-from reconciler.settings import AccessKeys, Secret
+from reconciler.credentials import AccessKeys, Secret
 
 NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 HOST = "workspace.ap-southeast-3.myhuaweicloud.com"

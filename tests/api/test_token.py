@@ -13,9 +13,9 @@ import pytest
 from reconciler.api.client import WorkspaceClient
 from reconciler.api.token import MetadataAuth, PasswordAuth
 from reconciler.api.transport import open_http
+from reconciler.credentials import Password, Secret
 from reconciler.errors import CredentialsError
 from reconciler.journal.records import State
-from reconciler.settings import Password, Secret
 from tests.api.fake_servers import (
     NOW,
     POOL,

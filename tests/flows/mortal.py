@@ -19,6 +19,7 @@ from reconciler.api.connect import open_client
 from reconciler.apply.context import Options, RunContext
 from reconciler.apply.results import ApplyReport
 from reconciler.clock import SystemClock
+from reconciler.credentials import AccessKeys, Secret
 from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.errors import ReconcilerError
 from reconciler.journal.store import open_journal
@@ -26,7 +27,7 @@ from reconciler.manifest.load import load
 from reconciler.model import Shard
 from reconciler.planner import Connection
 from reconciler.planning.plan import Plan, Service
-from reconciler.settings import AccessKeys, Secret, Settings
+from reconciler.settings import Settings
 from reconciler.workspace import LiveWorkspace
 from tests.simulation.scenario import Mortal
 

@@ -15,13 +15,14 @@ from reconciler import sandbox
 from reconciler.api.connect import open_client
 from reconciler.apply.context import Options, RunContext
 from reconciler.clock import SystemClock
+from reconciler.credentials import AccessKeys, Secret
 from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.errors import ReconcilerError
 from reconciler.journal.store import open_journal
 from reconciler.manifest.load import load
 from reconciler.planner import Connection
 from reconciler.planning.plan import Plan, Service
-from reconciler.settings import AccessKeys, Secret, Settings
+from reconciler.settings import Settings
 from reconciler.workspace import LiveWorkspace
 
 FASTER = 50.0

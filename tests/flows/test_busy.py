@@ -18,6 +18,7 @@ from reconciler import sandbox
 from reconciler.api.connect import open_client
 from reconciler.apply.context import RunContext
 from reconciler.apply.results import ApplyReport
+from reconciler.credentials import AccessKeys, Secret
 from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.errors import ExitCode
 from reconciler.journal.store import open_journal
@@ -25,7 +26,7 @@ from reconciler.manifest.load import load
 from reconciler.planner import Connection
 from reconciler.planning.plan import Plan, Service
 from reconciler.sandbox import seed
-from reconciler.settings import AccessKeys, Secret, Settings
+from reconciler.settings import Settings
 from reconciler.workspace import LiveWorkspace
 from tests.flows.conftest import manifest
 from tests.flows.serving import Served, listening, serving

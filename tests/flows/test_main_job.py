@@ -166,3 +166,20 @@ def test_version_schema_and_validate_answer(run: Run, tmp_path: Path) -> None:
     assert json.loads(run("schema").out)["properties"]["pools"]
     assert run("validate", str(ROOT / "manifests")).code == 0
     assert run("validate", str(manifest(tmp_path, ["{name: x}"]))).code == 9
+
+
+def test_history_on_a_new_machine_says_that_there_is_no_journal_and_makes_none(
+    run: Run, tmp_path: Path
+) -> None:
+    place = tmp_path / "state" / "journal.db"
+    told = ("--journal", f"sqlite:///{place}")
+    ran = run("history", *told)
+    assert (ran.code, ran.out, ran.err) == (0, "", f"There is no journal yet at {place}.\n")
+    ran = run("history", "--format", "json", *told)
+    assert (ran.code, json.loads(ran.out), ran.err) == (0, [], f"There is no journal yet at {place}.\n")
+    ran = run("history", "show", "some-run", *told)
+    assert (ran.code, ran.out) == (9, "")
+    assert f"There is no journal yet at {place}." in ran.err
+    assert "There is no journal yet at " in run("history").err
+    assert "There is no journal yet at " in run("history", "--sandbox").err
+    assert list(tmp_path.rglob("*")) == []

@@ -137,6 +137,20 @@ def test_probe_and_scrape_tell_the_last_round(service: Served, tmp_path: Path) -
         assert running.url("").startswith("http://127.0.0.1:")
 
 
+def test_a_client_that_stays_connected_does_not_keep_it_from_ending(service: Served, tmp_path: Path) -> None:
+    path = manifest(tmp_path, [ONE_SSD])
+    with watching(tmp_path, service, str(path), "--every", "1h", "--health-port", "0") as running:
+        running.until(lambda: running.rounds() == 1)
+        port = int(running.url("").rpartition(":")[2])
+        with (
+            socket.create_connection(("127.0.0.1", port)),
+            socket.create_connection(("127.0.0.1", port)) as half,
+        ):
+            half.sendall(b"GET /healthz HTTP/1.1\r\n")
+            assert running.end() == 0
+        assert running.said.rstrip().endswith("Stopped; nothing was being changed.")
+
+
 def test_a_watch_whose_rounds_do_not_end_is_unhealthy(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and never answers
         dead = Served(f"http://127.0.0.1:{silent.getsockname()[1]}", None, None)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from sqlalchemy import URL
 from sqlalchemy.exc import OperationalError
 
 from reconciler.errors import BadInput, ExitCode, JournalError, ReconcilerError
@@ -236,6 +237,59 @@ def test_a_read_only_file_can_be_read_but_not_opened_for_writing(public: Path) -
     assert "RECONCILER_JOURNAL" in answers["open"]
 
 
+@pytest.mark.parametrize("name", ["a b.db", "50%.db", "what?.db", "no#1.db", "é&x=y.db"])
+def test_a_file_of_any_name_can_be_found(tmp_path: Path, clock: HandClock, name: str) -> None:
+    url = URL.create("sqlite", database=str(tmp_path / name)).render_as_string()
+    open_journal(url, clock).close()
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+    found = find_journal(url, clock)
+    assert found is not None
+    assert found.runs(1) == ()
+    found.close()
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
+def test_looking_for_a_journal_refuses_what_is_none(tmp_path: Path, clock: HandClock) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "notes.txt").write_text("Dear diary, " * 200)
+    other = sqlite3.connect(tmp_path / "places.sqlite")
+    other.execute("CREATE TABLE bookmarks (url TEXT)")
+    other.close()
+    for name, words in (
+        ("folder", "is not a file"),
+        ("notes.txt", "not a journal"),
+        ("places.sqlite", "another program"),
+    ):
+        with pytest.raises(JournalError, match=words):
+            find_journal(f"sqlite:///{tmp_path}/{name}", clock)
+
+
+def test_what_a_dead_writer_left_half_written_is_undone_before_it_is_read(
+    used: Path, clock: HandClock
+) -> None:
+    whole = used.read_bytes()
+    writer = sqlite3.connect(used, isolation_level=None)
+    writer.execute("PRAGMA cache_size = 1")
+    writer.execute("BEGIN IMMEDIATE")
+    for number in range(2000):
+        writer.execute(
+            "INSERT INTO reconciler_plans VALUES (?, 'run', '2026-03-01 00:00:00.000000')",
+            (f"{number}" + "x" * 500,),
+        )
+    # As a process leaves it that dies now: pages written over, and the old ones beside it.
+    torn, beside = used.read_bytes(), used.with_name("journal.db-journal").read_bytes()
+    writer.execute("ROLLBACK")
+    writer.close()
+    assert torn != whole
+    used.write_bytes(torn)
+    used.with_name("journal.db-journal").write_bytes(beside)
+    found = find_journal(f"sqlite:///{used}", clock)
+    assert found is not None
+    assert len(found.runs(9)) == 1
+    found.close()
+    assert used.read_bytes() == whole
+
+
 def test_a_folder_without_the_right_to_write_is_named(public: Path) -> None:
     answers = run("humble", f"sqlite:///{public}/new/journal.db")
     assert answers["find"] == "none"
@@ -274,6 +328,29 @@ def test_a_user_who_may_not_make_tables_is_told(postgres: PostgresServer, clock:
         connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO poor".encode())
     error = _refused(url.replace(url[: url.index("@")], "postgresql://poor:poor"), clock, "does not allow")
     assert "RECONCILER_JOURNAL" in error.hint
+
+
+def test_a_role_that_may_only_select_can_read_a_journal(postgres: PostgresServer, clock: HandClock) -> None:
+    url = postgres.fresh()
+    as_reader = url.replace(url[: url.index("@")], "postgresql://reader:reader")
+    schema = url.rpartition("%3D")[2]
+    with postgres.connect() as connection:
+        connection.execute("CREATE ROLE reader LOGIN PASSWORD 'reader'")
+        connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO reader".encode())
+        assert find_journal(as_reader, clock) is None
+        made = open_journal(url, clock)
+        made.open_run("run-1", "apply", "1", [])
+        made.close()
+        with pytest.raises(JournalError, match="does not allow this user"):
+            find_journal(as_reader, clock)
+        connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO reader".encode())
+    found = find_journal(as_reader, clock)
+    assert found is not None
+    assert [run.id for run in found.runs(9)] == ["run-1"]
+    assert found.not_done("r/p", "s") == ()
+    with pytest.raises(JournalError):
+        found.open_run("run-2", "apply", "1", [])
+    found.close()
 
 
 def test_a_read_only_server_is_named(postgres: PostgresServer, clock: HandClock) -> None:

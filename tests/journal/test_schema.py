@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, event, inspect, text
 
 from reconciler.errors import ExitCode, JournalError
 from reconciler.journal import schema
 from reconciler.journal.database import Database, parse
+from reconciler.journal.records import State
 from reconciler.journal.store import find_journal, open_journal
-from tests.journal.samples import HandClock, intent
+from tests.journal.samples import LEASE, POOL, START, HandClock, intent
 
 ADD_NOTE: schema.Migration = ("ALTER TABLE reconciler_runs ADD COLUMN note TEXT",)
 FILL_NOTE: schema.Migration = ("UPDATE reconciler_runs SET note = command",)
@@ -21,9 +25,12 @@ BROKEN: schema.Migration = (
 )
 
 
+OLD = Path(__file__).parent / "old"
+
+
 @pytest.fixture
 def database(url: str, clock: HandClock) -> Iterator[Database]:
-    """A journal of version 1 with one run in it, past the journal's own calls."""
+    """A journal of the latest version with one run in it, past the journal's own calls."""
     made = open_journal(url, clock)
     made.open_run("run-1", "apply", "1", [])
     made.close()
@@ -48,6 +55,101 @@ def test_an_older_journal_is_led_forward_step_by_step_and_once(database: Databas
         assert _version(database) == schema.LATEST + 2
     with database.read() as connection:
         assert connection.execute(text("SELECT id, note FROM reconciler_runs")).all() == [("run-1", "apply")]
+
+
+def _old(url: str, version: int) -> Database:
+    """A journal as that version made it, with one run of four operations."""
+    parsed = parse(url)
+    if parsed.drivername.startswith("sqlite"):
+        Path(str(parsed.database)).parent.mkdir()
+    made = Database(parsed)
+    dialect = "sqlite" if made.sqlite else "postgres"
+    script = (OLD / f"version_{version}.{dialect}.sql").read_text(encoding="utf-8")
+    with made.write() as connection:
+        for statement in script.partition("\n")[2].split(";\n"):
+            connection.exec_driver_sql(statement or "SELECT 1")
+    return made
+
+
+def _shape(database: Database) -> dict[str, object]:
+    """Tables with their columns, and indexes."""
+    with database.read() as connection:
+        found = inspect(connection)
+        return {
+            table: (
+                [
+                    (column["name"], str(column["type"]), column["nullable"])
+                    for column in found.get_columns(table)
+                ],
+                sorted((str(each["name"]), tuple(each["column_names"])) for each in found.get_indexes(table)),
+            )
+            for table in sorted(found.get_table_names())
+        }
+
+
+def test_a_journal_of_every_version_becomes_like_a_new_one_and_keeps_what_it_knows(
+    database: Database, url: str, clock: HandClock, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    for version in range(1, schema.LATEST):
+        if database.sqlite:
+            other = f"sqlite:///{tmp_path}/old/{version}.db"
+        else:
+            other = request.getfixturevalue("postgres").fresh()
+        old = _old(other, version)
+        assert _version(old) == version
+        journal = open_journal(other, clock)
+        assert _version(old) == schema.LATEST
+        assert _shape(old) == _shape(database)
+        assert [run.id for run in journal.runs(9)] == ["run-1"]
+        assert [each.id for each in journal.operations(START)] == ["op-1", "op-2", "op-3", "op-4"]
+        assert [each.id for each in journal.unresolved()] == ["op-4"]
+        assert [each.id for each in journal.not_done(POOL.target, POOL.service)] == ["op-2", "op-4"]
+        assert journal.generation(POOL) == 7
+        journal.close()
+        old.close()
+
+
+def test_an_older_journal_can_be_read_and_stays_as_it_is(url: str, clock: HandClock) -> None:
+    old = _old(url, 1)
+    shape = _shape(old)
+    journal = find_journal(url, clock)
+    assert journal is not None
+    assert [run.id for run in journal.runs(9)] == ["run-1"]
+    assert [each.id for each in journal.not_done(POOL.target, POOL.service)] == ["op-2", "op-4"]
+    journal.close()
+    assert _version(old) == 1
+    assert _shape(old) == shape
+    old.close()
+
+
+def test_the_few_operations_that_did_not_end_well_are_found_by_an_index(
+    database: Database, url: str, clock: HandClock
+) -> None:
+    journal = open_journal(url, clock)
+    for number in range(300):
+        pool = replace(POOL, pool_id=f"pool-{number}")
+        journal.open_operation(intent(f"op-{number}", pool), "run-1", LEASE)
+        journal.close_operation(
+            f"op-{number}", "run-1", State.FAILED if number == 7 else State.DONE, "as it was"
+        )
+    with database.write() as connection:
+        connection.execute(text("ANALYZE"))
+    asked: list[tuple[str, Any]] = []
+
+    def note(_c: Any, _u: Any, statement: str, parameters: Any, _x: Any, _m: bool) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        assert [each.id for each in journal.not_done(POOL.target, POOL.service)] == ["op-7"]
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    [(statement, parameters)] = asked
+    explain = "EXPLAIN QUERY PLAN" if database.sqlite else "EXPLAIN"
+    with database.read() as connection:
+        plan = connection.exec_driver_sql(f"{explain} {statement}", parameters).all()
+    assert "reconciler_not_done" in str(plan)
+    journal.close()
 
 
 def test_a_migration_that_fails_changes_nothing(database: Database) -> None:

@@ -9,6 +9,9 @@ import pytest
 
 from reconciler.errors import JournalError, PoolHeld, StalePlan
 from reconciler.journal.records import (
+    FINAL,
+    NOT_DONE,
+    OUTCOMES,
     ClosedBy,
     DriftPoint,
     Journal,
@@ -274,6 +277,22 @@ def test_drift_points_come_back_oldest_first(journal: Journal) -> None:
     assert journal.drift(START + timedelta(minutes=1)) == (late,)
 
 
+def test_what_did_not_end_well_is_found_for_one_project_and_whatever_else_is_not(journal: Journal) -> None:
+    for state in State:
+        pool = replace(POOL, pool_id=state.value)
+        journal.open_operation(intent(state.value, pool), "run-1", LEASE)
+        if state in OUTCOMES:
+            journal.record_outcome(state.value, "run-1", Outcome(state))
+        if state in FINAL:
+            journal.close_operation(state.value, "run-1", state, "")
+    elsewhere = replace(POOL, service="sandbox")
+    journal.open_operation(intent("elsewhere", elsewhere), "run-1", LEASE)
+    found = journal.not_done(POOL.target, POOL.service)
+    assert {each.id for each in found} == {state.value for state in NOT_DONE}
+    assert {State.INTENDED, State.ACCEPTED, State.UNKNOWN, State.FAILED, State.PARTIAL} == NOT_DONE
+    assert [each.id for each in journal.not_done(POOL.target, "sandbox")] == ["elsewhere"]
+
+
 def test_everything_is_there_after_opening_again(url: str, clock: HandClock) -> None:
     first = open_journal(url, clock)
     opened = first.open_operation(intent(), "run-1", LEASE)
@@ -293,3 +312,22 @@ def test_looking_for_a_journal_makes_none(url: str, clock: HandClock) -> None:
     assert found is not None
     assert found.runs(1) == ()
     found.close()
+
+
+def test_a_journal_that_was_found_can_be_read_and_never_written(url: str, clock: HandClock) -> None:
+    made = open_journal(url, clock)
+    opened = made.open_operation(intent(), "run-1", LEASE)
+    found = find_journal(url, clock)
+    assert found is not None
+    assert found.unresolved() == (opened,)
+    for write in (
+        lambda: found.open_run("run-2", "apply", "1", []),
+        lambda: found.close_operation("op-1", "run-1", State.DONE, ""),
+        lambda: found.reserve_budget("scope", "2026-03-01", 1, 9),
+    ):
+        with pytest.raises(JournalError, match="cannot be written"):
+            write()
+    assert found.unresolved() == made.unresolved() == (opened,)
+    assert made.runs(9) == ()
+    found.close()
+    made.close()

@@ -217,25 +217,6 @@ def test_a_body_that_is_no_json_document_is_refused(content: bytes, kind: str) -
     assert code(answer) == (400, "WKS.0001")
 
 
-def test_updating_changes_attributes_of_disks_and_never_their_number_or_size() -> None:
-    asked = Asked()
-    pool = asked.pool("call-centre")
-    pool["disks"].append({"id": "fast", "type": "GPSSD2", "size": 40, "kms_id": "key"})
-    path = f"/v2/{sandbox.PROJECT_ID}/desktop-pools/{pool['id']}"
-
-    def put(item: dict[str, Any]) -> int:
-        return asked.ask("PUT", path, json={"data_volumes": [item]}).status_code
-
-    assert put({"id": "fast", "type": "GPSSD2", "iops": 4000, "throughput": 200, "kms_id": ""}) == 200
-    fast = next(disk for disk in asked.shown(pool)["data_volumes"] if disk["id"] == "fast")
-    assert fast == {"id": "fast", "type": "GPSSD2", "size": 40, "iops": 4000, "throughput": 200}
-    assert len(asked.shown(pool)["data_volumes"]) == 2
-    assert put({"id": "fast", "type": "GPSSD2", "size": 50}) == 400
-    assert put({"id": "fast", "type": "SAS"}) == 400
-    assert put({"id": "fast", "type": "GPSSD2", "iops": 12801}) == 400
-    assert put({"id": pool["disks"][0]["id"], "type": "SAS", "iops": 4000}) == 400
-
-
 def test_the_record_holds_every_write_with_its_answer_and_no_read() -> None:
     asked = Asked()
     pool = asked.pool("finance-analysts")

@@ -112,8 +112,8 @@ def test_every_answer_names_the_world_and_has_an_id_of_its_own() -> None:
         asked.get("/desktop-pools"),
         asked.get("/desktop-pools/none"),
         asked.get("/nothing"),
-        asked.ask("PATCH", "/v3/projects"),
-        asked.ask("GET", "/v3/projects"),
+        asked.ask("PATCH", "/v3/auth/tokens"),
+        asked.ask("GET", "/v3/auth/tokens"),
         asked.ask("POST", "/v3/auth/tokens", content=b"{"),
     ]
     assert {answer.headers["X-Reconciler-Sandbox"] for answer in answers} == {"default"}
@@ -135,13 +135,6 @@ def test_two_pools_may_share_a_name() -> None:
     asked = Asked()
     asked.pool("design-studio")["name"] = "call-centre"
     assert asked.told("/desktop-pools", name="call-centre")["total_count"] == 2
-
-
-def test_products_say_which_type_takes_iops() -> None:
-    asked = Asked()
-    products = {each["volume_type"]: each for each in asked.told("/volume/products")["volumes"]}
-    assert [name for name, product in products.items() if "iops" in product] == ["GPSSD2"]
-    assert len(asked.told("/volume/products", volume_type="SAS,SSD")["volumes"]) == 2
 
 
 def test_beyond_the_budget_a_user_is_throttled_for_that_operation_only() -> None:

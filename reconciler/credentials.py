@@ -1,0 +1,274 @@
+"""As whom requests are made: an identity from the environment, the credentials file or the cloud server.
+
+Secrets cannot be printed. Everything is read from mappings and paths that are passed in; using the
+values is left to ``api``.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Mapping
+from configparser import (
+    DuplicateOptionError,
+    DuplicateSectionError,
+    MissingSectionHeaderError,
+    ParsingError,
+    RawConfigParser,
+)
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NoReturn
+
+from reconciler.errors import BadInput, CredentialsError, Fault
+from reconciler.settings import ENVIRONMENT, configured_project, first_set
+
+SHARED_FILE = Path(".huaweicloud") / "credentials"
+"""Below the home folder."""
+
+
+class Secret:
+    """A text that shows itself only through ``reveal``: it cannot be printed, pickled, copied or encoded."""
+
+    __slots__ = ("__text",)
+
+    def __init__(self, text: str) -> None:
+        self.__text = text
+
+    def reveal(self) -> str:
+        """The text itself; only for the wire."""
+        return self.__text
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    __str__ = __repr__
+
+    def __format__(self, _spec: str) -> str:
+        return repr(self)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self.__text.encode(), other.__text.encode())
+
+    def __hash__(self) -> int:
+        return hash((Secret, self.__text))
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        raise TypeError("a secret cannot be pickled or copied")
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKeys:
+    """An access key pair; with a security token it is temporary, and the three belong together."""
+
+    ak: str
+    sk: Secret
+    security_token: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An IAM token that somebody else obtained; valid for 24 hours at most and not renewable here."""
+
+    token: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Password:
+    """An IAM user who logs in with a password to obtain tokens."""
+
+    user: str
+    domain: str
+    """Account name of the user."""
+    password: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """Temporary keys of the agency of the cloud server this runs on; the last resort of the chain."""
+
+
+Credentials = AccessKeys | Token | Password | Metadata
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Credentials and what was configured beside them."""
+
+    credentials: Credentials
+    project_id: str
+    """As configured; empty when nothing says. Must equal a manifest's target, which the caller checks."""
+    source: str
+    """Where they were found, for messages."""
+
+
+def find_identity(environ: Mapping[str, str], home: Path, profile: str = "") -> Identity:
+    """The first credentials of the chain, or the named section of the credentials file and nothing else.
+
+    Raises ``BadInput`` when a source is there but incomplete: falling through would act as somebody else.
+    ``RECONCILER_METADATA=off`` keeps the tool from asking the metadata service of a cloud server.
+    """
+    named = environ.get("HUAWEICLOUD_SDK_CREDENTIALS_FILE", "").strip()
+    file = Path(named) if named else home / SHARED_FILE
+    if profile:
+        found = _from_file(file, profile, required=True)
+    else:
+        found = _from_environment(environ) or _from_file(file, "basic", required=bool(named))
+    if found is None and environ.get("RECONCILER_METADATA") == "off":
+        raise no_credentials()
+    if found is None:
+        return Identity(Metadata(), configured_project(environ), "the metadata service of this server")
+    return found if found.project_id else replace(found, project_id=configured_project(environ))
+
+
+def _from_environment(environ: Mapping[str, str]) -> Identity | None:
+    project = configured_project(environ)
+    sdk = _pair(environ, "HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK", "HUAWEICLOUD_SDK_SECURITY_TOKEN")
+    if sdk:
+        return Identity(sdk, project, "HUAWEICLOUD_SDK_AK")
+    if token := first_set(environ, "HW_AUTH_TOKEN", "OS_AUTH_TOKEN"):
+        return Identity(Token(Secret(token)), project, "HW_AUTH_TOKEN")
+    keys = _pair(environ, "HW_ACCESS_KEY", "HW_SECRET_KEY", "HW_SECURITY_TOKEN")
+    if keys:
+        return Identity(keys, project, "HW_ACCESS_KEY")
+    login = _login(environ)
+    return Identity(login, project, "HW_USER_NAME") if login else None
+
+
+_FALLBACKS = {
+    "HW_ACCESS_KEY": "OS_ACCESS_KEY",
+    "HW_SECRET_KEY": "OS_SECRET_KEY",
+    "HW_USER_NAME": "OS_USERNAME",
+    "HW_USER_PASSWORD": "OS_PASSWORD",
+    "HW_DOMAIN_NAME": "OS_DOMAIN_NAME",
+}
+
+
+def _value(environ: Mapping[str, str], name: str) -> str:
+    return first_set(environ, name, _FALLBACKS.get(name, name))
+
+
+def _pair(environ: Mapping[str, str], ak: str, sk: str, token: str) -> AccessKeys | None:
+    access, secret, temporary = (_value(environ, name) for name in (ak, sk, token))
+    if not (access or secret or temporary):
+        return None
+    if not (access and secret):
+        _incomplete(f"{ak} and {sk} belong together, and {_missing({ak: access, sk: secret})}")
+    return AccessKeys(access, Secret(secret), Secret(temporary) if temporary else None)
+
+
+def _login(environ: Mapping[str, str]) -> Password | None:
+    names = ("HW_USER_NAME", "HW_USER_PASSWORD", "HW_DOMAIN_NAME")
+    values = {name: _value(environ, name) for name in names}
+    user, password, domain = values.values()
+    # A domain name alone is no login: other tools set it for other purposes.
+    if not (user or password):
+        return None
+    if not all(values.values()):
+        _incomplete(
+            f"HW_USER_NAME, HW_USER_PASSWORD and HW_DOMAIN_NAME belong together, and {_missing(values)}"
+        )
+    return Password(user, domain, Secret(password))
+
+
+def _missing(values: Mapping[str, str]) -> str:
+    names = [name for name, value in values.items() if not value]
+    return " and ".join(names) + (" is not set" if len(names) == 1 else " are not set")
+
+
+def _incomplete(what: str) -> NoReturn:
+    raise BadInput(
+        "the credentials are incomplete",
+        hint="set what is missing, or unset the others so that the next source is used",
+        faults=(Fault(ENVIRONMENT, 0, 0, what),),
+    )
+
+
+_EXPECTED = "expected [section], then lines of the form name = value"
+
+
+class _Reader(RawConfigParser):
+    """Reads the credentials file as its users write it: no interpolation, no defaults, ``=`` alone divides."""
+
+    SECTCRE = re.compile(r"\[\s*(?P<header>[^\]]*?)\s*\]\Z")
+
+    def __init__(self) -> None:
+        # A section that no file can hold takes the place of [DEFAULT], whose values would reach every other.
+        super().__init__(delimiters=("=",), default_section="]", empty_lines_in_values=False)
+
+    def optionxform(self, optionstr: str) -> str:
+        """Names are compared as they are written."""
+        return optionstr
+
+
+def _from_file(file: Path, section: str, *, required: bool) -> Identity | None:
+    """``required`` turns an absent file or section from "look elsewhere" into a fault."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return _absent(file, "the file does not exist") if required else None
+    except (OSError, UnicodeDecodeError) as error:
+        # Never the bytes themselves: they may be part of a key.
+        _unusable(Fault(str(file), 0, 0, f"the credentials file cannot be read ({type(error).__name__})"))
+    # Stripped, because an indented line would otherwise continue the value above it.
+    lines = [line.strip() for line in text.splitlines()]
+    found = _parsed(file, lines)
+    if not found.has_section(section):
+        return _absent(file, f"there is no section [{section}]") if required else None
+    ak, sk, token = (found.get(section, name, fallback="") for name in ("ak", "sk", "security_token"))
+    if not (ak and sk):
+        missing = _missing({"ak": ak, "sk": sk})
+        words = f"ak and sk of [{section}] belong together, and {missing}"
+        _unusable(Fault(str(file), _line_of(section, lines), 1, words))
+    keys = AccessKeys(ak, Secret(sk), Secret(token) if token else None)
+    return Identity(keys, found.get(section, "project_id", fallback=""), f"{file} [{section}]")
+
+
+def _parsed(file: Path, lines: list[str]) -> _Reader:
+    """The file's sections; the parser's own errors quote lines, which may hold keys, so only numbers are kept."""
+    reader = _Reader()
+    try:
+        reader.read_file(lines)
+        return reader
+    except DuplicateSectionError as error:
+        first = _line_of(str(error.section), lines)
+        problems = {error.lineno or 0: f"the section was begun before, in line {first}"}
+    except DuplicateOptionError as error:
+        problems = {error.lineno or 0: "the name stands twice in its section"}
+    except MissingSectionHeaderError as error:
+        problems = {error.lineno: _EXPECTED}
+    except ParsingError as error:
+        problems = {number: _EXPECTED for number, _ in error.errors}
+    # Raised out here, so that no error of the parser hangs on this one.
+    _unusable(*(Fault(str(file), number, 1, problem) for number, problem in problems.items()))
+
+
+def _line_of(section: str, lines: list[str]) -> int:
+    """Number of the line that begins a section."""
+    headers = (_Reader.SECTCRE.match(line) for line in lines)
+    return next(
+        number for number, found in enumerate(headers, start=1) if found and found["header"] == section
+    )
+
+
+def _absent(file: Path, why: str) -> NoReturn:
+    _unusable(Fault(str(file), 0, 0, f"{why}, but a setting or a manifest names it"))
+
+
+def _unusable(*faults: Fault) -> NoReturn:
+    raise BadInput(
+        "the credentials file is not usable",
+        hint="a section holds ak, sk and, for temporary keys, security_token; project_id is optional",
+        faults=faults,
+    )
+
+
+def no_credentials() -> CredentialsError:
+    """The refusal when there are no credentials anywhere; names every way to give them."""
+    return CredentialsError(
+        "there are no credentials",
+        "set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK, or HW_ACCESS_KEY and HW_SECRET_KEY, or "
+        "HW_AUTH_TOKEN, or write ~/.huaweicloud/credentials; or use --sandbox",
+    )
