@@ -303,7 +303,7 @@ def test_neither_devices_nor_pipes_are_read_as_plans_or_written_over(
     assert run("show", str(pipe)).code == 9
     for place in (str(pipe), "/dev/stdout", "/dev/null"):
         refused = run("plan", path, "--out", place, env=served.env)
-        assert (refused.code, "no regular file" in refused.err) == (9, True)
+        assert (refused.code, "not a regular file" in refused.err) == (9, True)
         assert run("drift", path, "--prometheus", place, env=served.env).code == 9
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
