@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -35,3 +36,7 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait that many seconds; returns at once for zero or less."""
         await asyncio.sleep(max(seconds, 0.0))
+
+
+CLOCK: ContextVar[Clock] = ContextVar("clock", default=SystemClock())  # noqa: B039 - it holds no state
+"""The clock of a command line; who calls ``reconciler.cli.main.run`` may set another."""

@@ -1,10 +1,35 @@
-"""Numbers that tests counted, printed at the end of the run: they come from the run, never from a hand."""
+"""What holds for every test: what a skip means, and numbers that come from the run, never from a hand."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Generator
 
+import hypothesis
 import pytest
+
+from tests import needs
+
+# How fast the machine is must decide nothing, so no example has a deadline.
+hypothesis.settings.register_profile(
+    "reconciler",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    print_blob=True,
+)
+hypothesis.settings.load_profile("reconciler")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Make a skip a failure where nothing may be skipped."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and needs.no_skip():
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which {needs.NO_SKIP} forbids: {report.longrepr}"
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

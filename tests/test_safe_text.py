@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.safe_text import LONGEST, safe_text
@@ -37,7 +37,6 @@ def test_a_long_text_is_cut_and_says_how_long_it_was() -> None:
     assert cut.endswith("… (5000 characters)")
 
 
-@settings(deadline=None)
 @given(st.text(max_size=1500))
 def test_any_text_becomes_printable_short_and_stable(text: str) -> None:
     safe = safe_text(text)
@@ -46,7 +45,6 @@ def test_any_text_becomes_printable_short_and_stable(text: str) -> None:
     assert safe_text(safe) == safe
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(categories=["L", "N"], codec="ascii")))
 def test_plain_letters_and_digits_never_change(text: str) -> None:
     assert safe_text(text) == text

@@ -18,7 +18,7 @@ from reconciler.cli.outputs import show_plan, tell_github, to_github
 from reconciler.cli.plan_files import is_plan_file
 from reconciler.cli.plan_files import load as load_plan
 from reconciler.cli.signals import run_async
-from reconciler.clock import SystemClock
+from reconciler.clock import CLOCK
 from reconciler.engine.apply import ApplyRequest
 from reconciler.engine.apply import apply as run_apply
 from reconciler.errors import BadInput
@@ -61,7 +61,7 @@ def apply(
     if share.count > 1 and saved:
         raise BadInput("a saved plan holds the pools of its own share", "leave out --shard, or plan again")
     manifest = manifest_of(saved) if saved else load(paths)
-    clock = SystemClock()
+    clock = CLOCK.get()
     if saved:
         check_saved(saved, clock)
     request = ApplyRequest(

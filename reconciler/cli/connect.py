@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from reconciler.api.connect import open_client
 from reconciler.api.transport import sandbox_transport
 from reconciler.cli.flags import ConnectionOptions
-from reconciler.clock import Clock, SystemClock
+from reconciler.clock import CLOCK, Clock
 from reconciler.credentials import AccessKeys, Metadata, Secret, find_identity
 from reconciler.errors import BadInput, ReconcilerError, ServiceError
 from reconciler.model import Target
@@ -83,7 +83,7 @@ def read_settings(options: ConnectionOptions) -> Settings:
 async def _open(
     target: Target, options: ConnectionOptions, settings: Settings, stack: AsyncExitStack
 ) -> Connection:
-    clock = SystemClock()
+    clock = CLOCK.get()
     if options.sandbox:
         return await _open_sandbox(target, settings, stack)
     identity = find_identity(os.environ, Path.home(), target.profile)
@@ -111,10 +111,12 @@ async def _open_sandbox(target: Target, settings: Settings, stack: AsyncExitStac
 
     with sandbox_errors():
         store = sandbox.Store.open(sandbox_file(None))
-    transport = sandbox_transport(sandbox.create_app(store))
+    clock = CLOCK.get()
+    app = sandbox.create_app(store, clock=lambda: clock.now().timestamp())
+    transport = sandbox_transport(app)
     keys = AccessKeys(sandbox.ACCESS_KEY, Secret(sandbox.SECRET_KEY))
     here = dataclasses.replace(settings, endpoint=sandbox.IN_PROCESS_BASE_URL)
-    client = await stack.enter_async_context(open_client(here, keys, target, SystemClock(), transport))
+    client = await stack.enter_async_context(open_client(here, keys, target, clock, transport))
     name = f"sandbox:{await client.announce()}"
     return Connection(Service(target, name), LiveWorkspace(client))
 

@@ -16,7 +16,7 @@ from reconciler.cli.connect import connections, journal, new_id, read_settings
 from reconciler.cli.console import Console
 from reconciler.cli.outputs import to_github
 from reconciler.cli.signals import run_async
-from reconciler.clock import SystemClock
+from reconciler.clock import CLOCK
 from reconciler.engine.remediation import detect, remediate
 from reconciler.errors import ExitCode, ReconcilerError
 from reconciler.manifest.load import load
@@ -90,7 +90,7 @@ def drift(
 
 async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftRound:
     """One round from the manifests on; what goes wrong is part of the outcome."""
-    clock = SystemClock()
+    clock = CLOCK.get()
     started, begun = clock.now(), clock.monotonic()
 
     def outcome(code: ExitCode, report: DriftReport | None, error: ReconcilerError | None) -> DriftRound:

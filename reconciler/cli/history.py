@@ -9,7 +9,7 @@ import typer
 from reconciler.cli import flags
 from reconciler.cli.connect import journal_place, journal_to_read, read_settings
 from reconciler.cli.console import Console
-from reconciler.clock import SystemClock
+from reconciler.clock import CLOCK
 from reconciler.errors import BadInput, ExitCode
 from reconciler.render.history import run_json, run_lines, runs_lines
 
@@ -28,7 +28,7 @@ def history(
         raise BadInput("history takes nothing, or: show RUN", "reconciler history lists the runs")
     console = Console()
     settings = read_settings(where.connection)
-    with journal_to_read(where.connection, settings, SystemClock()) as kept:
+    with journal_to_read(where.connection, settings, CLOCK.get()) as kept:
         missing = "" if kept else f"There is no journal yet at {journal_place(where.connection, settings)}."
         runs = kept.runs(most) if kept and run is None else ()
         record = kept.run(run) if kept and run is not None else None

@@ -19,24 +19,27 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """Run the command line; returns the exit code and never lets a traceback through."""
-    tolerate()
-    if sys.argv[1:] in (["version"], ["--version"]):  # needs none of the imports below
-        from reconciler import __version__  # noqa: PLC0415
-
-        print(f"reconciler {__version__}", flush=True)
-        return 0
+    """Run the command line as this process; returns the exit code and never lets a traceback through."""
     # Ten thousand pools are a million objects that stay: looking for cycles among them takes a fifth of a plan.
     gc.set_threshold(200_000, 20, 20)
-    import threading  # noqa: PLC0415 - as below, not needed for the version
-
-    code = run_app(sys.argv[1:])
-    # A name is still being resolved: an interrupted run does not wait for it.
-    if len(threading.enumerate()) > 1:
+    code = run(sys.argv[1:])
+    # A name is still being resolved: an interrupted run does not wait for it. The version imports no threads.
+    if "threading" in sys.modules and len(sys.modules["threading"].enumerate()) > 1:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
     return code
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; the process itself goes on, so tests can call it."""
+    tolerate()
+    if arguments in (["version"], ["--version"]):  # needs none of the imports below
+        from reconciler import __version__  # noqa: PLC0415
+
+        print(f"reconciler {__version__}", flush=True)
+        return 0
+    return run_app(arguments)
 
 
 def run_app(arguments: Sequence[str]) -> int:

@@ -17,7 +17,7 @@ from reconciler.cli.flags import ConnectionOptions
 from reconciler.cli.outputs import different, show_plan, tell_github, write_outputs
 from reconciler.cli.plan_files import save
 from reconciler.cli.signals import run_async
-from reconciler.clock import SystemClock
+from reconciler.clock import CLOCK
 from reconciler.engine.apply import DEFAULT_LIFETIME
 from reconciler.errors import ExitCode, ReconcilerError
 from reconciler.manifest.load import load
@@ -81,7 +81,7 @@ def compute_plan(
 ) -> Plan:
     """Read the targets and plan, with a sign of life on a terminal while reading."""
     settings = read_settings(connection)
-    metadata = PlanMetadata(new_id(), SystemClock().now(), asked.lifetime, asked.shard)
+    metadata = PlanMetadata(new_id(), CLOCK.get().now(), asked.lifetime, asked.shard)
 
     async def work(_stop: Stop) -> Plan:
         async with connections(manifest.targets, connection, settings) as opened:

@@ -12,7 +12,7 @@ from reconciler.cli import flags
 from reconciler.cli.connect import duration, journal, read_settings
 from reconciler.cli.console import Console
 from reconciler.cli.outputs import write_text
-from reconciler.clock import SystemClock
+from reconciler.clock import CLOCK
 from reconciler.errors import ExitCode
 from reconciler.journal.records import DriftPoint, Journal, Operation, Step
 from reconciler.planning.drift import MEMORY
@@ -37,7 +37,7 @@ def report(
     """Write a page of drift over time, of unresolved operations and of past removals."""
     length = min(duration(since, "--since"), LONGEST)
     connection = where.connection
-    clock = SystemClock()
+    clock = CLOCK.get()
     with journal(connection, read_settings(connection), clock) as kept:
         trend = trend_of(kept, clock.now(), length)
     write_text(out, trend_html(trend))

@@ -14,7 +14,7 @@ from reconciler.cli import flags
 from reconciler.cli.connect import connections, journal, new_id, read_settings
 from reconciler.cli.console import Console
 from reconciler.cli.signals import run_async
-from reconciler.clock import SystemClock
+from reconciler.clock import CLOCK
 from reconciler.engine.resolution import accept, resolve_all, target_contexts
 from reconciler.errors import BadInput, ExitCode, ServiceError
 from reconciler.journal.records import State
@@ -80,7 +80,7 @@ def _resolve(
     console: Console,
 ) -> _Found:
     """What became of the open operations, target by target; one that cannot be reached does not stop the others."""
-    settings, clock = read_settings(connection), SystemClock()
+    settings, clock = read_settings(connection), CLOCK.get()
     target, profile = only
 
     async def work(stop: Stop) -> _Found:

@@ -9,7 +9,7 @@ import typer
 
 from reconciler.cli.connect import sandbox_errors, sandbox_file
 from reconciler.cli.console import Console
-from reconciler.clock import SystemClock
+from reconciler.clock import CLOCK
 from reconciler.errors import ExitCode
 
 app = typer.Typer(help="A simulated service: nothing real is touched.", no_args_is_help=True)
@@ -62,6 +62,6 @@ def show_state(state: State = None) -> int:
     from reconciler import sandbox  # noqa: PLC0415 - a server's imports
 
     with sandbox_errors():
-        told = sandbox.state(sandbox_file(state), SystemClock().now().timestamp())
+        told = sandbox.state(sandbox_file(state), CLOCK.get().now().timestamp())
     Console().data(told)
     return int(ExitCode.DONE)

@@ -17,7 +17,7 @@ from reconciler.cli import drift, flags, health
 from reconciler.cli.connect import duration
 from reconciler.cli.console import Console
 from reconciler.cli.signals import run_async
-from reconciler.clock import Clock, SystemClock
+from reconciler.clock import CLOCK, Clock
 from reconciler.errors import BadInput, ExitCode
 from reconciler.notify.notifications import Notifications, notifications
 from reconciler.notify.webhooks import Webhook
@@ -79,7 +79,7 @@ def watch(
     interval = duration(every, "--every")
 
     async def work(stop: Stop) -> ExitCode:
-        clock = SystemClock()
+        clock = CLOCK.get()
         state = Watch(clock, interval, clock.monotonic())
         async with AsyncExitStack() as stack:
             if health_port is not None:

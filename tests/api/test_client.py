@@ -307,7 +307,7 @@ def test_silence_and_drips_are_bounded_in_all() -> None:
 
     async def run() -> None:
         clock = FakeClock()
-        async with listening(drips) as base, client_at(base, clock, Timing(read=0.2, retry=1.0)) as client:
+        async with listening(drips) as base, client_at(base, clock, Timing(read=1, retry=1)) as client:
             await client.pools()
 
     with pytest.raises(ServiceError, match="no complete answer"):
@@ -409,13 +409,17 @@ def test_every_request_is_counted_by_its_call() -> None:
 
 def test_no_more_requests_are_in_flight_than_allowed() -> None:
     in_flight = most = 0
+    full = asyncio.Event()
 
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal in_flight, most
         await read_request(reader)
         in_flight += 1
         most = max(most, in_flight)
-        await asyncio.sleep(0.02)
+        if in_flight == 8:
+            full.set()
+        await full.wait()
+        await asyncio.sleep(0.02)  # a ninth would come now
         in_flight -= 1
         writer.write(answer(200, {"id": "j"}))
 

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.api.failure import ACTIONS, failure, told_by
@@ -58,7 +58,6 @@ def test_a_refused_permission_names_the_action_of_the_call(call: str) -> None:
     assert ACTIONS.get(call, "lacks a permission") in error.hint
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from([*ACTIONS]),
     st.integers(200, 599),

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.api.paging import complete
@@ -35,7 +35,6 @@ def numbered(count: int) -> list[str]:
     return [str(number) for number in range(count)]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 110), st.integers(1, 30))
 def test_every_item_comes_once_and_in_order(count: int, limit: int) -> None:
     assert read(Shelf(numbered(count), limit), most_offset=110) == numbered(count)

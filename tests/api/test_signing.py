@@ -52,7 +52,7 @@ def official(request: httpx.Request, query: dict[str, Any], keys: AccessKeys) ->
     return str(Signer(credentials).sign(theirs).header_params["Authorization"])
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(
     method=st.sampled_from(["GET", "POST", "PUT", "DELETE"]),
     path=segments,

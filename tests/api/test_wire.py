@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.api.wire import DecodeError, JobBody, decode, decode_pool, decode_pools
@@ -122,7 +122,6 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from([*GOOD]), json_values), max_size=3))
 def test_any_json_is_a_page_or_garbage(items: list[Any]) -> None:
     try:

@@ -1,4 +1,4 @@
-"""What every flow needs: a sandbox over TCP, a folder of its own, and the command line as a process."""
+"""What every flow needs: a sandbox over TCP, a folder of its own, and the command line."""
 
 from __future__ import annotations
 
@@ -6,25 +6,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from reconciler import sandbox
+from tests.flows.inside import Ran, run_inside
 from tests.flows.serving import Served, serving
+from tests.flows.skipping import TIME
 
 ROOT = Path(__file__).parents[2]
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What one run of the command line left."""
-
-    code: int
-    out: str
-    err: str
-
 
 Run = Callable[..., Ran]
 
@@ -37,8 +28,27 @@ def served() -> Iterator[Served]:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Run the command line in ``tmp_path``; ``env`` is added to a bare environment."""
+def run(tmp_path: Path) -> Iterator[Run]:
+    """Run the command line in this process, as if in ``tmp_path``; ``env`` is added to a bare environment.
+
+    Its waits are skipped: ``TIME`` passes instead, for the sandboxes of the test too.
+    """
+
+    def call(
+        *arguments: str, env: Mapping[str, str] | None = None, stdin: str = "", cwd: Path | None = None
+    ) -> Ran:
+        ran = run_inside(arguments, bare(tmp_path) | dict(env or {}), cwd or tmp_path, stdin, TIME)
+        assert "Traceback" not in ran.err + ran.out, ran.err
+        return ran
+
+    TIME.reset()
+    yield call
+    TIME.reset()
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Run:
+    """As ``run``, but in a process of its own: for what only a process has, like the encoding of its streams."""
 
     def call(
         *arguments: str, env: Mapping[str, str] | None = None, stdin: str = "", cwd: Path | None = None
@@ -50,7 +60,6 @@ def run(tmp_path: Path) -> Run:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=120,
             check=False,
         )
         assert "Traceback" not in done.stderr + done.stdout, done.stderr

@@ -1,7 +1,6 @@
 """One real apply over TCP in a process of its own that kills itself at its n-th durable write.
 
-``python -m tests.flows.mortal URL JOURNAL MANIFEST DIES_AT before|after AHEAD [SHARD GROUP]``: ``DIES_AT`` -1 lives;
-``AHEAD`` puts the clock that many seconds forward; a share is named as ``3/8``. Exits with the run's own exit code.
+Its clock skips what it waits for. To be started by ``tests.flows.forks``.
 """
 
 from __future__ import annotations
@@ -11,14 +10,13 @@ import os
 import signal
 import sys
 import uuid
-from datetime import datetime, timedelta
+from dataclasses import dataclass
 from typing import Any
 
 from reconciler import sandbox
 from reconciler.api.connect import open_client
-from reconciler.apply.context import Options, RunContext
+from reconciler.apply.context import RunContext
 from reconciler.apply.results import ApplyReport
-from reconciler.clock import SystemClock
 from reconciler.credentials import AccessKeys, Secret
 from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.errors import ReconcilerError
@@ -29,17 +27,8 @@ from reconciler.planner import Connection
 from reconciler.planning.plan import Plan, Service
 from reconciler.settings import Settings
 from reconciler.workspace import LiveWorkspace
+from tests.flows.skipping import SkippingClock
 from tests.simulation.scenario import Mortal
-
-
-class AheadClock(SystemClock):
-    """The machine's clock, put forward."""
-
-    def __init__(self, seconds: float) -> None:
-        self._ahead = timedelta(seconds=seconds)
-
-    def now(self) -> datetime:
-        return super().now() + self._ahead
 
 
 class Suicidal(Mortal):
@@ -49,32 +38,51 @@ class Suicidal(Mortal):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def run(
-    url: str, journal_url: str, path: str, dies_at: int, before: bool, ahead: float, share: str, group: str
-) -> int:
-    manifest = load([path])
-    clock = AheadClock(ahead)
+@dataclass(frozen=True)
+class Apply:
+    """One apply of a process of its own."""
+
+    url: str
+    journal: str
+    manifest: str
+    dies_at: int = -1
+    """Number of the durable write it dies at; -1 lives."""
+    before: bool = False
+    """True dies before that write, False right after it."""
+    ahead: float = 0.0
+    """Seconds by which its clock is ahead of the machine's."""
+    share: str = "1/1"
+    group: str = ""
+
+
+def run(what: Apply) -> int:
+    """Apply; returns the exit code."""
+    return asyncio.run(_run(what))
+
+
+async def _run(what: Apply) -> int:
+    manifest = load([what.manifest])
+    clock = SkippingClock(what.ahead)
     [target] = manifest.targets
     keys = AccessKeys(sandbox.ACCESS_KEY, Secret(sandbox.SECRET_KEY))
-    async with open_client(Settings(endpoint=url), keys, target, clock) as client:
+    async with open_client(Settings(endpoint=what.url), keys, target, clock) as client:
         connections = {target: Connection(Service(target, "sandbox:test"), LiveWorkspace(client))}
-        journal: Any = open_journal(journal_url, clock.now)
-        if dies_at >= 0:
-            journal = Suicidal(journal, dies_at, before=before)
+        journal: Any = open_journal(what.journal, clock.now)
+        if what.dies_at >= 0:
+            journal = Suicidal(journal, what.dies_at, before=what.before)
 
         async def approve(_plan: Plan) -> None:
             """Everything is approved: what may go wrong comes later."""
 
-        options = Options(lease=1.0, wait_timeout=30)
-        shard = Shard(*map(int, share.split("/")))
-        request = ApplyRequest(manifest, manifest.limits, approve, options)
+        shard = Shard(*map(int, what.share.split("/")))
+        request = ApplyRequest(manifest, manifest.limits, approve)
         context = RunContext(
             journal,
             clock,
             lambda: str(uuid.uuid4()),
             connections,
             shard=shard,
-            group=group,
+            group=what.group,
             say=lambda message: print(message, file=sys.stderr),
         )
         try:
@@ -85,11 +93,3 @@ async def run(
     for result in report.results:
         print(result.pool, result.status.value, result.message)
     return int(report.exit_code)
-
-
-if __name__ == "__main__":
-    _, URL, JOURNAL, MANIFEST, DIES_AT, WHEN, AHEAD, *SHARE = sys.argv
-    share, group = SHARE or ("1/1", "")
-    sys.exit(
-        asyncio.run(run(URL, JOURNAL, MANIFEST, int(DIES_AT), WHEN == "before", float(AHEAD), share, group))
-    )

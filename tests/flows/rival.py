@@ -1,15 +1,16 @@
-"""One of several runners: applies the same manifest again and again, each time a line comes in.
+"""One of several runners: applies the same manifest again and again, each time something comes in.
 
-``python -m tests.flows.rival URL JOURNAL MANIFEST``: answers each line on stdin with the exit code of one
-apply. Its waits are fifty times shorter than they are told to be, so that rounds are quick.
+Its waits are fifty times shorter than they are told to be, so that rounds are quick. To be started by
+``tests.flows.forks``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
+import contextlib
 import time
 import uuid
+from multiprocessing.connection import Connection
 
 from reconciler import sandbox
 from reconciler.api.connect import open_client
@@ -20,7 +21,7 @@ from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.errors import ReconcilerError
 from reconciler.journal.store import open_journal
 from reconciler.manifest.load import load
-from reconciler.planner import Connection
+from reconciler.planner import Connection as Opened
 from reconciler.planning.plan import Plan, Service
 from reconciler.settings import Settings
 from reconciler.workspace import LiveWorkspace
@@ -38,8 +39,14 @@ class HastyClock(SystemClock):
         await asyncio.sleep(max(seconds, 0.0) / FASTER)
 
 
-async def main(url: str, journal_url: str, path: str) -> None:
-    """Answer lines until there are no more."""
+def main(url: str, journal_url: str, path: str, referee: Connection) -> int:
+    """Answer whatever comes with the exit code of one apply, until there is no more."""
+    with contextlib.suppress(EOFError):
+        asyncio.run(_main(url, journal_url, path, referee))
+    return 0
+
+
+async def _main(url: str, journal_url: str, path: str, referee: Connection) -> None:
     clock = HastyClock()
     keys = AccessKeys(sandbox.ACCESS_KEY, Secret(sandbox.SECRET_KEY))
     manifest = load([path])
@@ -48,11 +55,11 @@ async def main(url: str, journal_url: str, path: str) -> None:
     async def approve(_plan: Plan) -> None:
         """Everything is approved: the rivals are each other's only obstacle."""
 
-    for _ in iter(sys.stdin.readline, ""):
+    while referee.recv():
         journal = open_journal(journal_url, clock.now)
         try:
             async with open_client(Settings(endpoint=url), keys, target, clock) as client:
-                connections = {target: Connection(Service(target, "sandbox:test"), LiveWorkspace(client))}
+                connections = {target: Opened(Service(target, "sandbox:test"), LiveWorkspace(client))}
                 request = ApplyRequest(manifest, manifest.limits, approve, Options(wait_timeout=600))
                 run = RunContext(journal, clock, lambda: str(uuid.uuid4()), connections)
                 code = int((await apply(request, run)).exit_code)
@@ -60,8 +67,4 @@ async def main(url: str, journal_url: str, path: str) -> None:
             code = int(error.exit_code)
         finally:
             journal.close()
-        print(code, flush=True)
-
-
-if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+        referee.send(code)

@@ -16,6 +16,7 @@ import uvicorn
 from reconciler import sandbox
 from reconciler.sandbox.store import Store
 from reconciler.sandbox.world import Entry, Pool, World
+from tests.flows.skipping import TIME
 
 
 @dataclass
@@ -26,10 +27,10 @@ class Served:
     store: Store
     app: Any
     offset: list[float] = field(default_factory=lambda: [0.0])
-    """Seconds by which the sandbox's clock is ahead of the machine's."""
+    """Seconds by which the sandbox's clock is ahead of ``TIME``."""
 
     def now(self) -> float:
-        return time.time() + self.offset[0]
+        return TIME.time() + self.offset[0]
 
     def world(self) -> World:
         with self.store.reading(self.now()) as world:
@@ -60,7 +61,7 @@ def serving(world: World, *, job_seconds: float = 0.3, budget: int | None = None
     store = Store.memory(world)
     offset = [0.0]
     app = sandbox.create_app(
-        store, clock=lambda: time.time() + offset[0], job_seconds=job_seconds, budget=budget
+        store, clock=lambda: TIME.time() + offset[0], job_seconds=job_seconds, budget=budget
     )
     with listening(app) as url:
         yield Served(url, store, app, offset)

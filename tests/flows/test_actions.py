@@ -13,7 +13,8 @@ import pytest
 
 from reconciler.sandbox import seed
 from reconciler.sandbox.world import Behaviour, Pool
-from tests.flows.conftest import Ran, Run, manifest
+from tests.flows.conftest import Run, manifest
+from tests.flows.inside import Ran
 from tests.flows.serving import Served, serving
 
 EVERYTHING = "manage: [remove, expand, add]"

@@ -23,6 +23,7 @@ from reconciler import sandbox
 from reconciler.sandbox.world import Behaviour
 from tests.flows.conftest import FINANCE, Run, bare, manifest
 from tests.flows.serving import Served, serving
+from tests.unprivileged import own, reachable_folder, unprivileged
 
 KEY, SECRET = sandbox.ACCESS_KEY, sandbox.SECRET_KEY
 
@@ -211,7 +212,7 @@ def shell(line: str, folder: Path, env: Mapping[str, str]) -> subprocess.Complet
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 
@@ -258,10 +259,10 @@ def test_a_result_that_does_not_fit_on_the_disk_is_told(served: Served, tmp_path
 
 
 def test_an_ascii_terminal_of_forty_columns_gets_the_whole_plan(
-    run: Run, served: Served, tmp_path: Path
+    process: Run, served: Served, tmp_path: Path
 ) -> None:
     env = served.env | {"LC_ALL": "C", "COLUMNS": "40", "PYTHONIOENCODING": "ascii"}
-    planned = run("plan", str(manifest(tmp_path, [FINANCE])), env=env)
+    planned = process("plan", str(manifest(tmp_path, [FINANCE])), env=env)
     assert planned.code == 0
     assert "Plan: 0 to add, 0 to change, 1 to destroy." in planned.out
 
@@ -273,12 +274,16 @@ def test_a_place_that_cannot_be_written_is_named(run: Run, served: Served, tmp_p
     assert run("plan", str(path), "--out-html", str(missing), env=served.env).code == 9
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_folder_for_the_journal_is_exit_10(run: Run, served: Served, tmp_path: Path) -> None:
-    locked = tmp_path / "locked"
-    locked.mkdir(mode=0o500)
-    env = served.env | {"RECONCILER_STATE_FOLDER": str(locked)}
-    assert run("apply", str(manifest(tmp_path, [FINANCE])), "--auto-approve", env=env).code == 10
+def test_a_read_only_folder_for_the_journal_is_exit_10(run: Run, served: Served) -> None:
+    with reachable_folder() as folder:
+        path, locked = manifest(folder, [FINANCE]), folder / "locked"
+        apply = ("apply", str(path), "--auto-approve")
+        env = served.env | {"HOME": str(folder), "RECONCILER_STATE_FOLDER": str(folder)}
+        assert run(*apply, env=env, cwd=folder).code == 0  # imports what nobody may be unable to read
+        locked.mkdir(mode=0o500)
+        own(locked)
+        with unprivileged():
+            assert run(*apply, env=env | {"RECONCILER_STATE_FOLDER": str(locked)}, cwd=folder).code == 10
 
 
 def test_a_manifest_with_an_unusual_name_is_looked_at_again_too(

@@ -305,6 +305,7 @@ def test_what_an_earlier_run_began_and_this_one_proves_is_no_drift_any_more(run:
     with serving(two_pools()) as served:
         path, file = str(manifest(tmp_path, [ONE_SSD], policy())), tmp_path / "drift.prom"
         assert run("apply", path, "--auto-approve", "--no-wait", env=served.env).code == 8
+        served.offset[0] = 60  # the job has ended, and the pool has come to rest
         ran = run("drift", path, "--correct", "--prometheus", str(file), env=served.env)
         assert (ran.code, posts(served)) == (0, 1)
         assert "resolved: done" in ran.err

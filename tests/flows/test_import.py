@@ -9,7 +9,8 @@ import pytest
 from reconciler import sandbox
 from reconciler.sandbox import seed
 from reconciler.sandbox.world import Pool
-from tests.flows.conftest import Ran, Run
+from tests.flows.conftest import Run
+from tests.flows.inside import Ran
 from tests.flows.serving import Served, serving
 
 PROJECT = {"HW_REGION_NAME": sandbox.REGION, "HW_PROJECT_ID": sandbox.PROJECT_ID}

@@ -10,7 +10,8 @@ import pytest
 
 from reconciler import sandbox
 from reconciler.sandbox.world import World
-from tests.flows.conftest import FINANCE, Ran, Run
+from tests.flows.conftest import FINANCE, Run
+from tests.flows.inside import Ran
 from tests.flows.serving import Served, serving
 
 NORTH, SOUTH = "eu-west-101", "ap-southeast-3"

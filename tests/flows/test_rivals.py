@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
 from reconciler import sandbox
-from tests.flows.conftest import FINANCE, ROOT, STUDIO, bare, manifest
+from tests.flows import forks
+from tests.flows.conftest import FINANCE, STUDIO, bare, manifest
+from tests.flows.rival import main
 from tests.flows.serving import serving
 from tests.postgres import PostgresServer, postgres
 
@@ -30,9 +32,15 @@ TRUTHFUL = {0, 1, 3, 4, 5}
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_eight_rivals_send_one_post_per_pool(
-    tmp_path: Path, kind: str, postgres: PostgresServer, record_property: Callable[[str, object], None]
+    tmp_path: Path,
+    kind: str,
+    request: pytest.FixtureRequest,
+    record_property: Callable[[str, object], None],
 ) -> None:
-    url = f"sqlite:///{tmp_path}/journal.db" if kind == "sqlite" else postgres.fresh()
+    url = f"sqlite:///{tmp_path}/journal.db"
+    if kind == "postgresql":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        url = server.fresh()
     path = manifest(tmp_path, [FINANCE, STUDIO])
     codes: Counter[int] = Counter()
     with serving(sandbox.default_world(), job_seconds=0.05) as served:
@@ -42,9 +50,9 @@ def test_eight_rivals_send_one_post_per_pool(
         try:
             for number in range(ROUNDS):
                 before = len(served.posts())
-                for rival in rivals:
-                    _tell(rival)
-                round_codes = [int(_answer(rival)) for rival in rivals]
+                for _, rival in rivals:
+                    rival.send("go")
+                round_codes = [rival.recv() for _, rival in rivals]
                 codes.update(round_codes)
                 assert set(round_codes) <= TRUTHFUL, round_codes
                 sent = Counter(entry["path"] for entry in served.posts()[before:])
@@ -59,32 +67,16 @@ def test_eight_rivals_send_one_post_per_pool(
                     pool["disks"].append(back)
                     pool["revision"] += 1
         finally:
-            for rival in rivals:
-                rival.kill()
-                rival.communicate()
+            for process, rival in rivals:
+                process.kill()
+                process.join()
+                rival.close()
     told = ", ".join(f"{count}× exit {code}" for code, count in sorted(codes.items()))
     record_property("counted", f"rivals on {kind}: {RIVALS} processes, {ROUNDS} rounds, {told}")
 
 
-def _rival(url: str, journal: str, path: Path, folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.flows.rival", url, journal, str(path)],
-        cwd=ROOT,
-        env=bare(folder),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def _tell(rival: subprocess.Popen[str]) -> None:
-    assert rival.stdin
-    rival.stdin.write("go\n")
-    rival.stdin.flush()
-
-
-def _answer(rival: subprocess.Popen[str]) -> str:
-    assert rival.stdout
-    answer = rival.stdout.readline()
-    assert answer, "a rival died"
-    return answer
+def _rival(url: str, journal: str, path: Path, folder: Path) -> tuple[BaseProcess, Connection]:
+    here, there = forks.pipe()
+    process = forks.start(main, url, journal, str(path), there, folder=folder, env=bare(folder))
+    there.close()
+    return process, here

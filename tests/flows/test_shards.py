@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
-import time
 from collections import Counter
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -14,8 +12,12 @@ import pytest
 from reconciler import sandbox
 from reconciler.model import Shard, Target
 from reconciler.sandbox.world import Pool, World
-from tests.flows.conftest import ROOT, Run, bare, manifest
+from tests.flows import forks
+from tests.flows.conftest import Run, bare, manifest
+from tests.flows.mortal import Apply
+from tests.flows.mortal import run as apply
 from tests.flows.serving import Served, serving
+from tests.flows.test_killed import LATER
 from tests.postgres import PostgresServer, postgres
 
 __all__ = ["postgres"]
@@ -58,26 +60,19 @@ def test_a_process_that_is_killed_and_started_again_changes_nothing_of_that(
     victim = max(sizes, key=sizes.__getitem__)
     assert sizes[victim] >= 2
     journal = postgres.fresh()
-    with serving(world, job_seconds=0.2) as served:
+    with serving(world, job_seconds=0.0) as served:
 
-        def start(number: int, dies: int = -1) -> subprocess.Popen[bytes]:
-            arguments = [served.url, journal, str(path), str(dies), "before" if dies == 3 else "after", "0"]
-            command = [
-                sys.executable,
-                "-m",
-                "tests.flows.mortal",
-                *arguments,
-                f"{number}/{SHARDS}",
-                "night-1",
-            ]
-            return subprocess.Popen(command, cwd=ROOT, env=bare(tmp_path), stderr=subprocess.DEVNULL)
+        def start(number: int, dies: int = -1, ahead: float = 0.0) -> BaseProcess:
+            share = f"{number}/{SHARDS}"
+            what = Apply(served.url, journal, str(path), dies, dies == 3, ahead, share, "night-1")
+            return forks.start(apply, what, folder=tmp_path, env=bare(tmp_path))
 
         started = [start(number, write if number == victim else -1) for number in sizes]
-        codes = [process.wait(120) for process in started]
+        codes = [forks.ended(process) for process in started]
         assert codes == [-signal.SIGKILL if number == victim else 0 for number in sizes]
         assert len(pools_called(served)) < POOLS
-        time.sleep(1.1)  # the dead run's lease ends
-        assert start(victim).wait(120) == 0
+        served.offset[0] = LATER
+        assert forks.ended(start(victim, ahead=LATER)) == 0
         assert pools_called(served) == dict.fromkeys(ids, 1)
         assert all(len(served.pool(pool["name"])["disks"]) == 1 for pool in pools_of(world))
 
@@ -93,27 +88,16 @@ def test_eight_processes_do_what_one_run_does_within_its_limits(
             | served.env
             | {"RECONCILER_JOURNAL": postgres.fresh(), "RECONCILER_RUN_GROUP": "night-1"}
         )
+        logs = [tmp_path / f"{n}.log" for n in range(1, SHARDS + 1)]
+        call = ("apply", str(path), "--auto-approve", "--shard")
         started = [
-            subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "reconciler",
-                    "apply",
-                    str(path),
-                    "--auto-approve",
-                    "--shard",
-                    f"{n}/{SHARDS}",
-                ],
-                env=env,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
+            forks.start(
+                forks.command_line, *call, f"{n}/{SHARDS}", folder=tmp_path, env=env, output=logs[n - 1]
             )
             for n in range(1, SHARDS + 1)
         ]
-        told = [(process.communicate(timeout=120)[0], process.returncode) for process in started]
-        assert [code for _, code in told] == [0] * SHARDS, told
+        codes = [forks.ended(process) for process in started]
+        assert codes == [0] * SHARDS, [log.read_text() for log in logs]
         assert pools_called(served) == dict.fromkeys(ids, 1)
         assert "No changes. 16 pools checked" in run("plan", str(path), env=env).out
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 from reconciler import sandbox
 from tests.flows.conftest import FINANCE, Run, manifest
 from tests.flows.serving import Served, serving
-from tests.flows.test_killed import HOUR, WRITES, mortal
+from tests.flows.test_killed import HOUR, LATER, WRITES, mortal
 
 
 def test_no_wait_leaves_the_job_to_the_next_run(run: Run, served: Served, tmp_path: Path) -> None:
@@ -35,7 +34,7 @@ def test_resolve_proves_what_was_left_open(run: Run, served: Served, tmp_path: P
 
 
 def test_a_job_longer_than_the_deadline_is_exit_8_and_found_again(run: Run, tmp_path: Path) -> None:
-    with serving(sandbox.default_world(), job_seconds=5) as served:
+    with serving(sandbox.default_world(), job_seconds=600) as served:
         path = manifest(tmp_path, [FINANCE])
         late = run("apply", str(path), "--auto-approve", "--wait-timeout", "1s", env=served.env)
         assert late.code == 8, late.out
@@ -52,19 +51,17 @@ def test_an_intent_without_a_trace_waits_for_time_and_no_person_may_shorten_that
         journal = ("--journal", f"sqlite:///{tmp_path}/journal.db")
         assert mortal(served, tmp_path, WRITES.index("open_operation"), "after") == -9
         # The dead process called the service otherwise, so its operation is another service's to the CLI.
-        time.sleep(1.1)
-        assert mortal(served, tmp_path, -1, "before") == 7
+        assert mortal(served, tmp_path, ahead=LATER) == 7
         listed = json.loads(run("history", "--format", "json", *journal).out)
         record = json.loads(run("history", "show", listed[-1]["id"], "--format", "json", *journal).out)
         operation = record["operations"][0]["intent"]["operation_id"]
-        time.sleep(1.1)
+        served.offset[0] = 2 * LATER
         wrong = run("resolve", "--accept-as", "done", "no-such-operation", *journal, env=served.env)
         assert wrong.code == 9
         said = run("resolve", "--accept-as", "not-accepted", operation, *journal, env=served.env)
         assert said.code == 3, said.err
         assert "may still be accepted until" in said.err
         assert served.posts() == []
-        served.offset[0] = HOUR
-        assert mortal(served, tmp_path, -1, "before", HOUR) == 0
+        assert mortal(served, tmp_path, ahead=HOUR) == 0
         assert len(served.posts()) == 1
         assert path.exists()

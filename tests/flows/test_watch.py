@@ -49,8 +49,8 @@ class Watching:
         return len(re.findall(r"^\d{4}-\d\d-\d\d .* UTC  ", self.said, re.M))
 
     def until(self, what: Callable[[], object]) -> None:
-        """Wait for something that must come; a minute is far more than it takes."""
-        deadline = time.monotonic() + 60
+        """Wait for something that must come; five minutes are far more than it takes."""
+        deadline = time.monotonic() + 300
         while not what():
             assert self.process.poll() is None, self.said
             assert time.monotonic() < deadline, self.said
@@ -64,7 +64,7 @@ class Watching:
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(timeout=5)
+        return self.process.wait(timeout=60)
 
 
 @contextmanager
@@ -96,7 +96,7 @@ def service() -> Iterator[Served]:
 
 def get(url: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

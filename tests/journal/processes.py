@@ -28,7 +28,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 def result(child: subprocess.Popen[str]) -> Any:
     """Wait for a child to end well, and read what it says."""
     with child:
-        out, _ = child.communicate(timeout=120)
+        out, _ = child.communicate(timeout=600)
     assert child.returncode == 0
     return json.loads(out.splitlines()[-1])
 

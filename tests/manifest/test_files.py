@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
-
 from reconciler.manifest.events import MAX_BYTES
 from reconciler.manifest.files import Files
+from tests.unprivileged import reachable_folder, unprivileged
 
 
 def names(files: Files, root: Path) -> list[str]:
@@ -68,13 +67,14 @@ def test_a_broken_link_in_a_directory_is_a_fault(tmp_path: Path) -> None:
     assert "there is no such file" in only_fault(Files([tmp_path]))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_an_unreadable_file_or_directory_is_a_fault(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("x")
-    (tmp_path / "a.yaml").chmod(0)
-    assert "may not be read" in only_fault(Files([tmp_path]))
-    (tmp_path / "sub").mkdir(mode=0)
-    assert "may not be read" in str(Files([tmp_path / "sub"]).faults[0])
+def test_an_unreadable_file_or_directory_is_a_fault() -> None:
+    with reachable_folder() as folder:
+        (folder / "a.yaml").write_text("x")
+        (folder / "a.yaml").chmod(0)
+        with unprivileged():
+            assert "may not be read" in only_fault(Files([folder]))
+            (folder / "sub").mkdir(mode=0)
+            assert "may not be read" in str(Files([folder / "sub"]).faults[0])
 
 
 def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:

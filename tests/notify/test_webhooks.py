@@ -126,9 +126,9 @@ def test_an_answer_that_drips_ends_at_the_deadline() -> None:
 
         server = await asyncio.start_server(drip, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             with pytest.raises(ServiceError, match="no answer within"):
-                await deliver(webhook(f"http://127.0.0.1:{port}/{SECRET}"), MESSAGE, seconds=0.3)
+                await deliver(webhook(f"http://127.0.0.1:{port}/{SECRET}"), MESSAGE, seconds=2)
             await over.wait()
         server.close()
 

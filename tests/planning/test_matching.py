@@ -426,7 +426,7 @@ def test_the_largest_size_of_any_document_is_not_absurd() -> None:
 # --- size of the problem ----------------------------------------------------------------------------
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(st.integers(min_value=0, max_value=1000))
 def test_a_hundred_disks_on_both_sides_are_matched_exactly(seed: int) -> None:
     disks = [Disk(f"{index:03d}", "SAS", 10 + (index * 7 + seed) % 90) for index in range(100)]

@@ -1,12 +1,11 @@
 """Every order of events of an abstract model of apply: the promises hold, and each safeguard is needed.
 
 Nothing here runs the real code; its steps are tried out in ``tests/simulation`` and ``tests/flows``.
-``RECONCILER_ALL_WORLDS=1 python -m pytest tests/protocol -m slow`` searches larger worlds (minutes and a few GB).
+``python -m pytest tests/protocol -m slow`` searches larger worlds (minutes and a few GB).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import pytest
@@ -86,7 +85,6 @@ def asks(state: State) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("RECONCILER_ALL_WORLDS" not in os.environ, reason="minutes: set RECONCILER_ALL_WORLDS=1")
 @pytest.mark.parametrize("name", LARGE)
 def test_no_order_of_events_breaks_a_promise_in_larger_worlds(name: str, record_property: Recorder) -> None:
     holds(name, LARGE[name], record_property)

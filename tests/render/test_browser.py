@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import struct
 import subprocess
 import zlib
@@ -15,7 +14,6 @@ from reconciler.render.html import plan_html
 from tests import sample_plans as scenes
 from tests.render.hostile import HOSTILE
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -30,17 +28,15 @@ FLAGS = (
 )
 LIGHT, DARK = (0xF6, 0xF6, 0xF3), (0x14, 0x17, 0x1B)
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-
 
 def _browse(folder: Path, page: str, *flags: str) -> subprocess.CompletedProcess[str]:
     file = folder / "plan.html"
     file.write_text(page, encoding="utf-8")
     return subprocess.run(
-        [CHROMIUM or "", *FLAGS, f"--user-data-dir={folder / 'profile'}", *flags, file.as_uri()],
+        [needs.program("chromium"), *FLAGS, f"--user-data-dir={folder / 'profile'}", *flags, file.as_uri()],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=True,
     )
 

@@ -13,7 +13,7 @@ import pytest
 from reconciler.planning.drift import MEMORY
 from reconciler.render.trend import Happened, Reading, Trend, curve, pool_trends, total, trend_html
 from tests.render.hostile import HOSTILE
-from tests.render.test_browser import CHROMIUM, DARK, LIGHT, WINDOWS, picture, width
+from tests.render.test_browser import DARK, LIGHT, WINDOWS, picture, width
 
 SINCE = datetime(2026, 3, 1, tzinfo=UTC)
 UNTIL = SINCE + timedelta(days=30)
@@ -114,7 +114,6 @@ def test_nothing_yet_says_what_to_run() -> None:
     assert "Nobody looked in this time" in page
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 @pytest.mark.parametrize(
     ("flags", "color"), [((), LIGHT), (("--blink-settings=preferredColorScheme=0",), DARK)]
 )
@@ -126,7 +125,6 @@ def test_a_browser_shows_the_page_under_its_policy(
     assert found == color
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 @pytest.mark.parametrize(("window", "layout"), WINDOWS)
 def test_nothing_of_a_report_is_wider_than_the_window(tmp_path: Path, window: str, layout: str) -> None:
     assert width(tmp_path, full_of("A" * 5_000), window) == (layout, 0)

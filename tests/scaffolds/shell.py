@@ -45,7 +45,7 @@ def bash(script: str, folder: Path, env: Mapping[str, str], bin_folder: Path) ->
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert "Traceback" not in done.stdout, done.stdout

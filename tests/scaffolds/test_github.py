@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import yaml
 
 from reconciler import sandbox
 from reconciler.scaffolds import files
+from tests import needs
 from tests.flows.conftest import FINANCE, manifest
 from tests.flows.serving import Served
 from tests.scaffolds.github import BOT, GitHub, Runner, hosting
@@ -26,7 +26,7 @@ MARK = "<!-- reconciler-plan -->"
 @pytest.fixture
 def github() -> Iterator[GitHub]:
     """A repository with a comment each of a bystander and of a forger who uses the marker first."""
-    assert shutil.which("gh"), "gh is missing: install the package gh, as .ci/run does"
+    needs.program("gh")
     with hosting() as found:
         found.comment("bystander", "Looks good")
         found.comment("forger", f"{MARK}\nNothing is destroyed.")

@@ -154,7 +154,7 @@ def test_the_probes_of_the_watcher_are_answered_and_it_stops_when_told(
         assert _answer(f"http://127.0.0.1:{free}/healthz", "last round")
     finally:
         process.terminate()
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=120)
     assert process.returncode == 0, out
     assert served.posts() == []
 
@@ -166,7 +166,7 @@ def _free_port() -> int:
 
 
 def _answer(url: str, wanted: str) -> str:
-    for _ in range(300):
+    for _ in range(3000):
         try:
             with urlopen(url) as answer:
                 text: str = answer.read().decode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import yaml
 from reconciler import __version__
 from reconciler.cli.init import Kind
 from reconciler.scaffolds import files
+from tests import needs
 from tests.flows.conftest import FINANCE, Run, manifest
 from tests.flows.serving import Served
 from tests.scaffolds.shell import bash, programs
@@ -98,8 +98,7 @@ def units(tmp_path: Path) -> list[Path]:
     ids=["verify", "security"],
 )
 def test_systemd_finds_nothing_wrong_with_the_units(check: list[str], units: list[Path]) -> None:
-    program = shutil.which("systemd-analyze")
-    assert program, "systemd-analyze is missing: install the package systemd, as .ci/run does"
+    program = needs.program("systemd")
     about = units if check[0] == "verify" else units[:1]
     done = subprocess.run([program, *check, *about], capture_output=True, text=True, check=False)
     own = [line for line in done.stderr.splitlines() if "reconciler" in line]
