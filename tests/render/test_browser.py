@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.render.html import plan_html
+from tests import needs
 from tests import sample_plans as scenes
 from tests.render.hostile import HOSTILE
 
