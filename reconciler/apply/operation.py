@@ -42,7 +42,9 @@ async def carry_out(call: Call, intent: Intent, site: TargetContext, ctx: RunCon
     ctx.journal.open_operation(intent, ctx.run_id, ctx.options.lease)
     ctx.say(f"{intent.pool_name}: {_doing(intent)}")
     await _heed_signals(intent, ctx)
-    # Nothing is waited for from here to the wire: the hold just taken outlasts the call.
+    if lost := _lost_hold(intent, ctx):
+        return lost
+    # Nothing is waited for from here to the wire, so the hold just renewed outlasts the call.
     outcome = await _send(call, intent, site, ctx)
     answer = f"sent ({_word(outcome)}: {f'job {outcome.job_id}' if outcome.job_id else _answer(outcome)})"
     try:
@@ -151,6 +153,20 @@ async def _heed_signals(intent: Intent, ctx: RunContext) -> None:
             message = "stopped before the call left"
             ctx.journal.close_operation(intent.operation_id, ctx.run_id, State.NOT_SENT, message)
         raise
+
+
+def _lost_hold(intent: Intent, ctx: RunContext) -> Result | None:
+    """Renew the hold right before the wire; None while it is ours.
+
+    The process may have stood still since the intent was written (a suspended laptop, a frozen container), and
+    somebody may have taken the operation over and closed it. Then the call must not leave any more.
+    """
+    try:
+        ctx.journal.renew_lease(intent.operation_id, ctx.run_id, ctx.options.lease)
+    except PoolHeld as taken:
+        message = f"not sent: this run was silent for too long and lost its hold: {taken.message}"
+        return Result(Status.HELD, message, "nothing was changed; plan again when the other run has ended")
+    return None
 
 
 async def _send(call: Call, intent: Intent, site: TargetContext, ctx: RunContext) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from reconciler.cli import flags
 from reconciler.cli.console import Console
 from reconciler.cli.outputs import show_plan, tell_github
-from reconciler.cli.stdio import lost_output
+from reconciler.cli.stdio import lost_output, written
 from reconciler.clock import Clock
 from reconciler.engine.apply import Approve, check_fresh
 from reconciler.errors import BadInput, ReconcilerError, Refused, ServiceError, StalePlan
@@ -110,6 +111,9 @@ async def _ask(console: Console) -> None:
             "nobody can be asked: standard input is not a terminal; nothing was sent",
             "say --approve DIGEST with the digest that was reviewed, or --auto-approve, or apply a saved plan",
         )
+    # The plan must be on the screen before anybody is asked, and a signal must be heard meanwhile.
+    while not await asyncio.to_thread(written, 0.2):
+        pass
     if lost := lost_output():
         raise Refused(f"the plan could not be shown: {lost.strerror}; nothing was sent")
     question = "\nDo you want to perform these actions? Only 'yes' will be accepted.\n  Enter a value: "

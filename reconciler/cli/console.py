@@ -160,7 +160,6 @@ class Console:
     @staticmethod
     def _write(text: str) -> None:
         sys.stdout.write(text)
-        sys.stdout.flush()
 
     def _colored(self, stream: TextIO) -> bool:
         if _state["no_color"]:

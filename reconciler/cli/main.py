@@ -5,11 +5,12 @@ Commands are left to ``app`` and the files named after them.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # without the enums of `signal`, which cost more than printing the version
 import gc
 import os
 import sys
 
-from reconciler.cli.stdio import lost_output, tolerate
+from reconciler.cli.stdio import lost_output, tolerate, write_at_once, written
 
 TYPE_CHECKING = False  # typing itself would be half of what `version` imports
 if TYPE_CHECKING:
@@ -22,11 +23,11 @@ def main() -> int:
     """Run the command line as this process; returns the exit code and never lets a traceback through."""
     # Ten thousand pools are a million objects that stay: looking for cycles among them takes a fifth of a plan.
     gc.set_threshold(200_000, 20, 20)
+    _signal.signal(_signal.SIGTERM, _terminated)  # until the handlers of a command stand
     code = run(sys.argv[1:])
-    # A name is still being resolved: an interrupted run does not wait for it. The version imports no threads.
+    # The interpreter would wait for threads: one that still resolves a name, or one whose reader never reads.
+    # The version starts none, and does not even import them.
     if "threading" in sys.modules and len(sys.modules["threading"].enumerate()) > 1:
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(code)
     return code
 
@@ -37,16 +38,27 @@ def run(arguments: list[str]) -> int:
     if arguments in (["version"], ["--version"]):  # needs none of the imports below
         from reconciler import __version__  # noqa: PLC0415
 
-        print(f"reconciler {__version__}", flush=True)
+        write_at_once(f"reconciler {__version__}\n")
         return 0
-    return run_app(arguments)
+    code = run_app(arguments)
+    try:
+        while not written(0.2):  # a slow reader gets everything; a signal ends the wait
+            pass
+    except KeyboardInterrupt:
+        return code or 130
+    return code
 
 
 def run_app(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code."""
     from reconciler.errors import ExitCode, ReconcilerError  # noqa: PLC0415 - not needed for the version
 
-    code = _run(list(arguments))
+    try:
+        code = _run(list(arguments))
+        while not written(0.2):
+            pass
+    except KeyboardInterrupt:
+        return int(ExitCode.INTERRUPTED)
     lost = lost_output()
     # A reader that went away (| head -1) wanted no more; a full disk keeps a result from its reader.
     if lost and not isinstance(lost, BrokenPipeError):
@@ -54,6 +66,10 @@ def run_app(arguments: Sequence[str]) -> int:
             ReconcilerError(f"the result could not be written: {lost.strerror}"), ExitCode.ERROR
         )
     return code
+
+
+def _terminated(_number: int, _frame: object) -> None:
+    raise SystemExit(143)
 
 
 def _run(arguments: list[str]) -> int:

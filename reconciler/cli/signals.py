@@ -1,4 +1,4 @@
-"""Runs one command's coroutine under SIGINT and SIGTERM, which ask it to stop and then to end within seconds.
+"""Runs one command's coroutine under SIGINT, SIGTERM and SIGHUP, which ask it to stop and then to end within seconds.
 
 What stopping means is left to the coroutine; errors and exit codes to ``main``.
 """
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def run_async(work: Callable[[Stop], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine; SIGINT and SIGTERM ask it to stop, once, and it ends within seconds.
+    """Run a coroutine; a signal asks it to stop, once, and it ends within seconds.
 
     Raises ``Interrupted`` when it had nothing to tell about its own interruption.
     """
@@ -30,11 +30,13 @@ def run_async(work: Callable[[Stop], Coroutine[Any, Any, T]]) -> T:
         def on_signal(number: signal.Signals) -> None:
             if not stop.requested and task:
                 stop.requested = True
-                stop.terminated = number is signal.SIGTERM
+                stop.terminated = number is not signal.SIGINT
                 task.cancel()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, on_signal, number)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # Under nohup a hang-up is ignored, and stays so.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, on_signal, number)
         return await work(stop)
 
     loop = asyncio.new_event_loop()

@@ -1,37 +1,96 @@
-"""Owns stdout and stderr that are closed, gone or full: a run goes on to its own, truthful end."""
+"""Standard output and error that never hold up the work: writing happens in a thread of its own.
+
+A full pipe must not stand between a journalled intent and its call, and a stream that is closed, gone or full
+must not change what a run does. What is printed is left to ``console``.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
 TYPE_CHECKING = False  # typing itself would be half of what `version` imports
 if TYPE_CHECKING:
+    import threading
+    from collections import deque
     from typing import Any, TextIO
 
 
-class TolerantStream:
-    """A stream that, once it cannot be written, swallows what follows and remembers why."""
+class Writer:
+    """Writes texts in the order in which they came; one for both streams, so that a terminal shows them in order."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[TolerantStream, str]] | None = None
+        self._changed: threading.Condition | None = None
+
+    def put(self, stream: TolerantStream, text: str) -> None:
+        """Queue a text; returns at once."""
+        if self._waiting is None or self._changed is None:
+            self._waiting, self._changed = self._start()
+        with self._changed:
+            self._waiting.append((stream, text))
+            self._changed.notify_all()
+
+    def idle(self, seconds: float) -> bool:
+        """Wait at most so many seconds; True once everything has been written or discarded."""
+        if self._waiting is None or self._changed is None:
+            return True
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting, seconds)
+            return not self._waiting
+
+    def _start(self) -> tuple[deque[tuple[TolerantStream, str]], threading.Condition]:
+        import threading  # noqa: PLC0415 - the version is printed without any of this
+        from collections import deque  # noqa: PLC0415
+
+        waiting: deque[tuple[TolerantStream, str]] = deque()
+        changed = threading.Condition()
+
+        def work() -> None:
+            while True:
+                with changed:
+                    changed.wait_for(lambda: waiting)
+                    stream, text = waiting[0]
+                stream.write_now(text)
+                with changed:
+                    # Taken off only now: whoever waits for `idle` waits for the write as well.
+                    waiting.popleft()
+                    changed.notify_all()
+
+        # A daemon: a reader that never reads again must not keep the process alive.
+        threading.Thread(target=work, name="output", daemon=True).start()
+        return waiting, changed
+
+
+class TolerantStream:
+    """A stream that queues what it is given, and once it is broken discards what follows and remembers why."""
+
+    def __init__(self, stream: TextIO, writer: Writer) -> None:
         self._stream = stream
+        self._writer = writer
         self.lost: OSError | None = None
         """Why nothing can be written any more; None while all is well."""
 
     def write(self, text: str) -> int:
-        """Write, or drop what nobody can get."""
-        try:
-            return self._stream.write(text)
-        except OSError as error:
-            self._lose(error)
-            return len(text)
+        """Queue the text; returns at once. Raises ``TypeError`` for bytes, by which libraries probe a stream."""
+        if not isinstance(text, str):
+            raise TypeError("write() argument must be str")
+        self._writer.put(self, text)
+        return len(text)
 
     def flush(self) -> None:
-        """Flush, or drop what nobody can get."""
+        """Do nothing: the writer flushes after each text, and waiting for it is what this class avoids."""
+
+    def write_now(self, text: str) -> None:
+        """Write, or discard the text once the stream is broken."""
         try:
+            self._stream.write(text)
             self._stream.flush()
         except OSError as error:
             self._lose(error)
+        except ValueError:  # closed meanwhile; the process is ending
+            self.lost = self.lost or OSError(errno.EBADF, os.strerror(errno.EBADF))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -43,13 +102,25 @@ class TolerantStream:
 
 
 def tolerate() -> None:
-    """Let stdout and stderr tolerate; one that was closed from the start leads nowhere."""
+    """Make stdout and stderr tolerant; one that was closed from the start leads nowhere."""
+    writer = Writer()
     for name in ("stdout", "stderr"):
         # Opened at once, so that no file of ours gets the number of a standard stream.
         stream = getattr(sys, name) or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-        setattr(sys, name, stream if isinstance(stream, TolerantStream) else TolerantStream(stream))
+        setattr(sys, name, stream if isinstance(stream, TolerantStream) else TolerantStream(stream, writer))
+
+
+def write_at_once(text: str) -> None:
+    """Write a short result without the thread, and flush it."""
+    if isinstance(sys.stdout, TolerantStream):
+        sys.stdout.write_now(text)
+
+
+def written(seconds: float) -> bool:
+    """Wait at most so many seconds for the output so far; True once all of it is written or discarded."""
+    return sys.stdout._writer.idle(seconds) if isinstance(sys.stdout, TolerantStream) else True
 
 
 def lost_output() -> OSError | None:
-    """Why the result could not be written whole; None when it was."""
+    """Why the result could not be written whole; None when it was. Ask after ``written``."""
     return sys.stdout.lost if isinstance(sys.stdout, TolerantStream) else None

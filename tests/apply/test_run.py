@@ -181,16 +181,18 @@ def until_second(parallelism: int) -> float:
 
 
 class FillsUp:
-    """A journal whose disk is full once the first intent is written."""
+    """A journal whose disk is full once the hold for the first call has been renewed, right before it."""
 
     WRITES = frozenset({"record_outcome", "renew_lease", "close_operation", "close_run", "record_event"})
+
+    LAST = "renew_lease"
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._full = False
 
     def __getattr__(self, name: str) -> Any:
-        if name == "open_operation":
+        if name == self.LAST and not self._full:
             self._full = True
         elif self._full and name in self.WRITES:
             return self._refuse
@@ -210,6 +212,43 @@ def test_a_journal_that_fails_after_the_call_keeps_nothing_from_the_reader() -> 
     assert told.message.startswith(f"sent (accepted: job {sent.job}), but what came of it could not be kept")
     assert [each.state for each in report.in_flight] == [State.INTENDED]
     assert "the end of the run could not be kept: the disk is full" in said
+
+
+class FillsUpBeforeTheCall(FillsUp):
+    """A journal whose disk is full once the first intent is written."""
+
+    LAST = "open_operation"
+
+
+def test_a_hold_that_cannot_be_renewed_right_before_the_call_sends_nothing() -> None:
+    report, service, _ = carried_out(Options(), wrap=FillsUpBeforeTheCall)
+    assert report.exit_code is ExitCode.JOURNAL
+    assert service.record == []
+    assert [each.state for each in report.in_flight] == [State.INTENDED]
+
+
+class TakenOver:
+    """A journal in which another run takes the operation over and closes it before the call leaves."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+    def renew_lease(self, operation_id: str, owner: str, seconds: float) -> None:
+        self._journal.renew_lease(operation_id, owner, 0.0)
+        self._journal.take_over(operation_id, "other", 60.0)
+        self._journal.close_operation(operation_id, "other", State.NOT_ACCEPTED, "a person decided")
+        self._journal.renew_lease(operation_id, owner, seconds)
+
+
+def test_a_hold_lost_between_the_intent_and_the_call_is_not_sent() -> None:
+    report, service, _ = carried_out(Options(), wrap=TakenOver)
+    assert service.record == []
+    assert endings(report) == {Status.HELD: 1, Status.NOT_STARTED: 2}
+    assert report.exit_code is ExitCode.HELD
+    assert "not sent" in report.results[0].message
 
 
 def test_a_kept_disk_that_vanished_stops_everything_whatever_was_asked() -> None:
