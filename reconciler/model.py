@@ -11,6 +11,12 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 
+MAX_DISK_GB = 32_760
+"""GB; the largest data disk that the documents of the disk calls name (contract: ``Volume``, 10 to 32760 in
+steps of 10). Others say less (8200 for a pool's disk), so what is larger is no disk but a broken answer."""
+MAX_POOL_DISKS = 10
+"""Data disks of one pool, and of one call about them (both documented: product constraints, ``batch-delete``)."""
+
 
 class Action(StrEnum):
     """What happens to one disk: a closed vocabulary."""

@@ -14,17 +14,11 @@ from datetime import datetime, timedelta
 from reconciler import __version__
 from reconciler.errors import ReadingDoubtful, ServiceError
 from reconciler.model import DesiredPool, Desktop, Limits, Manifest, Pool, Shard, Target
+from reconciler.planning.draft import draft, needs_desktops
+from reconciler.planning.finding import Finding
 from reconciler.planning.guards import judge, judge_pool
 from reconciler.planning.inconsistent_desktops import InconsistentDesktops, inconsistent_desktop
-from reconciler.planning.plan import (
-    Finding,
-    Plan,
-    PoolPlan,
-    Service,
-    TargetFailure,
-    draft,
-    needs_desktops,
-)
+from reconciler.planning.plan import Plan, PoolPlan, Service, TargetFailure
 from reconciler.workspace import ABSENT_DISKS, Workspace
 
 DESKTOP_READS = 8

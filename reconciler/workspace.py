@@ -15,14 +15,11 @@ from typing import Any, Protocol
 from reconciler.api.client import Verb, WorkspaceClient
 from reconciler.api.wire import DesktopBody, JobBody, PoolBody, VolumeBody
 from reconciler.journal.records import Outcome, Step
-from reconciler.model import ApplyTo, Copy, Desktop, Disk, Pool
+from reconciler.model import MAX_DISK_GB, ApplyTo, Copy, Desktop, Disk, Pool
 from reconciler.safe_text import safe_text
 
 ABSENT_DISKS = "data_volumes is missing"
 """Doubt about a list entry that the detail call can settle."""
-
-MAX_SIZE = 32_760
-"""GB; the largest size any document of the service names."""
 
 HANDLE_TYPES = {
     ApplyTo.NEW: "ONLY_FOR_EXPAND",
@@ -246,7 +243,7 @@ def _disk_doubts(disks: Sequence[Disk]) -> Iterator[str]:
             yield f"a disk ({disk.type}, {disk.size} GB) has no id"
         if not disk.type:
             yield f"disk {disk.id} has no type"
-        if not 0 < disk.size <= MAX_SIZE:
+        if not 0 < disk.size <= MAX_DISK_GB:
             yield f"disk {disk.id} has the size {disk.size} GB"
 
 

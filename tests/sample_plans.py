@@ -19,8 +19,10 @@ from reconciler.model import (
     Position,
     Target,
 )
+from reconciler.planning.draft import draft
+from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import judge
-from reconciler.planning.plan import Finding, Plan, PoolPlan, Service, Severity, TargetFailure, draft
+from reconciler.planning.plan import Plan, PoolPlan, Service, TargetFailure
 
 TARGET = Target("ap-southeast-3", "0123456789abcdef0123456789abcdef")
 OTHER = Target("eu-west-101", "fedcba9876543210fedcba9876543210")

@@ -9,11 +9,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from reconciler.journal.records import Step
-from reconciler.model import Action, DesiredDisk, Disk
+from reconciler.model import MAX_POOL_DISKS, Action, DesiredDisk, Disk
 from reconciler.planning.plan import PoolPlan
 from reconciler.workspace import Call
-
-MOST_DISKS = 10
 
 Effect = tuple[Step, str, str, int]
 """Step, disk id (empty for a new disk), type, size in GB."""
@@ -25,8 +23,8 @@ def calls(pool: PoolPlan) -> Iterator[Call]:
         return
     for step in (Step.EXPAND, Step.REMOVE, Step.ADD):
         disks = _disks(pool, step)
-        for start in range(0, len(disks), MOST_DISKS):
-            yield Call(step, pool.live.id, disks[start : start + MOST_DISKS], pool.desired.apply_to)
+        for start in range(0, len(disks), MAX_POOL_DISKS):
+            yield Call(step, pool.live.id, disks[start : start + MAX_POOL_DISKS], pool.desired.apply_to)
 
 
 def effects(pool: PoolPlan) -> Counter[Effect]:

@@ -17,8 +17,9 @@ from reconciler.apply.second_check import check_removal
 from reconciler.errors import Refused, StalePlan
 from reconciler.journal.records import Intent, Outcome, SentDisk, Step
 from reconciler.planner import plan_pool
+from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import STEADY, run_checks
-from reconciler.planning.plan import TRANSIENT_RULES, Finding, Plan, PoolPlan, Severity, pool_decision
+from reconciler.planning.plan import TRANSIENT_RULES, Plan, PoolPlan, pool_decision
 from reconciler.workspace import HANDLE_TYPES, Call, PoolReading
 
 ADDING_WAIT = 300.0

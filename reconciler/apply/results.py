@@ -11,7 +11,8 @@ from reconciler.errors import ExitCode, ReconcilerError
 from reconciler.journal.records import Operation, Outcome
 from reconciler.model import Target
 from reconciler.planning.drift import Measure, proven
-from reconciler.planning.plan import Finding, Plan
+from reconciler.planning.finding import Finding
+from reconciler.planning.plan import Plan
 
 
 class Status(StrEnum):

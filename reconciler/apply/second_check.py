@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NewType
 
 from reconciler.errors import Refused
-from reconciler.model import Action, DesiredPool, Limits
+from reconciler.model import Action, DesiredDisk, DesiredPool, Limits
 
 DiskId = NewType("DiskId", str)
 """The id of an entry of a pool's ``data_volumes``; never a volume id, never the root disk's."""
@@ -36,6 +36,7 @@ def check_removal(
     rows = _rows(raw, pool_id)
     by_id = {row[0]: row for row in rows}
     going = {each[0] for each in sent}
+    # Numbers and rules stand here once more, not as names from elsewhere: independent on purpose.
     if not sent or len(sent) > 10 or len(going) != len(sent):
         raise _no("the call names no disk, more than ten, or one twice")
     if len(by_id) != len(rows) or "" in by_id:
@@ -64,38 +65,72 @@ def _spared(going: set[str], live: set[str], desired: DesiredPool) -> None:
 
 
 def _surplus(rows: Sequence[Row], going: set[str], desired: DesiredPool) -> None:
-    """What goes is needed for no declared disk, and makes room for no other that does not allow it."""
+    """What goes is needed for no declared disk, and rests on nothing that will not be carried out."""
     pins = {entry.id for entry in desired.disks if entry.id}
     free = [row for row in rows if row[0] not in pins]
     wanted = [entry for entry in desired.disks if not entry.id]
+    _equals_stay(free, wanted, going)
     allowed = idle = missing = 0
     for kind in {row[1] for row in free} | {entry.type for entry in wanted}:
         entries = [entry for entry in wanted if entry.type == kind]
         disks = [row for row in free if row[1] == kind]
-        needed = _needed(disks, [entry.size for entry in entries], going, desired.protect)
+        needed = _needed(disks, [entry.size for entry in entries], going)
         for disk_id in going & needed:
             raise _no(f"disk {disk_id} is needed for a declared one, whose data would be lost")
         idle += len(disks) - len(needed)
         missing += len(entries) - len(needed)
         allowed += min(len(entries) - len(needed), sum(entry.replace for entry in entries))
+    if Action.EXPAND not in desired.manage:
+        _nothing_displaced(rows, going, desired)
     if Action.ADD not in desired.manage:
         allowed = 0  # nothing would come in the place of what goes
-    if len(going) > idle - min(idle, missing) + allowed:
+    if min(idle, missing) > allowed:
         raise _no("disks would go while declared ones are missing, and no entry says replace: true")
     if len(going) == len(rows) and not desired.allow_empty and not missing:
         raise _no("the pool would be left without any disk")
 
 
-def _needed(disks: Sequence[Row], wanted: Sequence[int], going: set[str], protect: Sequence[str]) -> set[str]:
+def _equals_stay(free: Sequence[Row], wanted: Sequence[DesiredDisk], going: set[str]) -> None:
+    """A disk that equals a declared one goes only where enough others like it stay."""
+    for kind, size in {(row[1], row[2]) for row in free if row[0] in going}:
+        alike = [row for row in free if row[1:] == (kind, size)]
+        declared = sum((entry.type, entry.size) == (kind, size) for entry in wanted)
+        if sum(row[0] not in going for row in alike) < min(declared, len(alike)):
+            raise _no(
+                f"a {kind} disk of {size} GB is declared, but too few would stay and data would be lost"
+            )
+
+
+def _nothing_displaced(rows: Sequence[Row], going: set[str], desired: DesiredPool) -> None:
+    """Where disks do not grow, none goes that could itself be a declared one that is not there yet.
+
+    A pin names its disk, so only a disk that equals what is pinned stands in the place of that one.
+    """
+    sizes = {row[0]: row[2] for row in rows}
+    left = [(entry.type, entry.size) for entry in desired.disks if not entry.id]
+    for row in rows:
+        if row[1:] in left and row[0] not in {entry.id for entry in desired.disks}:
+            left.remove((row[1], row[2]))
+    unlike = [
+        (entry.type, entry.size) for entry in desired.disks if sizes.get(entry.id, entry.size) < entry.size
+    ]
+    for disk_id, kind, size in rows:
+        grows = any(entry[0] == kind and entry[1] > size for entry in left)
+        if disk_id in going and (grows or (kind, size) in unlike):
+            raise _no(f"disk {disk_id} could be a declared one, and the entry does not let disks be expanded")
+
+
+def _needed(disks: Sequence[Row], wanted: Sequence[int], going: set[str]) -> set[str]:
     """The disks of one type that the declared sizes (GB) have use for, as they are or by growing.
 
-    Protected ones first, then the largest; among equals those that stay. Taking each that still fits
-    beside those taken before keeps as many disks, and as many GB, as any choice could.
+    The largest first; among equals those that stay. Taking each that still fits beside those taken before
+    keeps as many disks, and as many GB, as any choice could. Protection has no say in it: a protected disk
+    that nothing needs stops the call, and makes no other one go in its place.
     """
     room = sorted(wanted, reverse=True)
     taken: list[int] = []
     needed: set[str] = set()
-    for disk_id, _, size in sorted(disks, key=lambda row: (row[0] not in protect, -row[2], row[0] in going)):
+    for disk_id, _, size in sorted(disks, key=lambda row: (-row[2], row[0] in going)):
         together = sorted([*taken, size], reverse=True)
         if len(together) <= len(room) and all(map(int.__le__, together, room)):
             taken = together

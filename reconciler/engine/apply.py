@@ -21,7 +21,8 @@ from reconciler.errors import ExitCode, JournalError, Refused, ServiceError, Sta
 from reconciler.journal.records import PLAN_APPROVED, Operation
 from reconciler.model import Limits, Manifest
 from reconciler.planner import Holds, compute
-from reconciler.planning.plan import Plan, Severity
+from reconciler.planning.finding import Severity
+from reconciler.planning.plan import Plan
 from reconciler.planning.plan_file import document
 
 DEFAULT_LIFETIME = timedelta(hours=1)

@@ -13,7 +13,7 @@ from reconciler.errors import BadInput, JournalError, PoolHeld, ServiceError
 from reconciler.journal.records import Operation, State
 from reconciler.model import Target
 from reconciler.planner import Connection, Holds
-from reconciler.planning.plan import Finding
+from reconciler.planning.finding import Finding
 
 
 async def resolve_all(

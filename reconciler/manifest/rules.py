@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.manifest.faults import shown
 from reconciler.manifest.tree import Map, Seq, Value
+from reconciler.model import MAX_POOL_DISKS
 
 if TYPE_CHECKING:
     from reconciler.manifest.builder import Document
     from reconciler.manifest.faults import Faults
     from reconciler.model import Position
-
-MAX_DISKS: Final = 10
-"""Data disks of one pool (documented)."""
 
 _TYPES: Final = frozenset({"SAS", "SSD", "SATA", "GPSSD", "ESSD", "GPSSD2", "ESSD2"})
 """Documented volume types; others may exist, so only their spelling in other cases is refused."""
@@ -87,10 +85,10 @@ class Rules:
         total = 0
         for disk in _maps(pool, "disks"):
             total += self._disk(disk, faults)
-        if total > MAX_DISKS and len(disks) <= MAX_DISKS:
+        if total > MAX_POOL_DISKS and len(disks) <= MAX_POOL_DISKS:
             faults.add(
                 pool.value_mark("disks"),
-                f"disks: {total} disks with their counts; a pool has at most {MAX_DISKS}",
+                f"disks: {total} disks with their counts; a pool has at most {MAX_POOL_DISKS}",
             )
 
     def _disk(self, disk: Map, faults: Faults) -> int:

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from reconciler.model import MAX_DISK_GB, MAX_POOL_DISKS
+
 MIN_SIZE: Final = 10
 """GB; the smallest data disk (documented)."""
-MAX_SIZE: Final = 32760
-"""GB; the largest data disk that any document of the service names."""
 SIZE_STEP: Final = 10
 """GB; sizes are multiples of it (documented)."""
 
@@ -87,8 +87,8 @@ class DiskEntry(Entry):
     type: str = Field(
         pattern=r"^[A-Za-z0-9_.-]{1,255}$", description="Volume type as the service spells it: SAS, SSD, …"
     )
-    size: int = Field(ge=MIN_SIZE, le=MAX_SIZE, multiple_of=SIZE_STEP, description="GB; a multiple of 10.")
-    count: int = Field(default=1, ge=1, le=10, description="How many such disks. Left out: 1.")
+    size: int = Field(ge=MIN_SIZE, le=MAX_DISK_GB, multiple_of=SIZE_STEP, description="GB; a multiple of 10.")
+    count: int = Field(default=1, ge=1, le=MAX_POOL_DISKS, description="How many such disks. Left out: 1.")
     id: Identifier | None = Field(default=None, description="Pin: this very live disk and no other.")
     iops: int | None = Field(default=None, ge=1, le=16380000, description="IOPS. Left out, not compared.")
     throughput: int | None = Field(
@@ -113,7 +113,8 @@ class PoolEntry(Entry):
     )
     id: Identifier | None = Field(default=None, description="The pool's id.")
     disks: list[DiskEntry] = Field(
-        max_length=10, description="All data disks of the pool, in any order. [] needs allow_empty: true."
+        max_length=MAX_POOL_DISKS,
+        description="All data disks of the pool, in any order. [] needs allow_empty: true.",
     )
     protect: list[Identifier] = Field(
         default=[], description="Ids of disks that are never removed, whatever else is said."

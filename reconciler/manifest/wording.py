@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from reconciler.manifest import schema
 from reconciler.manifest.faults import shown
 from reconciler.manifest.tree import BROKEN, Map, Seq, locate
+from reconciler.model import MAX_DISK_GB, MAX_POOL_DISKS
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -58,11 +59,12 @@ _ADVICE: Final[Mapping[str, str]] = {
     "pools entry": "write the pool as a mapping: '- name: …' with its disks",
     "name": "write the pool's name: 1 to 255 characters",
     "id": "write the id as the service gives it: letters, digits, '.', '_' and '-'",
-    "disks": "list the pool's data disks, such as [{type: SSD, size: 100}]; a pool has at most 10",
+    "disks": "list the pool's data disks, such as [{type: SSD, size: 100}]; "
+    f"a pool has at most {MAX_POOL_DISKS}",
     "disks entry": "write the disk as a mapping such as {type: SSD, size: 100}",
     "type": "write the volume type as the service spells it, such as SAS or SSD",
     "size": "write the size in GB as a whole number, such as 100",
-    "count": "write how many such disks there are: 1 to 10",
+    "count": f"write how many such disks there are: 1 to {MAX_POOL_DISKS}",
     "iops": "write a whole number, 1 or more",
     "throughput": "write a whole number of MiB/s, 1 or more",
     "kms_id": "write the key's id: letters, digits, '.', '_' and '-'",
@@ -207,8 +209,8 @@ def _off_the_scale(kind: str, value: int, context: Mapping[str, Any]) -> tuple[s
 
 def _sizes_near(size: int) -> str:
     below = size - size % schema.SIZE_STEP
-    near = [each for each in (below, below + schema.SIZE_STEP) if schema.MIN_SIZE <= each <= schema.MAX_SIZE]
-    return f"write {' or '.join(map(str, near)) or f'{schema.MIN_SIZE} to {schema.MAX_SIZE}'}"
+    near = [each for each in (below, below + schema.SIZE_STEP) if schema.MIN_SIZE <= each <= MAX_DISK_GB]
+    return f"write {' or '.join(map(str, near)) or f'{schema.MIN_SIZE} to {MAX_DISK_GB}'}"
 
 
 def _nearest(value: object, advice: str) -> str:

@@ -11,7 +11,9 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from reconciler.model import Action, DriftPolicy, Manifest, Target, Window
-from reconciler.planning.plan import DESTROYING, Change, Finding, Plan, PoolPlan
+from reconciler.planning.change import DESTROYING, Change
+from reconciler.planning.finding import Finding
+from reconciler.planning.plan import Plan, PoolPlan
 
 MEMORY = timedelta(days=2)
 """How long a measured pool counts as it was measured; the trend keeps no zeros beyond it."""

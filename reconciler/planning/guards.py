@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from reconciler.model import Action, Limits
-from reconciler.planning.plan import Finding, PoolPlan, Severity, totals
+from reconciler.model import Action, Disk, Limits
+from reconciler.planning.change import Change, Tie
+from reconciler.planning.finding import Finding, Severity
+from reconciler.planning.plan import PoolPlan, totals
 
 STEADY = "STEADY"
 PREPAID = "0"
@@ -154,12 +156,28 @@ def _protected(pool: PoolPlan) -> Iterator[Finding]:
             f"disk {each} is protected and would be destroyed",
             allow=f"declare the disk, or take {each} out of this pool's protect list",
         )
+    for tie in _deciding_ties(pool):
+        guarded = [disk.id for disk in tie.candidates if disk.id in pool.desired.protect]
+        if (least := tie.remove - (len(tie.candidates) - len(guarded))) > 0:
+            hit += guarded
+            names = ", ".join(guarded)
+            yield _finding(
+                pool,
+                "protected",
+                f"{least} of the protected disks {names} would be destroyed, however the tie is decided",
+                allow=f"declare the disks, or take some of {names} out of this pool's protect list",
+            )
     if not hit:
         yield _passed(pool, "protected", f"none of {len(pool.desired.protect)} protected disks is destroyed")
 
 
 def _sessions(pool: PoolPlan) -> Iterator[Finding]:
     connected = pool.loss.live_sessions
+    for tie in _deciding_ties(pool):
+        ids = {disk.id for disk in tie.candidates}
+        hit = sorted(each.live_sessions for each in pool.candidates if each.disk_id in ids)
+        # Whichever go, one of them costs at least as many as the one that comes last among the cheapest.
+        connected = max([connected, *hit[tie.remove - 1 : tie.remove]])
     if connected and not pool.desired.allow_live_sessions:
         yield _finding(
             pool,
@@ -173,26 +191,77 @@ def _sessions(pool: PoolPlan) -> Iterator[Finding]:
         yield _passed(pool, "live-session", f"{connected} connected users", connected)
 
 
-def _identified(pool: PoolPlan) -> Iterator[Finding]:
-    nameless = [
-        disk
-        for change in pool.pending
-        if change.action in (Action.REMOVE, Action.REPLACE, Action.EXPAND)
-        and (disk := change.live)
-        and not disk.id
-    ]
-    if nameless:
-        yield _finding(pool, "disk-without-id", f"{len(nameless)} disks to change have no id")
+def _rests_on_unmanaged(pool: PoolPlan) -> Iterator[Finding]:
+    """Nothing goes because of a change that is only shown.
+
+    An expansion that is not carried out leaves the disk as it is, so that it claims the declared entry only
+    on paper, and a larger disk that somebody adds later would claim it instead: which of the two is the
+    declared one is then a guess. A pin is no guess, so there only a disk that equals the entry counts.
+    """
+    going = list(pool.removed) + [disk for tie in _deciding_ties(pool) for disk in tie.candidates]
+    for change in pool.changes:
+        if change.action is Action.EXPAND and not change.carried_out:
+            rivals = [disk for disk in going if _could_be(disk, change)]
+            if rivals and change.live and change.desired:
+                wanted = f"{change.desired.type} {change.desired.size} GB"
+                yield _finding(
+                    pool,
+                    "rests-on-unmanaged",
+                    f"{_disks(rivals)} would be destroyed because {_disks([change.live])} is to grow into the "
+                    f"declared {wanted}, and growing is not carried out here",
+                    allow="let this pool manage expand as well, or declare the disk that is to stay"
+                    + (
+                        ""
+                        if change.desired.id
+                        else ", or write the id of the one that is meant into the entry"
+                    ),
+                )
+    yield from _rests_on_replacement(pool, going)
+
+
+def _could_be(disk: Disk, change: Change) -> bool:
+    """Whether a disk that goes could be the declared one into which another disk only grows on paper."""
+    wanted = change.desired
+    if wanted is None or disk == change.live or disk.type != wanted.type:
+        return False
+    return disk.size == wanted.size if wanted.id else disk.size <= wanted.size
+
+
+def _rests_on_replacement(pool: PoolPlan, going: Sequence[Disk]) -> Iterator[Finding]:
+    """Of a replacement that is only shown the old disk stays, and which of several it is, is a guess too."""
+    shown = [change for change in pool.changes if not change.carried_out]
+    replaced = [change.live for change in shown if change.action is Action.REPLACE and change.live]
+    added = sum(change.action is Action.ADD for change in shown)
+    undecided = sum(tie.remove for tie in _deciding_ties(pool))
+    on_paper = len(replaced) + min(added, undecided)
+    if on_paper and len(pool.removed) + undecided - min(added, undecided) > 0:
+        stays = _disks(replaced) if replaced else "another one"
+        yield _finding(
+            pool,
+            "rests-on-unmanaged",
+            f"{_disks(going)} would be destroyed while {stays}, of which a declared disk is to be made, stays "
+            "because adding is not carried out here",
+            allow="let this pool manage add as well, or declare every disk that is to stay",
+        )
+
+
+def _deciding_ties(pool: PoolPlan) -> Sequence[Tie]:
+    """The ties whose disks would go once somebody has decided: none where removal is only shown."""
+    return pool.ties if Action.REMOVE in pool.desired.manage else ()
+
+
+def _disks(disks: Sequence[Disk]) -> str:
+    return ", ".join(f"disk {disk.id} ({disk.type} {disk.size} GB)" for disk in disks)
 
 
 _POOL_CHECKS: tuple[Callable[[PoolPlan], Iterator[Finding]], ...] = (
     _doubt,
     _tie,
-    _identified,
     _state,
     _prepaid,
     _emptied,
     _protected,
+    _rests_on_unmanaged,
     _sessions,
 )
 

@@ -1,85 +1,50 @@
 """Owns the matching of declared disks with live ones: the choice that destroys least. Pure.
 
 Disks of different types never serve each other, so each type is a small assignment problem, solved
-exactly and in polynomial time by ``assignment``. What a pairing means for a run is left to ``plan``.
+exactly and in polynomial time by ``assignment``. What a change destroys is left to ``draft``.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum
 
-from reconciler.model import Action, DesiredDisk, DesiredPool, Disk, OnTie, Position
+from reconciler.model import MAX_DISK_GB, Action, DesiredDisk, DesiredPool, Disk, OnTie, Position
 from reconciler.planning.assignment import Cost, Forced, solve
+from reconciler.planning.change import Change, Rule, Tie, is_carried_out
+from reconciler.planning.finding import Finding, Severity
 
 ATTRIBUTES = ("iops", "throughput", "kms_id")
-MAX_SIZE = 32_768
-"""GB; no document of the service allows more."""
-
-
-class Rule(StrEnum):
-    """Why a pairing is what it is."""
-
-    PINNED = "pinned"
-    EQUAL = "equal"
-    GROWN = "grown"
-    SWAPPED = "swapped"
-    SURPLUS = "surplus"
-    MISSING = "missing"
-
-
-@dataclass(frozen=True, slots=True)
-class Pairing:
-    """One disk of the pool with what becomes of it."""
-
-    action: Action
-    rule: Rule
-    desired: DesiredDisk | None = None
-    live: Disk | None = None
-    differs: tuple[str, ...] = ()
-    """Declared attributes that differ while type and size fit; shown, never a removal."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tie:
-    """Equally good disks of which some must go, and nothing says which."""
-
-    remove: int
-    """How many of the candidates must go."""
-    candidates: tuple[Disk, ...]
-    desired: tuple[DesiredDisk, ...] = ()
-    """The entries they compete for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why the pool cannot be changed as declared."""
-
-    rule: str
-    message: str
-    at: Position | None = None
-    allow: str = ""
-    """What resolves it."""
+UNUSED_PERMISSION = "replace-without-counterpart"
+DISTRUSTED = frozenset({"disk-without-id", "disk-id-repeated", "disk-size-absurd"})
+"""Rules about live disks that are set aside."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
     """The best matching of one pool."""
 
-    pairings: tuple[Pairing, ...]
+    changes: tuple[Change, ...]
     """By live id; disks to add last, in the order of the manifest's places."""
     ties: tuple[Tie, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    """Why the pool cannot be changed as declared."""
 
 
 def match(desired: DesiredPool, live: Sequence[Disk], ages: Mapping[str, datetime] | None = None) -> Match:
     """Match one pool; independent of the order of both sides.
 
-    Minimises, in this order: protected disks destroyed, disks destroyed, GB destroyed, expansions, GB
-    added by expanding, differing attributes. ``ages`` (creation time by disk id) lets ``on_tie`` choose.
+    Minimises, in this order: disks destroyed, GB destroyed, expansions, GB added by expanding, differing
+    attributes, protected disks destroyed. Protection comes last: it chooses between choices that are
+    otherwise equal, and never makes another disk go instead; where a protected disk would have to go, the
+    guard blocks the pool. ``ages`` (creation time by disk id) lets ``on_tie`` choose.
+
+    Two laws follow from that order, for disks without a pin. No disk goes that equals an entry (type and
+    size) into which another one grows: in its place it would destroy fewer GB. And whatever goes would go
+    as well if no disk could grow: of each size as many stay as entries of that size could use unchanged.
+    That a removal rests on a growth or a replacement that is only shown is for ``guard`` to block.
     """
     if (quick := _all_equal(desired, live)) is not None:
         return quick
@@ -92,8 +57,7 @@ def match(desired: DesiredPool, live: Sequence[Disk], ages: Mapping[str, datetim
             ages or {},
         )
     work.leftovers()
-    pairings = tuple(sorted(work.pairings, key=_pairing_order))
-    return Match(pairings, tuple(work.ties), tuple(work.problems))
+    return work.done()
 
 
 def _all_equal(desired: DesiredPool, live: Sequence[Disk]) -> Match | None:
@@ -108,15 +72,16 @@ def _all_equal(desired: DesiredPool, live: Sequence[Disk]) -> Match | None:
         return None
     for one, two in zip(left, right, strict=True):
         if (
-            not 0 < two.size <= MAX_SIZE
+            not 0 < two.size <= MAX_DISK_GB
             or one.type != two.type
             or one.size != two.size
             or one.id
             or _declares(one)
         ):
             return None
+    keep = is_carried_out(Action.KEEP, desired.manage)
     pairs = sorted(zip(left, right, strict=True), key=lambda pair: pair[1].id)
-    return Match(tuple(Pairing(Action.KEEP, Rule.EQUAL, one, two) for one, two in pairs))
+    return Match(tuple(Change(Action.KEEP, Rule.EQUAL, one, two, carried_out=keep) for one, two in pairs))
 
 
 @dataclass(slots=True)
@@ -124,9 +89,9 @@ class _Work:
     """One matching in the making."""
 
     pool: DesiredPool
-    pairings: list[Pairing] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
     ties: list[Tie] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     surplus: list[Disk] = field(default_factory=list)
     missing: list[DesiredDisk] = field(default_factory=list)
 
@@ -139,13 +104,11 @@ class _Work:
             if not entry.id:
                 free.append(entry)
             elif (disk := by_id.pop(entry.id, None)) is None:
-                self.problems.append(
-                    Problem(
-                        "pin-not-live",
-                        f"the pinned disk {entry.id} is not a live disk of this pool",
-                        entry.at,
-                        "correct the id, or drop it to let any fitting disk serve",
-                    )
+                self._find(
+                    "pin-not-live",
+                    f"the pinned disk {entry.id} is not a live disk of this pool",
+                    entry.at,
+                    "correct the id, or drop it to let any fitting disk serve",
                 )
             else:
                 self._pinned(entry, disk)
@@ -165,7 +128,7 @@ class _Work:
         taken = {column for column in best.of if column is not None}
         for index, column in enumerate(best.of):
             if column is not None:
-                self.pairings.append(_pair(entries[column], disks[index]))
+                self._pair(entries[column], disks[index])
             elif index not in open_ended:
                 self.surplus.append(disks[index])
         self.missing.extend(entry for column, entry in enumerate(entries) if column not in taken)
@@ -173,16 +136,49 @@ class _Work:
     def leftovers(self) -> None:
         """Pair what is left on both sides as replacements, then remove the surplus and add the missing."""
         surplus = sorted(self.surplus, key=_disk_order)
+        # Whichever disks of a tie go, a missing entry will be paired with each: said now, not after the pin.
+        undecided = [tie for tie in self.ties for _ in range(tie.remove)]
         for entry in sorted(self.missing, key=lambda each: (not each.replace, *_entry_order(each))):
-            if not surplus:
+            if surplus:
+                disk = min(surplus, key=lambda each: (each.type != entry.type, *_disk_order(each)))
+                surplus.remove(disk)
+                self._change(Action.REPLACE, Rule.SWAPPED, entry, disk)
+                self._check_permission(entry, [disk])
+            elif undecided:
+                tie = min(undecided, key=lambda each: each.candidates[0].type != entry.type)
+                undecided.remove(tie)
+                self._change(Action.ADD, Rule.MISSING, entry)
+                self._check_permission(entry, tie.candidates)
+            else:
                 self._add(entry)
-                continue
-            disk = min(surplus, key=lambda each: (each.type != entry.type, *_disk_order(each)))
-            surplus.remove(disk)
-            self.pairings.append(Pairing(Action.REPLACE, Rule.SWAPPED, entry, disk))
-            if not entry.replace:
-                self._not_allowed(entry, disk)
-        self.pairings.extend(Pairing(Action.REMOVE, Rule.SURPLUS, live=disk) for disk in surplus)
+        for disk in surplus:
+            self._change(Action.REMOVE, Rule.SURPLUS, live=disk)
+
+    def done(self) -> Match:
+        """The matching, in canonical order."""
+        changes = tuple(sorted(self.changes, key=_change_order))
+        loses = any(each.destroys for each in changes) or (self.ties and Action.REMOVE in self.pool.manage)
+        return Match(changes, tuple(self.ties), tuple(_weighed(self.findings, loses=bool(loses))))
+
+    def _change(
+        self,
+        action: Action,
+        rule: Rule,
+        desired: DesiredDisk | None = None,
+        live: Disk | None = None,
+    ) -> None:
+        differs = _differing(desired, live) if desired and live and action is not Action.REPLACE else ()
+        done = is_carried_out(action, self.pool.manage)
+        self.changes.append(Change(action, rule, desired, live, differs, done))
+
+    def _pair(self, entry: DesiredDisk, disk: Disk) -> None:
+        if disk.size < entry.size:
+            self._change(Action.EXPAND, Rule.GROWN, entry, disk)
+        else:
+            self._change(Action.KEEP, Rule.EQUAL, entry, disk)
+
+    def _find(self, rule: str, message: str, at: Position, allow: str) -> None:
+        self.findings.append(Finding(rule, message, pool=self.pool.label, source=str(at), allow=allow))
 
     def _trusted(self, live: Sequence[Disk]) -> list[Disk]:
         seen = Counter(disk.id for disk in live)
@@ -192,32 +188,31 @@ class _Work:
                 self._distrust("disk-without-id", f"a live disk ({disk.type} {disk.size} GB) has no id")
             elif seen[disk.id] > 1:
                 self._distrust("disk-id-repeated", f"the id {disk.id} stands for more than one live disk")
-            elif not 0 < disk.size <= MAX_SIZE:
+            elif not 0 < disk.size <= MAX_DISK_GB:
                 self._distrust("disk-size-absurd", f"disk {disk.id} has the size {disk.size} GB")
             else:
                 trusted.append(disk)
                 continue
-            self.pairings.append(Pairing(Action.KEEP, Rule.EQUAL, None, disk))
+            self._change(Action.KEEP, Rule.SET_ASIDE, live=disk)
         return trusted
 
     def _distrust(self, rule: str, message: str) -> None:
-        problem = Problem(rule, message, self.pool.at, "plan again; if it stays, ask the service's support")
-        if problem not in self.problems:  # one word for all disks that share an id
-            self.problems.append(problem)
+        if (rule, message) not in {
+            (each.rule, each.message) for each in self.findings
+        }:  # disks may share an id
+            self._find(rule, message, self.pool.at, "plan again; if it stays, ask the service's support")
 
     def _pinned(self, entry: DesiredDisk, disk: Disk) -> None:
         action = Action.EXPAND if entry.type == disk.type and disk.size < entry.size else Action.KEEP
-        self.pairings.append(Pairing(action, Rule.PINNED, entry, disk, _differing(entry, disk)))
+        self._change(action, Rule.PINNED, entry, disk)
         if entry.type != disk.type or disk.size > entry.size:
-            self.problems.append(
-                Problem(
-                    "pin-mismatch",
-                    f"the pinned disk {disk.id} is {disk.type} {disk.size} GB, "
-                    f"declared {entry.type} {entry.size} GB",
-                    entry.at,
-                    f"declare it as {{id: {disk.id}, type: {disk.type}, size: {disk.size}}}, "
-                    "or drop the id to let it be replaced",
-                )
+            self._find(
+                "pin-mismatch",
+                f"the pinned disk {disk.id} is {disk.type} {disk.size} GB, "
+                f"declared {entry.type} {entry.size} GB",
+                entry.at,
+                f"declare it as {{id: {disk.id}, type: {disk.type}, size: {disk.size}}}, "
+                "or drop the id to let it be replaced",
             )
 
     def _decide(
@@ -248,27 +243,28 @@ class _Work:
         return Forced(frozenset(ordered[group.remove :]), frozenset(ordered[: group.remove]))
 
     def _add(self, entry: DesiredDisk) -> None:
-        self.pairings.append(Pairing(Action.ADD, Rule.MISSING, entry))
+        self._change(Action.ADD, Rule.MISSING, entry)
         if entry.replace:
-            self.problems.append(
-                Problem(
-                    "replace-without-counterpart",
-                    f"replace: true beside {entry.type} {entry.size} GB, but no disk is left to replace",
-                    entry.at,
-                    "take replace: true out of the entry",
-                )
+            self._find(
+                UNUSED_PERMISSION,
+                f"replace: true beside {entry.type} {entry.size} GB, but no disk is left to replace",
+                entry.at,
+                "take replace: true out of the entry",
             )
 
-    def _not_allowed(self, entry: DesiredDisk, disk: Disk) -> None:
-        self.problems.append(
-            Problem(
-                "replace-not-allowed",
-                f"disk {disk.id} ({disk.type} {disk.size} GB) would be destroyed to make "
-                f"{entry.type} {entry.size} GB of it, and its data lost",
-                entry.at,
-                f"{{type: {entry.type}, size: {entry.size}, replace: true}} if the data may go, "
-                f"or declare {{type: {disk.type}, size: {disk.size}}} to keep the disk",
-            )
+    def _check_permission(self, entry: DesiredDisk, going: Sequence[Disk]) -> None:
+        """Making ``entry`` of a disk destroys it; ``going`` are the like disks of which one will be it."""
+        if entry.replace:
+            return
+        which = " or ".join(disk.id for disk in going)
+        kind, size = going[0].type, going[0].size
+        self._find(
+            "replace-not-allowed",
+            f"disk {which} ({kind} {size} GB) would be destroyed to make "
+            f"{entry.type} {entry.size} GB of it, and its data lost",
+            entry.at,
+            f"{{type: {entry.type}, size: {entry.size}, replace: true}} if the data may go, "
+            f"or declare {{type: {kind}, size: {size}}} to keep the disk",
         )
 
 
@@ -294,9 +290,9 @@ class _Solver:
     def __init__(
         self, entries: Sequence[DesiredDisk], disks: Sequence[Disk], protect: frozenset[str]
     ) -> None:
-        self._keys = [(disk.id in protect, disk.size) for disk in disks]
+        self._sizes = [disk.size for disk in disks]
         self._pairs = [[_pair_cost(entry, disk) for entry in entries] for disk in disks]
-        self._gone = [(int(guarded), 1, size, 0, 0, 0) for guarded, size in self._keys]
+        self._gone: list[Cost] = [(1, disk.size, 0, 0, 0, int(disk.id in protect)) for disk in disks]
 
     def best(self, forced: Forced | None = None) -> _Best:
         """The cheapest assignment under what is forced."""
@@ -306,19 +302,24 @@ class _Solver:
     def ties(self, best: _Best) -> Iterator[_Group]:
         """Groups in which another assignment of the same cost destroys other disks.
 
-        All cheapest assignments destroy the same multiset of (protected, GB): the kept disks are a best
-        basis of a transversal matroid. So only disks with equal keys can take each other's place.
+        All cheapest assignments destroy the same multiset of sizes: the kept disks are a best basis of a
+        transversal matroid, weighed by GB. So only disks of one size can take each other's place. Attributes
+        and protection may differ inside such a group, since assignments that differ there can cost the same
+        in sum; disks that differ in neither are alike, and any of them may go.
         """
-        groups: dict[tuple[bool, int], list[int]] = defaultdict(list)
-        for index, key in enumerate(self._keys):
-            groups[key].append(index)
+        groups: dict[int, list[int]] = defaultdict(list)
+        for index, size in enumerate(self._sizes):
+            groups[size].append(index)
         for _, members in sorted(groups.items()):
             gone = [index for index in members if best.of[index] is None]
             kept = [index for index in members if best.of[index] is not None]
             if not gone or not kept:
                 continue
-            if all(self._pairs[index] == self._pairs[members[0]] for index in members):
-                yield _Group(frozenset(members), len(gone))  # alike in every respect: any may go
+            first = members[0]
+            if all(
+                (self._pairs[i], self._gone[i]) == (self._pairs[first], self._gone[first]) for i in members
+            ):
+                yield _Group(frozenset(members), len(gone))
                 continue
             could_stay = [index for index in gone if self._same(best, Forced(keep=frozenset({index})))]
             could_go = [index for index in kept if self._same(best, Forced(drop=frozenset({index})))]
@@ -333,13 +334,18 @@ def _pair_cost(entry: DesiredDisk, disk: Disk) -> Cost | None:
     if disk.size > entry.size:
         return None
     grown = entry.size - disk.size
-    return (0, 0, 0, int(grown > 0), grown, len(_differing(entry, disk)))
+    return (0, 0, int(grown > 0), grown, len(_differing(entry, disk)), 0)
 
 
-def _pair(entry: DesiredDisk, disk: Disk) -> Pairing:
-    if disk.size < entry.size:
-        return Pairing(Action.EXPAND, Rule.GROWN, entry, disk, _differing(entry, disk))
-    return Pairing(Action.KEEP, Rule.EQUAL, entry, disk, _differing(entry, disk))
+def _weighed(findings: Sequence[Finding], *, loses: bool) -> Iterator[Finding]:
+    """What was found blocks the pool, but for one exception.
+
+    A permission to replace that has nothing left to replace is what an interrupted replacement leaves
+    behind, and its disk must still be added. Beside another removal it could cover a disk nobody meant.
+    """
+    for each in findings:
+        left_over = each.rule == UNUSED_PERMISSION and not loses
+        yield replace(each, severity=Severity.WARN) if left_over else each
 
 
 def _differing(entry: DesiredDisk, disk: Disk) -> tuple[str, ...]:
@@ -365,6 +371,6 @@ def _entry_order(entry: DesiredDisk) -> tuple[str, int, str, str, bool, Position
     return (entry.type, entry.size, entry.id, attributes, entry.replace, entry.at)
 
 
-def _pairing_order(pairing: Pairing) -> tuple[object, ...]:
-    entry = _entry_order(pairing.desired) if pairing.desired else ()
-    return (pairing.live is None, _disk_order(pairing.live) if pairing.live else (), *entry)
+def _change_order(change: Change) -> tuple[object, ...]:
+    entry = _entry_order(change.desired) if change.desired else ()
+    return (change.live is None, _disk_order(change.live) if change.live else (), *entry)

@@ -1,6 +1,6 @@
-"""Owns the plan: what would change, what that destroys, and the digest of the decision.
+"""Owns the plan as a value: what would change, what that destroys, and the digest of the decision.
 
-Pure: values in, values out. Matching is left to ``match``, blocking to ``guard``, reading to
+Pure: values in, values out. Making one is left to ``draft``, blocking to ``guard``, reading to
 ``live``, looks to ``render``, files to ``plan_file``.
 """
 
@@ -8,25 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
-from reconciler.model import (
-    Action,
-    ApplyTo,
-    DesiredDisk,
-    DesiredPool,
-    Desktop,
-    Disk,
-    Limits,
-    Pool,
-    Target,
-)
+from reconciler.model import Action, DesiredPool, Disk, Limits, Pool, Target
+from reconciler.planning.change import Change, Tie
+from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.inconsistent_desktops import InconsistentDesktops
-from reconciler.planning.matching import Match, Problem, Rule, Tie, match
 
 DECISION_VERSION = 2
 
@@ -36,53 +26,6 @@ TRANSIENT_RULES = HELD_RULES | {"live-session", "pool-state"}
 """What comes and goes by itself: an operation is open, somebody logs in, a pool is busy."""
 SINCE_THE_REVIEW = (frozenset[str](), HELD_RULES, TRANSIENT_RULES)
 """Blocks that may have come since a review, and then leave the approval of everything else alone."""
-DESTROYING = frozenset({Action.REMOVE, Action.REPLACE})
-UNUSED_PERMISSION = "replace-without-counterpart"
-
-
-class Severity(StrEnum):
-    """How much a finding weighs."""
-
-    PASS = "pass"  # noqa: S105 - a verdict, no password
-    WARN = "warn"
-    BLOCK = "block"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a guard found: the rule, the number, the limit, where it was set, and the way out."""
-
-    rule: str
-    """Short stable name, such as ``limit-copies`` or ``live-session``."""
-    message: str
-    severity: Severity = Severity.BLOCK
-    pool: str = ""
-    """The pool's label; empty for a finding about the whole run."""
-    measured: int | None = None
-    limit: int | None = None
-    source: str = ""
-    """Where the limit or the entry stands: ``default``, a flag, or ``file:line:column``."""
-    allow: str = ""
-    """What would allow it; empty when nothing does."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What happens to one disk of a pool, and why."""
-
-    action: Action
-    rule: Rule
-    desired: DesiredDisk | None = None
-    live: Disk | None = None
-    differs: tuple[str, ...] = ()
-    """Declared attributes that differ while type and size fit; shown, never corrected by removal."""
-    carried_out: bool = False
-    """False: drift that is shown but that ``manage`` does not include."""
-
-    @property
-    def destroys(self) -> bool:
-        """True when applying this change destroys data."""
-        return self.carried_out and self.action in DESTROYING
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +68,8 @@ class Candidate:
     """People bound to those desktops, sorted."""
     created: datetime | None = None
     """When its oldest copy was made; None when any copy does not say."""
+    live_sessions: int = 0
+    """Desktops with a connected user that would lose a copy if this disk went."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +153,8 @@ class Totals:
     add: int = 0
     change: int = 0
     destroy: int = 0
+    undecided: int = 0
+    """Disks that must go while nobody has chosen which: those of ties."""
     pools: int = 0
     """Pools that lose at least one disk."""
     copies: int = 0
@@ -282,31 +229,13 @@ class Plan:
 
     @property
     def totals(self) -> Totals:
-        """Counts over all pools, blocked ones included."""
-        return totals(self.pools)
+        """What would be carried out: counts over the pools that are not blocked."""
+        return totals([pool for pool in self.pools if not pool.blocked])
 
-
-def draft(desired: DesiredPool, live: Pool, desktops: Sequence[Desktop] | None = None) -> PoolPlan:
-    """Match one pool and describe every change; ``desktops`` adds copies, people and ages.
-
-    Without ``desktops`` the loss is empty; see :func:`needs_desktops`.
-    """
-    found = match(desired, live.disks, _ages(desktops) if desktops else None)
-    changes = _changes(found, desired.manage)
-    pool = PoolPlan(
-        desired=desired,
-        live=live,
-        changes=changes,
-        ties=found.ties,
-        candidates=tuple(_candidates(found.ties, desktops)) if desktops else (),
-        findings=tuple(_problem(each, desired, changes) for each in found.problems),
-    )
-    return _with_loss(pool, desktops) if desktops is not None else pool
-
-
-def needs_desktops(pool: PoolPlan) -> bool:
-    """True when the pool loses a disk, or could, so that its desktops must be read."""
-    return bool(pool.ties) or any(change.destroys for change in pool.changes)
+    @property
+    def blocked_totals(self) -> Totals:
+        """What is held back: counts over the pools that are blocked."""
+        return totals([pool for pool in self.pools if pool.blocked])
 
 
 def totals(pools: Sequence[PoolPlan]) -> Totals:
@@ -323,6 +252,9 @@ def totals(pools: Sequence[PoolPlan]) -> Totals:
         add=count[Action.ADD] + count[Action.REPLACE],
         change=count[Action.EXPAND],
         destroy=count[Action.REMOVE] + count[Action.REPLACE],
+        undecided=sum(
+            tie.remove for pool in pools if Action.REMOVE in pool.desired.manage for tie in pool.ties
+        ),
         pools=len(losing),
         copies=sum(pool.loss.copies for pool in losing),
         desktops=sum(pool.loss.desktops for pool in losing),
@@ -404,102 +336,3 @@ def _disk_decision(change: Change) -> dict[str, Any]:
             if (value := getattr(change.desired, name)) is not None
         }
     return told
-
-
-def _problem(problem: Problem, desired: DesiredPool, changes: Sequence[Change]) -> Finding:
-    """What matching found, as a finding: it blocks the pool, but for one exception.
-
-    A permission to replace that has nothing left to replace is what an interrupted replacement leaves
-    behind, and its disk must still be added. Beside another removal it could cover a disk nobody meant.
-    """
-    left_over = problem.rule == UNUSED_PERMISSION and not any(change.destroys for change in changes)
-    return Finding(
-        rule=problem.rule,
-        message=problem.message,
-        severity=Severity.WARN if left_over else Severity.BLOCK,
-        pool=desired.label,
-        source=str(problem.at or desired.at),
-        allow=problem.allow,
-    )
-
-
-def _changes(found: Match, manage: frozenset[Action]) -> tuple[Change, ...]:
-    return tuple(
-        Change(
-            action=each.action,
-            rule=each.rule,
-            desired=each.desired,
-            live=each.live,
-            differs=each.differs,
-            carried_out=_carried_out(each.action, manage),
-        )
-        for each in found.pairings
-    )
-
-
-def _carried_out(action: Action, manage: frozenset[Action]) -> bool:
-    if action is Action.REPLACE:  # remove, then add: both must be managed
-        return Action.REMOVE in manage and Action.ADD in manage
-    return action in manage
-
-
-def _candidates(ties: Sequence[Tie], desktops: Sequence[Desktop]) -> Iterator[Candidate]:
-    ages = _ages(desktops) if ties else {}
-    for disk in (disk for tie in ties for disk in tie.candidates):
-        having = [each for each in desktops if any(copy.disk_id == disk.id for copy in each.copies)]
-        yield Candidate(
-            disk_id=disk.id,
-            copies=sum(copy.disk_id == disk.id for desktop in having for copy in desktop.copies),
-            desktops=len(having),
-            users=tuple(sorted({user for desktop in having for user in desktop.users})),
-            created=ages.get(disk.id),
-        )
-
-
-def _ages(desktops: Sequence[Desktop]) -> dict[str, datetime]:
-    """When each disk was created: its oldest copy; a disk with any undated copy has no age."""
-    ages: dict[str, datetime] = {}
-    undated: set[str] = set()
-    for desktop in desktops:
-        for copy in desktop.copies:
-            if copy.created is None:
-                undated.add(copy.disk_id)
-            elif copy.disk_id not in ages or copy.created < ages[copy.disk_id]:
-                ages[copy.disk_id] = copy.created
-    return {disk: age for disk, age in ages.items() if disk not in undated}
-
-
-def _with_loss(pool: PoolPlan, desktops: Sequence[Desktop]) -> PoolPlan:
-    removed = pool.removed
-    if not removed:
-        return pool
-    # NEW reaches only desktops created later; for IDLE and for an unset apply_to the service alone
-    # knows which desktops it reaches (its text defines neither), so the plan counts every desktop.
-    reached = [] if pool.desired.apply_to is ApplyTo.NEW else desktops
-    disk_losses: list[DiskLoss] = []
-    hit: dict[str, Desktop] = {}
-    for disk in removed:
-        copies = 0
-        gigabytes = 0
-        for desktop in reached:
-            sizes = [copy.size for copy in desktop.copies if _belongs(copy.disk_id, copy.type, disk)]
-            if sizes:
-                hit[desktop.id] = desktop
-                copies += len(sizes)
-                gigabytes += sum(sizes)
-        disk_losses.append(DiskLoss(disk.id, copies, gigabytes))
-    loss = Loss(
-        disks=len(removed),
-        copies=sum(each.copies for each in disk_losses),
-        desktops=len(hit),
-        gigabytes=sum(each.gigabytes for each in disk_losses),
-        users=tuple(sorted({user for desktop in hit.values() for user in desktop.users})),
-        live_sessions=sum(desktop.live_session for desktop in hit.values()),
-        upper_bound=pool.desired.apply_to in (None, ApplyTo.IDLE),
-    )
-    return replace(pool, loss=loss, disk_losses=tuple(disk_losses))
-
-
-def _belongs(disk_id: str, volume_type: str, disk: Disk) -> bool:
-    """A copy without a link could belong to any disk of its type: count it, the worst case."""
-    return disk_id == disk.id or (not disk_id and volume_type == disk.type)

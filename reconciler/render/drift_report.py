@@ -8,7 +8,7 @@ from typing import Any
 from reconciler.apply.results import ApplyReport, DriftReport, DriftRound, Status
 from reconciler.errors import ExitCode, ReconcilerError
 from reconciler.planning.drift import Measure
-from reconciler.planning.plan import Severity
+from reconciler.planning.finding import Severity
 from reconciler.render.apply_report import report_json, report_lines, report_page, resolution_lines
 from reconciler.render.json import finding_json, plan_json
 from reconciler.render.message import Message

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from reconciler.model import DesiredDisk, Disk
+from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import pool_checks, run_checks
-from reconciler.planning.plan import Finding, Plan, PoolPlan, Severity
+from reconciler.planning.plan import Plan, PoolPlan
 from reconciler.render import words
 from reconciler.render.json import finding_json
 from reconciler.render.text import Line, Tone

@@ -9,7 +9,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-from reconciler.planning.plan import Plan, Severity
+from reconciler.planning.finding import Severity
+from reconciler.planning.plan import Plan
 from reconciler.render.markdown import plan_markdown
 from reconciler.safe_text import safe_text
 

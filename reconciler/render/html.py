@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reconciler.model import Action
-from reconciler.planning.plan import Change, Plan, PoolPlan, Severity, totals
+from reconciler.planning.change import Change
+from reconciler.planning.finding import Severity
+from reconciler.planning.plan import Plan, PoolPlan, totals
 from reconciler.render import words
 from reconciler.render.page import render_page
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.model import Action, Copy, Disk
+from reconciler.planning.change import Change
+from reconciler.planning.finding import Finding
 from reconciler.planning.inconsistent_desktops import InconsistentDesktop
-from reconciler.planning.plan import Change, Finding, Plan, PoolPlan
+from reconciler.planning.plan import Plan, PoolPlan
 from reconciler.render import words
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 
 _ACTIONS = {
     Action.KEEP: ["no-op"],
@@ -26,7 +28,7 @@ _ACTIONS = {
 
 def plan_json(plan: Plan) -> dict[str, Any]:
     """The whole plan as JSON values; keeps of unchanged pools are left out."""
-    totals = plan.totals
+    totals, held = plan.totals, plan.blocked_totals
     return {
         "format_version": FORMAT_VERSION,
         "tool_version": plan.tool_version,
@@ -38,6 +40,13 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "target": _target(plan, 0) if len(plan.services) == 1 else None,
         "targets": [_target(plan, index) for index in range(len(plan.services))],
         "summary": {"add": totals.add, "change": totals.change, "destroy": totals.destroy},
+        "blocked_summary": {
+            "pools": sum(pool.blocked for pool in plan.pools),
+            "add": held.add,
+            "change": held.change,
+            "destroy": held.destroy,
+            "undecided": held.undecided,
+        },
         "destroyed": {
             "disks": totals.destroy,
             "pools": totals.pools,

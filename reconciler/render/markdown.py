@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from reconciler.model import Action
-from reconciler.planning.plan import Change, Finding, Plan, PoolPlan, Severity
+from reconciler.planning.change import Change
+from reconciler.planning.finding import Finding, Severity
+from reconciler.planning.plan import Plan, PoolPlan
 from reconciler.render import words
 from reconciler.safe_text import LONGEST, safe_text
 
@@ -91,9 +93,9 @@ def _head(plan: Plan) -> str:
     destroyed = words.destruction(plan)
     if destroyed:
         told += [f"**{destroyed}**", ""]
-    blocking = words.verdict(plan)
-    if blocking:
-        told += [f"**{blocking}**", ""]
+    for blocking in (words.verdict(plan), words.held_back(plan)):
+        if blocking:
+            told += [f"**{blocking}**", ""]
     differing = words.inconsistent(plan)  # numbers only; which ones they are stands in the text and the JSON
     if differing:
         told += [differing, ""]

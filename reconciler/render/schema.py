@@ -1,7 +1,7 @@
 """Owns the JSON Schema (2020-12) of the plan's JSON, so that policies and scripts can rely on it.
 
 The JSON itself is left to ``json``. The schema is open to unknown keys, because a higher minor
-``format_version`` may add some; every key it names is there in every version ``1.x``.
+``format_version`` may add some; every key it names is there in every version ``1.x`` from 1.1 on.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.model import ApplyTo, Limits
-from reconciler.planning.matching import Rule
-from reconciler.planning.plan import Severity
+from reconciler.planning.change import Rule
+from reconciler.planning.finding import Severity
 
 Schema = dict[str, Any]
 
@@ -44,6 +44,16 @@ def plan_schema() -> dict[str, Any]:
             ),
             targets=_list(_TARGET),
             summary=_told("Disks to carry out.", _object(add=_COUNT, change=_COUNT, destroy=_COUNT)),
+            blocked_summary=_told(
+                "What is held back because something blocks its pool; not part of the summary.",
+                _object(
+                    pools=_told("Blocked pools.", _COUNT),
+                    add=_COUNT,
+                    change=_COUNT,
+                    destroy=_COUNT,
+                    undecided=_told("Disks that must go while nobody has chosen which.", _COUNT),
+                ),
+            ),
             destroyed=_told(
                 "What carrying out the plan destroys.",
                 _object(

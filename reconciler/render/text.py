@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reconciler.model import Action
+from reconciler.planning.change import Change
+from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.inconsistent_desktops import InconsistentDesktop
-from reconciler.planning.plan import Change, Finding, Plan, PoolPlan, Severity
+from reconciler.planning.plan import Plan, PoolPlan
 from reconciler.render import words
 from reconciler.safe_text import safe_text
 
@@ -258,6 +260,8 @@ def _failures(plan: Plan) -> Iterator[Line]:
 def _ending(plan: Plan) -> Iterator[Line]:
     calm = not (plan.has_changes or plan.blocked or plan.failures)
     yield Line(words.headline(plan), Tone.ADD if calm else Tone.STRONG)
+    if held := words.held_back(plan):
+        yield Line(held, Tone.BLOCK)
     if not plan.has_changes:
         return
     yield Line(f"Digest: {plan.digest}", Tone.FAINT)

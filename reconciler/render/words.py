@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reconciler.model import Action, ApplyTo, DesiredDisk, Disk
-from reconciler.planning.plan import Change, DiskLoss, Plan, PoolPlan, Totals, totals
+from reconciler.planning.change import Change
+from reconciler.planning.plan import DiskLoss, Plan, PoolPlan, Totals, totals
 
 SYMBOLS = {Action.KEEP: " ", Action.REMOVE: "-", Action.EXPAND: "~", Action.ADD: "+", Action.REPLACE: "-/+"}
 FATES = {
@@ -23,6 +24,7 @@ REASONS = {
     "SWAPPED": "no declared disk fits it, and one declared disk is missing",
     "SURPLUS": "no declared disk needs it",
     "MISSING": "declared, but the pool does not have it",
+    "SET_ASIDE": "set aside: the service's answer about it cannot be trusted",
 }
 
 
@@ -77,6 +79,23 @@ def verdict(plan: Plan) -> str:
     if not blocked:
         return ""
     return f"{count(blocked, 'pool is', 'pools are')} blocked and will not be changed."
+
+
+def held_back(plan: Plan) -> str:
+    """What the blocked pools would do if nothing blocked them; empty when that is nothing."""
+    held, pools = plan.blocked_totals, [pool for pool in plan.pools if pool.blocked]
+    parts = [
+        f"{count(number, 'disk')} that {what}"
+        for number, what in (
+            (held.destroy, "would be destroyed"),
+            (held.undecided, "must go while nobody has chosen which"),
+            (held.change, "would be expanded"),
+            (held.add, "would be created"),
+        )
+        if number
+    ]
+    holding = sum(bool(pool.pending or pool.ties) for pool in pools)
+    return f"Blocked: {count(holding, 'pool')}, {', '.join(parts)}." if parts else ""
 
 
 def approval(plan: Plan) -> str:

@@ -16,8 +16,9 @@ from reconciler.apply.results import Status
 from reconciler.errors import Refused, StalePlan
 from reconciler.journal.records import Intent, PoolKey, SentDisk, Step
 from reconciler.model import ApplyTo, DesiredDisk, DesiredPool, Disk, Pool, Position, Target
+from reconciler.planning.draft import draft
 from reconciler.planning.guards import judge_pool
-from reconciler.planning.plan import PoolPlan, draft
+from reconciler.planning.plan import PoolPlan
 from reconciler.workspace import JobEnd
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -15,9 +15,10 @@ from reconciler.apply.results import PoolResult, Status
 from reconciler.apply.second_check import SecondCheckFailed
 from reconciler.errors import PoolHeld, Refused, ServiceError, StalePlan
 from reconciler.journal.records import Claim, Outcome, SentDisk, StaleGeneration, State, Step
-from reconciler.model import ApplyTo, Disk, Limit, Limits
+from reconciler.model import Action, ApplyTo, DesiredDisk, Disk
+from reconciler.planner import plan_pool
 from reconciler.workspace import Call, JobEnd, PoolReading
-from tests.apply.harness import GOING, KEPT, Scripted, Stage, removal, stage
+from tests.apply.harness import AT, GOING, KEPT, Scripted, Stage, removal, stage
 from tests.simulation.service import TrueJob
 from tests.simulation.virtual import START
 
@@ -234,15 +235,21 @@ class Fading(Scripted):
 def test_what_is_proven_done_counts_although_a_later_call_cannot_be_made() -> None:
     with stage() as world:
         service = world.service
-        disks = {f"x{number:02}": Disk(f"x{number:02}", "SAS", 200) for number in range(12)}
-        service.pools_["pool"].disks = {KEPT.id: KEPT} | disks
         world.service = Fading(service.loop, service.rng, service.pools_)
 
         async def story() -> int:
             task = await world.task(world.context())
-            wide = replace(task, plan=replace(task.plan, limits=Limits(disks=Limit(20))))
+            desired = replace(
+                task.pool.desired,
+                disks=(DesiredDisk(KEPT.type, KEPT.size + 10, AT),),
+                manage=frozenset({Action.REMOVE, Action.EXPAND}),
+            )
+            reading = await world.service.pool("pool")
+            pool = await plan_pool(desired, reading.pool, world.service)
+            two_calls = replace(task, pool=pool, plan=replace(task.plan, pools=(pool,)))
             with pytest.raises(ServiceError):
-                await apply_pool(wide)
-            return wide.progress.done
+                await apply_pool(two_calls)
+            return two_calls.progress.done
 
-        assert world.run(story()) == 10
+        assert world.run(story()) == 1
+        assert [call.step for _, call in world.service.sent] == [Step.EXPAND]

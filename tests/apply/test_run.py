@@ -21,6 +21,7 @@ from reconciler.errors import ExitCode, JournalError, StalePlan
 from reconciler.journal.records import Journal, Outcome, State, Step
 from reconciler.journal.store import open_journal
 from reconciler.model import (
+    Action,
     DesiredDisk,
     DesiredPool,
     Desktop,
@@ -33,7 +34,8 @@ from reconciler.model import (
     Target,
 )
 from reconciler.planner import Connection
-from reconciler.planning.plan import Finding, Plan
+from reconciler.planning.finding import Finding
+from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
 from reconciler.workspace import Call, JobEnd
 from tests.apply.harness import GOING, Stage, removal, stage
@@ -59,11 +61,12 @@ def carried_out(
     kind: Callable[..., Service] = Service,
     interrupted: float | None = None,
     before: Options | None = None,
-    surplus: int = 1,
+    declared: int = 50,
     wrap: Callable[[Journal], Any] = lambda journal: journal,
 ) -> tuple[ApplyReport, Service, list[str]]:
     """Apply three pools with one surplus disk each; returns the report, the service and what was said.
 
+    ``declared``: GB of the disk that stays; more than 50 makes it grow first, with a call of its own.
     ``interrupted``: seconds after which the run is asked to stop. ``before``: how an earlier run was made.
     """
     loop = VirtualLoop()
@@ -72,17 +75,15 @@ def carried_out(
         name: TruePool(
             name,
             name,
-            {
-                disk: Disk(disk, "SAS", size)
-                for disk, size in ((f"{name}-a", 50), *((f"{name}-b{each}", 200) for each in range(surplus)))
-            },
+            {disk: Disk(disk, "SAS", size) for disk, size in ((f"{name}-a", 50), (f"{name}-b0", 200))},
             2,
             [("SAS", 50)],
         )
         for name in NAMES
     }
     service = kind(loop, random.Random(1), pools, faults or Faults())
-    desired = [DesiredPool(TARGET, AT, (DesiredDisk("SAS", 50, AT),), name=name) for name in NAMES]
+    entries, manage = (DesiredDisk("SAS", declared, AT),), frozenset({Action.REMOVE, Action.EXPAND})
+    desired = [DesiredPool(TARGET, AT, entries, name=name, manage=manage) for name in NAMES]
     manifest = Manifest(tuple(desired), Limits(disks=Limit(40)))
     said: list[str] = []
     serial = iter(range(10_000))
@@ -469,9 +470,9 @@ class Refusing(Service):
 
 
 def test_a_pool_under_way_is_not_left_half_done_because_another_one_failed() -> None:
-    """One call after the other: the pools have more disks to lose than one call takes."""
-    report, _, _ = carried_out(Options(parallelism=4), kind=Refusing, surplus=12)
+    """One call after the other: the disk that stays grows before the other one goes."""
+    report, _, _ = carried_out(Options(parallelism=4), kind=Refusing, declared=60)
     told = {each.pool: (each.status, each.done) for each in report.results}
     assert told["two"][0] is Status.REFUSED
-    assert told["three"] == (Status.DONE, 12)
+    assert told["three"] == (Status.DONE, 2)
     assert report.exit_code is ExitCode.REFUSED

@@ -26,11 +26,12 @@ from reconciler.model import (
     Pool,
     Position,
 )
+from reconciler.planning.draft import draft
 from reconciler.planning.guards import judge_pool
-from reconciler.planning.plan import PoolPlan, draft
+from reconciler.planning.plan import PoolPlan
 from tests.planning.random_pools import TARGET, random_case
 
-POOLS = 9_000
+POOLS = 12_000
 POOL_ID = "pool-1"
 ROOT = "the-root-disk"
 AT = Position("pools.yaml", 5, 3)
@@ -239,14 +240,49 @@ def test_a_pin_that_is_not_live_stops_every_removal() -> None:
     assert "is not a data disk of the pool" in refusal(raw(LIVE), rows((B,)), gone)
 
 
+def growing(*disks: DesiredDisk) -> DesiredPool:
+    return replace(pool(*disks), manage=frozenset({Action.REMOVE, Action.EXPAND}))
+
+
 def test_the_larger_of_two_disks_is_not_given_up_for_the_smaller() -> None:
-    assert agrees(raw((B, C)), rows((B,)), pool(entry("SAS", 100)))
-    assert "is needed" in refusal(raw((B, C)), rows((C,)), pool(entry("SAS", 100)))
+    assert agrees(raw((B, C)), rows((B,)), growing(entry("SAS", 100)))
+    assert "is needed" in refusal(raw((B, C)), rows((C,)), growing(entry("SAS", 100)))
 
 
-def test_a_protected_disk_is_needed_before_a_larger_one() -> None:
-    guarded = replace(pool(entry("SAS", 100)), protect=("b",))
-    assert agrees(raw((B, C)), rows((C,)), guarded)
+def test_a_protected_disk_makes_no_larger_one_go_in_its_place() -> None:
+    guarded = replace(growing(entry("SAS", 100)), protect=("b",))
+    assert "is needed" in refusal(raw((B, C)), rows((C,)), guarded)
+    assert "is protected" in refusal(raw((B, C)), rows((B,)), guarded)
+
+
+def test_a_disk_that_equals_a_declared_one_goes_only_where_enough_others_like_it_stay() -> None:
+    twin = Disk("b2", "SAS", 50)
+    one, two = growing(entry("SAS", 50)), growing(entry("SAS", 50), entry("SAS", 50))
+    assert agrees(raw((B, twin, C)), rows((twin, C)), one)
+    assert "too few would stay" in refusal(raw((B, twin, C)), rows((twin, C)), two)
+    assert "too few would stay" in refusal(raw((B, twin, C)), rows((B, twin)), one)
+
+
+@pytest.mark.parametrize("size", [100, 120])
+def test_where_disks_do_not_grow_none_goes_that_could_be_the_declared_one(size: int) -> None:
+    wanted = pool(entry("SAS", size))
+    assert "does not let disks be expanded" in refusal(raw((B, C)), rows((B,)), wanted)
+    assert agrees(raw((B, C)), rows((B,)), growing(entry("SAS", size)))
+    assert agrees(raw((A, B)), rows((B,)), pool(entry("SSD", size)))
+
+
+def test_a_pinned_disk_that_does_not_grow_gives_no_reason_to_lose_one_that_equals_its_entry() -> None:
+    like_c = entry("SAS", 70, pin="b")
+    assert "does not let disks be expanded" in refusal(raw((B, C)), rows((C,)), pool(like_c))
+    assert agrees(raw((B, C)), rows((C,)), growing(like_c))
+    assert agrees(raw((B, C)), rows((C,)), pool(entry("SAS", 80, pin="b")))
+
+
+def test_nothing_goes_beside_a_replacement_that_is_only_shown() -> None:
+    wanted = replace(pool(entry("SAS", 10, replacing=True)), manage=frozenset({Action.REMOVE}))
+    assert "replace: true" in refusal(raw((B, C)), rows((C,)), wanted)
+    assert agrees(raw((B, C)), rows((B, C)), pool(entry("SAS", 10, replacing=True)))
+    assert "replace: true" in refusal(raw((B, C)), rows((C,)), pool(entry("SAS", 10)))
 
 
 def test_a_permission_beside_a_disk_that_is_there_allows_nothing_else() -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from reconciler.manifest.load import load
 from reconciler.model import DesiredDisk, DesiredPool, Disk, Limits, Pool, Position, Target
+from reconciler.planning.draft import draft
 from reconciler.planning.guards import judge
-from reconciler.planning.plan import draft
 
 TARGET = Target("ap-southeast-3", "0" * 32)
 AT = Position("pools.yaml", 1, 1)

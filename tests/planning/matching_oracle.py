@@ -1,7 +1,7 @@
 """A second opinion on matching: tries every assignment of one pool and remembers all the best ones.
 
 Shares nothing with the matching but the value objects. The cost of an assignment is, in this order:
-protected disks destroyed, disks destroyed, GB destroyed, expansions, GB added, differing attributes.
+disks destroyed, GB destroyed, expansions, GB added, differing attributes, protected disks destroyed.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ def decide(
     truth: Truth, pool: DesiredPool, live: Sequence[Disk], ages: Mapping[str, datetime] | None
 ) -> Decision:
     """What has to happen: like disks go by age where that is allowed and clear, else they stay open."""
-    like: dict[tuple[str, int, bool], set[str]] = {}
+    like: dict[tuple[str, int], set[str]] = {}
     for disk in live:
         if disk.id in truth.sometimes:
-            like.setdefault((disk.type, disk.size, disk.id in pool.protect), set()).add(disk.id)
+            like.setdefault((disk.type, disk.size), set()).add(disk.id)
     destroyed, still = set(truth.always), set()
     for group in like.values():
         (count,) = {len(group & optimum) for optimum in truth.optima}
@@ -98,7 +98,7 @@ def _assignments(
         [(number, _weight(entry, disk)) for number, entry in enumerate(entries) if _fits(entry, disk)]
         for disk in disks
     ]
-    alone = [_number((int(disk.id in protect), 1, disk.size, 0, 0, 0)) for disk in disks]
+    alone = [_number((1, disk.size, 0, 0, 0, int(disk.id in protect))) for disk in disks]
     waiting: list[tuple[int, int, int, tuple[str, ...]]] = [(0, 0, 0, ())]
     while waiting:
         index, used, weight, gone = waiting.pop()
@@ -118,7 +118,7 @@ def _fits(entry: DesiredDisk, disk: Disk) -> bool:
 def _weight(entry: DesiredDisk, disk: Disk) -> int:
     wishes = ((entry.iops, disk.iops), (entry.throughput, disk.throughput), (entry.kms_id, disk.kms_id))
     unlike = sum(wish is not None and wish != has for wish, has in wishes)
-    return _number((0, 0, 0, int(entry.size != disk.size), entry.size - disk.size, unlike))
+    return _number((0, 0, int(entry.size != disk.size), entry.size - disk.size, unlike, 0))
 
 
 def _number(cost: Costs) -> int:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from reconciler.model import Action, Disk, DriftPolicy, Manifest, Position, Window
 from reconciler.planning.drift import Past, allowed, keys_of, measure, narrow, opens, proven, removals_of
-from reconciler.planning.plan import Finding, PoolPlan
+from reconciler.planning.finding import Finding
+from reconciler.planning.plan import PoolPlan
 from tests import sample_plans as scenes
 
 AT = Position("drift.yaml", 4, 3)

@@ -21,8 +21,10 @@ from reconciler.model import (
     Position,
     Target,
 )
+from reconciler.planning.draft import draft
+from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import judge, judge_pool, pool_checks, run_checks
-from reconciler.planning.plan import Finding, PoolPlan, Severity, draft
+from reconciler.planning.plan import PoolPlan
 
 TARGET = Target("ap-southeast-3", "0123456789abcdef0123456789abcdef")
 AT = Position("pools.yaml", 5, 3)
@@ -172,6 +174,7 @@ def test_emptying_a_pool_blocks_however_few_disks_it_has() -> None:
     pool = replace(desired(), disks=())
     (finding,) = judge_pool(drafted(pool, surplus(1))).findings
     assert finding.rule == "empties-pool"
+    assert (finding.measured, finding.limit) == (0, 1)
     assert "allow_empty: true" in finding.allow
 
 
@@ -191,6 +194,14 @@ def test_replacing_the_only_disk_does_not_empty_the_pool() -> None:
     wanted = (DesiredDisk("SSD", 10, AT, replace=True),)
     pool = replace(desired(), disks=wanted, manage=frozenset({Action.REMOVE, Action.ADD}))
     assert judge_pool(drafted(pool, (KEPT,))).findings == ()
+
+
+def test_a_replaced_disk_leaves_its_successor() -> None:
+    wanted = (*desired().disks, DesiredDisk("SAS", 10, AT, replace=True))
+    pool = replace(desired(), disks=wanted, manage=frozenset({Action.REMOVE, Action.ADD}))
+    plan = drafted(pool, (KEPT, Disk("old", "SAS", 50)))
+    assert judge_pool(plan).findings == ()
+    assert "2 of 2 disks stay" in {each.message for each in pool_checks(plan)}
 
 
 @pytest.mark.parametrize(("connected", "blocks"), [(0, False), (1, True), (2, True)])
@@ -224,6 +235,7 @@ def test_a_pool_that_is_not_steady_blocks(status: str) -> None:
     assert pool.live is not None
     judged = judge_pool(replace(pool, live=replace(pool.live, status=status)))
     assert blocking(judged.findings) == ["pool-state"]
+    assert f"the pool is {status or 'in an unknown state'}, " in judged.findings[0].message
 
 
 @pytest.mark.parametrize("mode", ["0", "", "2"])
@@ -232,6 +244,7 @@ def test_a_pool_that_is_not_known_to_be_pay_per_use_blocks(mode: str) -> None:
     assert pool.live is not None
     judged = judge_pool(replace(pool, live=replace(pool.live, charging_mode=mode)))
     assert blocking(judged.findings) == ["prepaid"]
+    assert ("orders" in judged.findings[0].message) is (mode == "0")
 
 
 def test_every_doubt_blocks_even_where_nothing_would_change() -> None:
@@ -268,6 +281,157 @@ def test_a_change_that_only_grows_is_judged_by_the_pools_state_too() -> None:
 def test_a_pool_that_was_not_found_has_that_one_finding() -> None:
     missing = PoolPlan(desired(), findings=(Finding("pool-not-found", "no pool has the name 'finance'"),))
     assert judge_pool(missing) == missing
+
+
+# --- what rests on changes that are only shown ---------------------------------------------------------
+
+SMALL, LARGE = Disk("small", "SSD", 40), Disk("large", "SSD", 50)
+
+
+def entries(*sizes: int, **more: object) -> tuple[DesiredDisk, ...]:
+    return tuple(replace(DesiredDisk("SSD", size, AT), **more) for size in sizes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("manage", "blocks"),
+    [
+        (frozenset({Action.REMOVE}), True),
+        (frozenset({Action.REMOVE, Action.ADD}), True),
+        (frozenset({Action.REMOVE, Action.EXPAND}), False),
+        (frozenset({Action.EXPAND}), False),
+    ],
+)
+def test_no_disk_goes_because_another_would_grow_where_growing_is_not_carried_out(
+    manage: frozenset[Action], blocks: bool
+) -> None:
+    pool = replace(desired(), disks=entries(60), manage=manage)
+    findings = judge_pool(drafted(pool, (SMALL, LARGE))).findings
+    assert blocking(findings) == (["rests-on-unmanaged"] if blocks else [])
+    if blocks:
+        assert "disk small (SSD 40 GB) would be destroyed because disk large" in findings[0].message
+        assert "manage" in findings[0].allow
+        assert "write the id" in findings[0].allow
+
+
+@pytest.mark.parametrize("surplus_disk", [Disk("x", "SAS", 10), Disk("x", "SSD", 200)])
+def test_a_disk_that_could_not_be_the_declared_one_goes_beside_an_expansion_only_shown(
+    surplus_disk: Disk,
+) -> None:
+    plan = judge_pool(drafted(replace(desired(), disks=entries(60)), (LARGE, surplus_disk)))
+    assert (plan.removed, plan.blocked) == ((surplus_disk,), False)
+
+
+def test_a_pin_says_which_disk_is_the_declared_one() -> None:
+    pool = replace(desired(), disks=entries(60, id="large"))
+    assert judge_pool(drafted(pool, (SMALL, LARGE))).findings == ()
+
+
+def test_a_pin_that_only_grows_on_paper_lets_no_disk_go_that_equals_it() -> None:
+    pool = replace(desired(), disks=entries(50, id="small"))
+    findings = judge_pool(drafted(pool, (SMALL, LARGE))).findings
+    assert blocking(findings) == ["rests-on-unmanaged"]
+    assert "write the id" not in findings[0].allow  # it is there
+    growing = replace(pool, manage=frozenset({Action.REMOVE, Action.EXPAND}))
+    assert judge_pool(drafted(growing, (SMALL, LARGE))).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("manage", "blocks"),
+    [(frozenset({Action.REMOVE}), True), (frozenset({Action.REMOVE, Action.ADD}), False)],
+)
+def test_no_disk_goes_beside_a_replacement_that_is_only_shown(
+    manage: frozenset[Action], blocks: bool
+) -> None:
+    pool = replace(desired(), disks=entries(10, replace=True), manage=manage)
+    findings = judge_pool(drafted(replace(pool, allow_empty=True), (SMALL, LARGE))).findings
+    assert blocking(findings) == (["rests-on-unmanaged"] if blocks else [])
+
+
+def test_a_replacement_that_is_only_shown_blocks_nothing_by_itself() -> None:
+    pool = replace(desired(), disks=entries(10, replace=True))
+    assert judge_pool(drafted(pool, (SMALL,))).findings == ()
+
+
+# --- ties ---------------------------------------------------------------------------------------------
+
+TWINS = (Disk("twin-1", "SSD", 100), Disk("twin-2", "SSD", 100))
+
+
+def tied(pool: DesiredPool, disks: Sequence[Disk] = TWINS, connected: int = 0) -> list[str]:
+    return blocking(judge_pool(drafted(pool, disks, desktops=2, connected=connected)).findings)
+
+
+def test_a_tie_of_protected_disks_says_that_one_of_them_would_go() -> None:
+    assert tied(replace(desired(), protect=("twin-1", "twin-2"))) == ["tie", "protected"]
+    plan = judge_pool(drafted(replace(desired(), protect=("twin-1",)), TWINS))
+    assert ([disk.id for disk in plan.removed], plan.findings) == (["twin-2"], ())
+
+
+def test_a_tie_that_can_spare_the_protected_disk_says_nothing_of_it() -> None:
+    plan = drafted(desired(), TWINS)
+    spared = replace(plan, desired=replace(plan.desired, protect=("twin-1",)))
+    assert blocking(judge_pool(spared).findings) == ["tie"]
+
+
+def test_a_tie_says_that_somebody_is_connected_whichever_disk_goes() -> None:
+    assert tied(desired(), connected=1) == ["tie", "live-session"]
+    assert tied(replace(desired(), allow_live_sessions=True), connected=1) == ["tie"]
+    assert tied(replace(desired(), apply_to=ApplyTo.NEW), connected=1) == ["tie"]
+
+
+def test_a_tie_counts_only_the_sessions_that_any_choice_would_hit() -> None:
+    one = Desktop("d", "D", ("ann",), live_session=True, copies=(Copy("twin-1", "v", "SSD", 100),))
+    two = replace(one, id="e", live_session=False, copies=(Copy("twin-2", "w", "SSD", 100),))
+    live = Pool("p", "finance", TWINS)
+    assert blocking(judge_pool(draft(desired(), live, [one, two])).findings) == ["tie"]
+    both = replace(two, live_session=True)
+    assert blocking(judge_pool(draft(desired(), live, [one, both])).findings) == ["tie", "live-session"]
+
+
+def test_a_tie_shows_everything_else_that_blocks_its_pool() -> None:
+    pool = replace(desired(), protect=("twin-1", "twin-2"), disks=(*entries(100), *entries(10)))
+    plan = drafted(pool, TWINS, desktops=2, connected=1)
+    assert plan.live is not None
+    judged = judge_pool(replace(plan, live=replace(plan.live, status="TEMPORARY", charging_mode="0")))
+    assert set(blocking(judged.findings)) == {
+        "tie",
+        "pool-state",
+        "prepaid",
+        "protected",
+        "live-session",
+        "replace-not-allowed",
+    }
+
+
+def test_a_tie_where_removal_is_only_shown_destroys_nothing_protected() -> None:
+    pool = replace(desired(), protect=("twin-1", "twin-2"), manage=frozenset({Action.ADD}))
+    assert tied(pool, connected=1) == ["tie"]
+
+
+def test_a_tie_rests_on_an_expansion_only_shown_as_a_removal_does() -> None:
+    assert tied(replace(desired(), disks=entries(200))) == ["tie", "rests-on-unmanaged"]
+    growing = replace(desired(), disks=entries(200), manage=frozenset({Action.REMOVE, Action.EXPAND}))
+    assert tied(growing) == ["tie"]
+    another_type = replace(desired(), disks=(*entries(100), DesiredDisk("SAS", 60, AT)))
+    assert tied(another_type, (*TWINS, Disk("twin-3", "SSD", 100), Disk("grows", "SAS", 50))) == ["tie"]
+
+
+def test_a_tie_beside_a_replacement_that_is_only_shown_blocks_for_both() -> None:
+    three = (*TWINS, Disk("twin-3", "SSD", 100))
+    pool = replace(desired(), disks=(*entries(100), *entries(10, replace=True)))
+    assert tied(pool, three) == ["tie", "rests-on-unmanaged"]
+    findings = judge_pool(drafted(pool, three)).findings
+    assert "while another one, of which a declared disk is to be made, stays" in findings[1].message
+    assert tied(pool) == ["tie"]  # the one that goes would be replaced, which is only shown
+
+
+def test_a_tie_beside_two_replacements_that_are_only_shown_names_the_disk_that_stays() -> None:
+    kinds = tuple(DesiredDisk(kind, 10, AT, replace=True) for kind in ("GPSSD", "ESSD"))
+    pool = replace(desired(), disks=(*entries(100), *kinds))
+    disks = (*TWINS, Disk("twin-3", "SSD", 100), Disk("old", "SAS", 50))
+    findings = judge_pool(drafted(pool, disks)).findings
+    assert blocking(findings) == ["tie", "rests-on-unmanaged"]
+    assert "while disk old (SAS 50 GB), of which a declared disk is to be made, stays" in findings[1].message
 
 
 # --- all together -----------------------------------------------------------------------------------

@@ -24,20 +24,21 @@ from reconciler.model import (
     Position,
     Target,
 )
-from reconciler.planning.matching import Rule
+from reconciler.planning.change import Rule
+from reconciler.planning.draft import draft, needs_desktops
+from reconciler.planning.drift import decided
+from reconciler.planning.finding import Finding, Severity
+from reconciler.planning.guards import judge_pool
 from reconciler.planning.plan import (
     Candidate,
     DiskLoss,
-    Finding,
+    Loss,
     Plan,
     PoolPlan,
     Service,
-    Severity,
     TargetFailure,
     decision,
     digest_of,
-    draft,
-    needs_desktops,
     totals,
 )
 from reconciler.planning.stale_plan import explain
@@ -198,6 +199,33 @@ def test_a_permission_beside_a_disk_that_is_kept_or_grown_is_no_finding(size: in
     assert draft(managed(entry("SAS", size, replacing=True)), live(B)).findings == ()
 
 
+@pytest.mark.parametrize(("count", "doubted"), [(10, False), (11, True), (3_000, True)])
+def test_a_pool_with_more_disks_than_the_service_allows_is_doubted_and_keeps_them_all(
+    count: int, doubted: bool
+) -> None:
+    many = live(*(Disk(f"d{number}", "SAS", 10 + 10 * number) for number in range(count)))
+    pool = judge_pool(draft(managed(entry("SAS", 50), entry("SSD", 10)), many, [desktop(1, *many.disks)]))
+    assert ("doubtful-reading" in severities(pool)) is doubted
+    assert bool(pool.removed) is not doubted
+    if doubted:
+        (finding,) = pool.findings
+        assert f"{count} disks, the service allows 10" in finding.message
+        assert [(each.action, each.rule, each.live) for each in pool.changes] == [
+            (Action.KEEP, Rule.SET_ASIDE, disk) for disk in many.disks
+        ]
+        assert not decided(pool)
+
+
+def test_a_reading_doubted_already_is_not_doubted_once_more_for_its_number() -> None:
+    many = Pool("p", "finance", tuple(Disk(f"d{number}", "SAS", 10) for number in range(11)), doubts=("x",))
+    assert [each.rule for each in judge_pool(draft(declared(), many)).findings] == ["doubtful-reading"]
+
+
+def test_a_disk_set_aside_that_the_reading_doubts_already_is_one_finding() -> None:
+    nameless = replace(live(Disk("", "SAS", 50)), doubts=("a disk (SAS, 50 GB) has no id",))
+    assert [each.rule for each in judge_pool(draft(declared(), nameless)).findings] == ["doubtful-reading"]
+
+
 # --- what it destroys -------------------------------------------------------------------------------
 
 PEOPLE = [
@@ -258,6 +286,22 @@ def test_totals_add_up_over_pools() -> None:
     found = totals([pool, pool, draft(declared(entry("SSD", 100)), live(A), PEOPLE)])
     assert (found.pools, found.destroy, found.copies, found.gigabytes) == (2, 4, 6, 340)
     assert (found.desktops, found.live_sessions, found.users) == (4, 2, 3)
+
+
+def test_what_is_blocked_is_counted_apart() -> None:
+    going = draft(declared(entry("SSD", 100)), live(A, B, C), PEOPLE)
+    blocked = replace(going, findings=(Finding("pool-state", "x"),))
+    tied = replace(draft(declared(entry("SAS", 50)), live(*TWINS)), findings=(Finding("tie", "x"),))
+    plan = plan_of(going, blocked, replace(blocked, loss=Loss(disks=2, copies=1)), tied)
+    assert plan.totals == totals([going])
+    assert (plan.totals.destroy, plan.totals.copies, plan.totals.undecided) == (2, 3, 0)
+    held = plan.blocked_totals
+    assert (held.destroy, held.pools, held.copies, held.undecided) == (4, 2, 4, 1)
+
+
+def test_a_tie_where_removal_is_only_shown_leaves_nothing_undecided() -> None:
+    shown = replace(declared(entry("SAS", 50)), manage=frozenset({Action.ADD}))
+    assert totals([draft(shown, live(*TWINS))]).undecided == 0
 
 
 @pytest.mark.parametrize(

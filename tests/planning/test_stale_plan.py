@@ -9,7 +9,8 @@ from datetime import timedelta
 import pytest
 
 from reconciler.model import ApplyTo, DesiredDisk, Disk, Limit, Limits, Position, Target
-from reconciler.planning.plan import Finding, Plan, Service, Severity
+from reconciler.planning.finding import Finding, Severity
+from reconciler.planning.plan import Plan, Service
 from reconciler.planning.stale_plan import explain
 from tests.planning.random_pools import random_case
 from tests.sample_plans import MADE, TARGET, disk, planned, pool, wanted, whole

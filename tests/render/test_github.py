@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from reconciler.planning.plan import Severity
+from reconciler.planning.finding import Severity
 from reconciler.render.github import job_summary, neutral, plan_annotations
 from reconciler.render.markdown import MARKER
 from reconciler.render.text import plan_lines

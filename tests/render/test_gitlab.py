@@ -9,4 +9,4 @@ from tests import sample_plans as scenes
 def test_the_report_counts_what_would_be_carried_out() -> None:
     assert terraform_report(scenes.two_removals()) == {"create": 0, "update": 0, "delete": 2}
     assert terraform_report(scenes.resize()) == {"create": 0, "update": 1, "delete": 0}
-    assert terraform_report(scenes.everything()) == {"create": 2, "update": 0, "delete": 4}
+    assert terraform_report(scenes.everything()) == {"create": 0, "update": 0, "delete": 1}

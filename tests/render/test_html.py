@@ -123,7 +123,8 @@ def test_the_policy_allows_our_stylesheet_and_nothing_else() -> None:
 def test_the_page_tells_summary_loss_findings_and_digest() -> None:
     plan = scenes.everything()
     text = " ".join(" ".join(Page(plan_html(plan)).text).split())
-    for told in (words.summary(plan.totals), words.destruction(plan), words.approval(plan)):
+    sentences = (words.summary(plan.totals), words.destruction(plan), words.held_back(plan))
+    for told in (*sentences, words.approval(plan)):
         assert told in text
     for finding in plan.all_findings:
         assert finding.message in text

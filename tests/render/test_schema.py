@@ -52,6 +52,15 @@ def test_plans_with_hostile_names_fit_and_print_in_plain_ascii(text: str) -> Non
     assert json.dumps(plan_json(plan)).isprintable()
 
 
+def test_what_is_blocked_is_counted_beside_the_summary_and_not_in_it() -> None:
+    told = _told(scenes.everything())
+    assert told["summary"] == {"add": 0, "change": 0, "destroy": 1}
+    assert told["destroyed"]["disks"] == 1
+    assert told["blocked_summary"] == {"pools": 2, "add": 2, "change": 0, "destroy": 3, "undecided": 1}
+    quiet = _told(scenes.two_removals())
+    assert quiet["blocked_summary"] == {"pools": 0, "add": 0, "change": 0, "destroy": 0, "undecided": 0}
+
+
 @pytest.mark.parametrize("key", sorted(plan_json(scenes.tie())))
 def test_a_plan_without_one_of_the_keys_does_not_fit(key: str) -> None:
     told = _told(scenes.tie())

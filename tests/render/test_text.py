@@ -6,6 +6,8 @@ import unicodedata
 
 import pytest
 
+from reconciler.model import Action
+from reconciler.planning.change import Change, Rule
 from reconciler.render import words
 from reconciler.render.text import Line, plan_lines
 from tests import sample_plans as scenes
@@ -54,6 +56,22 @@ def test_a_tie_names_each_candidate_with_the_line_that_keeps_it() -> None:
     shown = [line.text.strip() for line in plan_lines(scenes.tie())]
     for disk in words.candidates(scenes.tie().pools[0]):
         assert words.pin(disk) in shown
+
+
+def test_what_is_blocked_has_a_line_of_its_own() -> None:
+    shown = [line.text for line in plan_lines(scenes.over_limit())]
+    assert "Plan: 0 to add, 0 to change, 1 to destroy." in shown
+    assert "Blocked: 1 pool, 1 disk that would be destroyed." in shown
+    assert not [line.text for line in plan_lines(scenes.two_removals()) if line.text.startswith("Blocked: ")]
+
+
+@pytest.mark.parametrize("rule", Rule)
+def test_every_rule_has_a_reason_in_words(rule: Rule) -> None:
+    assert words.reason(Change(Action.KEEP, rule))
+
+
+def test_a_disk_set_aside_is_not_said_to_be_declared() -> None:
+    assert words.reason(Change(Action.KEEP, Rule.SET_ASIDE)).startswith("set aside")
 
 
 def test_users_beyond_the_tenth_are_counted() -> None:

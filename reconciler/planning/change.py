@@ -1,0 +1,63 @@
+"""Owns what happens to the disks of a pool, as values: changes and ties. Pure.
+
+Choosing is left to ``match``, what a change costs to ``draft``, whether it may happen to ``guard``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reconciler.model import Action, DesiredDisk, Disk
+
+DESTROYING = frozenset({Action.REMOVE, Action.REPLACE})
+
+
+class Rule(StrEnum):
+    """Why a disk gets its action."""
+
+    PINNED = "pinned"
+    EQUAL = "equal"
+    GROWN = "grown"
+    SWAPPED = "swapped"
+    SURPLUS = "surplus"
+    MISSING = "missing"
+    SET_ASIDE = "set-aside"
+    """A live disk that cannot be trusted and therefore is neither matched nor changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happens to one disk of a pool, and why."""
+
+    action: Action
+    rule: Rule
+    desired: DesiredDisk | None = None
+    live: Disk | None = None
+    differs: tuple[str, ...] = ()
+    """Declared attributes that differ while type and size fit; shown, never corrected by removal."""
+    carried_out: bool = False
+    """False: drift that is shown but that ``manage`` does not include."""
+
+    @property
+    def destroys(self) -> bool:
+        """True when applying this change destroys data."""
+        return self.carried_out and self.action in DESTROYING
+
+
+@dataclass(frozen=True, slots=True)
+class Tie:
+    """Equally good disks of which some must go, and nothing says which."""
+
+    remove: int
+    """How many of the candidates must go."""
+    candidates: tuple[Disk, ...]
+    desired: tuple[DesiredDisk, ...] = ()
+    """The entries they compete for."""
+
+
+def is_carried_out(action: Action, manage: frozenset[Action]) -> bool:
+    """Whether a pool that manages these actions has this one carried out."""
+    if action is Action.REPLACE:  # remove, then add: both must be managed
+        return Action.REMOVE in manage and Action.ADD in manage
+    return action in manage
