@@ -207,7 +207,9 @@ def test_a_journal_that_fails_after_the_call_keeps_nothing_from_the_reader() -> 
     assert endings(report) == {Status.JOURNAL: 1, Status.NOT_STARTED: 2}
     [sent] = service.record
     [told] = [each for each in report.results if each.status is Status.JOURNAL]
-    assert told.message.startswith(f"sent (accepted: job {sent.job}), but what came of it could not be kept")
+    assert told.message.startswith(
+        f"sent (accepted: job {sent.job}), but the journal could not record its effect"
+    )
     assert [each.state for each in report.in_flight] == [State.INTENDED]
     assert "the end of the run could not be kept: the disk is full" in said
 
