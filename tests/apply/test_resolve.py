@@ -275,7 +275,7 @@ def test_an_operation_that_cannot_be_looked_into_stays_open_and_says_why() -> No
         world.run(asyncio.sleep(LEASE + 1))
         world.service.faults = Faults(read_error=1.0)
         [resolution], holds = all_resolved(world, "next")
-        assert "could not be looked into: the service answered 500" in resolution.result.message
+        assert "could not be resolved: the service answered 500" in resolution.result.message
         assert [each.rule for each in holds.values()] == ["unresolved-operation"]
         assert state(world) == (State.UNKNOWN, False)
 

@@ -211,7 +211,7 @@ def test_a_journal_that_fails_after_the_call_keeps_nothing_from_the_reader() -> 
         f"sent (accepted: job {sent.job}), but the journal could not record its effect"
     )
     assert [each.state for each in report.in_flight] == [State.INTENDED]
-    assert "the end of the run could not be kept: the disk is full" in said
+    assert "the journal could not record the end of the run: the disk is full" in said
 
 
 def test_a_kept_disk_that_vanished_stops_everything_whatever_was_asked() -> None:
