@@ -1,6 +1,8 @@
-"""Owns the protocol of carrying out a plan: nothing twice, nothing unplanned, nothing forgotten.
+"""Carries out an approved plan: no call twice, none that was not planned, and none left without a record.
 
-``context`` what a run is given · ``shared`` one reading for many waiters · ``calls`` what to send ·
-``second_check`` the independent check before sending · ``operation`` intent to verdict · ``proof`` what
-became of the disks · ``resolve`` operations of earlier runs · ``pools`` one pool, ``run`` all of them.
+The order of a whole run is left to ``engine``, the wire to ``api``, storage to ``journal``.
+
+``context`` what a run is given · ``polling`` reads shared by many waiters · ``calls`` what to send ·
+``second_check`` the independent check before sending · ``operation`` one call from intent to result ·
+``proof`` what the disks show · ``resolve`` operations of earlier runs · ``pools`` one pool, ``run`` all of them.
 """

@@ -1,4 +1,7 @@
-"""What a run is given: the journal, the clock, the connections, the options, and the request to stop."""
+"""What a run is given: the journal, the clock, the connections, the options, and the request to stop.
+
+Filling it in is left to ``cli``; using it to the other modules of this package and to ``engine``.
+"""
 
 from __future__ import annotations
 
@@ -20,19 +23,19 @@ class Options:
     """How a run waits and how wide it goes."""
 
     wait_timeout: float = 1200.0
-    """Seconds a job may take, and seconds a busy pool is waited for."""
+    """Seconds to wait for a job, and for a busy pool."""
     proof_timeout: float = 120.0
-    """Seconds after a job's end within which its effect must be readable: desktops lag behind jobs."""
+    """Seconds after a job's end within which the disks must show its effect: they lag behind the job."""
     wait: bool = True
     """False leaves an accepted operation open for the next run."""
     parallelism: int = 4
     """Pools worked on at the same time, after the first one alone."""
     tries: int = 3
-    """Times a rejected call is made anew, each time from a fresh reading."""
+    """How often a rejected call may be made, each time from a fresh reading."""
     keep_going: bool = False
-    """True goes on with other pools after a failure; an alarm stops the run all the same."""
+    """True continues with other pools after a failure; an alarm still stops the run."""
     lease: float = 60.0
-    """Seconds for which a silent run keeps its hold on an operation."""
+    """Seconds without renewal after which another run may take an operation over."""
 
 
 @dataclass(slots=True)
@@ -41,11 +44,11 @@ class Stop:
 
     requested: bool = False
     terminated: bool = False
-    """True when SIGTERM rather than SIGINT asked."""
+    """True when the signal was SIGTERM rather than SIGINT."""
     failed: bool = False
-    """Without ``keep_going``: a pool did not end well, and no further one is started."""
+    """Without ``keep_going``: a pool did not end well, so no further one is started."""
     alarm: bool = False
-    """Something vanished that had to stay: no further call is made."""
+    """Something that had to stay is gone: no further call is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +60,11 @@ class TargetContext:
     pools: CoalescedRead[tuple[Pool, ...]]
     running: dict[Step, CoalescedRead[frozenset[str]]]
     request_lifetime: float | None
-    """Seconds after its signature until which a request can be accepted; None when nothing bounds it."""
+    """Seconds after signing within which a request can still be accepted; None when there is no bound."""
 
     @classmethod
     def of(cls, connection: Connection, clock: Clock) -> TargetContext:
-        """Share the readings of one connection."""
+        """The context of one connection."""
         workspace = connection.workspace
 
         def running(step: Step) -> CoalescedRead[frozenset[str]]:
@@ -81,12 +84,12 @@ class TargetContext:
 
 
 def _quiet(_message: str) -> None:
-    """Say nothing."""
+    """Discard the message."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """Everything that comes in from the world, so that tests can replace the world."""
+    """Everything a run uses from outside, so that a test can pass in its own."""
 
     journal: Journal
     clock: Clock

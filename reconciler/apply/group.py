@@ -1,6 +1,6 @@
-"""Owns what the runs of one group may destroy together: shards of one run share its limits.
+"""Applies the limits to all runs of one group together: the shards of one run share its limits.
 
-Limits of a single run are left to ``guard``; adding up between processes to the journal.
+The limits of a single run are left to ``planning.guards``, adding up between processes to the journal.
 """
 
 from __future__ import annotations
@@ -14,28 +14,29 @@ from reconciler.planning.plan import PoolPlan
 
 
 def claim(pools: Sequence[PoolPlan], within: Limits, group: str, journal: Journal) -> None:
-    """Count what these pools lose for the group; raises ``Refused`` when that passes a limit.
+    """Count what these pools lose towards the group's limits; raises ``Refused`` when that exceeds one.
 
-    Claiming the same disks again, as a run does that died and is started anew, adds only what has grown.
+    Claiming the same disks again, as a restarted run does, adds only what has grown.
     """
     claims = [each for pool in pools if not pool.blocked for each in _claims(pool)]
     limits = dict(within.items())
     ceilings = {name: limit.value for name, limit in limits.items() if limit.value is not None}
     over = journal.claim_losses(group, claims, ceilings)
     if over:
-        told = "; ".join(
+        sums = "; ".join(
             f"limit-{name}: {number} over all its runs, the limit is {limits[name].value} ({limits[name].source})"
             for name, number in sorted(over.items())
         )
         raise Refused(
-            f"the run group {group} would destroy too much: {told}; nothing was sent",
-            "raise the limit in the manifest or by flag, or choose another --run-group for another run",
+            f"the run group {group} would destroy too much: {sums}; nothing was sent",
+            "raise the limit in the manifest or by flag; a new run needs a new --run-group",
         )
 
 
 def _claims(pool: PoolPlan) -> Iterator[Claim]:
     if not pool.removed or pool.live is None:
         return
+    # Named by id and not by run, so that the journal recognises what was claimed before.
     name = f"{pool.target}/{pool.live.id}"
     yield Claim("pools", name, 1)
     for lost in pool.disk_losses:

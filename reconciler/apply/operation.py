@@ -1,7 +1,7 @@
-"""Owns one operation: durable intent, one POST, its outcome, the job, the proof, the result.
+"""Carries out one operation: durable intent, one POST that is never repeated, its outcome, the job, the proof.
 
-The POST is never repeated. What may be sent is left to ``pools``; what an earlier run left behind to
-``resolve``, which follows and proves with the functions of this module.
+What may be sent is left to ``pools``; operations of earlier runs to ``resolve``, which uses the functions
+here to follow a job and to judge its result.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ from contextlib import suppress
 
 from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.polling import delay, is_transient
-from reconciler.apply.proof import Effect, observe
+from reconciler.apply.proof import Observation, observe
 from reconciler.apply.results import Result, Status
 from reconciler.errors import JournalError, PoolHeld, ServiceError
 from reconciler.journal.records import Intent, Outcome, State, Step
 from reconciler.workspace import Call, JobEnd
 
 SEND_GRACE = 3.0
-"""Seconds a call in flight is still waited for after a request to stop."""
+"""Seconds to wait for the answer of a call in flight after a request to stop."""
 VANISHED_AFTER = 3
 """Answers "no such job" in a row after which a job's record counts as gone."""
-
 
 _STATES = {
     Status.DONE: State.DONE,
@@ -30,15 +29,16 @@ _STATES = {
     Status.ALARM: State.PARTIAL,
 }
 _NOT_REPEATED = "the call is not repeated"
-_RESOLVE = "run 'reconciler resolve', or apply again: it starts by resolving"
+_RESOLVE = "run 'reconciler resolve', or apply again, which resolves first"
 
 
 async def carry_out(call: Call, intent: Intent, site: TargetContext, ctx: RunContext) -> Result:
     """Send ``call`` once under ``intent`` and follow it to a result.
 
-    Raises ``PoolHeld`` when another run holds the pool, ``StalePlan`` when the pool was acted on since
-    it was read, ``JournalError`` when the intent cannot be made durable: nothing was sent then.
+    Raises ``PoolHeld`` when another run holds the pool, ``StalePlan`` when another run acted on the pool
+    since it was read, ``JournalError`` when the intent cannot be made durable: then nothing was sent.
     """
+    # The intent is durable before the call leaves, so that a run that dies here leaves a trace to resolve.
     ctx.journal.open_operation(intent, ctx.run_id, ctx.options.lease)
     ctx.say(f"{intent.pool_name}: {_doing(intent)}")
     await _heed_signals(intent, ctx)
@@ -47,6 +47,8 @@ async def carry_out(call: Call, intent: Intent, site: TargetContext, ctx: RunCon
     # Nothing is waited for from here to the wire, so the hold just renewed outlasts the call.
     outcome = await _send(call, intent, site, ctx)
     answer = f"sent ({_word(outcome)}: {f'job {outcome.job_id}' if outcome.job_id else _answer(outcome)})"
+    # From here on the service may have acted, so every failure becomes a result that says "sent". An exception
+    # would read as "nothing was sent" to the callers.
     try:
         ctx.journal.record_outcome(intent.operation_id, ctx.run_id, outcome)
         return await _conclude(intent, outcome, site, ctx)
@@ -54,14 +56,14 @@ async def carry_out(call: Call, intent: Intent, site: TargetContext, ctx: RunCon
         detail = {"outcome": _word(outcome), "job_id": outcome.job_id}
         with suppress(JournalError):
             ctx.journal.record_event(ctx.run_id, "operation.lost", detail, intent.operation_id)
-        message = f"{answer}, but this run was silent for too long and lost its hold: {taken.message}"
+        message = f"{answer}, but this run did not renew its lease in time and lost the pool: {taken.message}"
         return Result(Status.UNKNOWN, message, f"{_NOT_REPEATED}; plan again when the other run has ended")
     except ServiceError as error:
-        message = f"{answer}, but what came of it could not be read: {error.message}"
+        message = f"{answer}, but its effect could not be read: {error.message}"
         return Result(Status.UNKNOWN, message, f"{_NOT_REPEATED}; {_RESOLVE}")
     except JournalError as error:
-        message = f"{answer}, but what came of it could not be kept: {error.message}"
-        return Result(Status.JOURNAL, message, f"{_NOT_REPEATED}; once the journal works, {_RESOLVE}")
+        message = f"{answer}, but the journal could not record its effect: {error.message}"
+        return Result(Status.JOURNAL, message, f"{_NOT_REPEATED}; when the journal works again, {_RESOLVE}")
 
 
 async def _conclude(intent: Intent, outcome: Outcome, site: TargetContext, ctx: RunContext) -> Result:
@@ -82,42 +84,48 @@ async def _conclude(intent: Intent, outcome: Outcome, site: TargetContext, ctx: 
                 )
             return await follow(intent, outcome.job_id, site, ctx)
         case _:  # UNKNOWN, and anything that is not one of the outcomes above
+            # The operation stays open: that keeps every run off the pool until somebody resolves it.
             return Result(
                 Status.UNKNOWN,
-                f"nobody knows whether the call arrived: {_answer(outcome)}",
+                f"it is unknown whether the call arrived: {_answer(outcome)}",
                 f"{_NOT_REPEATED}; {_RESOLVE}",
             )
 
 
 async def follow(intent: Intent, job_id: str, site: TargetContext, ctx: RunContext) -> Result:
-    """Wait for an accepted job, prove its effect, and close the operation; keeps the lease alive."""
+    """Wait for an accepted job, prove its effect, and close the operation; renews the lease meanwhile."""
     ctx.say(f"{intent.pool_name}: job {job_id} accepted")
     end, reason = await wait_for_job(intent, job_id, site, ctx)
     if end is JobEnd.RUNNING:
         waited = f"{ctx.options.wait_timeout:.0f} s"
         return Result(Status.RUNNING, f"job {job_id} had not ended after {waited}", _RESOLVE)
-    # Readings lag behind jobs, also behind one that failed after doing a part: closing at once would let
-    # the next run name a disk again that is gone already. Of one that failed wholly nothing will appear.
-    patience = 0.0 if end is JobEnd.FAILED else ctx.options.proof_timeout
-    seen = await observe(intent, site, ctx, patience)
+    # Readings lag behind jobs, also behind one that failed after doing a part: closing at once would let the
+    # next run send a disk again that is already gone. A job that failed wholly has no effect to wait for.
+    seconds = 0.0 if end is JobEnd.FAILED else ctx.options.proof_timeout
+    seen = await observe(intent, site, ctx, seconds)
     result = judge(intent, job_id, end, reason, seen)
     if result.status in _STATES:
         close(intent, result, ctx)
     return result
 
 
-def judge(intent: Intent, job_id: str, end: JobEnd | None, reason: str, seen: Effect) -> Result:
-    """The result of a job's end (None: its record vanished) and what the disks show; pure."""
+def judge(intent: Intent, job_id: str, end: JobEnd | None, reason: str, seen: Observation) -> Result:
+    """The result from a job's end (None: its record vanished) and from what the disks show; pure.
+
+    The disks decide, never the job alone: a job may report success while the disks do not show it.
+    """
     words = done_words(intent, seen)
+    # What is lost comes first: it outranks any success.
     if seen.pool_gone:
-        return Result(Status.ALARM, f"the pool vanished while job {job_id} ran", _LOOK, seen.done)
+        return Result(Status.ALARM, f"the pool vanished while job {job_id} ran", _STOP, seen.done)
     if seen.lost:
         lost = ", ".join(seen.lost)
         return Result(
-            Status.ALARM, f"disks that had to stay are gone after job {job_id}: {lost}", _LOOK, seen.done
+            Status.ALARM, f"disks that had to stay are gone after job {job_id}: {lost}", _STOP, seen.done
         )
     if seen.contradictory:
         return Result(Status.UNKNOWN, f"job {job_id} ended, but {words}", _RESOLVE)
+    # Without a job to ask and with the effect incomplete, the job may still be running: the pool stays held.
     if end is None and not seen.complete:
         message = f"the service no longer knows job {job_id}, and {words}"
         return Result(Status.UNKNOWN, message, _RESOLVE, seen.done)
@@ -129,28 +137,28 @@ def judge(intent: Intent, job_id: str, end: JobEnd | None, reason: str, seen: Ef
     else:
         message = f"job {job_id} ended {end}: {reason}; {words}"
     status = Status.PARTIAL if end is JobEnd.PARTIAL or seen.done else Status.FAILED
-    return Result(status, message, f"look at job {job_id} in the console, then plan again", seen.done)
+    return Result(status, message, f"check job {job_id} in the console, then plan again", seen.done)
 
 
 def close(intent: Intent, result: Result, ctx: RunContext) -> None:
-    """Close the operation in the journal with what the result says."""
+    """Close the operation in the journal with this result."""
     ctx.journal.close_operation(intent.operation_id, ctx.run_id, _STATES[result.status], result.message)
 
 
-_LOOK = "stop and look at the pool in the console before anything else"
+_STOP = "stop, and check the pool in the console before you do anything else"
 
 
 async def _heed_signals(intent: Intent, ctx: RunContext) -> None:
-    """Hear a signal that came while the intent was written.
+    """Let a signal take effect that arrived while the intent was being written.
 
-    It takes the event loop three turns: one reads it, one calls the handler, one cancels this task.
+    That takes three turns of the event loop: one reads it, one calls the handler, one cancels this task.
     """
     try:
         for _ in range(3):
             await asyncio.sleep(0)
     except asyncio.CancelledError:
         with suppress(PoolHeld, JournalError):
-            message = "stopped before the call left"
+            message = "stopped before the call was sent"
             ctx.journal.close_operation(intent.operation_id, ctx.run_id, State.NOT_SENT, message)
         raise
 
@@ -170,7 +178,8 @@ def _lost_hold(intent: Intent, ctx: RunContext) -> Result | None:
 
 
 async def _send(call: Call, intent: Intent, site: TargetContext, ctx: RunContext) -> Outcome:
-    """Send, and give a call in flight a last chance when the run is being stopped."""
+    """Send; when the run is being stopped, wait a little longer for the answer of a call in flight."""
+    # Shielded: cancelling a request in flight loses its answer, and the outcome is then unknown for good.
     sending = asyncio.ensure_future(site.workspace.send(call, intent.signed_at))
     try:
         return await asyncio.shield(sending)
@@ -181,15 +190,16 @@ async def _send(call: Call, intent: Intent, site: TargetContext, ctx: RunContext
         else:
             sending.cancel()
             outcome = Outcome(state=State.UNKNOWN, message="interrupted while waiting for the answer")
+        # If this fails the operation stays INTENDED, which the next run treats as unknown.
         with suppress(PoolHeld, JournalError):
             ctx.journal.record_outcome(intent.operation_id, ctx.run_id, outcome)
         raise
 
 
-def done_words(intent: Intent, seen: Effect) -> str:
-    """How much of an operation is seen: ``1 of 2 disks gone``."""
+def done_words(intent: Intent, seen: Observation) -> str:
+    """How much of an operation the disks show: ``1 of 2 disks gone``."""
     if seen.contradictory:
-        return "no two readings of the pools in a row agree"
+        return "no two consecutive readings of the pools agree"
     verb = {Step.REMOVE: "gone", Step.EXPAND: "expanded", Step.ADD: "created"}[intent.step]
     return f"{seen.done} of {seen.total} disks {verb}"
 
@@ -197,7 +207,7 @@ def done_words(intent: Intent, seen: Effect) -> str:
 async def wait_for_job(
     intent: Intent, job_id: str, site: TargetContext, ctx: RunContext
 ) -> tuple[JobEnd | None, str]:
-    """Poll until the job ended; RUNNING when the deadline came first, None when its record vanished."""
+    """Poll until the job has ended; RUNNING when the deadline comes first, None when its record vanished."""
     step = intent.step
     start = ctx.clock.monotonic()
     deadline = start + ctx.options.wait_timeout
@@ -210,14 +220,16 @@ async def wait_for_job(
         late = ctx.clock.monotonic() >= deadline
         try:
             running = await site.running[step].after(due)
-            # The shared poll lists unfinished sub-jobs only, so the job's own word is asked for here.
+            # The shared poll lists unfinished jobs only; how one ended, only its own detail call says.
             job = None if job_id in running else await site.workspace.job(job_id)
         except ServiceError as error:
             if late or not is_transient(error):
                 raise
-            continue  # an accepted call is not left alone because one reading failed
+            continue  # one failed reading is no reason to stop following an accepted call
         finally:
+            # Also after a failed reading: while this run waits, no other may take the operation over.
             ctx.journal.renew_lease(intent.operation_id, ctx.run_id, ctx.options.lease)
+        # A single "no such job" may come from a stale replica, so it does not count yet.
         unknown = unknown + 1 if job is None and job_id not in running else 0
         if unknown >= VANISHED_AFTER:
             return None, ""

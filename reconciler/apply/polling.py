@@ -1,4 +1,7 @@
-"""Owns readings that many waiters share, so that polling does not grow with the number of pools."""
+"""Reads that many waiters share, and how often to poll, so that requests do not grow with the number of pools.
+
+What is read is left to the caller.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ LONGEST_DELAY = 15.0
 
 
 class CoalescedRead(Generic[T]):
-    """One reading at a time; whoever waits for it gets the same value."""
+    """One reading at a time; everyone who waits for it gets the same value (single flight)."""
 
     def __init__(self, read: Callable[[], Awaitable[T]], clock: Clock, spacing: float = 1.0) -> None:
         self._read = read
@@ -32,7 +35,7 @@ class CoalescedRead(Generic[T]):
         await self._clock.sleep(moment - self._clock.monotonic())
         async with self._lock:
             if self._value is None or self._began < moment:
-                # A reading lost to an error or a cancelled waiter must not serve anybody.
+                # Cleared first: after an error or a cancelled waiter, nobody must get the value from before.
                 self._value = None
                 await self._clock.sleep(self._began + self._spacing - self._clock.monotonic())
                 self._began = self._clock.monotonic()
@@ -41,12 +44,13 @@ class CoalescedRead(Generic[T]):
 
 
 def delay(polls: int) -> float:
-    """Seconds to wait before the poll number ``polls``, counted from 0."""
+    """Seconds to wait before poll number ``polls``, counted from 0."""
     return FIRST_DELAYS[polls] if polls < len(FIRST_DELAYS) else LONGEST_DELAY
 
 
 def is_transient(error: ServiceError) -> bool:
-    """True for trouble that another reading may not meet: no answer, 5xx, or a list that changed meanwhile."""
+    """True for an error that a retry may not meet: no answer, 5xx, or a list that changed during paging."""
+    # Credentials that were refused stay refused, although such an error has no HTTP status either.
     if isinstance(error, CredentialsError):
         return False
     return isinstance(error, ReadingDoubtful) or error.status is None or error.status >= 500

@@ -1,4 +1,7 @@
-"""Owns carrying out the plan of one pool: re-read, re-plan, compare, check again, one call at a time."""
+"""Carries out the plan of one pool: for each call, read and plan again, compare, check, and send.
+
+Sending and following are left to ``operation``, the order of pools to ``run``.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from reconciler.apply.calls import Effect, call_effects, calls, effects
+from reconciler.apply.calls import DiskEffect, call_effects, calls, effects
 from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.group import claim
 from reconciler.apply.operation import carry_out
@@ -25,16 +28,16 @@ from reconciler.workspace import HANDLE_TYPES, Call, PoolReading
 ADDING_WAIT = 300.0
 """Seconds to wait after WKS.0407, the service's "disks are being added" (observed: five minutes)."""
 BUSY_WAIT = 30.0
-"""Seconds to wait after 409: the desktops are in the middle of something else."""
+"""Seconds to wait after 409: the desktops are busy with something else."""
 THROTTLED_WAIT = 60.0
 """Seconds to wait after 429 without ``Retry-After``."""
 LONGEST_WAIT = 300.0
-"""Seconds after which a rejected call is planned anew, even if the service asks for more."""
+"""Most seconds to wait before planning a rejected call again, even if the service asks for more."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far a pool has come, also when it ends with an error."""
+    """How far a pool has come; kept outside the result because it must survive an exception."""
 
     done: int = 0
     """Disk changes proven done."""
@@ -46,7 +49,7 @@ class Task:
 
     pool: PoolPlan
     plan: Plan
-    """The whole approved plan, whose limits hold over all its pools."""
+    """The whole approved plan; its limits apply to all its pools together."""
     digest: str
     site: TargetContext
     ctx: RunContext
@@ -66,17 +69,18 @@ async def apply_pool(task: Task) -> PoolResult:
         task.progress.done += result.done
         if result.status is not Status.DONE:
             break
+        # Proven done, so the next plan of this pool must no longer contain it.
         expected -= Counter(call_effects(call))
     pool, done = task.pool, task.progress.done
     return PoolResult(pool.target, pool.label, result.status, result.message, result.hint, done, planned)
 
 
-async def _one_call(task: Task, call: Call, expected: Counter[Effect], index: int) -> Result:
-    """Make one call from a fresh reading; a rejection that passes is answered by a new reading."""
+async def _one_call(task: Task, call: Call, expected: Counter[DiskEffect], index: int) -> Result:
+    """Make one call from a fresh reading; after a transient rejection, try again from a new reading."""
     ctx = task.ctx
     result = Result(Status.NOT_STARTED, "not started")
     for attempt in range(ctx.options.tries):
-        # First of all: a wait for the budget may be long, and must not come between reading and sending.
+        # Before the reading: waiting for the request budget may take long, and the reading would be old by then.
         await task.site.workspace.write_place(call.step)
         if stopped := _stopped(ctx, index):
             return stopped
@@ -87,29 +91,29 @@ async def _one_call(task: Task, call: Call, expected: Counter[Effect], index: in
         wait = _wait_after(result.outcome) if result.status is Status.REJECTED else None
         if wait is None or attempt + 1 == ctx.options.tries:
             break
-        ctx.say(f"{task.pool.label}: {result.message}; waiting {wait:.0f} s, then reading anew")
+        ctx.say(f"{task.pool.label}: {result.message}; waiting {wait:.0f} s, then reading again")
         await ctx.clock.sleep(wait)
     return result
 
 
 def _stopped(ctx: RunContext, index: int) -> Result | None:
-    """Why no further call may be made: asked again right before each, since waiting and reading take time.
+    """Why no further call may be made; checked twice before each call, since waiting and reading take time.
 
-    A pool that is under way is not left half done because another one failed; an alarm stops it too.
+    Another pool's failure does not leave a started pool half done; an alarm stops that one too.
     """
     if ctx.stop.requested:
-        return Result(Status.INTERRUPTED, "stopped before the next call", "apply again to go on")
+        return Result(Status.INTERRUPTED, "stopped before the next call", "apply again to continue")
     if ctx.stop.alarm or (ctx.stop.failed and not index):
         message = "stopped before the next call: another pool did not end well"
         status = Status.INTERRUPTED if index else Status.NOT_STARTED
-        return Result(status, message, "apply again when that is understood")
+        return Result(status, message, "find out why, then apply again")
     return None
 
 
-async def _prepare(task: Task, call: Call, expected: Counter[Effect], index: int) -> Intent:
+async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index: int) -> Intent:
     """Read, plan, compare and check the pool as it is now; the intent is what may be sent."""
     site, ctx = task.site, task.ctx
-    # Taken before the pool is read: whoever acts on the pool from here on makes the intent stale.
+    # Taken before the pool is read: any run that acts on the pool from here on makes the intent stale.
     generation = ctx.journal.generation(site.key(call.pool_id))
     reading = await _steady(call.pool_id, index, site, ctx)
     fresh = await plan_pool(task.pool.desired, reading.pool, site.workspace)
@@ -117,6 +121,7 @@ async def _prepare(task: Task, call: Call, expected: Counter[Effect], index: int
     _judge_again(fresh, task.plan)
     if ctx.group:
         claim([fresh], task.plan.limits, ctx.group, ctx.journal)  # its losses may have grown since the plan
+    # Kept in the intent: a job that is not among these appeared after it, so it may be the one of this call.
     known = await site.workspace.pool_jobs(call.pool_id, call.step)
     if known & await site.running[call.step].after(ctx.clock.monotonic()):
         raise Refused(f"pool {fresh.label} has a running job", "apply again when it has ended")
@@ -124,6 +129,7 @@ async def _prepare(task: Task, call: Call, expected: Counter[Effect], index: int
         sent = [(disk.id, disk.type, disk.size) for disk in call.disks]
         check_removal(reading.raw, call.pool_id, sent, task.pool.desired, task.plan.limits)
     touched = {disk.id for disk in call.disks}
+    # The request is signed once, with this time, so the journal knows until when it can be accepted.
     signed_at = ctx.clock.now().replace(microsecond=0)
     lifetime = site.request_lifetime
     return Intent(
@@ -144,20 +150,22 @@ async def _prepare(task: Task, call: Call, expected: Counter[Effect], index: int
 
 
 async def _steady(pool_id: str, index: int, site: TargetContext, ctx: RunContext) -> PoolReading:
-    """Read the pool; after an earlier call of this run, wait until it has come to rest."""
+    """Read the pool; after an earlier call of this run, wait until it is STEADY again."""
     deadline = ctx.clock.monotonic() + ctx.options.wait_timeout
     polls = 0
     while True:
         reading = await site.workspace.pool(pool_id)
+        # Before the first call a pool that is not steady is somebody else's doing: the guards block it.
         if index == 0 or reading.pool.status == STEADY or ctx.clock.monotonic() >= deadline:
             return reading
         await ctx.clock.sleep(delay(polls))
         polls += 1
 
 
-def _compare(approved: PoolPlan, fresh: PoolPlan, expected: Counter[Effect], index: int) -> None:
-    """The plan of this very moment must be what was approved, less what this run has done already."""
+def _compare(approved: PoolPlan, fresh: PoolPlan, expected: Counter[DiskEffect], index: int) -> None:
+    """Raise unless the plan made now is the approved one, less what this run has done already."""
     untouched = index == 0
+    # After a call of this run the pool differs from the approved one on purpose, so only what is left compares.
     same = (
         pool_decision(fresh, ignoring=TRANSIENT_RULES) == pool_decision(approved)
         if untouched
@@ -165,16 +173,16 @@ def _compare(approved: PoolPlan, fresh: PoolPlan, expected: Counter[Effect], ind
     )
     if not same:
         raise StalePlan(
-            f"pool {approved.label} changed since the plan was approved: {_told(effects(fresh), expected)}",
-            "nothing more was sent for this pool; plan again and have that approved",
+            f"pool {approved.label} changed since the plan was approved: {_difference(effects(fresh), expected)}",
+            "nothing more was sent for this pool; plan again and have the new plan approved",
         )
     blocking = [each for each in fresh.findings if each.severity is Severity.BLOCK]
     if blocking:
         raise Refused(_reasons(blocking), "plan again when the reason is gone")
 
 
-def _told(now: Counter[Effect], approved: Counter[Effect]) -> str:
-    def words(found: Counter[Effect]) -> str:
+def _difference(now: Counter[DiskEffect], approved: Counter[DiskEffect]) -> str:
+    def words(found: Counter[DiskEffect]) -> str:
         return ", ".join(
             f"{step} {disk or 'new'} {kind} {size} GB" for step, disk, kind, size in sorted(found)
         )
@@ -187,7 +195,10 @@ def _reasons(findings: Sequence[Finding]) -> str:
 
 
 def _judge_again(fresh: PoolPlan, plan: Plan) -> None:
-    """The limits of the run hold with this pool as it is now and the others as approved."""
+    """Raise ``Refused`` unless the limits hold with this pool as it is now and the others as approved.
+
+    Copies and users may have grown since: the approved digest leaves those counts out, the limits bound them.
+    """
     pools = [
         fresh
         if (each.target, each.live and each.live.id) == (fresh.target, fresh.live and fresh.live.id)
@@ -196,11 +207,11 @@ def _judge_again(fresh: PoolPlan, plan: Plan) -> None:
     ]
     over = [each for each in run_checks(pools, plan.limits) if each.severity is Severity.BLOCK]
     if over:
-        raise Refused(_reasons(over), "more is affected than when the plan was approved; plan again")
+        raise Refused(_reasons(over), "more would be lost than when the plan was approved; plan again")
 
 
 def _wait_after(outcome: Outcome | None) -> float | None:
-    """Seconds after which a rejected call may be planned anew; None: the rejection is final."""
+    """Seconds after which a rejected call may be planned again; None: the rejection is final."""
     if outcome is None:
         return None
     if outcome.status == 429:

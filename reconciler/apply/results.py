@@ -1,4 +1,7 @@
-"""How things ended: operations, pools and whole runs, as values that reports and exit codes are made from."""
+"""How operations, pools and whole runs ended, as values.
+
+Showing them is left to ``render``, deciding them to the other modules of this package and to ``engine``.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from reconciler.planning.plan import Plan
 
 
 class Status(StrEnum):
-    """How an operation, or a pool's part of a run, ended; listed worst first."""
+    """How an operation, or a pool's part of a run, ended; worst first: ``worst`` depends on this order."""
 
     exit_code: ExitCode
 
@@ -37,7 +40,7 @@ class Status(StrEnum):
     DONE = "done", ExitCode.DONE
 
     def __new__(cls, word: str, exit_code: ExitCode) -> Status:
-        """Give each word the exit code of a run whose worst status it is."""
+        """Attach the exit code of a run whose worst status this is."""
         self = str.__new__(cls, word)
         self._value_ = word
         self.exit_code = exit_code
@@ -60,12 +63,12 @@ class Result:
     done: int = 0
     """Disk changes proven done."""
     outcome: Outcome | None = None
-    """The answer to a rejected call, which says how long to wait."""
+    """The answer to a call that was not carried out; it may name a time to wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class PoolResult:
-    """What became of one pool."""
+    """How the run ended for one pool."""
 
     target: Target
     pool: str
@@ -79,7 +82,7 @@ class PoolResult:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What became of one open operation."""
+    """What was found out about one open operation."""
 
     operation: Operation
     resolved: bool
@@ -89,7 +92,7 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True)
 class ApplyReport:
-    """How a run of ``apply`` went."""
+    """How a run of ``apply`` ended."""
 
     run_id: str
     plan: Plan | None
@@ -98,12 +101,12 @@ class ApplyReport:
     in_flight: tuple[Operation, ...] = ()
     """Operations of this run that are still open."""
     remaining: int | None = None
-    """Changes that a new plan still shows for the pools done; None when it was not made."""
+    """Changes that a new plan still shows for the pools done; None when no new plan was made."""
     exit_code: ExitCode = ExitCode.DONE
 
     @property
     def proven_pools(self) -> frozenset[tuple[Target, str]]:
-        """The pools that a new plan has proven to be as declared."""
+        """The pools that are as declared, proven by a new plan."""
         if self.remaining != 0:
             return frozenset()
         return frozenset((each.target, each.pool) for each in self.results if each.status is Status.DONE)
@@ -111,24 +114,24 @@ class ApplyReport:
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
-    """What one look at drift found, and what was done about it."""
+    """What one round detected, and what it remediated."""
 
     run_id: str
     plan: Plan
     measures: tuple[Measure, ...]
     refused: tuple[Finding, ...] = ()
-    """Why the policy left drift alone; empty when no remediation was asked for."""
+    """Why the policy did not allow drift to be remediated; empty when no remediation was requested."""
     applied: ApplyReport | None = None
-    """None when nothing was to be remediated, or the remediation was refused as a whole."""
+    """None when nothing was to be remediated, or the whole remediation was refused."""
     error: ReconcilerError | None = None
-    """Why the remediation as a whole was refused, or could not begin."""
+    """Why the whole remediation was refused or could not begin."""
     unresolved: int = 0
     """Open operations of these targets at the end."""
     exit_code: ExitCode = ExitCode.DONE
 
     @property
     def measures_now(self) -> tuple[Measure, ...]:
-        """The measures without what this run has proven done."""
+        """The measures without the drift that this run has proven gone."""
         done = self.applied.proven_pools if self.applied else frozenset()
         return tuple(
             proven(each) if (each.pool.target, each.pool.label) in done else each for each in self.measures
@@ -137,7 +140,7 @@ class DriftReport:
 
 @dataclass(frozen=True, slots=True)
 class DriftRound:
-    """One round of ``drift`` or ``watch``, however it ended."""
+    """One round of ``drift`` or ``watch``, whether it ended well or not."""
 
     started: datetime
     seconds: float
@@ -149,5 +152,5 @@ class DriftRound:
 
     @property
     def drifting(self) -> tuple[Measure, ...]:
-        """The pools that were found with drift."""
+        """The pools in which drift was detected."""
         return tuple(each for each in self.report.measures if each.drifts) if self.report else ()

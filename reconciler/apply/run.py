@@ -1,4 +1,7 @@
-"""Owns a run over many pools: one alone first, then several at once, stopping at the first anomaly."""
+"""Runs an approved plan over many pools: one alone first, then several at a time, until the first anomaly.
+
+What happens inside a pool is left to ``pools``.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +39,8 @@ async def run_pools(
 ) -> tuple[PoolResult, ...]:
     """Carry out every unblocked pool of an approved plan; every pool with changes gets a result.
 
-    The first pool goes alone, as a canary. A failure starts no further pool unless ``keep_going``; an
-    alarm stops the run all the same. Never raises for what happened to a pool.
+    The first pool goes alone, as a canary. After a failure no further pool is started unless ``keep_going``;
+    an alarm always stops the run. Never raises for what happened to a pool.
     """
     going = [pool for pool in plan.pools if pool.pending and not pool.blocked]
     blocked = [pool for pool in plan.pools if pool.pending and pool.blocked]
@@ -68,7 +71,7 @@ async def _all(
 ) -> list[PoolResult]:
     tasks = [asyncio.ensure_future(guarded(pool)) for pool in pools]
     try:
-        # With return_exceptions it ends only when every task has ended: a call in flight is never orphaned.
+        # With return_exceptions, gather ends only when every task has ended: no call in flight is orphaned.
         await asyncio.gather(*tasks, return_exceptions=True)
     except asyncio.CancelledError:
         if not ctx.stop.requested:
@@ -85,11 +88,12 @@ async def _pool(pool: PoolPlan, plan: Plan, digest: str, site: TargetContext, ct
     except asyncio.CancelledError:
         if not ctx.stop.requested:
             raise
-        message = "interrupted; see 'in flight' below for what is open"
+        message = "interrupted; what is still open is listed below as 'in flight'"
         result = _result(pool, Status.INTERRUPTED, message, done=task.progress.done)
     except ReconcilerError as error:
         status = next((each for kind, each in _STATUSES if isinstance(error, kind)), Status.ERROR)
         result = _result(pool, status, error.message, error.hint, task.progress.done)
+    # Set before the gate opens for the next pool, which reads them before its first call.
     ctx.stop.alarm |= result.status is Status.ALARM
     ctx.stop.failed |= result.status not in _GOOD and not ctx.options.keep_going
     ctx.say(f"{pool.label}: {result.status.value}: {result.message}")

@@ -1,7 +1,8 @@
-"""Owns the second, independently written check right before a write; it cannot be switched off.
+"""The second, independently written check right before a removal; it cannot be switched off.
 
-It derives from the raw answer of the service, the manifest entry and the limits that each disk may
-go, without using the matching, the plan or the client. A disagreement stops the run.
+From the service's raw answer, the manifest entry and the limits it derives that each disk may go. It uses
+neither the matching nor the plan nor the client, so a defect in them cannot hide here. What to send is left
+to ``calls``; a disagreement stops the run.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Row = tuple[str, str, int]
 
 
 class SecondCheckFailed(Refused):
-    """Plan and second check disagree: a defect of this tool or of the reading, so nothing is sent."""
+    """Plan and second check disagree: a bug in this program or a wrong reading, so nothing is sent."""
 
 
 def check_removal(
@@ -30,8 +31,7 @@ def check_removal(
 ) -> tuple[DiskId, ...]:
     """Return the ids that may be removed; raises ``SecondCheckFailed`` unless that is all of ``sent``.
 
-    ``raw`` is the detail answer of the pool read just now; ``sent`` holds (id, type, GB) as the body
-    will say them.
+    ``raw`` is the detail answer of the pool read just now; ``sent`` holds (id, type, GB) as in the request.
     """
     rows = _rows(raw, pool_id)
     by_id = {row[0]: row for row in rows}
@@ -41,6 +41,7 @@ def check_removal(
         raise _no("the call names no disk, more than ten, or one twice")
     if len(by_id) != len(rows) or "" in by_id:
         raise _no("the pool's disks do not all have ids of their own")
+    # The whole row must agree, not the id alone: an id that now has another size is no longer the disk reviewed.
     for each in sent:
         if by_id.get(each[0]) != each:
             raise _no(f"disk {each[0]} is not, with this type and size, a data disk of the pool")
@@ -54,7 +55,10 @@ def check_removal(
 
 
 def _spared(going: set[str], live: set[str], desired: DesiredPool) -> None:
-    """Nothing protected and nothing pinned goes; every pin is there."""
+    """Raise when a protected or pinned disk would go, or when a pinned one is missing.
+
+    A pin that is not live means that manifest and pool do not fit together, and so nothing else can be trusted.
+    """
     for disk_id in going.intersection(desired.protect):
         raise _no(f"disk {disk_id} is protected")
     for pin in desired.disks:
@@ -127,6 +131,8 @@ def _needed(disks: Sequence[Row], wanted: Sequence[int], going: set[str]) -> set
     keeps as many disks, and as many GB, as any choice could. Protection has no say in it: a protected disk
     that nothing needs stops the call, and makes no other one go in its place.
     """
+    # A set of disks fits when, both sorted, each disk is at most as large as its declared size. Such sets form a
+    # matroid, for which the greedy choice is the best one: no search, and nothing shared with the matching.
     room = sorted(wanted, reverse=True)
     taken: list[int] = []
     needed: set[str] = set()
@@ -153,12 +159,12 @@ def _rows(raw: bytes, pool_id: str) -> list[Row]:
     if not all(type(row[0]) is type(row[1]) is str and type(row[2]) is int for row in rows):
         raise _no("the pool's answer does not hold what the check needs")
     if root and any(row[0] == root for row in rows):
-        raise _no("the root disk stands among the data disks")
+        raise _no("the root disk is among the data disks")
     return rows
 
 
 def _no(reason: str) -> SecondCheckFailed:
     return SecondCheckFailed(
-        f"the check before sending disagrees with the plan: {reason}",
+        f"the second check disagrees with the plan: {reason}",
         "nothing was sent; plan again, and report this if it happens again",
     )

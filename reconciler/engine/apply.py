@@ -1,6 +1,6 @@
-"""The order of an apply: resolve, plan, have it approved, carry it out, plan again.
+"""The steps of an apply: resolve, plan, get approval, carry out, plan again.
 
-Asking, printing and exit codes of commands are left to ``cli``; each step to the package named after it.
+Prompts and printing are left to ``cli``; each step to the package named after it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from reconciler.planning.plan import Plan
 from reconciler.planning.plan_file import document
 
 DEFAULT_LIFETIME = timedelta(hours=1)
-"""How long a plan may wait for its apply."""
+"""How long after planning a plan may be applied."""
 
 Approve = Callable[[Plan], Awaitable[None]]
 """Returns when the plan is approved; raises ``Refused`` or ``StalePlan`` when it is not."""
@@ -34,7 +34,7 @@ Approve = Callable[[Plan], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class ApplyRequest:
-    """What is to be applied, and how."""
+    """What to apply, and how."""
 
     manifest: Manifest
     limits: Limits
@@ -44,7 +44,7 @@ class ApplyRequest:
     command: str = "apply"
     """What the journal calls the run."""
     saved_plan: Plan | None = None
-    """Set when a saved plan is applied: it is claimed in the journal, once."""
+    """Set when a saved plan is applied; the journal lets it be claimed only once."""
 
 
 def check_fresh(plan: Plan, clock: Clock) -> None:
@@ -52,14 +52,14 @@ def check_fresh(plan: Plan, clock: Clock) -> None:
     if clock.now() >= plan.expires:
         raise StalePlan(
             f"the plan expired at {plan.expires:%Y-%m-%d %H:%M:%S} UTC",
-            "make a new plan and have that approved; --plan-ttl sets how long a plan lives",
+            "make a new plan and have it approved; --plan-ttl sets how long a plan is valid",
         )
 
 
 async def apply(request: ApplyRequest, run: RunContext) -> ApplyReport:
-    """Resolve what earlier runs left open, plan, have it approved, carry it out, and read again.
+    """Resolve what earlier runs left open, plan, get approval, carry the plan out, and plan again.
 
-    Raises before anything is sent; from the first call on, everything is in the report.
+    Raises only before anything is sent; from the first call on, errors are part of the report.
     """
     ctx = replace(run, run_id=run.new_id(), options=request.options)
     stop, targets = ctx.stop, [str(target) for target in request.manifest.targets]
@@ -75,6 +75,7 @@ async def apply(request: ApplyRequest, run: RunContext) -> ApplyReport:
         code = ExitCode.TERMINATED if stop.terminated else ExitCode.INTERRUPTED
         open_ones = tuple(operation for _, operation in open_operations(ctx))
         report = replace(report, exit_code=code, in_flight=open_ones)
+        # With an open operation the report must reach the user; without one "nothing was sent" is true.
         if not report.in_flight:
             raise
     except BaseException as error:
@@ -90,7 +91,7 @@ async def _apply(request: ApplyRequest, ctx: RunContext) -> ApplyReport:
     resolutions, holds = await resolve_all(ctx, sites)
     report = ApplyReport(ctx.run_id, None, resolutions=resolutions)
     if any(each.result.status is Status.ALARM for each in resolutions):
-        return replace(report, exit_code=Status.ALARM.exit_code)  # nothing else is even planned
+        return replace(report, exit_code=Status.ALARM.exit_code)  # after an alarm not even a plan is made
     metadata = ctx.plan_metadata(request.lifetime)
     plan = await compute(request.manifest, request.limits, ctx.connections, metadata, holds)
     report = replace(report, plan=plan)
@@ -98,7 +99,8 @@ async def _apply(request: ApplyRequest, ctx: RunContext) -> ApplyReport:
         report = replace(report, remaining=0)
         return replace(report, exit_code=_code(report))
     await request.approve(plan)
-    if request.saved_plan:  # a target that could not be read when it was made is not applied either
+    # A target that could not be read when the plan was saved was not reviewed, so the exit code must show it.
+    if request.saved_plan:
         report = replace(report, plan=replace(plan, failures=plan.failures or request.saved_plan.failures))
     if plan.run_blocked:
         raise Refused("the plan is blocked; nothing was sent", "see the findings of the plan")
@@ -106,7 +108,7 @@ async def _apply(request: ApplyRequest, ctx: RunContext) -> ApplyReport:
     if ctx.group:
         claim(plan.pools, plan.limits, ctx.group, ctx.journal)
     if request.saved_plan:
-        # Again: earlier operations, or a person, may have been waited for since it was read.
+        # Checked a second time: since the file was read, this run may have waited for jobs or for a person.
         check_fresh(request.saved_plan, ctx.clock)
         ctx.journal.claim_plan(request.saved_plan.id, ctx.run_id)
     results = await run_pools(plan, sites, ctx)
@@ -117,27 +119,29 @@ async def _apply(request: ApplyRequest, ctx: RunContext) -> ApplyReport:
     report = replace(report, results=results, in_flight=own, remaining=remaining)
     code = _code(report)
     if code is ExitCode.DONE and ctx.stop.requested:
-        code = ExitCode.INTERRUPTED  # it may have been stopped before some pool, or before the last proof
+        code = (
+            ExitCode.INTERRUPTED
+        )  # it may have been stopped before a pool was begun, or before the last plan
     return replace(report, exit_code=code)
 
 
 def _closed(report: ApplyReport, ctx: RunContext) -> ApplyReport:
-    """Note the end of the run; a journal that fails now must not keep what happened from the reader."""
+    """Record the end of the run; if the journal fails now, the report must still reach the user."""
     digest = report.plan.digest if report.plan else ""
     try:
         ctx.journal.close_run(report.run_id, int(report.exit_code), digest, _summary(report))
     except JournalError as error:
-        ctx.say(f"the end of the run could not be kept: {error.message}")
+        ctx.say(f"the journal could not record the end of the run: {error.message}")
         return replace(report, exit_code=report.exit_code or ExitCode.JOURNAL)
     return report
 
 
 def _in_flight(ctx: RunContext) -> tuple[Operation, ...]:
-    """What this run leaves open."""
+    """The operations that this run leaves open; their leases end at once, so that the next run need not wait."""
     try:
         own = tuple(each for each in ctx.journal.unresolved() if each.owner == ctx.run_id)
     except JournalError as error:
-        ctx.say(f"what is in flight could not be read: {error.message}")
+        ctx.say(f"the operations in flight could not be read: {error.message}")
         return ()
     for each in own:
         let_go(each, ctx)
@@ -145,22 +149,22 @@ def _in_flight(ctx: RunContext) -> tuple[Operation, ...]:
 
 
 def _keep_plan(plan: Plan, ctx: RunContext) -> None:
-    """Note what was approved, without the pools that take no part: ``history show`` has the whole run later."""
-    differing = tuple(pool for pool in plan.pools if pool.drift or pool.blocked)
-    ctx.journal.record_event(ctx.run_id, PLAN_APPROVED, document(replace(plan, pools=differing)))
+    """Record what was approved, for ``history show``; pools without drift are left out."""
+    pools = tuple(pool for pool in plan.pools if pool.drift or pool.blocked)
+    ctx.journal.record_event(ctx.run_id, PLAN_APPROVED, document(replace(plan, pools=pools)))
 
 
 async def _remaining(
     request: ApplyRequest, results: Sequence[PoolResult], holds: Holds, ctx: RunContext
 ) -> int | None:
-    """Plan again: how many changes are left for the pools that were done; none is the proof."""
+    """Plan again and count the changes left for the pools that were done: zero proves the run."""
     done = {(result.target, result.pool) for result in results if result.status is Status.DONE}
     try:
         again = await compute(
             request.manifest, request.limits, ctx.connections, ctx.plan_metadata(request.lifetime), holds
         )
     except ServiceError as error:
-        ctx.say(f"the plan after the run could not be made: {error.message}")
+        ctx.say(f"the plan after the run failed: {error.message}")
         return None
     except asyncio.CancelledError:
         if not ctx.stop.requested:
@@ -171,7 +175,7 @@ async def _remaining(
 
 
 def _code(report: ApplyReport) -> ExitCode:
-    """The worst of what happened to the pools, to earlier operations, and of the plan itself."""
+    """The exit code of the worst that happened: to the pools, to earlier operations, or in the plan itself."""
     plan = report.plan
     statuses = {each.status for each in report.results}
     statuses |= {each.result.status for each in report.resolutions if not _superseded(each, report)}
@@ -186,14 +190,14 @@ def _code(report: ApplyReport) -> ExitCode:
 
 
 def _superseded(found: Resolution, report: ApplyReport) -> bool:
-    """Whether an earlier operation's end, good or bad, is past: this run has done what its pool needed."""
+    """Whether an earlier operation's end no longer matters, because this run has done what its pool needed."""
     pool = (found.operation.intent.pool.target, found.operation.intent.pool_name)
     done = {(str(each.target), each.pool) for each in report.results if each.status is Status.DONE}
     return found.resolved and pool in done
 
 
 def _blocked_code(plan: Plan) -> ExitCode:
-    """A pool held by another run is told apart from one that a guard refused."""
+    """The exit code of a blocked plan: a pool held by another run differs from one that a guard refused."""
     rules = [
         {each.rule for each in pool.findings if each.severity is Severity.BLOCK}
         for pool in plan.pools

@@ -1,6 +1,6 @@
-"""Scheduled runs: detect drift and keep what was seen; remediate what a policy allows.
+"""Scheduled runs: detect drift and record it, and remediate what a policy allows.
 
-Carrying out is left to ``engine.apply``; what may be remediated is decided in ``planning.drift``.
+Which drift may be remediated is left to ``planning.drift``, carrying it out to ``engine.apply``.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from reconciler.planning.drift import (
 from reconciler.planning.plan import Plan, PoolPlan, Service
 
 REMEDIATION = "correct"
-"""What the journal calls a run that corrected drift; ``drift`` is one that only looked."""
+"""How the journal names a remediation run; a run that only detects is called ``drift``."""
 
 
 async def detect(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftReport:
-    """Plan, measure, and keep the measures in the journal; never writes to the service."""
+    """Plan, measure, and record the measures in the journal; never writes to the service."""
     journal = ctx.journal
     run_id = ctx.new_id()
     journal.open_run(run_id, "drift", __version__, [str(target) for target in manifest.targets])
@@ -62,9 +62,9 @@ async def detect(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftRe
 
 
 async def remediate(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftReport:
-    """Look, then apply what the manifest's drift policies allow right now: one attempt per change.
+    """Detect, then apply what the manifest's drift policies allow right now: one attempt per change.
 
-    A run that must be refused as a whole is told in the report; the look has been kept all the same.
+    When the remediation as a whole is refused, the report says why; what was detected is recorded either way.
     """
     narrowed = narrow(manifest)
     report = await detect(narrowed, limits, ctx)
@@ -82,23 +82,24 @@ async def remediate(manifest: Manifest, limits: Limits, ctx: RunContext) -> Drif
     )
     try:
         applied = await apply(request, ctx)
-    except ReconcilerError as error:  # raised before anything was sent
+    except ReconcilerError as error:  # apply raises only before anything is sent, so the budget is unused
         report = replace(report, error=error)
         with suppress(JournalError):
             remediation.give_back("")
     else:
         report = replace(report, applied=applied)
         if applied.plan and any(each.resolved for each in applied.resolutions):
-            report = replace(report, measures=measure(applied.plan))  # an earlier run's work was proven since
+            # Resolving has proven an earlier run's work since the first plan, so that is no drift any more.
+            report = replace(report, measures=measure(applied.plan))
     try:
         report = _kept(report, remediation, ctx)
-    except JournalError as error:  # what was done must reach the reader all the same
+    except JournalError as error:  # what was done must still reach the user
         report = replace(report, error=report.error or error)
     return replace(report, exit_code=_remediation_code(report))
 
 
 def _kept(report: DriftReport, remediation: _Remediation, ctx: RunContext) -> DriftReport:
-    """Settle the day's budget and keep what is left of the drift."""
+    """Return what is left of the day's budget, and record the drift that remains."""
     if applied := report.applied:
         remediation.give_back(applied.run_id)
         points = _points(report.measures_now, report.plan, applied.run_id, ctx, only=applied.proven_pools)
@@ -107,7 +108,7 @@ def _kept(report: DriftReport, remediation: _Remediation, ctx: RunContext) -> Dr
 
 
 class _Remediation:
-    """The approval that stands in for a person's: the policy, asked again, and the day's budget, taken at once."""
+    """The approval in place of a person's: the policy, checked again, and the day's budget, reserved in advance."""
 
     def __init__(self, policies: Sequence[DriftPolicy], ctx: RunContext) -> None:
         self._policies = {policy.target: policy for policy in policies}
@@ -118,15 +119,16 @@ class _Remediation:
     async def approve(self, plan: Plan) -> None:
         """Raise ``Refused`` unless everything in the plan is allowed now and fits into the day's budget."""
         if plan.run_blocked:
-            return  # apply refuses it and says why
+            return  # apply refuses such a plan with the findings
         acting = [pool for pool in plan.pools if pool.pending and not pool.blocked]
+        # Checked on this plan, not on the first one: the pools, the time and the budget may have moved on.
         permission = _permission(plan, tuple(self._policies.values()), self._ctx)
         permitted = {pool.desired for pool in permission.pools}
         if any(pool.desired not in permitted for pool in acting):
             reasons = "; ".join(finding.message for finding in permission.refused)
             raise Refused(
-                f"what may be corrected changed while it was being read: {reasons}; nothing was sent",
-                "the next run decides anew",
+                f"what may be remediated changed during the run: {reasons}; nothing was sent",
+                "the next run decides again",
             )
         now = self._ctx.clock.now()
         self._day = f"{now:%Y-%m-%d}"
@@ -139,6 +141,8 @@ class _Remediation:
         if not disks:
             return
         journal, policy = self._ctx.journal, self._policies[service.target]
+        # Reserved before the removals and in one statement: counting first and removing later would let two
+        # runs spend the same rest of the budget. Removals by hand reserve nothing, so they lower the ceiling.
         by_hand = _removed_by_hand(service, journal, _midnight(now))
         ceiling = policy.disks_per_day - by_hand
         if journal.reserve_budget(_scope(service), self._day, disks, ceiling):
@@ -146,13 +150,16 @@ class _Remediation:
             return
         self.give_back("")
         raise Refused(
-            f"{disks} disks more would pass the {policy.disks_per_day} a UTC day that the policy of "
+            f"{disks} more disks would exceed the {policy.disks_per_day} per UTC day that the policy of "
             f"{service.target} allows ({policy.at}): other runs have used the rest; nothing was sent",
             "wait for 00:00 UTC, raise disks_per_day, or apply by hand",
         )
 
     def give_back(self, run_id: str) -> None:
-        """Return to the day's budget what the run reserved but certainly did not remove."""
+        """Return to the day's budget what the run reserved but certainly did not remove.
+
+        An operation without a known result counts as removed: the budget may only err towards fewer removals.
+        """
         record = self._ctx.journal.run(run_id)
         for service, disks in self._taken:
             removed = sum(
@@ -167,7 +174,7 @@ class _Remediation:
 
 
 def _permission(plan: Plan, policies: Sequence[DriftPolicy], ctx: RunContext) -> Permission:
-    """What may be corrected now, over all targets of the plan."""
+    """What may be remediated now, over all targets of the plan."""
     by_target = {policy.target: policy for policy in policies}
     now = ctx.clock.now()
     found: list[Permission] = []
@@ -189,7 +196,10 @@ def _permission(plan: Plan, policies: Sequence[DriftPolicy], ctx: RunContext) ->
 
 
 def _only(manifest: Manifest, pools: Sequence[PoolPlan]) -> Manifest:
-    """The manifest with every pool but these left as it is: they stay declared, so that apply sees the same world."""
+    """The manifest with only these pools managed.
+
+    The others stay declared, because guards over the whole run must see the same pools as before.
+    """
     chosen = {pool.desired for pool in pools}
     kept = (each if each in chosen else replace(each, manage=frozenset()) for each in manifest.pools)
     return replace(manifest, pools=tuple(kept))
@@ -202,9 +212,9 @@ def _points(
     ctx: RunContext,
     only: frozenset[tuple[Target, str]] | None = None,
 ) -> list[DriftPoint]:
-    """What the trend keeps: every pool with drift, and a zero for one whose drift has just ended.
+    """What the journal keeps for the trend: every pool with drift, and a zero for one whose drift has just ended.
 
-    Ten thousand pools without drift, four times an hour, would otherwise be a million rows a day.
+    A row for each of ten thousand pools, four times an hour, would be a million rows a day.
     """
     now = ctx.clock.now()
     services = {service.target: service.name for service in plan.services}
@@ -229,11 +239,11 @@ def _changes(operation: Operation) -> Iterator[ChangeKey]:
 
 
 def _removed_by_hand(service: Service, journal: Journal, since: datetime) -> int:
-    """Disks removed since then by runs that no policy approved, and which took none of its budget."""
+    """Disks removed since then by runs other than remediations, which reserve nothing from the budget."""
     removals = [each for each in journal.operations(since) if _of(each, service) and _counts(each)]
     records = {run: journal.run(run) for run in {each.intent.run_id for each in removals}}
-    corrected = {run for run, record in records.items() if record and record.run.command == REMEDIATION}
-    return sum(len(each.intent.disks) for each in removals if each.intent.run_id not in corrected)
+    remediations = {run for run, record in records.items() if record and record.run.command == REMEDIATION}
+    return sum(len(each.intent.disks) for each in removals if each.intent.run_id not in remediations)
 
 
 def _counts(operation: Operation) -> bool:
@@ -259,7 +269,7 @@ def _detection_code(plan: Plan, measures: Sequence[Measure]) -> ExitCode:
 
 
 def _remediation_code(report: DriftReport) -> ExitCode:
-    """That of the remediation where it says anything, else that of what is left of the drift."""
+    """The exit code of the remediation unless it is DONE, else that of the remaining drift."""
     if report.error:
         return report.error.exit_code
     if report.applied and report.applied.exit_code is not ExitCode.DONE:

@@ -1,4 +1,7 @@
-"""Finds out what became of the operations that earlier runs left open, and what that means for their pools."""
+"""Resolves the operations that earlier runs left open; those that stay open hold their pools.
+
+How one operation is decided is left to ``apply.resolve``.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ async def resolve_all(
 ) -> tuple[tuple[Resolution, ...], Holds]:
     """Resolve every open operation of the connected targets; what stays open holds its pool.
 
-    Several at a time: each may have to wait for its job.
+    Works on several at a time, since each may have to wait for its job.
     """
     gate = asyncio.Semaphore(ctx.options.parallelism)
 
@@ -37,11 +40,12 @@ async def resolve_all(
             except PoolHeld as held:
                 return held
             except ServiceError as error:
-                return still_open(operation, f"it could not be looked into: {error.message}")
+                return still_open(operation, f"it could not be resolved: {error.message}")
             finally:
                 let_go(operation, ctx)
 
     found = open_operations(ctx)
+    # An unexpected exception is raised only after all others have ended, so that none is left half resolved.
     ended = await asyncio.gather(
         *(one(operation, sites[target]) for target, operation in found), return_exceptions=True
     )
@@ -62,7 +66,7 @@ async def resolve_all(
 
 
 def accept(operation_id: str, state: State, ctx: RunContext) -> None:
-    """Close an open operation on a person's word; raises ``BadInput`` when it is not open."""
+    """Close an open operation as a person decided; raises ``BadInput`` when it is not open."""
     operation = ctx.journal.operation(operation_id)
     if operation is None or operation.closed is not None:
         raise BadInput(
@@ -81,7 +85,7 @@ def target_contexts(ctx: RunContext) -> dict[Target, TargetContext]:
 
 
 def open_operations(ctx: RunContext) -> list[tuple[Target, Operation]]:
-    """What any run left open on the connected targets."""
+    """The operations that any run left open on the connected targets."""
     return [
         (target, operation)
         for target, connection in ctx.connections.items()
@@ -91,8 +95,8 @@ def open_operations(ctx: RunContext) -> list[tuple[Target, Operation]]:
 
 
 def let_go(operation: Operation, ctx: RunContext) -> None:
-    """Let whoever comes next take an operation over at once; without this the lease runs out by itself."""
-    with suppress(PoolHeld, JournalError):  # it is closed, or another's by now
+    """End this run's lease, so that the next run can take the operation over without waiting for it to expire."""
+    with suppress(PoolHeld, JournalError):  # it is closed, or another run holds it by now
         ctx.journal.renew_lease(operation.id, ctx.run_id, 0.0)
 
 

@@ -1,5 +1,5 @@
-"""Owns the durable journal: what was intended, sent, answered and decided, and who holds a pool.
+"""The durable journal: what was intended, sent, answered and decided, and which run holds a pool.
 
-Nothing is imported here: values and the ``Journal`` protocol stand in ``records`` (cheap to import),
-``store.open_journal`` opens one and costs the import of SQLAlchemy.
+What an entry means for a run is left to ``apply`` and ``engine``. Import values and the ``Journal`` protocol from
+``records``, which is cheap; ``store.open_journal`` costs the import of SQLAlchemy.
 """

@@ -1,7 +1,7 @@
-"""Owns the way to the database: URL, file and permissions, connection settings, transactions.
+"""Connects to the database: URL, file and permissions, connection settings, transactions.
 
-Every foreign exception is translated here into ``JournalError`` by way of ``faults``; tables are left
-to ``schema`` and statements to ``store``.
+Exceptions of libraries become ``JournalError`` here; their wording is left to ``faults``, tables to ``schema``,
+statements to ``store``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from reconciler.errors import BadInput, JournalError
 from reconciler.journal import faults
 
 BUSY_SECONDS = 10
-"""How long a write waits for a lock another process holds before it gives up."""
+"""Seconds that a write waits for another process's lock."""
 _DRIVERS = {
     "sqlite": "sqlite+pysqlite",
     "sqlite+pysqlite": "sqlite+pysqlite",
@@ -31,7 +31,7 @@ _DRIVERS = {
 }
 _POSTGRES: dict[str, Any] = {
     "connect_timeout": BUSY_SECONDS,
-    # Without these a cut network would leave a run hanging for a quarter of an hour.
+    # Without these a run would hang for a quarter of an hour when the network breaks.
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
@@ -41,32 +41,32 @@ _POSTGRES: dict[str, Any] = {
 
 
 def parse(url: str) -> URL:
-    """Read a journal URL; raises ``BadInput`` without repeating a text that may hold a password."""
+    """Read a journal URL; raises ``BadInput``, whose message does not repeat the URL: it may hold a password."""
     known = "sqlite:///path/to/journal.db or postgresql+psycopg://user@host/database"
     try:
         parsed = make_url(url)
         parsed = parsed.set(drivername=_DRIVERS[parsed.drivername])
     except (ArgumentError, ValueError):
-        raise BadInput("the journal's URL cannot be read", f"Write {known}.") from None
+        raise BadInput("the journal's URL cannot be read", f"Use {known}.") from None
     except KeyError:
-        raise BadInput(f"the journal cannot be kept in {parsed.drivername!r}", f"Write {known}.") from None
+        raise BadInput(f"the journal cannot be kept in {parsed.drivername!r}", f"Use {known}.") from None
     if parsed.drivername.startswith("sqlite") and (other := sorted(set(parsed.query) - {"timeout"})):
         raise BadInput(
-            f"the journal's URL has options that SQLite journals do not take: {', '.join(other)}",
-            "The only one is timeout, in seconds: how long to wait for another process's lock.",
+            f"the journal's URL has options that are unknown for SQLite: {', '.join(other)}",
+            "The only option is timeout, in seconds: how long to wait for another process's lock.",
         )
     try:
         _timeout(parsed)
     except ValueError:
         raise BadInput(
-            "the timeout in the journal's URL is not a number", "Write seconds, such as timeout=10."
+            "the timeout in the journal's URL is not a number", "Use seconds, such as timeout=10."
         ) from None
     return parsed
 
 
 def place(url: URL) -> str:
-    """Where the journal is, for messages: the file, or the address of the server without secrets."""
-    # A query may carry a password too.
+    """Where the journal is, for messages: the file, or the server's address without secrets."""
+    # The query goes too: it may hold a password.
     return str(_file(url) or url.set(query={}).render_as_string(hide_password=True))
 
 
@@ -76,15 +76,15 @@ def _file(url: URL) -> Path | None:
 
 
 class Database:
-    """One database with its transactions; one connection, so threads take turns.
+    """One database with its transactions, over a single connection that threads use in turn.
 
-    A database that is ``read_only`` creates no file and refuses every change.
+    With ``read_only`` it creates no file and refuses every change.
     """
 
     def __init__(self, url: URL, *, read_only: bool = False) -> None:
         self.sqlite = url.drivername.startswith("sqlite")
         self.path = _file(url)
-        """The SQLite file, or None: in memory, or a server."""
+        """The SQLite file; None for a database in memory or on a server."""
         self.where = place(url)
         self._secrets = tuple(filter(None, (url.password, str(url.query.get("password", "")))))
         with self._translated():
@@ -100,11 +100,12 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction that holds SQLite's write lock from its start; any exception rolls it back."""
+        # A lock taken only at the first write could fail after reads on which that write depends.
         with self._translated(), self._writer.begin() as connection:
             yield connection
 
     def insert_new(self, table: Table) -> Insert:
-        """An insert that adds nothing, and says so by its row count, where a unique key is taken."""
+        """An insert that adds nothing where a unique key is taken; its row count is then 0."""
         if self.sqlite:
             from sqlalchemy.dialects.sqlite import insert  # noqa: PLC0415 - loaded by the engine already
 
@@ -113,11 +114,11 @@ class Database:
             from sqlalchemy.dialects.postgresql import insert as pg_insert  # noqa: PLC0415 - costs time
 
             quiet = pg_insert(table).on_conflict_do_nothing()
-        # The row count of an insert is thrown away unless asked for.
+        # SQLAlchemy discards the row count of an insert without this option.
         return quiet.execution_options(preserve_rowcount=True)
 
     def file_is_missing(self) -> bool:
-        """True where there is no SQLite file yet; raises ``JournalError`` where something else is in its place."""
+        """True when there is no SQLite file yet; raises ``JournalError`` when its path is not a file."""
         if self.path is None:
             return False
         with self._translated():
@@ -127,7 +128,7 @@ class Database:
             return False
 
     def create_file(self) -> None:
-        """Make the file (0600) and its missing folders (0700), whatever the umask."""
+        """Create the file (0600) and its missing folders (0700), whatever the umask."""
         if self.path is None:
             return
         with self._translated():
@@ -138,7 +139,7 @@ class Database:
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             except FileExistsError:
                 self._check_file(self.path)
-            # SQLite would open it for reading and fail only at the first write.
+            # SQLite would open it read-only and fail at the first write, which may be after a plan was made.
             if not os.access(self.path, os.W_OK) or not os.access(self.path.parent, os.W_OK):
                 raise JournalError(
                     f"the journal {self.path} cannot be written: it or its folder is read-only for this user",
@@ -151,16 +152,16 @@ class Database:
             raise JournalError(f"the journal {path} is not a file", faults.ELSEWHERE) from None
 
     def verify(self, connection: Connection) -> None:
-        """Read the whole SQLite file once and raise ``JournalError`` where it is damaged."""
+        """Read the whole SQLite file once and raise ``JournalError`` when it is damaged."""
         if self.path is None:
-            return  # in memory, or a server that looks after its own files
+            return  # in memory, or a server that checks its own files
         found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
         if found != "ok":
             raise JournalError(f"the journal {self.where} is damaged ({found})", faults.BACKUP)
 
     @contextmanager
     def closed_on_error(self) -> Iterator[None]:
-        """Let go of the connection when the block raises."""
+        """Close the connection when the block raises."""
         try:
             yield
         except BaseException:
@@ -168,7 +169,7 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._engine.dispose()
 
     @contextmanager
@@ -176,7 +177,7 @@ class Database:
         try:
             yield
         except (SQLAlchemyError, sqlite3.Error, OSError, ImportError, ValueError, TypeError) as error:
-            # The last two: a value that was written by nobody of ours, so it cannot be read back.
+            # ValueError and TypeError come from stored values that cannot be read: this program did not write them.
             raise faults.journal_error(error, self.where, self._secrets) from error
 
 
@@ -184,14 +185,14 @@ def _sqlite(url: URL, read_only: bool) -> Engine:
     options: dict[str, Any] = {"timeout": float(BUSY_SECONDS), "check_same_thread": False} | _timeout(url)
     file = _file(url)
     if read_only and file:
-        # Opened for writing where that is allowed, because what a dead run left half written has to be undone
-        # before anything can be read; unlike the usual way of opening, this one creates no file.
+        # Read-write where permitted: before reading, SQLite must roll back what a dead run left half written.
+        # Unlike the default mode, rw creates no file.
         url = url.set(database=f"file:{quote(str(file.absolute()))}", query={"mode": "rw", "uri": "true"})
     engine = create_engine(url, poolclass=QueuePool, pool_size=1, max_overflow=0, connect_args=options)
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # the driver must not begin transactions of its own
+        connection.isolation_level = None  # the driver must not begin transactions by its own rules
         connection.execute("PRAGMA journal_mode=DELETE")
         # EXTRA also syncs the folder: a commit survives power loss right after it.
         connection.execute("PRAGMA synchronous=EXTRA")
@@ -223,7 +224,7 @@ def _postgres(url: URL, read_only: bool) -> Engine:
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _record: object) -> None:
         with connection.cursor() as cursor:
-            # An intent must be on disk before anything is sent, whatever the server's default is.
+            # An intent must be on disk before the call is sent, whatever the server's default is.
             cursor.execute("SET synchronous_commit = on")
             cursor.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
             if read_only:

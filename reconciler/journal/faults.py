@@ -1,6 +1,6 @@
-"""Owns the words for what can be wrong with a journal: foreign exceptions in, ``JournalError`` out.
+"""Turns an exception of a database or driver into a ``JournalError`` that says what is wrong and what to do.
 
-Catching them is left to ``database``.
+Catching the exceptions is left to ``database``.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from sqlalchemy.exc import DBAPIError
 
 from reconciler.errors import JournalError
 
-ELSEWHERE = "Point RECONCILER_JOURNAL at a place this user can write to, or correct the permissions."
+ELSEWHERE = "Point RECONCILER_JOURNAL at a place this user can write to, or fix the permissions."
 BACKUP = (
     "Nothing was sent. Point RECONCILER_JOURNAL at the right place, or restore the journal from a backup: "
-    "without it nobody knows which requests are still open."
+    "without it there is no record of which requests are still open."
 )
-_SPACE = "Free some space and run again; what had been written is intact."
-_WAIT = "Wait until the other process has ended, or look for one that hangs, then run again."
-_SERVER = "Check host, port and network, and that the server runs; nothing is sent without the journal."
+_SPACE = "Free some space and run again; what was already written is intact."
+_WAIT = "Wait until the other process has ended, or stop it if it hangs, then run again."
+_SERVER = "Check host, port and network, and that the server is running; nothing is sent without the journal."
 _LOGIN = "Check user, password and database in RECONCILER_JOURNAL."
 
 _SQLITE = (
@@ -30,7 +30,7 @@ _SQLITE = (
     ("SQLITE_PERM", "cannot be opened", ELSEWHERE),
     ("SQLITE_IOERR", "cannot be read or written: the disk fails, is full or has a quota", _SPACE),
 )
-"""Beginnings of SQLite's extended result names."""
+"""Prefix of SQLite's extended result name, what is wrong, what to do."""
 
 _POSTGRES = (
     ("28", "refuses this user or password", _LOGIN),
@@ -44,14 +44,14 @@ _POSTGRES = (
     ("08", "cannot be reached", _SERVER),
     ("57P", "is shutting down or starting", _SERVER),
 )
-"""Beginnings of SQLSTATE codes."""
+"""Prefix of the SQLSTATE code, what is wrong, what to do."""
 
 _KINDS = (
     (ImportError, "needs the PostgreSQL driver", "Install it: pip install 'reconciler[postgres]'."),
     ((ValueError, TypeError), "holds a value that cannot be read: it is damaged", BACKUP),
     (OSError, "cannot be opened", ELSEWHERE),
 )
-"""Exceptions that come from no database."""
+"""Exceptions that do not come from a database."""
 
 _WORDS = (
     ("authentication failed", "refuses this user or password", _LOGIN),
@@ -59,11 +59,11 @@ _WORDS = (
     ("does not exist", "does not have this user or database", _LOGIN),
     ("connection", "cannot be reached", _SERVER),
 )
-"""While connecting the driver gives no code, only the server's words."""
+"""Text in the server's message: while connecting, the driver gives no code."""
 
 
 def journal_error(error: Exception, where: str, secrets: tuple[str, ...]) -> JournalError:
-    """Say what is wrong with the journal at ``where`` and what to do; no secret appears."""
+    """The error that says what is wrong with the journal at ``where`` and what to do, without any secret."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     what, hint = _sentence(cause)
     lines = str(cause).strip().splitlines()
@@ -74,7 +74,7 @@ def journal_error(error: Exception, where: str, secrets: tuple[str, ...]) -> Jou
 
 
 def _sentence(cause: BaseException) -> tuple[str, str]:
-    """What is wrong and what to do: by the driver's code, else by kind, else by the server's words."""
+    """What is wrong and what to do: by the driver's code, else by exception type, else by the server's message."""
     for attribute, table in (("sqlite_errorname", _SQLITE), ("sqlstate", _POSTGRES)):
         code = str(getattr(cause, attribute, None) or "")
         for beginning, what, hint in table:
@@ -86,4 +86,4 @@ def _sentence(cause: BaseException) -> tuple[str, str]:
     for words, what, hint in _WORDS:
         if words in str(cause):
             return what, hint
-    return "failed", "Run again; if it stays, keep the journal as it is and report the message."
+    return "failed", "Run again; if it fails again, keep the journal as it is and report the message."

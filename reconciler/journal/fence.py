@@ -1,7 +1,7 @@
-"""Owns the two rules that keep runs apart: one open operation per pool, and one writer per operation.
+"""Enforces the two rules that keep runs apart: one open operation per pool, and one writer per operation.
 
-Both are conditions inside SQL statements, so they hold between processes and machines. Transactions
-are left to ``store``; the unique index behind the first rule stands in ``schema``.
+Both are conditions inside SQL statements, so they hold between processes and machines. Transactions are left
+to ``store``, the unique index behind the first rule to ``schema``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from reconciler.journal import rows
 from reconciler.journal.records import Intent, Operation, PoolKey, StaleGeneration
 from reconciler.journal.schema import operations, pools
 
-# Built once: composing a statement costs more than SQLite needs to run it.
+# Built once: composing a statement takes longer than SQLite needs to run it.
 _the_pool = (
     pools.c.target == bindparam("at_target"),
     pools.c.service == bindparam("at_service"),
@@ -25,17 +25,20 @@ _the_pool = (
 )
 _GENERATION = select(pools.c.generation).where(*_the_pool)
 _COUNT_UP = update(pools).where(*_the_pool).values(generation=pools.c.generation + 1)
+# Fails for a run whose reading is older than another run's operation, even if that operation is closed by now:
+# the unique index alone would let it act on a pool that has changed since it was read.
 _COUNT_UP_IF_SAME = _COUNT_UP.where(pools.c.generation == bindparam("expected"))
 _ONE = select(operations).where(operations.c.id == bindparam("operation_id"))
 _OPEN = update(operations).where(operations.c.id == bindparam("operation_id"), operations.c.closed.is_(None))
 _OWNED = _OPEN.where(operations.c.owner == bindparam("by_owner"))
+# A run may take over what it owns already, so that a retried take-over does not wait for its own lease.
 _FREE = _OPEN.where(
     (operations.c.lease_until <= bindparam("now")) | (operations.c.owner == bindparam("by_owner"))
 )
 
 
 def generation(connection: Connection, pool: PoolKey) -> int:
-    """Count of openings and closings of operations on the pool."""
+    """How often an operation on the pool has been opened or closed."""
     return connection.scalar(_GENERATION, _at(pool)) or 0
 
 
@@ -45,20 +48,24 @@ def hold(
     """Open an operation, or raise ``PoolHeld`` or ``StaleGeneration``; the inserts skip taken keys."""
     pool = rows.pool_values(intent.pool)
     connection.execute(new_pool, pool | {"generation": 0})
-    # The pool's row is locked first, here and in release, so that these two never deadlock.
+    # The pool's row is locked first, here and in ``release``: with one order there is no deadlock.
     same = connection.execute(_COUNT_UP_IF_SAME, _at(intent.pool) | {"expected": intent.generation})
+    # The caller's transaction is rolled back when this raises, and with it the new count.
     if same.rowcount == 0 or connection.execute(new_operation, values).rowcount == 0:
         raise _conflict(connection, intent)
 
 
 def release(connection: Connection, operation_id: str, owner: str, values: Mapping[str, Any]) -> None:
     """Close an operation that this owner holds, and count its pool's generation up."""
+    # Counted up on closing too: a run that read the pool while the operation was open saw it half changed.
     connection.execute(_COUNT_UP, _at(find(connection, operation_id).intent.pool))
     write(connection, operation_id, owner, values)
 
 
 def write(connection: Connection, operation_id: str, owner: str, values: Mapping[str, Any]) -> None:
-    """Change an open operation; a run thought dead that wakes up must not write over its successor."""
+    """Change an open operation of this owner; else raise ``PoolHeld``."""
+    # The owner is checked inside the UPDATE: a run that was suspended past its lease must not overwrite what
+    # the run that took over has written, and checking first would leave a gap between check and write.
     fenced = {"operation_id": operation_id, "by_owner": owner} | dict(values)
     if connection.execute(_OWNED, fenced).rowcount == 0:
         raise _refusal(find(connection, operation_id))
@@ -67,7 +74,8 @@ def write(connection: Connection, operation_id: str, owner: str, values: Mapping
 def seize(
     connection: Connection, operation_id: str, owner: str, now: datetime, lease_until: datetime
 ) -> None:
-    """Give an open operation to an owner: its own, or one whose lease has run out; else ``PoolHeld``."""
+    """Make ``owner`` the owner of an open operation if it is already or the lease has expired; else ``PoolHeld``."""
+    # One conditional UPDATE: of two runs that see the lease expire at once, only one changes the row.
     free = {"operation_id": operation_id, "by_owner": owner, "now": now}
     if connection.execute(_FREE, free | {"owner": owner, "lease_until": lease_until}).rowcount == 0:
         raise _refusal(find(connection, operation_id))
@@ -78,7 +86,7 @@ def find(connection: Connection, operation_id: str) -> Operation:
     row = connection.execute(_ONE, {"operation_id": operation_id}).first()
     if row is None:
         raise JournalError(
-            f"the journal knows no operation {operation_id}", "`reconciler history` lists what it knows."
+            f"the journal has no operation {operation_id}", "`reconciler history` lists its runs."
         )
     return rows.to_operation(row)
 
@@ -90,7 +98,7 @@ def fetch(connection: Connection, *wanted: ColumnElement[bool] | TextClause) -> 
 
 
 def when(time: datetime) -> str:
-    """A time as messages write it."""
+    """A time in the form used in messages."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
@@ -100,6 +108,7 @@ def _at(pool: PoolKey) -> dict[str, str]:
 
 def _conflict(connection: Connection, intent: Intent) -> PoolHeld | StaleGeneration | JournalError:
     """Why no operation could be opened on the pool."""
+    # A holder comes first: waiting for it is what helps, and after it the reading is stale anyway.
     pool = intent.pool
     holders = fetch(
         connection,
@@ -112,15 +121,15 @@ def _conflict(connection: Connection, intent: Intent) -> PoolHeld | StaleGenerat
         return _refusal(holders[0])
     taken = connection.execute(_ONE, {"operation_id": intent.operation_id}).first()
     if taken is not None:
-        return JournalError(f"the journal has an operation {intent.operation_id} already")
+        return JournalError(f"the journal already has an operation {intent.operation_id}")
     return StaleGeneration(
-        f"another run worked on pool {intent.pool_name} ({intent.pool.pool_id}) after it was read here",
-        "Nothing was sent for it. Plan again.",
+        f"another run changed pool {intent.pool_name} ({intent.pool.pool_id}) after this run read it",
+        "Nothing was sent for this pool. Plan again.",
     )
 
 
 def _refusal(operation: Operation) -> PoolHeld:
-    """Who stands in the way, since when, and until when."""
+    """The error that says which run holds the operation, since when, and until when."""
     pool = f"pool {operation.intent.pool_name} ({operation.intent.pool.pool_id})"
     if operation.closed is not None:
         return PoolHeld(
@@ -131,6 +140,6 @@ def _refusal(operation: Operation) -> PoolHeld:
     return PoolHeld(
         f"{pool} is held by run {operation.owner}: operation {operation.id}, open since "
         f"{when(operation.opened)}, is {operation.state}",
-        f"Wait for that run. If it is gone, `reconciler resolve` may take over "
+        f"Wait for that run. If it is gone, `reconciler resolve` can take over "
         f"from {when(operation.lease_until)} on.",
     )

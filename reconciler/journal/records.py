@@ -1,6 +1,6 @@
-"""Owns the journal's values and its protocol: what other modules may write down and ask.
+"""The journal's values and its protocol: what other modules can record and query.
 
-Imports no database; storage is left to ``store``. Times are timezone-aware UTC, sizes are GB.
+Storage is left to ``store``, and no database is imported here. Times are timezone-aware UTC, sizes are GB.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any, NamedTuple, Protocol
 
 from reconciler.errors import StalePlan
 
-Clock = Callable[[], datetime]
-"""Gives the time now, aware, in UTC."""
+Now = Callable[[], datetime]
+"""Returns the current time, timezone-aware, in UTC."""
 
 PLAN_APPROVED = "plan.approved"
 """The kind of the event that holds the plan a run carried out."""
 
 
 class StaleGeneration(StalePlan):
-    """An operation on the pool was opened or closed after the pool was read, so the reading is old."""
+    """An operation on the pool was opened or closed after the pool was read, so the reading is stale."""
 
 
 class Step(StrEnum):
@@ -36,7 +36,7 @@ class State(StrEnum):
     """How far an operation has come."""
 
     INTENDED = "intended"
-    """Written down; after a crash nobody knows whether it was sent, so treat it as UNKNOWN."""
+    """Recorded; after a crash it may or may not have been sent, so treat it as UNKNOWN."""
     ACCEPTED = "accepted"
     UNKNOWN = "unknown"
     NOT_SENT = "not_sent"
@@ -49,13 +49,13 @@ class State(StrEnum):
 
 
 OUTCOMES = frozenset({State.ACCEPTED, State.UNKNOWN, State.NOT_SENT, State.REJECTED})
-"""What a call can end as."""
+"""The outcomes of a call."""
 NOT_APPLIED = frozenset({State.NOT_SENT, State.REJECTED, State.NOT_ACCEPTED})
 """Final states in which nothing was changed."""
 FINAL = NOT_APPLIED | {State.DONE, State.FAILED, State.PARTIAL}
-"""What an operation can be closed as."""
+"""The states in which an operation can be closed."""
 NOT_DONE = frozenset(State) - NOT_APPLIED - {State.DONE}
-"""States in which something was or may have been changed, and did not end well or has not ended."""
+"""States in which something was or may have been changed, and which are not a success."""
 
 
 class ClosedBy(StrEnum):
@@ -73,7 +73,7 @@ class PoolKey:
     target: str
     """``region/project_id``."""
     service: str
-    """Endpoint host, or ``sandbox``: the same ids elsewhere are another pool."""
+    """Endpoint host, or ``sandbox``: the same ids at another service mean another pool."""
     pool_id: str
 
 
@@ -81,25 +81,25 @@ class SentDisk(NamedTuple):
     """One disk as the request names it."""
 
     id: str
-    """Empty for a disk to add."""
+    """Empty for a new disk."""
     type: str
     size: int
     """GB."""
 
 
 class Claim(NamedTuple):
-    """One thing that a run is about to destroy, as far as a limit counts it."""
+    """One item that a run is about to destroy, as one limit counts it."""
 
     kind: str
     """The limit: ``disks``, ``copies``, ``pools``, ``gigabytes`` or ``users``."""
     item: str
-    """What it is, the same in every run; claiming it again adds nothing."""
+    """A name that is the same in every run, so that claiming the item again adds nothing."""
     amount: int
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What is about to be sent, complete enough to find out later what became of it."""
+    """What is about to be sent, complete enough to find out its effect later."""
 
     operation_id: str
     run_id: str
@@ -107,23 +107,23 @@ class Intent:
     pool_name: str
     step: Step
     handle_type: str | None
-    """As sent; None: left out of the request."""
+    """As sent; None when left out of the request."""
     disks: tuple[SentDisk, ...]
     keep: tuple[str, ...]
-    """Ids of the disks that must survive."""
+    """Ids of the disks that must stay."""
     baseline_jobs: tuple[str, ...]
-    """Ids of the pool's jobs that were known before the request."""
+    """Ids of the pool's jobs that were known before the request; any other may be its job."""
     generation: int
     """The pool's generation, taken before the pool was read."""
     signed_at: datetime
     not_after: datetime | None
-    """From then on the request can no longer arrive; None: unknown, only a person can clear it."""
+    """From then on the request can no longer be accepted; None when unknown, so that only a person can decide."""
     plan_digest: str
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one write, with what the service said."""
+    """How one write ended, with the service's answer."""
 
     state: State
     """One of ``OUTCOMES``."""
@@ -135,25 +135,26 @@ class Outcome:
     """The service's error code; empty when it gave none."""
     message: str = ""
     retry_after: float | None = None
-    """Seconds the service asks to wait; None when it does not say. Of use at once only, so not kept."""
+    """Seconds the service asks to wait; None when it does not say. Used only at once, so not stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One intent and everything known of its fate."""
+    """One intent and everything known about what followed."""
 
     intent: Intent
     state: State
     outcome: Outcome | None
-    """None until an outcome was recorded."""
+    """None until an outcome is recorded."""
     owner: str
     """Id of the only run that may write to this operation now."""
     lease_until: datetime
     """From then on another run may take over."""
     opened: datetime
     closed: datetime | None = None
-    """None: unresolved, and the pool gets no other operation."""
+    """None: unresolved, and no other operation can be opened on the pool."""
     verdict: str = ""
+    """The result in words; empty while it is open."""
     closed_by: ClosedBy | None = None
 
     @property
@@ -172,7 +173,7 @@ class Run:
     targets: tuple[str, ...]
     started: datetime
     ended: datetime | None = None
-    """None: still running, or it died."""
+    """None: still running, or it ended without recording it."""
     digest: str = ""
     """Digest of the plan; empty when none was made."""
     exit_code: int | None = None
@@ -184,7 +185,7 @@ class Event:
     """One thing that happened in a run."""
 
     seq: int
-    """Grows over the whole journal, in the order of writing."""
+    """Grows with each event of the whole journal."""
     run_id: str
     operation_id: str | None
     at: datetime
@@ -198,14 +199,14 @@ class RunRecord:
 
     run: Run
     operations: tuple[Operation, ...]
-    """Those it opened and those it took over, in order of opening."""
+    """Those it opened and those it took over, oldest first."""
     events: tuple[Event, ...]
     """In order of writing."""
 
 
 @dataclass(frozen=True, slots=True)
 class DriftPoint:
-    """How far one pool was from its manifest when one run looked."""
+    """How far one pool was from its manifest when one run read it."""
 
     run_id: str
     at: datetime
@@ -220,34 +221,34 @@ class DriftPoint:
 
 
 class Journal(Protocol):
-    """The durable record; each call is one transaction and raises ``JournalError`` when it cannot be kept.
+    """The durable record; each call is one transaction and raises ``JournalError`` when it fails.
 
-    When a write raises, it may still have been kept (the connection broke during commit): nothing may
-    be sent after a failed ``open_operation``, and the next run resolves what it finds.
+    A write that raises may still have been stored (the connection broke during commit). So nothing may be sent
+    after a failed ``open_operation``, and the next run resolves what it finds.
     """
 
     def open_run(self, run_id: str, command: str, tool_version: str, targets: Sequence[str]) -> None:
-        """Note that a run has started now; ``targets`` as ``region/project_id``."""
+        """Record that a run starts now; ``targets`` as ``region/project_id``."""
 
     def close_run(self, run_id: str, exit_code: int, digest: str, summary: Mapping[str, Any]) -> None:
-        """Note that a run ends now, with the digest of its plan and a JSON-ready summary."""
+        """Record that a run ends now, with the digest of its plan and a JSON-ready summary."""
 
     def record_event(
         self, run_id: str, kind: str, detail: Mapping[str, Any], operation_id: str | None = None
     ) -> None:
-        """Note something that happened; ``detail`` is JSON-ready and holds no secret."""
+        """Record an event; ``detail`` is JSON-ready and holds no secret."""
 
     def generation(self, pool: PoolKey) -> int:
-        """Count of openings and closings of operations on the pool; take it before reading the pool."""
+        """How often an operation on the pool has been opened or closed; call it before reading the pool."""
 
     def open_operation(self, intent: Intent, owner: str, lease_seconds: float) -> Operation:
-        """Write the intent down and hold the pool, or raise ``PoolHeld`` or ``StaleGeneration``."""
+        """Record the intent and hold the pool, or raise ``PoolHeld`` or ``StaleGeneration``."""
 
     def renew_lease(self, operation_id: str, owner: str, lease_seconds: float) -> None:
-        """Keep others from taking over until so many seconds from now; 0 lets the operation go."""
+        """Keep other runs from taking over for that many seconds from now; 0 ends the lease."""
 
     def record_outcome(self, operation_id: str, owner: str, outcome: Outcome) -> None:
-        """Note what came back; raises ``PoolHeld`` when another run owns the operation or it is closed."""
+        """Record the outcome; raises ``PoolHeld`` when another run owns the operation or it is closed."""
 
     def close_operation(
         self,
@@ -261,7 +262,7 @@ class Journal(Protocol):
         """End the operation in one of ``FINAL`` and free the pool; raises ``PoolHeld`` as above."""
 
     def take_over(self, operation_id: str, owner: str, lease_seconds: float) -> Operation:
-        """Become the owner of an operation whose lease has run out, or stay it; else raise ``PoolHeld``."""
+        """Become, or stay, the owner of an operation whose lease has expired; else raise ``PoolHeld``."""
 
     def operation(self, operation_id: str) -> Operation | None:
         """One operation, or None."""
@@ -270,7 +271,7 @@ class Journal(Protocol):
         """All operations opened at or after a time, oldest first."""
 
     def not_done(self, target: str, service: str) -> tuple[Operation, ...]:
-        """Operations of one project that did not end well, or have not ended, oldest first."""
+        """Operations of one project in a state of ``NOT_DONE``, oldest first."""
 
     def unresolved(self, target: str | None = None, service: str | None = None) -> tuple[Operation, ...]:
         """Operations not closed yet, oldest first; None means every target or every service."""
@@ -279,17 +280,17 @@ class Journal(Protocol):
         """Mark a saved plan as applied; raises ``StalePlan`` for every claim but the first."""
 
     def removed_since(self, target: str, service: str, since: datetime) -> int:
-        """Disks in removals opened since then that took, or may yet take, effect."""
+        """Disks in removals opened since then that took effect, or still may."""
 
     def reserve_budget(self, scope: str, day: str, amount: int, ceiling: int) -> bool:
-        """Add ``amount`` to what the scope has used on that day, unless that would pass the ceiling."""
+        """Add ``amount`` to what the scope has used on that day; False when that would exceed the ceiling."""
 
     def claim_losses(
         self, group: str, claims: Sequence[Claim], ceilings: Mapping[str, int]
     ) -> Mapping[str, int]:
-        """Add claims to those of a group of runs, unless a sum would pass its ceiling.
+        """Add claims to those of a group of runs, unless a sum would exceed its ceiling.
 
-        Returns the sums over the whole group that would, by kind; empty when the claims are kept.
+        Returns the sums over the whole group that would, by kind; empty when the claims were added.
         """
 
     def runs(self, limit: int) -> tuple[Run, ...]:
@@ -299,10 +300,10 @@ class Journal(Protocol):
         """One run with its operations and events, or None."""
 
     def add_drift(self, points: Sequence[DriftPoint]) -> None:
-        """Keep what a run measured, at most one point per pool."""
+        """Record what a run measured, at most one point per pool."""
 
     def drift(self, since: datetime) -> tuple[DriftPoint, ...]:
         """Points measured at or after a time, oldest first."""
 
     def close(self) -> None:
-        """Let go of the file or the connection."""
+        """Close the file or the connection."""

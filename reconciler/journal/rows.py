@@ -1,4 +1,4 @@
-"""Owns the translation between the journal's values and its rows.
+"""Translates between the journal's values and the rows of its tables.
 
 Statements and transactions are left to ``store``.
 """

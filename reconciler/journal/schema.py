@@ -1,6 +1,6 @@
-"""Owns the journal's tables, their version and the migrations between versions.
+"""The journal's tables, their version, and the migrations between versions.
 
-Connecting is left to ``database``; what the rows mean to ``rows`` and ``store``.
+Connecting is left to ``database``, the meaning of rows to ``rows`` and ``store``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from reconciler.errors import JournalError
 from reconciler.journal.faults import BACKUP
 
 _CREATION_LOCK = 7_204_417_093
-"""Key of the PostgreSQL advisory lock that lets one process at a time create or migrate."""
+"""Key of the PostgreSQL advisory lock under which one process at a time creates or migrates."""
 
 
 class Utc(TypeDecorator[datetime]):
@@ -42,29 +42,29 @@ class Utc(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse a time without a zone: it would be somebody's local time."""
+        """Refuse a time without a zone, which would be some machine's local time."""
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("the journal takes aware times only")
+            raise ValueError("the journal stores only timezone-aware times")
         utc = value.astimezone(UTC)
         return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Give the zone back."""
+        """Restore the zone."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Words(TypeDecorator[str]):
-    """Text that any database takes: NUL and lone surrogates, which some refuse, become escapes."""
+    """Text that every database accepts: NUL and lone surrogates, which some refuse, become escapes."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
-        """Escape instead of refusing: an outcome has to be recorded whatever the service wrote."""
+        """Escape instead of refusing, because an outcome must be recorded whatever the service wrote."""
         if value is None or (value.isascii() and "\0" not in value):
             return value
         return value.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
@@ -131,7 +131,7 @@ operations = Table(
     Column("closed_by", Words),
 )
 
-# The lock of the whole tool: two runners cannot both have an open operation on one pool.
+# The lock that everything rests on: two runs cannot both have an open operation on one pool.
 Index(
     "reconciler_one_unresolved_per_pool",
     operations.c.target,
@@ -143,9 +143,9 @@ Index(
 )
 
 NOT_DONE = text("state NOT IN ('done', 'not_accepted', 'not_sent', 'rejected')")
-"""SQL for ``records.NOT_DONE``; in these very words, because a database matches them with those of the index."""
+"""SQL for ``records.NOT_DONE``, spelled as in the index: only then does the database use the index."""
 
-# Holds only the few operations that did not end well, however many there ever were.
+# Holds only the few operations that are not a success, however many there ever were.
 Index(
     "reconciler_not_done",
     operations.c.target,
@@ -205,7 +205,7 @@ drift_points = Table(
 )
 
 Migration = tuple[str, ...]
-"""SQL statements, good for both databases, that lead from one version to the next."""
+"""SQL statements, valid for both databases, that lead from one version to the next."""
 
 MIGRATIONS: tuple[Migration, ...] = (
     (
@@ -213,7 +213,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         "WHERE state NOT IN ('done', 'not_accepted', 'not_sent', 'rejected')",
     ),
 )
-"""The one at index n leads from version n + 1 to n + 2; a new journal is created at the latest version at once."""
+"""Index n leads from version n + 1 to n + 2; a new journal is created at the latest version directly."""
 
 LATEST = len(MIGRATIONS) + 1
 """The version this program writes."""
@@ -223,12 +223,12 @@ READABLE_SINCE = 1
 
 
 def version_of(connection: Connection, where: str) -> int | None:
-    """The version of the schema in the database, or None where there is no journal yet."""
+    """The version of the schema in the database, or None when there is no journal yet."""
     if not inspect(connection).has_table(version_table.name):
         return None
     found = connection.scalars(version_table.select()).all()
     if len(found) != 1 or found[0] < 1:
-        raise JournalError(f"the journal {where} is damaged: it does not say which version it has", BACKUP)
+        raise JournalError(f"the journal {where} is damaged: its version is missing", BACKUP)
     return int(found[0])
 
 
@@ -254,14 +254,14 @@ def check_readable(version: int, where: str) -> None:
     _check_known(version, LATEST, where)
     if version < READABLE_SINCE:
         raise JournalError(
-            f"the journal {where} has version {version}, which is too old to be read as it is",
-            "A command that writes to it, such as resolve, brings it up to date.",
+            f"the journal {where} has version {version}, which is too old to be read without a migration",
+            "A command that writes to it, such as resolve, migrates it.",
         )
 
 
 def check_unused(connection: Connection, where: str) -> None:
-    """Raise ``JournalError`` where a file without a journal holds something else."""
-    # A shared PostgreSQL database may hold tables of others; a file that does is somebody else's file.
+    """Raise ``JournalError`` when a file without a journal holds something else."""
+    # A PostgreSQL database may be shared, so other tables are fine there; a file with tables is another program's.
     if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA schema_version").scalar():
         raise JournalError(f"{where} is a database of another program, not a journal", BACKUP)
 
@@ -269,7 +269,7 @@ def check_unused(connection: Connection, where: str) -> None:
 def _check_known(version: int, latest: int, where: str) -> None:
     if version > latest:
         raise JournalError(
-            f"the journal {where} has version {version}; this program knows versions up to {latest}",
+            f"the journal {where} has version {version}; this program supports versions up to {latest}",
             "Use the newer program that wrote it, or point RECONCILER_JOURNAL at another journal.",
         )
 
@@ -283,7 +283,7 @@ def _create(connection: Connection, where: str, version: int) -> None:
 
 @cache
 def _creation(driver: str) -> tuple[str, ...]:
-    """The statements that make the tables; composing them takes longer than running them in memory."""
+    """The statements that create the tables; cached, as composing them takes longer than running them."""
     dialect = make_url(f"{driver}://").get_dialect()()
     tables = metadata.sorted_tables
     made: list[DDLElement] = [CreateTable(table) for table in tables]

@@ -1,7 +1,7 @@
-"""Owns the journal itself: each call of the ``Journal`` protocol as one transaction.
+"""Stores the journal in SQLite or PostgreSQL: each call of the ``Journal`` protocol is one transaction.
 
-Connections and foreign errors are left to ``database``, tables to ``schema``, deciding what an
-operation's fate means to the caller. The same code serves SQLite and PostgreSQL.
+Connections and errors of libraries are left to ``database``, tables to ``schema``, the rules between runs to
+``fence``, the meaning of an entry to the caller.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from reconciler.journal.records import (
     NOT_APPLIED,
     OUTCOMES,
     Claim,
-    Clock,
     ClosedBy,
     DriftPoint,
     Intent,
     Journal,
+    Now,
     Operation,
     Outcome,
     PoolKey,
@@ -38,8 +38,8 @@ from reconciler.journal.records import (
 _operations = schema.operations
 
 
-def open_journal(url: str, clock: Clock) -> Journal:
-    """Open the journal at a SQLAlchemy URL, creating or migrating it where needed.
+def open_journal(url: str, now: Now) -> Journal:
+    """Open the journal at a SQLAlchemy URL, creating or migrating it if needed.
 
     Raises ``JournalError`` when it cannot be used and ``BadInput`` when the URL itself is wrong.
     """
@@ -49,13 +49,13 @@ def open_journal(url: str, clock: Clock) -> Journal:
         with database.write() as connection:
             database.verify(connection)
             schema.prepare(connection, database.where)
-    return SqlJournal(database, clock)
+    return SqlJournal(database, now)
 
 
-def find_journal(url: str, clock: Clock) -> Journal | None:
-    """Open the journal for reading alone, or return None where there is none yet.
+def find_journal(url: str, now: Now) -> Journal | None:
+    """Open the journal only for reading, or return None when there is none yet.
 
-    Creates, migrates and writes nothing, so a role that may only SELECT, or a file that is read-only, will do.
+    Creates, migrates and writes nothing, so a read-only file, or a role that may only SELECT, is enough.
     Raises ``JournalError`` when it cannot be used and ``BadInput`` when the URL itself is wrong.
     """
     database = Database(parse(url), read_only=True)
@@ -72,35 +72,35 @@ def find_journal(url: str, clock: Clock) -> Journal | None:
     if version is None:
         database.close()
         return None
-    return SqlJournal(database, clock)
+    return SqlJournal(database, now)
 
 
 def journal_place(url: str) -> str:
-    """Where the journal at a URL is, as messages say it: without secrets."""
+    """Where the journal at a URL is, for messages: without secrets."""
     return place(parse(url))
 
 
 class SqlJournal(Journal):
     """The journal in an SQL database."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, now: Now) -> None:
         self._database = database
-        self._clock = clock
+        self._now = now
 
     def close(self) -> None:
-        """Let go of the file or the connection."""
+        """Close the file or the connection."""
         self._database.close()
 
     # --- runs and events ------------------------------------------------------------------------
 
     def open_run(self, run_id: str, command: str, tool_version: str, targets: Sequence[str]) -> None:
-        """Note that a run has started now."""
+        """Record that a run starts now."""
         run = {
             "id": run_id,
             "command": command,
             "tool_version": tool_version,
             "targets": list(targets),
-            "started": self._clock(),
+            "started": self._now(),
             "digest": "",
             "summary": {},
         }
@@ -108,15 +108,15 @@ class SqlJournal(Journal):
             connection.execute(insert(schema.runs), run)
 
     def close_run(self, run_id: str, exit_code: int, digest: str, summary: Mapping[str, Any]) -> None:
-        """Note that a run ends now."""
-        end = {"ended": self._clock(), "exit_code": exit_code, "digest": digest, "summary": dict(summary)}
+        """Record that a run ends now."""
+        end = {"ended": self._now(), "exit_code": exit_code, "digest": digest, "summary": dict(summary)}
         with self._database.write() as connection:
             connection.execute(update(schema.runs).where(schema.runs.c.id == run_id), end)
 
     def record_event(
         self, run_id: str, kind: str, detail: Mapping[str, Any], operation_id: str | None = None
     ) -> None:
-        """Note something that happened."""
+        """Record an event."""
         with self._database.write() as connection:
             self._note(connection, run_id, operation_id, kind, detail)
 
@@ -130,29 +130,29 @@ class SqlJournal(Journal):
     def run(self, run_id: str) -> RunRecord | None:
         """One run with its operations and events, or None."""
         events = schema.events
-        # Opening and taking over leave an event, so this finds operations that changed hands since.
+        # Opening and taking over each leave an event, so this also finds operations that another run owns by now.
         touched = select(events.c.operation_id).where(events.c.run_id == run_id)
         with self._database.read() as connection:
             found = connection.execute(select(schema.runs).where(schema.runs.c.id == run_id)).first()
             if found is None:
                 return None
-            told = connection.execute(select(events).where(events.c.run_id == run_id).order_by(events.c.seq))
+            own = connection.execute(select(events).where(events.c.run_id == run_id).order_by(events.c.seq))
             return RunRecord(
                 run=rows.to_run(found),
-                events=tuple(rows.to_event(row) for row in told),
+                events=tuple(rows.to_event(row) for row in own),
                 operations=fence.fetch(connection, _operations.c.id.in_(touched)),
             )
 
     # --- operations -----------------------------------------------------------------------------
 
     def generation(self, pool: PoolKey) -> int:
-        """Count of openings and closings of operations on the pool."""
+        """How often an operation on the pool has been opened or closed."""
         with self._database.read() as connection:
             return fence.generation(connection, pool)
 
     def open_operation(self, intent: Intent, owner: str, lease_seconds: float) -> Operation:
-        """Write the intent down and hold the pool, or raise ``PoolHeld`` or ``StaleGeneration``."""
-        now = self._clock()
+        """Record the intent and hold the pool, or raise ``PoolHeld`` or ``StaleGeneration``."""
+        now = self._now()
         operation = Operation(
             intent=intent,
             state=State.INTENDED,
@@ -177,15 +177,15 @@ class SqlJournal(Journal):
         return operation
 
     def renew_lease(self, operation_id: str, owner: str, lease_seconds: float) -> None:
-        """Keep others from taking over until so many seconds from now; 0 lets the operation go."""
-        lease = {"lease_until": self._clock() + timedelta(seconds=lease_seconds)}
+        """Keep other runs from taking over for that many seconds from now; 0 ends the lease."""
+        lease = {"lease_until": self._now() + timedelta(seconds=lease_seconds)}
         with self._database.write() as connection:
             fence.write(connection, operation_id, owner, lease)
 
     def record_outcome(self, operation_id: str, owner: str, outcome: Outcome) -> None:
-        """Note what came back; raises ``PoolHeld`` when another run owns the operation or it is closed."""
+        """Record the outcome; raises ``PoolHeld`` when another run owns the operation or it is closed."""
         if outcome.state not in OUTCOMES:
-            raise ValueError(f"{outcome.state} is no outcome of a call")
+            raise ValueError(f"{outcome.state} is not an outcome of a call")
         values = rows.outcome_values(outcome)
         with self._database.write() as connection:
             fence.write(connection, operation_id, owner, values)
@@ -205,12 +205,12 @@ class SqlJournal(Journal):
             raise ValueError(f"an operation cannot be closed as {state}")
         end = {"state": state.value, "verdict": verdict, "closed_by": closed_by.value}
         with self._database.write() as connection:
-            fence.release(connection, operation_id, owner, end | {"closed": self._clock()})
+            fence.release(connection, operation_id, owner, end | {"closed": self._now()})
             self._note(connection, owner, operation_id, "operation.closed", end)
 
     def take_over(self, operation_id: str, owner: str, lease_seconds: float) -> Operation:
-        """Become the owner of an operation whose lease has run out, else raise ``PoolHeld``."""
-        now = self._clock()
+        """Become, or stay, the owner of an operation whose lease has expired; else raise ``PoolHeld``."""
+        now = self._now()
         with self._database.write() as connection:
             before = fence.find(connection, operation_id)
             fence.seize(connection, operation_id, owner, now, now + timedelta(seconds=lease_seconds))
@@ -228,7 +228,7 @@ class SqlJournal(Journal):
             return fence.fetch(connection, _operations.c.opened >= since)
 
     def not_done(self, target: str, service: str) -> tuple[Operation, ...]:
-        """Operations of one project that did not end well, or have not ended, oldest first."""
+        """Operations of one project in a state of ``NOT_DONE``, oldest first."""
         with self._database.read() as connection:
             return fence.fetch(
                 connection,
@@ -251,18 +251,20 @@ class SqlJournal(Journal):
 
     def claim_plan(self, plan_id: str, run_id: str) -> None:
         """Mark a saved plan as applied; raises ``StalePlan`` for every claim but the first."""
-        claim = {"plan_id": plan_id, "run_id": run_id, "claimed": self._clock()}
+        claim = {"plan_id": plan_id, "run_id": run_id, "claimed": self._now()}
         with self._database.write() as connection:
+            # The unique key decides, so that of two runs that apply the same file at once only one continues.
             if connection.execute(self._database.insert_new(schema.plans), claim).rowcount:
                 return
             first = connection.execute(select(schema.plans).where(schema.plans.c.plan_id == plan_id)).one()
         raise StalePlan(
-            f"the plan has been applied already, by run {first.run_id} at {fence.when(first.claimed)}",
-            "A plan is applied once. Plan again and review the new plan.",
+            f"the plan has already been applied, by run {first.run_id} at {fence.when(first.claimed)}",
+            "A plan can be applied only once. Plan again and review the new plan.",
         )
 
     def removed_since(self, target: str, service: str, since: datetime) -> int:
-        """Disks in removals opened since then that took, or may yet take, effect."""
+        """Disks in removals opened since then that took effect, or still may."""
+        # Open and unknown ones count too: the budget may only err towards fewer removals.
         query = select(func.coalesce(func.sum(_operations.c.disk_count), 0)).where(
             _operations.c.target == target,
             _operations.c.service == service,
@@ -274,9 +276,10 @@ class SqlJournal(Journal):
             return int(connection.execute(query).scalar_one())
 
     def reserve_budget(self, scope: str, day: str, amount: int, ceiling: int) -> bool:
-        """Add ``amount`` to what the scope has used on that day, unless that would pass the ceiling."""
+        """Add ``amount`` to what the scope has used on that day; False when that would exceed the ceiling."""
         table = schema.budgets
         grown = table.c.used + amount
+        # The ceiling is a condition of the UPDATE: two runs that read first and write later could both fit.
         fits = update(table).where(table.c.scope == scope, table.c.day == day, grown <= ceiling)
         with self._database.write() as connection:
             fresh = {"scope": scope, "day": day, "used": 0}
@@ -286,13 +289,14 @@ class SqlJournal(Journal):
     def claim_losses(
         self, group: str, claims: Sequence[Claim], ceilings: Mapping[str, int]
     ) -> Mapping[str, int]:
-        """Add claims to those of a group of runs, unless a sum would pass its ceiling."""
+        """Add claims to those of a group of runs, unless a sum would exceed its ceiling."""
         table = schema.group_losses
         lock = {"run_group": group, "kind": "", "item": "", "amount": 0}
         with self._database.write() as connection:
             new = self._database.insert_new(table)
             connection.execute(new, lock)
-            # Its row lock lets one run of the group count at a time.
+            # A row of its own that every claim updates: its lock lets one run of the group count at a time,
+            # also on PostgreSQL, where transactions would otherwise not see each other's new rows.
             connection.execute(
                 update(table).where(table.c.run_group == group, table.c.kind == "").values(amount=0)
             )
@@ -301,6 +305,7 @@ class SqlJournal(Journal):
             )
             known = {(row.kind, row.item): row.amount for row in rows_known}
             wanted = {(kind, item): amount for kind, item, amount in claims}
+            # An item counts with the largest amount ever claimed, so a run that restarts adds nothing twice.
             grown = {key: amount for key, amount in wanted.items() if amount > known.get(key, -1)}
             sums: Counter[str] = Counter()
             for (kind, _), amount in (known | grown).items():
@@ -316,7 +321,7 @@ class SqlJournal(Journal):
     # --- drift ----------------------------------------------------------------------------------
 
     def add_drift(self, points: Sequence[DriftPoint]) -> None:
-        """Keep what a run measured, at most one point per pool."""
+        """Record what a run measured, at most one point per pool."""
         if not points:
             return
         with self._database.write() as connection:
@@ -341,7 +346,7 @@ class SqlJournal(Journal):
         event = {
             "run_id": run_id,
             "operation_id": operation_id,
-            "at": self._clock(),
+            "at": self._now(),
             "kind": kind,
             "detail": dict(detail),
         }

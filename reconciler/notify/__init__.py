@@ -1,4 +1,4 @@
-"""Messages to people and programs elsewhere, and gauges for Prometheus.
+"""Sends notifications to webhooks, and writes gauges for Prometheus.
 
-What a message says is left to ``render``; when one is sent to ``cli``.
+The text of a message is left to ``render``, when to send it to ``cli``.
 """

@@ -1,6 +1,7 @@
-"""Where the outcome of a round goes beyond the console: a Prometheus textfile and webhooks.
+"""Sends the outcome of a round to a Prometheus textfile and to webhooks.
 
-Neither changes the outcome: a failed delivery is a warning on stderr, and the run's own exit code stands.
+A failed delivery is a warning on stderr and does not change the exit code. Delivering to one webhook is left to
+``webhooks``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Notifications:
-    """Who is notified."""
+    """Where notifications go."""
 
     textfile: Path | None
     webhooks: tuple[Webhook, ...]
@@ -31,28 +32,29 @@ class Notifications:
     async def send(
         self, outcome: DriftRound, say: Say, only: tuple[Webhook, ...] | None = None
     ) -> tuple[Webhook, ...]:
-        """Write the gauges, and tell every webhook, or some, at the same time; never raises for what goes wrong.
+        """Write the gauges and notify all webhooks, or only some, concurrently; a failure is only a warning.
 
-        Returns those that did not take it.
+        Returns the webhooks whose delivery failed.
         """
         self.write_gauges(outcome, say)
-        asked = self.webhooks if only is None else only
-        took = await asyncio.gather(*(_deliver(each, outcome, say) for each in asked))
-        return tuple(each for each, taken in zip(asked, took, strict=True) if not taken)
+        webhooks = self.webhooks if only is None else only
+        delivered = await asyncio.gather(*(_deliver(each, outcome, say) for each in webhooks))
+        return tuple(each for each, arrived in zip(webhooks, delivered, strict=True) if not arrived)
 
     def write_gauges(self, outcome: DriftRound, say: Say) -> None:
         """Write the gauges alone."""
         if self.textfile is None:
             return
         try:
-            # The collector reads *.prom only, so the temporary name must not end like that; it is another user.
+            # The collector reads *.prom, so the temporary file needs another suffix; it runs as another user,
+            # so the file must be readable for all.
             write_atomically(self.textfile, metrics(outcome), mode=0o644, suffix=".new")
         except OSError as error:
             say(f"Warning: the gauges could not be written to {self.textfile}: {error.strerror}")
 
 
 def notifications(textfile: Path | None, webhooks: Sequence[str]) -> Notifications:
-    """Read the flags; raises ``BadInput`` for a place that cannot be written, before anything is done."""
+    """Read the flags; raises ``BadInput`` for a file that cannot be written, before anything is done."""
     if textfile is not None:
         try:
             if not replaceable(textfile):
@@ -62,7 +64,7 @@ def notifications(textfile: Path | None, webhooks: Sequence[str]) -> Notificatio
         except OSError as error:
             raise BadInput(
                 f"--prometheus {textfile} cannot be written: {error.strerror}",
-                "name a file in a writable directory; it is written beside and renamed",
+                "name a file in a writable directory; a temporary file beside it is renamed to it",
             ) from None
     return Notifications(textfile, tuple(map(webhook, webhooks)))
 

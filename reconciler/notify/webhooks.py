@@ -1,7 +1,7 @@
-"""Owns telling somebody elsewhere: a JSON POST to a web address, or a message through ``apprise``.
+"""Delivers a message to one webhook: a JSON POST to a web address, or through ``apprise``.
 
-What is told, and when, is left to ``cli``. An address is a secret, for whoever knows it may post: nothing
-here repeats more of it than its scheme and host.
+What to send, and when, is left to ``cli``. An address is a secret, since everyone who knows it can post:
+nothing here shows more of it than its scheme and host.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from reconciler.safe_text import safe_text
 from reconciler.settings import is_loopback
 
 SECONDS = 10.0
-"""For the whole delivery, however slowly the other end answers."""
+"""Seconds for the whole delivery, however slowly the other side answers."""
 _WEB = ("http", "https")
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """One place to tell."""
+    """One address to notify."""
 
     url: Secret
     shown: str
-    """What messages may call it: scheme and host, or the scheme alone."""
+    """How messages may name it: scheme and host, or the scheme alone."""
     web: bool
     """True: a JSON POST; False: a service that ``apprise`` knows."""
 
 
 def webhook(text: str) -> Webhook:
-    """Read an address given by a flag; raises ``BadInput``, which does not repeat it."""
+    """Read an address given by a flag; raises ``BadInput``, whose message does not repeat it."""
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname or "", parts.port
@@ -54,17 +54,18 @@ def webhook(text: str) -> Webhook:
     shown = f"{parts.scheme}://{safe_text(host)}"
     if parts.scheme == "http" and not is_loopback(host):
         raise BadInput(
-            f"the webhook {shown}/… would be sent unencrypted", "write https; http only to this machine"
+            f"the webhook {shown}/… would be sent unencrypted",
+            "use https; http is allowed only to this machine",
         )
     return Webhook(Secret(text), f"{shown}/…", web=True)
 
 
 async def deliver(target: Webhook, message: Message, seconds: float = SECONDS) -> None:
-    """Tell one place, once, within ``seconds``; raises ``ServiceError`` when it may not have arrived."""
+    """Deliver once, within ``seconds``; raises ``ServiceError`` when the message may not have arrived."""
     if target.web:
         await _post(target, message, seconds)
         return
-    # A thread that does not keep the process alive: what the library waits for must not delay a stop.
+    # A daemon thread does not keep the process alive, so a library that hangs cannot delay a stop.
     loop = asyncio.get_running_loop()
     done: asyncio.Future[bool] = loop.create_future()
 
@@ -74,7 +75,7 @@ async def deliver(target: Webhook, message: Message, seconds: float = SECONDS) -
 
     def work() -> None:
         arrived = _notify(target.url.reveal(), message)
-        with suppress(RuntimeError):  # the loop ended meanwhile: nobody waits any more
+        with suppress(RuntimeError):  # the loop has ended, so nobody waits for the answer any more
             loop.call_soon_threadsafe(arrive, arrived)
 
     threading.Thread(target=work, daemon=True).start()
@@ -84,7 +85,7 @@ async def deliver(target: Webhook, message: Message, seconds: float = SECONDS) -
     except TimeoutError:
         raise _undelivered(target, f"no end after {seconds:.0f} s") from None
     if not arrived:
-        raise _undelivered(target, "the service did not take the message")
+        raise _undelivered(target, "the service did not accept the message")
 
 
 async def _post(target: Webhook, message: Message, seconds: float) -> None:
@@ -116,12 +117,12 @@ def _through_apprise(text: str, scheme: str) -> Webhook:
     except ImportError:
         raise BadInput(
             f"messages to {scheme}:// need the extra 'notify', which is not installed",
-            "pip install 'reconciler[notify]', or name an https address, which gets JSON",
+            "pip install 'reconciler[notify]', or use an https address, which gets JSON",
         ) from None
     _quiet()
     if not apprise.Apprise().add(text):
         raise BadInput(
-            f"the {scheme}:// address is none that apprise understands",
+            f"apprise does not understand this {scheme}:// address",
             "see the apprise documentation for the form of this service's address",
         )
     return Webhook(Secret(text), f"{scheme}://…", web=False)
@@ -130,18 +131,18 @@ def _through_apprise(text: str, scheme: str) -> Webhook:
 def _notify(url: str, message: Message) -> bool:
     import apprise  # noqa: PLC0415 - an extra, and costly
 
-    place = apprise.Apprise()
-    place.add(url)
+    service = apprise.Apprise()
+    service.add(url)
     try:
         return bool(
-            place.notify(title=message.title, body=message.text, body_format=apprise.NotifyFormat.TEXT)
+            service.notify(title=message.title, body=message.text, body_format=apprise.NotifyFormat.TEXT)
         )
-    except Exception:  # a plugin of a hundred: whatever it raises, this run's own result stands
+    except Exception:  # one of a hundred plugins may raise anything, and the run must not fail with it
         return False
 
 
 def _quiet() -> None:
-    """These libraries log addresses, and an address is a secret."""
+    """Silence libraries that log addresses, because an address is a secret."""
     for name in ("apprise", "urllib3"):
         logger = logging.getLogger(name)
         logger.propagate = False
@@ -151,7 +152,7 @@ def _quiet() -> None:
 def _unreadable() -> BadInput:
     return BadInput(
         "a --webhook is not an address",
-        "write https://host/path, or an apprise address such as slack://… or dingtalk://…",
+        "use https://host/path, or an apprise address such as slack://… or dingtalk://…",
     )
 
 

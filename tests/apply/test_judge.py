@@ -11,7 +11,7 @@ import pytest
 from reconciler.apply.calls import effects
 from reconciler.apply.operation import judge
 from reconciler.apply.pools import _compare
-from reconciler.apply.proof import Effect, effect
+from reconciler.apply.proof import Observation, observed
 from reconciler.apply.results import Status
 from reconciler.errors import Refused, StalePlan
 from reconciler.journal.records import Intent, PoolKey, SentDisk, Step
@@ -30,7 +30,7 @@ def intent(step: Step = Step.REMOVE, disks: tuple[SentDisk, ...] = (SentDisk("b"
     return Intent("op", "run", key, "pool", step, None, disks, ("a",), (), 0, NOW, None, "digest")
 
 
-ALL, NONE, HALF = Effect(2, 2), Effect(0, 2), Effect(1, 2)
+ALL, NONE, HALF = Observation(2, 2), Observation(0, 2), Observation(1, 2)
 
 
 @pytest.mark.parametrize(
@@ -44,18 +44,18 @@ ALL, NONE, HALF = Effect(2, 2), Effect(0, 2), Effect(1, 2)
         (JobEnd.FAILED, ALL, Status.PARTIAL),
         (JobEnd.PARTIAL, NONE, Status.PARTIAL),
         (JobEnd.PARTIAL, ALL, Status.PARTIAL),
-        (JobEnd.SUCCEEDED, Effect(0, 2, contradictory=True), Status.UNKNOWN),
-        (JobEnd.FAILED, Effect(0, 2, contradictory=True), Status.UNKNOWN),
+        (JobEnd.SUCCEEDED, Observation(0, 2, contradictory=True), Status.UNKNOWN),
+        (JobEnd.FAILED, Observation(0, 2, contradictory=True), Status.UNKNOWN),
         (None, ALL, Status.DONE),
         (None, NONE, Status.UNKNOWN),
         (None, HALF, Status.UNKNOWN),
-        (JobEnd.SUCCEEDED, Effect(2, 2, lost=("a",)), Status.ALARM),
-        (JobEnd.FAILED, Effect(0, 2, lost=("a",)), Status.ALARM),
-        (JobEnd.SUCCEEDED, Effect(0, 2, pool_gone=True), Status.ALARM),
+        (JobEnd.SUCCEEDED, Observation(2, 2, lost=("a",)), Status.ALARM),
+        (JobEnd.FAILED, Observation(0, 2, lost=("a",)), Status.ALARM),
+        (JobEnd.SUCCEEDED, Observation(0, 2, pool_gone=True), Status.ALARM),
     ],
 )
 def test_the_disks_decide_and_the_job_alone_never_makes_it_done(
-    end: JobEnd | None, seen: Effect, ending: Status
+    end: JobEnd | None, seen: Observation, ending: Status
 ) -> None:
     verdict = judge(intent(), "job", end, "the disk is busy", seen)
     assert verdict.status is ending
@@ -64,18 +64,18 @@ def test_the_disks_decide_and_the_job_alone_never_makes_it_done(
 
 def test_a_removal_is_seen_by_what_is_gone_and_what_had_to_stay() -> None:
     kept, other = Disk("a", "SAS", 50), Disk("b", "SAS", 50)
-    assert effect(intent(), [kept]) == Effect(1, 1)
-    assert effect(intent(), [kept, other]) == Effect(0, 1)
-    assert effect(intent(), [other]) == Effect(0, 1, lost=("a",))
+    assert observed(intent(), [kept]) == Observation(1, 1)
+    assert observed(intent(), [kept, other]) == Observation(0, 1)
+    assert observed(intent(), [other]) == Observation(0, 1, lost=("a",))
 
 
 def test_an_expansion_is_seen_by_the_size_and_an_addition_by_a_new_id() -> None:
     grown = intent(Step.EXPAND, (SentDisk("b", "SAS", 80),))
-    assert effect(grown, [Disk("a", "SAS", 50), Disk("b", "SAS", 80)]) == Effect(1, 1)
-    assert effect(grown, [Disk("a", "SAS", 50), Disk("b", "SAS", 50)]) == Effect(0, 1)
-    assert effect(grown, [Disk("a", "SAS", 50)]).lost == ("b",)
+    assert observed(grown, [Disk("a", "SAS", 50), Disk("b", "SAS", 80)]) == Observation(1, 1)
+    assert observed(grown, [Disk("a", "SAS", 50), Disk("b", "SAS", 50)]) == Observation(0, 1)
+    assert observed(grown, [Disk("a", "SAS", 50)]).lost == ("b",)
     added = intent(Step.ADD, (SentDisk("", "SAS", 50), SentDisk("", "SAS", 50)))
-    assert effect(added, [Disk("a", "SAS", 50), Disk("n", "SAS", 50)]) == Effect(1, 2)
+    assert observed(added, [Disk("a", "SAS", 50), Disk("n", "SAS", 50)]) == Observation(1, 2)
 
 
 def planned(*disks: Disk) -> PoolPlan:

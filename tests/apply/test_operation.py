@@ -275,7 +275,5 @@ def test_a_reading_that_fails_does_not_leave_an_accepted_call_alone(
         assert verdict.status is ending
         assert world.loop.moment < within
         if ending is Status.UNKNOWN:
-            assert verdict.message.startswith(
-                "sent (accepted: job job-1), but what came of it could not be read"
-            )
+            assert verdict.message.startswith("sent (accepted: job job-1), but its effect could not be read")
             assert state(world) == (State.ACCEPTED, False)

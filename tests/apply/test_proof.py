@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.apply.proof import CONTRADICTING, Effect, observe
+from reconciler.apply.proof import CONTRADICTING, Observation, observe
 from reconciler.model import Pool
 from reconciler.workspace import ABSENT_DISKS
 from tests.apply.harness import GOING, KEPT, Stage, stage
@@ -18,28 +18,28 @@ DOUBTFUL: Shown = (Pool("pool", "pool", (KEPT,), doubts=("disk b is listed 2 tim
 ABSENT: Shown = (Pool("pool", "pool", (), doubts=(ABSENT_DISKS,)),)
 
 
-def seen(world: Stage, patience: float = 0.0) -> Effect:
+def seen(world: Stage, seconds: float = 0.0) -> Observation:
     if world.journal.operation("op") is None:
         world.journal.open_operation(world.intent(), "run", 60)
-    return world.run(observe(world.intent(), world.site(), world.context(), patience))
+    return world.run(observe(world.intent(), world.site(), world.context(), seconds))
 
 
 @pytest.mark.parametrize(
     ("shown", "effect"),
     [
-        ([AFTER, AFTER], Effect(1, 1)),
-        ([BEFORE, BEFORE], Effect(0, 1)),
-        ([AFTER, BEFORE, BEFORE], Effect(0, 1)),
-        ([AFTER, BEFORE, AFTER, AFTER], Effect(1, 1)),
-        ([AFTER, DOUBTFUL, AFTER], Effect(1, 1)),
-        ([DOUBTFUL, DOUBTFUL, DOUBTFUL, BEFORE, BEFORE], Effect(0, 1)),
-        ([LOST, LOST], Effect(1, 1, lost=("a",))),
-        ([LOST, AFTER, AFTER], Effect(1, 1)),
-        ([(), ()], Effect(0, 1, pool_gone=True)),
-        ([(), AFTER, AFTER], Effect(1, 1)),
+        ([AFTER, AFTER], Observation(1, 1)),
+        ([BEFORE, BEFORE], Observation(0, 1)),
+        ([AFTER, BEFORE, BEFORE], Observation(0, 1)),
+        ([AFTER, BEFORE, AFTER, AFTER], Observation(1, 1)),
+        ([AFTER, DOUBTFUL, AFTER], Observation(1, 1)),
+        ([DOUBTFUL, DOUBTFUL, DOUBTFUL, BEFORE, BEFORE], Observation(0, 1)),
+        ([LOST, LOST], Observation(1, 1, lost=("a",))),
+        ([LOST, AFTER, AFTER], Observation(1, 1)),
+        ([(), ()], Observation(0, 1, pool_gone=True)),
+        ([(), AFTER, AFTER], Observation(1, 1)),
     ],
 )
-def test_only_what_two_readings_in_a_row_show_counts(shown: list[Shown], effect: Effect) -> None:
+def test_only_what_two_readings_in_a_row_show_counts(shown: list[Shown], effect: Observation) -> None:
     with stage() as world:
         world.service.shown = list(shown)
         assert seen(world) == effect
@@ -49,27 +49,27 @@ def test_only_what_two_readings_in_a_row_show_counts(shown: list[Shown], effect:
 def test_an_effect_that_lags_behind_its_job_is_waited_for_no_longer_than_allowed() -> None:
     with stage() as world:
         world.service.shown = [BEFORE] * 5 + [AFTER] * 2
-        assert seen(world, patience=120.0) == Effect(1, 1)
+        assert seen(world, seconds=120.0) == Observation(1, 1)
         began = world.loop.moment
         world.service.shown = [BEFORE] * 50
-        assert seen(world, patience=120.0) == Effect(0, 1)
+        assert seen(world, seconds=120.0) == Observation(0, 1)
         assert 120 <= world.loop.moment - began < 150
 
 
 def test_a_list_without_disks_means_none_only_if_the_detail_agrees() -> None:
     with stage() as world:
         world.service.shown = [ABSENT] * 2
-        assert seen(world) == Effect(0, 1)
+        assert seen(world) == Observation(0, 1)
         world.service.pools_["pool"].disks.clear()
         world.service.shown = [ABSENT] * 2
-        assert seen(world) == Effect(1, 1, lost=("a",))
+        assert seen(world) == Observation(1, 1, lost=("a",))
 
 
 def test_readings_that_keep_contradicting_each_other_are_given_up() -> None:
     with stage() as world:
         world.service.shown = [BEFORE, AFTER] * 50
         found = seen(world)
-        assert found == Effect(0, 1, contradictory=True)
+        assert found == Observation(0, 1, contradictory=True)
         assert not found.complete
         assert not found.alarming
         assert CONTRADICTING <= world.loop.moment < 2 * CONTRADICTING

@@ -89,7 +89,7 @@ def test_while_the_request_can_arrive_nothing_is_decided() -> None:
 def test_a_request_that_nothing_bounds_is_left_to_a_person() -> None:
     with stage() as world:
         opened(world, world.intent(lifetime=None))
-        assert "nothing bounds" in resolved(world, after=1_000_000).result.message
+        assert "there is no time limit" in resolved(world, after=1_000_000).result.message
         decide(world.journal.unresolved()[0], State.NOT_ACCEPTED, world.context(run_id="next"))
         operation = world.journal.operation("op")
         assert operation
@@ -239,7 +239,7 @@ def test_readings_that_contradict_each_other_decide_nothing() -> None:
         after = (replace(before[0], disks=(KEPT,)),)
         world.service.shown = [before, after] * 50
         resolution = resolved(world, after=LIFETIME + 1)
-        assert "no two readings of the pools in a row agree" in resolution.result.message
+        assert "no two consecutive readings of the pools agree" in resolution.result.message
         assert state(world) == (State.UNKNOWN, False)
 
 
@@ -275,7 +275,7 @@ def test_an_operation_that_cannot_be_looked_into_stays_open_and_says_why() -> No
         world.run(asyncio.sleep(LEASE + 1))
         world.service.faults = Faults(read_error=1.0)
         [resolution], holds = all_resolved(world, "next")
-        assert "could not be looked into: the service answered 500" in resolution.result.message
+        assert "could not be resolved: the service answered 500" in resolution.result.message
         assert [each.rule for each in holds.values()] == ["unresolved-operation"]
         assert state(world) == (State.UNKNOWN, False)
 

@@ -210,9 +210,11 @@ def test_a_journal_that_fails_after_the_call_keeps_nothing_from_the_reader() -> 
     assert endings(report) == {Status.JOURNAL: 1, Status.NOT_STARTED: 2}
     [sent] = service.record
     [told] = [each for each in report.results if each.status is Status.JOURNAL]
-    assert told.message.startswith(f"sent (accepted: job {sent.job}), but what came of it could not be kept")
+    assert told.message.startswith(
+        f"sent (accepted: job {sent.job}), but the journal could not record its effect"
+    )
     assert [each.state for each in report.in_flight] == [State.INTENDED]
-    assert "the end of the run could not be kept: the disk is full" in said
+    assert "the journal could not record the end of the run: the disk is full" in said
 
 
 class FillsUpBeforeTheCall(FillsUp):
@@ -345,7 +347,7 @@ def test_a_saved_plan_is_applied_once_even_if_the_surplus_comes_back() -> None:
         world.run(world.clock.sleep(60))
         pool = world.service.pools_["pool"]
         pool.disks[GOING.id] = GOING
-        with pytest.raises(StalePlan, match="applied already"):
+        with pytest.raises(StalePlan, match="already been applied"):
             saved_plan_applied(world, plan)
         assert len(world.service.sent) == 1
 

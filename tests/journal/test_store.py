@@ -173,7 +173,7 @@ def test_an_undecided_state_closes_nothing(journal: Journal, state: State) -> No
 )
 def test_a_verdict_is_no_outcome_of_a_call(journal: Journal, state: State) -> None:
     journal.open_operation(intent(), "run-1", LEASE)
-    with pytest.raises(ValueError, match="no outcome"):
+    with pytest.raises(ValueError, match="not an outcome"):
         journal.record_outcome("op-1", "run-1", Outcome(state))
 
 

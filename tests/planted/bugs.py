@@ -72,8 +72,8 @@ BUGS = (
     Bug(
         "what a job did that failed in part is not waited for",
         "apply/operation.py",
-        "patience = 0.0 if end is JobEnd.FAILED else ctx.options.proof_timeout",
-        "patience = ctx.options.proof_timeout if end is JobEnd.SUCCEEDED else 0.0",
+        "seconds = 0.0 if end is JobEnd.FAILED else ctx.options.proof_timeout",
+        "seconds = ctx.options.proof_timeout if end is JobEnd.SUCCEEDED else 0.0",
         f"{OPERATION}::test_what_a_job_did_that_failed_in_part_is_waited_for",
     ),
     Bug(
@@ -93,8 +93,8 @@ BUGS = (
     Bug(
         "readings that contradict each other are taken for the last one",
         "apply/proof.py",
-        "            return Effect(0, len(intent.disks), contradictory=True)\n",
-        "            return seen or Effect(0, len(intent.disks))\n",
+        "            return Observation(0, len(intent.disks), contradictory=True)\n",
+        "            return seen or Observation(0, len(intent.disks))\n",
         f"{PROOF}::test_readings_that_keep_contradicting_each_other_are_given_up",
     ),
     Bug(
@@ -411,8 +411,8 @@ BUGS = (
     Bug(
         "a doubtful reading is proof enough",
         "apply/proof.py",
-        "    return None if pool.doubts else effect(intent, pool.disks)\n",
-        "    return effect(intent, pool.disks)\n",
+        "    return None if pool.doubts else observed(intent, pool.disks)\n",
+        "    return observed(intent, pool.disks)\n",
         f"{PROOF}::test_only_what_two_readings_in_a_row_show_counts",
     ),
     Bug(
