@@ -11,7 +11,7 @@ from reconciler.cli.connect import journal, read_settings
 from reconciler.cli.console import Console
 from reconciler.clock import SystemClock
 from reconciler.errors import BadInput, ExitCode
-from reconciler.render.history import run_json, run_lines, runs_lines
+from reconciler.render.history import run_lines, runs_lines
 
 
 @flags.options
@@ -32,7 +32,9 @@ def history(
         if run is None:
             runs = kept.runs(most)
             if shown is flags.Output.JSON:
-                console.data([run_json(each) for each in runs])
+                from reconciler.render.json.history import history_json  # noqa: PLC0415 - one of two forms
+
+                console.json_text(history_json(runs))
             else:
                 console.lines(runs_lines(runs))
             return int(ExitCode.DONE)
@@ -40,7 +42,9 @@ def history(
     if record is None:
         raise BadInput(f"the journal has no run {run}", "reconciler history lists the runs")
     if shown is flags.Output.JSON:
-        console.data(run_json(record.run, record))
+        from reconciler.render.json.history import run_json  # noqa: PLC0415 - one of two forms
+
+        console.json_text(run_json(record))
     else:
         console.lines(run_lines(record))
     return int(ExitCode.DONE)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from reconciler.render.schema import plan_schema
 
 from reconciler.planning.plan import Plan
 from reconciler.render.json import plan_json
-from reconciler.render.schema import plan_schema
 from tests import sample_plans as scenes
 from tests.render.hostile import HOSTILE
 from tests.render.test_golden import SCENES
