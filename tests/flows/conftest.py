@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from reconciler import sandbox
+from tests.documents import check_printed
 from tests.flows.serving import Served, serving
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +55,7 @@ def run(tmp_path: Path) -> Run:
             check=False,
         )
         assert "Traceback" not in done.stderr + done.stdout, done.stderr
+        check_printed(arguments, done.stdout)
         return Ran(done.returncode, done.stdout, done.stderr)
 
     return call

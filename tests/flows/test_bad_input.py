@@ -247,7 +247,7 @@ def test_an_apply_whose_readers_go_away_goes_on_to_its_own_end(
         done = shell("R apply --auto-approve pools.yaml 2>&1 | true", tmp_path, served.env)
         assert (done.returncode, len(served.posts())) == (code, 1)
         listed = shell("R history --format json", tmp_path, served.env)
-        assert json.loads(listed.stdout)[0]["exit_code"] == code
+        assert json.loads(listed.stdout)["runs"][0]["exit_code"] == code
 
 
 def test_a_result_that_does_not_fit_on_the_disk_is_told(served: Served, tmp_path: Path) -> None:

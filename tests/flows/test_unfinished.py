@@ -29,7 +29,7 @@ def test_resolve_proves_what_was_left_open(run: Run, served: Served, tmp_path: P
     run("apply", str(path), "--auto-approve", "--no-wait", env=served.env)
     resolved = run("resolve", "--format", "json", env=served.env)
     assert resolved.code == 0, resolved.err
-    [told] = json.loads(resolved.out)
+    [told] = json.loads(resolved.out)["operations"]
     assert (told["resolved"], told["ending"]) == (True, "done")
     assert run("resolve", env=served.env).code == 0
 
@@ -54,7 +54,7 @@ def test_an_intent_without_a_trace_waits_for_time_and_no_person_may_shorten_that
         # The dead process called the service otherwise, so its operation is another service's to the CLI.
         time.sleep(1.1)
         assert mortal(served, tmp_path, -1, "before") == 7
-        listed = json.loads(run("history", "--format", "json", *journal).out)
+        listed = json.loads(run("history", "--format", "json", *journal).out)["runs"]
         record = json.loads(run("history", "show", listed[-1]["id"], "--format", "json", *journal).out)
         operation = record["operations"][0]["intent"]["operation_id"]
         time.sleep(1.1)

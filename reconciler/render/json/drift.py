@@ -78,7 +78,6 @@ class FailedDriftDocument(_Round):
     """A round that failed before anything was measured."""
 
     run: None
-    error: ErrorEntry | None
 
 
 class DriftDocument(_Round):
