@@ -196,6 +196,9 @@ def test_an_endpoint_that_is_down_is_named(run: Run, tmp_path: Path) -> None:
         ["nonsense"],
         ["plan", "missing.yaml"],
         ["apply", "x", "--wait-timeout", "1y"],
+        ["schema", "--plan", "--apply"],
+        ["schema", "--drift", "--history"],
+        ["schema", "--plan", "--resolve", "--explain"],
     ],
 )
 def test_wrong_usage_is_exit_9(run: Run, arguments: list[str]) -> None:

@@ -95,7 +95,6 @@ def test_a_value_of_another_kind_or_a_word_that_no_list_has_does_not_fit(command
 @pytest.mark.parametrize(("command", "told"), SAMPLES, ids=NAMES)
 def test_a_later_minor_version_may_add_keys_and_a_major_one_does_not_fit(command: str, told: Any) -> None:
     published = Draft202012Validator(document_schema(command))
-    assert told["format_version"] == "1.0"
     assert next(iter(told)) == "format_version"
     later: dict[str, object] = {**told, "format_version": "1.7", "later": True}
     assert published.is_valid(later)

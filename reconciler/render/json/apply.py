@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import Field
 
 from reconciler.apply.results import ApplyReport, PoolResult, Status
 from reconciler.errors import ExitCode
-from reconciler.render.json.base import FORMAT_VERSION, Count, Digest, Document, Entry, Flag, Text, json_text
+from reconciler.render.json.base import Count, Digest, Document, Entry, Flag, Text, json_text
 from reconciler.render.json.resolve import ResolutionEntry, resolution_entry
+
+FORMAT_VERSION: Final = "1.0"
 
 
 class ResultEntry(Entry):

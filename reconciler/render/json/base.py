@@ -10,15 +10,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticSerializationError, core_schema
 
-FORMAT_VERSION: Final = "1.0"
-"""That of every document. Terraform's rule: additions raise the minor number, anything that a reader
-could stumble over the major one."""
 _NOT_PRINTABLE_ASCII = re.compile(r"[^\x00-\x7e]+")
 
 
@@ -71,7 +68,10 @@ class Entry(BaseModel):
 
 
 class Document(Entry):
-    """What every document begins with."""
+    """What every document begins with.
+
+    Each has a version of its own, by Terraform's rule; its file says which.
+    """
 
     format_version: Version = Field(
         description="Additions raise the minor number; what a reader could stumble over raises the major one."

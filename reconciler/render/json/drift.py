@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import Field, RootModel
 
 from reconciler.apply.results import DriftReport, DriftRound
@@ -10,7 +12,6 @@ from reconciler.planning.drift import Measure
 from reconciler.render.drift_report import counts, headline
 from reconciler.render.json.apply import ApplyDocument, apply_document
 from reconciler.render.json.base import (
-    FORMAT_VERSION,
     Count,
     Document,
     Entry,
@@ -29,6 +30,8 @@ from reconciler.render.json.plan import (
     resource_change,
     target_entries,
 )
+
+FORMAT_VERSION: Final = "1.0"
 
 
 class ErrorEntry(Entry):

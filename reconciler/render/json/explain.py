@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from pydantic import Field
 
@@ -10,8 +11,10 @@ from reconciler.model import Action
 from reconciler.planning.matching import Rule
 from reconciler.planning.plan import Plan, PoolPlan
 from reconciler.render.explain import checks, declared, live
-from reconciler.render.json.base import FORMAT_VERSION, Document, Entry, Flag, Text, json_text
+from reconciler.render.json.base import Document, Entry, Flag, Text, json_text
 from reconciler.render.json.finding import FindingEntry, finding_entry
+
+FORMAT_VERSION: Final = "1.0"
 
 
 class MatchedDisk(Entry):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from pydantic import ConfigDict, Field, RootModel
 
 from reconciler.journal.records import PLAN_APPROVED, ClosedBy, Run, RunRecord, State, Step
 from reconciler.render.history import approved_plan
 from reconciler.render.json.base import (
-    FORMAT_VERSION,
     Count,
     Document,
     Entry,
@@ -21,6 +21,8 @@ from reconciler.render.json.base import (
     json_text,
 )
 from reconciler.render.json.plan import PlanDocument, plan_document
+
+FORMAT_VERSION: Final = "1.0"
 
 
 class _Kept(Entry):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -12,7 +12,6 @@ from reconciler.planning.matching import Rule, Tie
 from reconciler.planning.plan import Change, Plan, PoolPlan, Totals
 from reconciler.render import words
 from reconciler.render.json.base import (
-    FORMAT_VERSION,
     Count,
     Digest,
     Document,
@@ -25,6 +24,7 @@ from reconciler.render.json.base import (
 )
 from reconciler.render.json.finding import FindingEntry, finding_entry
 
+FORMAT_VERSION: Final = "1.0"
 ActionWord: TypeAlias = Literal["no-op", "create", "update", "delete"]
 
 _ACTIONS: dict[Action, list[ActionWord]] = {

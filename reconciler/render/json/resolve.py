@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from pydantic import Field
 
 from reconciler.apply.results import Resolution, Status
-from reconciler.render.json.base import FORMAT_VERSION, Document, Entry, Flag, Text, json_text
+from reconciler.render.json.base import Document, Entry, Flag, Text, json_text
+
+FORMAT_VERSION: Final = "1.0"
 
 
 class ResolutionEntry(Entry):
