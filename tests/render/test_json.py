@@ -36,8 +36,8 @@ def test_the_json_of_a_plan_is_the_golden_one() -> None:
 @pytest.mark.parametrize("text", HOSTILE + ENDS, ids=range(len(HOSTILE + ENDS)))
 def test_the_text_is_what_json_dumps_writes(text: str) -> None:
     for document in (plan_document(scenes.hostile(text)), drift_document(measured(text))):
-        told = document.model_dump(mode="python")
-        assert json_text(document) == json.dumps(told, indent=2, default=lambda moment: moment.isoformat())
+        found = document.model_dump(mode="python")
+        assert json_text(document) == json.dumps(found, indent=2, default=lambda moment: moment.isoformat())
 
 
 def test_what_the_service_got_wrong_is_still_printed() -> None:
@@ -45,13 +45,13 @@ def test_what_the_service_got_wrong_is_still_printed() -> None:
     plan = scenes.everything()
     pool = next(pool for pool in plan.pools if pool.loss.disks)
     broken = replace(pool, loss=replace(pool.loss, gigabytes=-10))
-    told = json.loads(plan_json(replace(plan, pools=(broken,))))
-    assert told["pools"][0]["loss"]["gigabytes"] == -10
+    found = json.loads(plan_json(replace(plan, pools=(broken,))))
+    assert found["pools"][0]["loss"]["gigabytes"] == -10
 
 
 def test_a_finished_run_says_how_each_pool_ended() -> None:
-    told = json.loads(apply_json(replace(applied(), results=applied().results[:1], in_flight=())))
-    assert told | {"digest": None} == {
+    found = json.loads(apply_json(replace(applied(), results=applied().results[:1], in_flight=())))
+    assert found | {"digest": None} == {
         "format_version": "1.0",
         "run": "run-1",
         "exit_code": 6,
@@ -81,7 +81,7 @@ def test_a_finished_run_says_how_each_pool_ended() -> None:
         ],
         "in_flight": [],
     }
-    assert list(told) == [
+    assert list(found) == [
         "format_version",
         "run",
         "exit_code",
@@ -107,8 +107,8 @@ def test_a_round_that_failed_is_short() -> None:
 
 
 def test_a_measured_round_keeps_the_order_of_its_keys() -> None:
-    told = json.loads(drift_json(measured()))
-    assert list(told) == [
+    found = json.loads(drift_json(measured()))
+    assert list(found) == [
         "format_version",
         "run",
         "started",
@@ -128,14 +128,14 @@ def test_a_measured_round_keeps_the_order_of_its_keys() -> None:
         "correction_error",
         "unresolved_operations",
     ]
-    assert told["correction"] == json.loads(apply_json(applied()))
+    assert found["correction"] == json.loads(apply_json(applied()))
     planned = json.loads(plan_json(scenes.hostile("finance")))
     drifting = [
         each
         for each in planned["resource_changes"]
         if each["change"]["drift"] != ["no-op"] or each["differs"]
     ]
-    assert told["resource_changes"] == drifting != []
+    assert found["resource_changes"] == drifting != []
 
 
 def test_lists_stand_under_a_name_beside_their_version() -> None:
@@ -147,12 +147,12 @@ def test_lists_stand_under_a_name_beside_their_version() -> None:
 
 
 def test_a_run_is_shown_whole_and_its_operations_name_themselves_first() -> None:
-    told = json.loads(run_json(record()))
+    found = json.loads(run_json(record()))
     [listed] = json.loads(history_json([record().run]))["runs"]
-    assert list(told) == ["format_version", *listed, "plan", "operations", "events"]
-    assert told["plan"] == json.loads(plan_json(scenes.everything()))
-    assert [each["kind"] for each in told["events"]] == ["operation.closed"]
-    [operation] = told["operations"]
+    assert list(found) == ["format_version", *listed, "plan", "operations", "events"]
+    assert found["plan"] == json.loads(plan_json(scenes.everything()))
+    assert [each["kind"] for each in found["events"]] == ["operation.closed"]
+    [operation] = found["operations"]
     ids = [key for key in _keys(operation) if key == "id" or key.endswith("_id")]
     assert ids[0] == "operation_id"
     assert operation["intent"]["operation_id"] == "operation-1"

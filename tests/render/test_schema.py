@@ -69,21 +69,21 @@ def test_documents_with_hostile_names_fit_and_print_in_plain_ascii(text: str) ->
         strict(command).validate(json.loads(shown))
 
 
-@pytest.mark.parametrize(("command", "told"), SAMPLES, ids=NAMES)
-def test_a_document_without_one_of_its_keys_does_not_fit(command: str, told: Any) -> None:
+@pytest.mark.parametrize(("command", "sample"), SAMPLES, ids=NAMES)
+def test_a_document_without_one_of_its_keys_does_not_fit(command: str, sample: Any) -> None:
     published = Draft202012Validator(document_schema(command))
-    assert published.is_valid(told)
-    for path in _paths(told):
-        less = copy.deepcopy(told)
+    assert published.is_valid(sample)
+    for path in _paths(sample):
+        less = copy.deepcopy(sample)
         del _holder(less, path)[path[-1]]
         assert not published.is_valid(less), path
 
 
-@pytest.mark.parametrize(("command", "told"), SAMPLES, ids=NAMES)
-def test_a_value_of_another_kind_or_a_word_that_no_list_has_does_not_fit(command: str, told: Any) -> None:
+@pytest.mark.parametrize(("command", "sample"), SAMPLES, ids=NAMES)
+def test_a_value_of_another_kind_or_a_word_that_no_list_has_does_not_fit(command: str, sample: Any) -> None:
     published = Draft202012Validator(document_schema(command))
-    for path in _paths(told):
-        wrong = copy.deepcopy(told)
+    for path in _paths(sample):
+        wrong = copy.deepcopy(sample)
         _holder(wrong, path)[path[-1]] = [[[]]]
         assert not published.is_valid(wrong), path
         holder = _holder(wrong, path)
@@ -92,28 +92,28 @@ def test_a_value_of_another_kind_or_a_word_that_no_list_has_does_not_fit(command
             assert not published.is_valid(wrong), path
 
 
-@pytest.mark.parametrize(("command", "told"), SAMPLES, ids=NAMES)
-def test_a_later_minor_version_may_add_keys_and_a_major_one_does_not_fit(command: str, told: Any) -> None:
+@pytest.mark.parametrize(("command", "sample"), SAMPLES, ids=NAMES)
+def test_a_later_minor_version_may_add_keys_and_a_major_one_does_not_fit(command: str, sample: Any) -> None:
     published = Draft202012Validator(document_schema(command))
-    assert next(iter(told)) == "format_version"
-    later: dict[str, object] = {**told, "format_version": "1.7", "later": True}
+    assert next(iter(sample)) == "format_version"
+    later: dict[str, object] = {**sample, "format_version": "1.7", "later": True}
     assert published.is_valid(later)
     assert not strict(command).is_valid(later)
-    assert not published.is_valid({**told, "format_version": "2.0"})
+    assert not published.is_valid({**sample, "format_version": "2.0"})
 
 
 @pytest.mark.parametrize("command", ["plan", "drift"])
 def test_a_count_below_zero_does_not_fit(command: str) -> None:
-    wrong = copy.deepcopy(next(told for name, told in SAMPLES if name == command))
+    wrong = copy.deepcopy(next(sample for name, sample in SAMPLES if name == command))
     name = next(iter(wrong["summary"]))
     wrong["summary"][name] = -1
     assert not Draft202012Validator(document_schema(command)).is_valid(wrong)
 
 
-def test_a_measured_round_is_none_that_failed() -> None:
-    """Otherwise a round that lost its pools would still fit as one that never had any."""
-    [measured] = [told for command, told in SAMPLES if command == "drift" and told["run"]]
-    [failed] = [told for command, told in SAMPLES if command == "drift" and not told["run"]]
+def test_a_round_that_lost_its_measures_does_not_pass_as_a_failed_one() -> None:
+    """Both kinds are open to further keys, so only ``run`` tells them apart."""
+    [measured] = [sample for command, sample in SAMPLES if command == "drift" and sample["run"]]
+    [failed] = [sample for command, sample in SAMPLES if command == "drift" and not sample["run"]]
     published = Draft202012Validator(document_schema("drift"))
     assert not published.is_valid({key: value for key, value in measured.items() if key in failed})
     assert not published.is_valid({**failed, "run": "run-1"})

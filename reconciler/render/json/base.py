@@ -81,9 +81,9 @@ class Document(Entry):
 def json_text(document: BaseModel) -> str:
     """The document as JSON in plain ASCII: what json.dumps with an indent of two writes, in a third of the time."""
     try:
-        told = document.model_dump_json(indent=2)
+        text = document.model_dump_json(indent=2)
     except PydanticSerializationError:  # a lone surrogate, which is no Unicode
         return json.dumps(document.model_dump(), indent=2)
-    if told.isascii() and "\x7f" not in told:
-        return told
-    return _NOT_PRINTABLE_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], told)
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return _NOT_PRINTABLE_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)

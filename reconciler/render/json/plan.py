@@ -343,7 +343,7 @@ def _candidate(pool: PoolPlan, disk: Disk) -> CandidateEntry:
 
 
 def resource_change(pool: PoolPlan, change: Change) -> ResourceChange:
-    """One disk of a pool, as Terraform tells of a resource."""
+    """One disk of a pool, in the form of a change of a Terraform resource."""
     losses = {each.disk_id: each for each in pool.disk_losses}
     loss = losses.get(change.live.id) if change.live else None
     return ResourceChange(
