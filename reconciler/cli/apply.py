@@ -25,7 +25,7 @@ from reconciler.errors import BadInput
 from reconciler.manifest.load import load
 from reconciler.model import Manifest
 from reconciler.planning.plan import Plan
-from reconciler.render.apply_report import report_json, report_lines, report_page, resolution_lines
+from reconciler.render.apply_report import report_lines, report_page, resolution_lines
 
 
 @flags.options
@@ -116,7 +116,9 @@ def _saved(paths: Sequence[Path], limits: flags.LimitOptions) -> Plan | None:
 
 def _show(report: ApplyReport, shown: flags.Output, console: Console) -> None:
     if shown is flags.Output.JSON:
-        console.data(report_json(report))
+        from reconciler.render.json.apply import apply_json  # noqa: PLC0415 - one of two forms
+
+        console.json_text(apply_json(report))
         return
     console.lines(resolution_lines(report.resolutions))
     if not report.results and report.plan:

@@ -54,8 +54,12 @@ class Console:
 
     def data(self, value: Any) -> None:
         """Print a result as JSON on stdout."""
+        self.json_text(json.dumps(value, indent=2))
+
+    def json_text(self, text: str) -> None:
+        """Print a result that is JSON in ASCII already on stdout."""
         # ASCII steers no terminal, and the escape keeps GitHub's runner from reading a command.
-        self._write(json.dumps(value, indent=2).replace("##[", "#\\u0023[") + "\n")
+        self._write(text.replace("##[", "#\\u0023[") + "\n")
 
     def text(self, text: str) -> None:
         """Print a result on stdout as it is."""

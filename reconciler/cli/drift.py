@@ -22,7 +22,7 @@ from reconciler.errors import ExitCode, ReconcilerError
 from reconciler.manifest.load import load
 from reconciler.model import Shard
 from reconciler.notify.notifications import notifications
-from reconciler.render.drift_report import drift_json, drift_lines, drift_page
+from reconciler.render.drift_report import drift_lines, drift_page
 
 Correct = Annotated[
     bool, typer.Option("--correct", help="Correct what the manifests' drift policy allows; else only look.")
@@ -133,7 +133,9 @@ def corrected(outcome: DriftRound) -> bool:
 def show(outcome: DriftRound, shown: flags.Output, console: Console) -> None:
     """Print a round: its result on stdout, what went wrong on stderr."""
     if shown is flags.Output.JSON:
-        console.data(drift_json(outcome))
+        from reconciler.render.json.drift import drift_json  # noqa: PLC0415 - one of two forms
+
+        console.json_text(drift_json(outcome))
     else:
         console.lines(drift_lines(outcome))
     for error in (outcome.error, outcome.report.error if outcome.report else None):

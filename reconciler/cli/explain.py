@@ -11,7 +11,7 @@ from reconciler.cli.console import Console
 from reconciler.cli.plan import PlanRequest, compute_plan
 from reconciler.errors import BadInput, ExitCode
 from reconciler.manifest.load import load
-from reconciler.render.explain import explain_json, explain_lines
+from reconciler.render.explain import explain_lines
 
 
 @flags.options
@@ -30,7 +30,9 @@ def explain(
     if not found:
         raise BadInput(f"no manifest declares a pool {pool!r}", "declared are the pools that plan lists")
     if shown is flags.Output.JSON:
-        console.data([explain_json(made, each) for each in found])
+        from reconciler.render.json.explain import explain_json  # noqa: PLC0415 - one of two forms
+
+        console.json_text(explain_json(made, found))
     else:
         for each in found:
             console.lines(explain_lines(made, each))

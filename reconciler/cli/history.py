@@ -11,7 +11,7 @@ from reconciler.cli.connect import journal_place, journal_to_read, read_settings
 from reconciler.cli.console import Console
 from reconciler.clock import CLOCK
 from reconciler.errors import BadInput, ExitCode
-from reconciler.render.history import run_json, run_lines, runs_lines
+from reconciler.render.history import run_lines, runs_lines
 
 
 @flags.options
@@ -36,14 +36,18 @@ def history(
         if missing:
             console.say(missing)
         if shown is flags.Output.JSON:
-            console.data([run_json(each) for each in runs])
+            from reconciler.render.json.history import history_json  # noqa: PLC0415 - one of two forms
+
+            console.json_text(history_json(runs))
         elif not missing:
             console.lines(runs_lines(runs))
         return int(ExitCode.DONE)
     if record is None:
         raise BadInput(f"the journal has no run {run}", missing or "reconciler history lists the runs")
     if shown is flags.Output.JSON:
-        console.data(run_json(record.run, record))
+        from reconciler.render.json.history import run_json  # noqa: PLC0415 - one of two forms
+
+        console.json_text(run_json(record))
     else:
         console.lines(run_lines(record))
     return int(ExitCode.DONE)

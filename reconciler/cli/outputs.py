@@ -11,7 +11,6 @@ from reconciler.cli.console import Console
 from reconciler.cli.flags import Format, OutputOptions
 from reconciler.errors import BadInput
 from reconciler.planning.plan import Plan
-from reconciler.render.json import plan_json
 from reconciler.render.text import plan_lines
 
 Page = tuple[str, list[str]]
@@ -24,7 +23,7 @@ def show_plan(plan: Plan, shown: Format, console: Console) -> None:
         case Format.TEXT:
             console.lines(plan_lines(plan))
         case Format.JSON:
-            console.data(plan_json(plan))
+            console.json_text(_json(plan))
         case Format.MARKDOWN:
             console.text(_markdown(plan))
         case Format.HTML:
@@ -36,7 +35,7 @@ def write_outputs(plan: Plan, outputs: OutputOptions) -> None:
     forms: tuple[tuple[Path | None, Callable[[Plan], str]], ...] = (
         (outputs.out_markdown, _markdown),
         (outputs.out_html, _html),
-        (outputs.out_json, lambda each: json.dumps(plan_json(each), indent=2)),
+        (outputs.out_json, _json),
         (outputs.out_gitlab, _gitlab),
     )
     for path, form in forms:
@@ -92,6 +91,12 @@ def to_github(page: Callable[[], Page], console: Console) -> None:
             console.say(f"The job summary could not be written: {error.strerror}")
     if in_actions:
         console.commands(annotations)
+
+
+def _json(plan: Plan) -> str:
+    from reconciler.render.json.plan import plan_json  # noqa: PLC0415 - one of four forms
+
+    return plan_json(plan)
 
 
 def _markdown(plan: Plan) -> str:

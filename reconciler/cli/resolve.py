@@ -19,7 +19,7 @@ from reconciler.engine.resolution import accept, resolve_all, target_contexts
 from reconciler.errors import BadInput, ExitCode, ServiceError
 from reconciler.journal.records import State
 from reconciler.model import Target
-from reconciler.render.apply_report import resolution_json, resolution_lines
+from reconciler.render.apply_report import resolution_lines
 from reconciler.render.words import count
 
 
@@ -51,7 +51,9 @@ def resolve(
     decision = (operation, State[accept_as.name]) if operation and accept_as else None
     found = _resolve(connection, (only.target, profile), decision, console)
     if shown is flags.Output.JSON:
-        console.data([resolution_json(each) for each in found.resolutions])
+        from reconciler.render.json.resolve import resolve_json  # noqa: PLC0415 - one of two forms
+
+        console.json_text(resolve_json(found.resolutions))
     else:
         console.lines(resolution_lines(found.resolutions))
         open_ones = sum(not each.resolved for each in found.resolutions)

@@ -1,4 +1,4 @@
-"""``schema``: the JSON Schema of a manifest, or of what the program prints as JSON."""
+"""``schema``: the JSON Schema of a manifest, or of what a command prints as JSON."""
 
 from __future__ import annotations
 
@@ -8,15 +8,36 @@ import typer
 
 from reconciler.cli import flags
 from reconciler.cli.console import Console
-from reconciler.errors import ExitCode
+from reconciler.errors import BadInput, ExitCode
 from reconciler.manifest.schema import json_schema
-from reconciler.render.schema import plan_schema
 
 
 @flags.options
 def schema(
+    *,
     plan: Annotated[bool, typer.Option("--plan", help="That of a plan's JSON instead.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="That of apply's JSON.")] = False,
+    drift: Annotated[bool, typer.Option("--drift", help="That of drift's JSON.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="That of history's JSON.")] = False,
+    resolve: Annotated[bool, typer.Option("--resolve", help="That of resolve's JSON.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="That of explain's JSON.")] = False,
 ) -> int:
-    """Print the JSON Schema of a manifest, for editors."""
-    Console().data(plan_schema() if plan else json_schema())
+    """Print the JSON Schema of a manifest, for editors, or of what a command prints as JSON."""
+    flag = {
+        "plan": plan,
+        "apply": apply,
+        "drift": drift,
+        "history": history,
+        "resolve": resolve,
+        "explain": explain,
+    }
+    asked = [command for command, given in flag.items() if given]
+    if len(asked) > 1:
+        raise BadInput("schema prints one schema at a time", f"give only one of --{', --'.join(asked)}")
+    if asked:
+        from reconciler.render.json.schemas import document_schema  # noqa: PLC0415 - builds every model
+
+        Console().data(document_schema(asked[0]))
+    else:
+        Console().data(json_schema())
     return int(ExitCode.DONE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from reconciler.apply.results import ApplyReport, Resolution, Status
 from reconciler.journal.records import Operation
@@ -89,44 +88,6 @@ def report_page(report: ApplyReport) -> tuple[str, list[str]]:
         for each in earlier
     ]
     return "".join(told), notes
-
-
-def report_json(report: ApplyReport) -> dict[str, Any]:
-    """The same as JSON values."""
-    return {
-        "format_version": "1.0",
-        "run": report.run_id,
-        "exit_code": int(report.exit_code),
-        "digest": report.plan.digest if report.plan else None,
-        "sandbox": bool(report.plan and report.plan.sandbox),
-        "remaining": report.remaining,
-        "results": [
-            {
-                "target": str(each.target),
-                "pool": each.pool,
-                "ending": each.status.value,
-                "done": each.done,
-                "planned": each.planned,
-                "message": each.message,
-                "hint": each.hint or None,
-            }
-            for each in report.results
-        ],
-        "resolved": [resolution_json(each) for each in report.resolutions],
-        "in_flight": [each.id for each in report.in_flight],
-    }
-
-
-def resolution_json(resolution: Resolution) -> dict[str, Any]:
-    """One resolved or still open operation."""
-    return {
-        "operation": resolution.operation.id,
-        "pool": resolution.operation.intent.pool_name,
-        "resolved": resolution.resolved,
-        "ending": resolution.result.status.value,
-        "message": resolution.result.message,
-        "hint": resolution.result.hint or None,
-    }
 
 
 def _complete(report: ApplyReport) -> bool:

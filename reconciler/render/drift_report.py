@@ -1,16 +1,14 @@
-"""Owns how drift is told: on the console, as JSON, as gauges, and as a message to somebody elsewhere."""
+"""Owns how drift is told: on the console, as gauges, and as a message to somebody elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from reconciler.apply.results import ApplyReport, DriftReport, DriftRound, Status
-from reconciler.errors import ExitCode, ReconcilerError
+from reconciler.errors import ExitCode
 from reconciler.planning.drift import Measure
 from reconciler.planning.finding import Severity
-from reconciler.render.apply_report import report_json, report_lines, report_page, resolution_lines
-from reconciler.render.json import finding_json, plan_json
+from reconciler.render.apply_report import report_lines, report_page, resolution_lines
 from reconciler.render.message import Message
 from reconciler.render.prometheus import drift_metrics
 from reconciler.render.text import Line, Tone, drift_line, finding_lines, sandbox_lines
@@ -61,38 +59,16 @@ def headline(outcome: DriftRound) -> str:
     return told
 
 
-def drift_json(outcome: DriftRound) -> dict[str, Any]:
-    """The round as JSON values; ``pools`` and ``resource_changes`` hold those with drift alone."""
-    report = outcome.report
-    told: dict[str, Any] = {
-        "format_version": FORMAT_VERSION,
-        "run": report.run_id if report else None,
-        "started": outcome.started.isoformat(),
-        "duration_seconds": round(outcome.seconds, 3),
-        "exit_code": int(outcome.exit_code),
-        "headline": headline(outcome),
-        "error": _error(outcome.error),
-    }
-    if report is None:
-        return told
-    plan = plan_json(report.plan)
-    left = {id(found): now for found, now in zip(report.measures, report.measures_now, strict=True)}
-    return told | {
-        "sandbox": report.plan.sandbox,
-        "targets": plan["targets"],
-        "summary": _summary(outcome),
-        "pools": [_pool(each, left[id(each)]) for each in outcome.drifting],
-        "resource_changes": [
-            each
-            for each in plan["resource_changes"]
-            if each["change"]["drift"] != ["no-op"] or each["differs"]
-        ],
-        "findings": plan["findings"],
-        "failures": plan["failures"],
-        "not_corrected": [finding_json(each) for each in report.refused],
-        "correction": report_json(report.applied) if report.applied else None,
-        "correction_error": _error(report.error),
-        "unresolved_operations": report.unresolved,
+def counts(outcome: DriftRound) -> dict[str, int]:
+    """Pools, disks and GB over the whole round; all zero when nothing was measured."""
+    found = outcome.report.measures if outcome.report else ()
+    return {
+        "pools": len(found),
+        "drifting": len(outcome.drifting),
+        "surplus_disks": sum(each.surplus for each in found),
+        "missing_disks": sum(each.missing for each in found),
+        "differing_disks": sum(each.differing for each in found),
+        "surplus_gigabytes": sum(each.surplus_gb for each in found),
     }
 
 
@@ -141,7 +117,7 @@ def message(outcome: DriftRound) -> Message:
         "started": outcome.started.isoformat(),
         "exit_code": int(outcome.exit_code),
         "sandbox": sandbox,
-        "summary": _summary(outcome),
+        "summary": counts(outcome),
         "pools": pools[:MOST_POOLS_TOLD],
         "unresolved_operations": report.unresolved if report else None,
     }
@@ -175,33 +151,6 @@ def _hindrances(report: DriftReport) -> Iterator[Line]:
         yield Line()
 
 
-def _summary(outcome: DriftRound) -> dict[str, int]:
-    found = outcome.report.measures if outcome.report else ()
-    return {
-        "pools": len(found),
-        "drifting": len(outcome.drifting),
-        "surplus_disks": sum(each.surplus for each in found),
-        "missing_disks": sum(each.missing for each in found),
-        "differing_disks": sum(each.differing for each in found),
-        "surplus_gigabytes": sum(each.surplus_gb for each in found),
-    }
-
-
-def _pool(found: Measure, now: Measure) -> dict[str, Any]:
-    pool = found.pool
-    return {
-        "target": str(pool.target),
-        "pool": pool.label,
-        "pool_id": pool.live.id if pool.live else None,
-        "surplus_disks": found.surplus,
-        "missing_disks": found.missing,
-        "differing_disks": found.differing,
-        "surplus_gigabytes": found.surplus_gb,
-        "blocked": pool.blocked,
-        "corrected": not now.drifts,
-    }
-
-
 def _sum(found: Sequence[Measure]) -> str:
     surplus, missing, differing, gigabytes = (
         sum(getattr(each, name) for each in found)
@@ -213,7 +162,3 @@ def _sum(found: Sequence[Measure]) -> str:
         count(differing, "differing disk") if differing else "",
     ]
     return ", ".join(filter(None, parts))
-
-
-def _error(error: ReconcilerError | None) -> dict[str, str | None] | None:
-    return {"message": error.message, "hint": error.hint or None} if error else None

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from reconciler.model import DesiredDisk, Disk
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import pool_checks, run_checks
 from reconciler.planning.plan import Plan, PoolPlan
 from reconciler.render import words
-from reconciler.render.json import finding_json
 from reconciler.render.text import Line, Tone
 
 _MARKS = {
@@ -30,14 +28,14 @@ def checks(plan: Plan, pool: PoolPlan) -> list[Finding]:
 
 def explain_lines(plan: Plan, pool: PoolPlan) -> Iterator[Line]:
     """The whole explanation for a terminal."""
-    live = pool.live
+    found = pool.live
     yield Line(
-        f"Pool {pool.label}{f' ({live.id})' if live else ''}, declared at {pool.desired.at}", Tone.STRONG
+        f"Pool {pool.label}{f' ({found.id})' if found else ''}, declared at {pool.desired.at}", Tone.STRONG
     )
-    if live:
+    if found:
         yield Line(
-            f"  {live.status}, {'pay-per-use' if live.charging_mode == '1' else 'prepaid or unknown'}, "
-            f"{words.count(live.desktop_count, 'desktop')}, {live.desktop_used} in use"
+            f"  {found.status}, {'pay-per-use' if found.charging_mode == '1' else 'prepaid or unknown'}, "
+            f"{words.count(found.desktop_count, 'desktop')}, {found.desktop_used} in use"
         )
     yield Line()
     yield Line(
@@ -45,14 +43,14 @@ def explain_lines(plan: Plan, pool: PoolPlan) -> Iterator[Line]:
     )
     for change in pool.changes:
         yield Line(
-            f"{_live(change.live):<50} {_declared(change.desired):<24} {change.action.value}: "
+            f"{live(change.live):<50} {declared(change.desired):<24} {change.action.value}: "
             f"{words.reason(change)}{'' if change.carried_out or change.action == 'keep' else ' (not managed)'}"
         )
         for note in words.drift_notes(change):
             yield Line(f"{'':<76}{note} (shown only)", Tone.FAINT)
     for tie in pool.ties:
         for disk in tie.candidates:
-            yield Line(f"{_live(disk):<50} {'':<24} undecided: {tie.remove} of {len(tie.candidates)} must go")
+            yield Line(f"{live(disk):<50} {'':<24} undecided: {tie.remove} of {len(tie.candidates)} must go")
     yield Line()
     yield Line("Guard                 Measured  Limit  Set at", Tone.STRONG)
     for check in checks(plan, pool):
@@ -66,32 +64,13 @@ def explain_lines(plan: Plan, pool: PoolPlan) -> Iterator[Line]:
             yield Line(f"     to allow: {check.allow}", Tone.FAINT)
 
 
-def explain_json(plan: Plan, pool: PoolPlan) -> dict[str, Any]:
-    """The same as JSON values."""
-    return {
-        "pool": pool.label,
-        "id": pool.live.id if pool.live else None,
-        "declared_at": str(pool.desired.at),
-        "disks": [
-            {
-                "live": _live(change.live) or None,
-                "declared": _declared(change.desired) or None,
-                "action": change.action.value,
-                "rule": change.rule.value,
-                "carried_out": change.carried_out,
-                "differs": list(change.differs),
-            }
-            for change in pool.changes
-        ],
-        "guards": [finding_json(each) for each in checks(plan, pool)],
-    }
-
-
-def _live(disk: Disk | None) -> str:
+def live(disk: Disk | None) -> str:
+    """Id, type and GB of a live disk; empty without one."""
     return f"{disk.id or '(no id)'} {disk.type} {disk.size}" if disk else ""
 
 
-def _declared(entry: DesiredDisk | None) -> str:
+def declared(entry: DesiredDisk | None) -> str:
+    """Type, GB and place of a declared disk; empty without one."""
     return (
         f"{entry.type} {entry.size} {'pinned ' if entry.id else ''}{entry.at.line}:{entry.at.column}"
         if entry

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
-from enum import Enum
-from typing import Any
 
 from reconciler.errors import BadInput
 from reconciler.journal.records import PLAN_APPROVED, Operation, Run, RunRecord
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan_file import read
-from reconciler.render.json import plan_json
 from reconciler.render.text import Line, Tone, plan_lines
 
 
@@ -53,19 +49,6 @@ def run_lines(record: RunRecord) -> Iterator[Line]:
         yield Line(f"  {_time(event.at)}  {event.kind}{words}", Tone.FAINT)
 
 
-def run_json(run: Run, record: RunRecord | None = None) -> dict[str, Any]:
-    """A run as JSON values; with plan, operations and events when its whole record is given."""
-    told: dict[str, Any] = _plain(run)
-    if record:
-        plan = approved_plan(record)
-        told["plan"] = plan and plan_json(plan)
-        told["operations"] = [_plain(each) for each in record.operations]
-        told["events"] = [
-            _plain(each) for each in record.events if each.kind != PLAN_APPROVED or plan is None
-        ]
-    return told
-
-
 def approved_plan(record: RunRecord) -> Plan | None:
     """The plan that the run carried out; None when it approved none, or one that only another version reads."""
     kept = next((each for each in record.events if each.kind == PLAN_APPROVED), None)
@@ -88,20 +71,6 @@ def _operation_lines(operation: Operation) -> Iterator[Line]:
         )
     closed = f"{_time(operation.closed)} UTC" if operation.closed else "open"
     yield Line(f"    verdict   {operation.verdict or '-'} ({closed})")
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Enum):
-        return value.value
-    if hasattr(value, "_asdict"):
-        return {name: _plain(each) for name, each in value._asdict().items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    return {name: _plain(each) for name, each in value.items()} if hasattr(value, "items") else value
 
 
 def _time(moment: datetime) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from reconciler import sandbox
+from tests.documents import check_printed
 from tests.flows.inside import Ran, run_inside
 from tests.flows.serving import Served, serving
 from tests.flows.skipping import TIME
@@ -39,6 +40,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
     ) -> Ran:
         ran = run_inside(arguments, bare(tmp_path) | dict(env or {}), cwd or tmp_path, stdin, TIME)
         assert "Traceback" not in ran.err + ran.out, ran.err
+        check_printed(arguments, ran.out)
         return ran
 
     TIME.reset()
@@ -63,6 +65,7 @@ def process(tmp_path: Path) -> Run:
             check=False,
         )
         assert "Traceback" not in done.stderr + done.stdout, done.stderr
+        check_printed(arguments, done.stdout)
         return Ran(done.returncode, done.stdout, done.stderr)
 
     return call

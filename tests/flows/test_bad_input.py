@@ -197,6 +197,9 @@ def test_an_endpoint_that_is_down_is_named(run: Run, tmp_path: Path) -> None:
         ["nonsense"],
         ["plan", "missing.yaml"],
         ["apply", "x", "--wait-timeout", "1y"],
+        ["schema", "--plan", "--apply"],
+        ["schema", "--drift", "--history"],
+        ["schema", "--plan", "--resolve", "--explain"],
     ],
 )
 def test_wrong_usage_is_exit_9(run: Run, arguments: list[str]) -> None:
@@ -248,7 +251,7 @@ def test_an_apply_whose_readers_go_away_goes_on_to_its_own_end(
         done = shell("R apply --auto-approve pools.yaml 2>&1 | true", tmp_path, served.env)
         assert (done.returncode, len(served.posts())) == (code, 1)
         listed = shell("R history --format json", tmp_path, served.env)
-        assert json.loads(listed.stdout)[0]["exit_code"] == code
+        assert json.loads(listed.stdout)["runs"][0]["exit_code"] == code
 
 
 def test_a_result_that_does_not_fit_on_the_disk_is_told(served: Served, tmp_path: Path) -> None:

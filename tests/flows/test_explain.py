@@ -35,7 +35,7 @@ def test_every_disk_and_every_guard_is_told_with_its_number_limit_and_source(
         path = manifest(tmp_path, [f"{{name: p, disks: [{entries}]}}"], "limits: {copies: 2, users: 9}")
 
         told: Any
-        [told] = json.loads(run("explain", "p", str(path), "--format", "json", env=served.env).out)
+        [told] = json.loads(run("explain", "p", str(path), "--format", "json", env=served.env).out)["pools"]
         matched = {each["live"].split()[0]: (each["action"], each["rule"]) for each in told["disks"]}
         ids = [disk["id"] for disk in disks]
         assert matched == {
@@ -73,7 +73,7 @@ def test_every_disk_and_every_guard_is_told_with_its_number_limit_and_source(
 def test_a_limit_that_is_exceeded_tells_by_how_much(run: Run, tmp_path: Path) -> None:
     with serving(seed.world("explain", [seed.pool("p", [("SSD", 100), ("SAS", 50)], 3, 2)])) as served:
         path = manifest(tmp_path, ["{name: p, disks: [{type: SSD, size: 100}]}"], "limits: {copies: 2}")
-        [told] = json.loads(run("explain", "p", str(path), "--format", "json", env=served.env).out)
+        [told] = json.loads(run("explain", "p", str(path), "--format", "json", env=served.env).out)["pools"]
         copies = next(each for each in told["guards"] if each["rule"] == "limit-copies")
         assert (copies["severity"], copies["measured"], copies["limit"]) == ("block", 3, 2)
         assert "limits.copies: 3" in copies["allow"]

@@ -10,7 +10,10 @@ from pathlib import Path
 
 from reconciler.journal.records import Event, RunRecord
 from reconciler.journal.records import Run as KeptRun
-from reconciler.render.history import run_json, run_lines
+from reconciler.render.history import run_lines
+from reconciler.render.json.history import run_json
+from reconciler.render.json.schemas import document_schema
+from tests.documents import DOCUMENTS
 from tests.flows.conftest import CALLS, FINANCE, ROOT, STUDIO, Run, manifest
 from tests.flows.serving import Served
 
@@ -137,7 +140,7 @@ def test_history_tells_a_run_whole_with_the_plan_it_carried_out(
     path = manifest(tmp_path, [FINANCE, STUDIO, CALLS])
     planned = json.loads(run("plan", str(path), "--format", "json", env=served.env).out)
     assert run("apply", str(path), "--auto-approve", env=served.env).code == 0
-    [listed] = json.loads(run("history", "--format", "json").out)
+    [listed] = json.loads(run("history", "--format", "json").out)["runs"]
     shown = run("history", "show", listed["id"])
     assert "Plan: 0 to add, 0 to change, 2 to destroy." in shown.out
     assert "Users: amara," in shown.out
@@ -156,7 +159,7 @@ def test_a_plan_kept_by_another_version_hides_nothing_else() -> None:
     moment = datetime(2026, 3, 1, tzinfo=UTC)
     event = Event(1, "run", None, moment, "plan.approved", {"kind": "reconciler-plan", "format": 2})
     record = RunRecord(KeptRun("run", "apply", "9.0", (), moment), (), (event,))
-    told = run_json(record.run, record)
+    told = json.loads(run_json(record))
     assert (told["plan"], told["events"][0]["detail"]["format"]) == (None, 2)
     assert "plan.approved" in "".join(line.text for line in run_lines(record))
 
@@ -164,6 +167,8 @@ def test_a_plan_kept_by_another_version_hides_nothing_else() -> None:
 def test_version_schema_and_validate_answer(run: Run, tmp_path: Path) -> None:
     assert re.fullmatch(r"reconciler \d+\.\d+\.\d+\n", run("version").out)
     assert json.loads(run("schema").out)["properties"]["pools"]
+    for command in DOCUMENTS:
+        assert json.loads(run("schema", f"--{command}").out) == document_schema(command)
     assert run("validate", str(ROOT / "manifests")).code == 0
     assert run("validate", str(manifest(tmp_path, ["{name: x}"]))).code == 9
 
@@ -176,7 +181,8 @@ def test_history_on_a_new_machine_says_that_there_is_no_journal_and_makes_none(
     ran = run("history", *told)
     assert (ran.code, ran.out, ran.err) == (0, "", f"There is no journal yet at {place}.\n")
     ran = run("history", "--format", "json", *told)
-    assert (ran.code, json.loads(ran.out), ran.err) == (0, [], f"There is no journal yet at {place}.\n")
+    assert (ran.code, json.loads(ran.out)["runs"]) == (0, [])
+    assert ran.err == f"There is no journal yet at {place}.\n"
     ran = run("history", "show", "some-run", *told)
     assert (ran.code, ran.out) == (9, "")
     assert f"There is no journal yet at {place}." in ran.err

@@ -28,7 +28,7 @@ def test_resolve_proves_what_was_left_open(run: Run, served: Served, tmp_path: P
     run("apply", str(path), "--auto-approve", "--no-wait", env=served.env)
     resolved = run("resolve", "--format", "json", env=served.env)
     assert resolved.code == 0, resolved.err
-    [told] = json.loads(resolved.out)
+    [told] = json.loads(resolved.out)["operations"]
     assert (told["resolved"], told["ending"]) == (True, "done")
     assert run("resolve", env=served.env).code == 0
 
@@ -52,7 +52,7 @@ def test_an_intent_without_a_trace_waits_for_time_and_no_person_may_shorten_that
         assert mortal(served, tmp_path, WRITES.index("open_operation"), "after") == -9
         # The dead process called the service otherwise, so its operation is another service's to the CLI.
         assert mortal(served, tmp_path, ahead=LATER) == 7
-        listed = json.loads(run("history", "--format", "json", *journal).out)
+        listed = json.loads(run("history", "--format", "json", *journal).out)["runs"]
         record = json.loads(run("history", "show", listed[-1]["id"], "--format", "json", *journal).out)
         operation = record["operations"][0]["intent"]["operation_id"]
         served.offset[0] = 2 * LATER

@@ -1,75 +1,140 @@
-"""The published schema: real plans fit it, and it names every key they have."""
+"""The published schemas: what is printed fits them, they name every key, and anything else does not fit."""
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from reconciler.planning.plan import Plan
-from reconciler.render.json import plan_json
-from reconciler.render.schema import plan_schema
+from reconciler.render.json.explain import explain_json
+from reconciler.render.json.plan import plan_json
+from reconciler.render.json.schemas import document_schema
 from tests import sample_plans as scenes
+from tests.documents import DOCUMENTS, printed, strict
 from tests.render.hostile import HOSTILE
 from tests.render.test_golden import SCENES
 
-
-def _closed(schema: Any) -> Any:
-    """The schema as a test wants it: a key that it does not name is an error."""
-    if isinstance(schema, list):
-        return [_closed(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    closed = {key: _closed(value) for key, value in schema.items()}
-    if closed.get("type") == "object":
-        closed["additionalProperties"] = False
-    return closed
+SAMPLES = [(command, json.loads(text)) for command, text in printed()]
+NAMES = [f"{index}-{command}" for index, (command, _) in enumerate(SAMPLES)]
+OPEN = ("summary", "detail")
+"""In the history: objects with keys of their own."""
+CLOSED = ("severity", "ending", "action", "step", "action_reason", "closed_by", "state", "apply_to")
+"""Keys whose values are closed lists of words; the ``rule`` of a finding is open, that of a match is closed."""
+Path = tuple[str | int, ...]
 
 
-def _told(plan: Plan) -> Any:
-    return json.loads(json.dumps(plan_json(plan)))
+def _paths(value: Any, path: Path = ()) -> Iterator[Path]:
+    """The way to every key of every object, but for those with keys of their own."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield (*path, key)
+            if not (key in OPEN and ("command" in value or "seq" in value)):
+                yield from _paths(each, (*path, key))
+    if isinstance(value, list) and value:
+        yield from _paths(value[0], (*path, 0))
 
 
-STRICT = Draft202012Validator(_closed(plan_schema()))
+def _holder(document: Any, path: Path) -> Any:
+    for key in path[:-1]:
+        document = document[key]
+    return document
 
 
-def test_the_schema_is_valid_itself() -> None:
-    Draft202012Validator.check_schema(plan_schema())
+@pytest.mark.parametrize("command", DOCUMENTS)
+def test_every_schema_is_valid_itself_and_says_what_it_is(command: str) -> None:
+    schema = document_schema(command)
+    Draft202012Validator.check_schema(schema)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["title"]
+    assert schema["description"]
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
 def test_real_plans_fit_and_hold_nothing_unnamed(scene: Callable[[], Plan]) -> None:
-    STRICT.validate(_told(scene()))
+    plan = scene()
+    strict("plan").validate(json.loads(plan_json(plan)))
+    strict("explain").validate(json.loads(explain_json(plan, plan.pools)))
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_plans_with_hostile_names_fit_and_print_in_plain_ascii(text: str) -> None:
-    plan = scenes.hostile(text)
-    STRICT.validate(_told(plan))
-    assert json.dumps(plan_json(plan)).isprintable()
+def test_documents_with_hostile_names_fit_and_print_in_plain_ascii(text: str) -> None:
+    for command, shown in printed(text):
+        assert shown.replace("\n", "").isprintable()
+        assert shown.isascii()
+        strict(command).validate(json.loads(shown))
 
 
 def test_what_is_blocked_is_counted_beside_the_summary_and_not_in_it() -> None:
-    told = _told(scenes.everything())
-    assert told["summary"] == {"add": 0, "change": 0, "destroy": 1}
-    assert told["destroyed"]["disks"] == 1
-    assert told["blocked_summary"] == {"pools": 2, "add": 2, "change": 0, "destroy": 3, "undecided": 1}
-    quiet = _told(scenes.two_removals())
+    document = json.loads(plan_json(scenes.everything()))
+    assert document["summary"] == {"add": 0, "change": 0, "destroy": 1}
+    assert document["destroyed"]["disks"] == 1
+    assert document["blocked_summary"] == {"pools": 2, "add": 2, "change": 0, "destroy": 3, "undecided": 1}
+    quiet = json.loads(plan_json(scenes.two_removals()))
     assert quiet["blocked_summary"] == {"pools": 0, "add": 0, "change": 0, "destroy": 0, "undecided": 0}
 
 
-@pytest.mark.parametrize("key", sorted(plan_json(scenes.tie())))
-def test_a_plan_without_one_of_the_keys_does_not_fit(key: str) -> None:
-    told = _told(scenes.tie())
-    del told[key]
-    assert not STRICT.is_valid(told)
+@pytest.mark.parametrize(("command", "sample"), SAMPLES, ids=NAMES)
+def test_a_document_without_one_of_its_keys_does_not_fit(command: str, sample: Any) -> None:
+    published = Draft202012Validator(document_schema(command))
+    assert published.is_valid(sample)
+    for path in _paths(sample):
+        less = copy.deepcopy(sample)
+        del _holder(less, path)[path[-1]]
+        assert not published.is_valid(less), path
 
 
-def test_a_later_minor_version_may_add_keys_and_a_major_one_does_not_fit() -> None:
-    published = Draft202012Validator(plan_schema())
-    told = _told(scenes.everything())
-    assert published.is_valid({**told, "format_version": "1.7", "later": True})
-    assert not published.is_valid({**told, "format_version": "2.0"})
+@pytest.mark.parametrize(("command", "sample"), SAMPLES, ids=NAMES)
+def test_a_value_of_another_kind_or_a_word_that_no_list_has_does_not_fit(command: str, sample: Any) -> None:
+    published = Draft202012Validator(document_schema(command))
+    for path in _paths(sample):
+        wrong = copy.deepcopy(sample)
+        _holder(wrong, path)[path[-1]] = [[[]]]
+        assert not published.is_valid(wrong), path
+        holder = _holder(wrong, path)
+        if path[-1] in CLOSED or (path[-1] == "rule" and "severity" not in holder):
+            holder[path[-1]] = "no such word"
+            assert not published.is_valid(wrong), path
+
+
+@pytest.mark.parametrize(("command", "sample"), SAMPLES, ids=NAMES)
+def test_a_later_minor_version_may_add_keys_and_a_major_one_does_not_fit(command: str, sample: Any) -> None:
+    published = Draft202012Validator(document_schema(command))
+    assert next(iter(sample)) == "format_version"
+    later: dict[str, object] = {**sample, "format_version": "1.7", "later": True}
+    assert published.is_valid(later)
+    assert not strict(command).is_valid(later)
+    assert not published.is_valid({**sample, "format_version": "2.0"})
+
+
+@pytest.mark.parametrize("command", ["plan", "drift"])
+def test_a_count_below_zero_does_not_fit(command: str) -> None:
+    wrong = copy.deepcopy(next(sample for name, sample in SAMPLES if name == command))
+    name = next(iter(wrong["summary"]))
+    wrong["summary"][name] = -1
+    assert not Draft202012Validator(document_schema(command)).is_valid(wrong)
+
+
+def test_a_round_that_lost_its_measures_does_not_pass_as_a_failed_one() -> None:
+    """Both kinds are open to further keys, so only ``run`` tells them apart."""
+    [measured] = [sample for command, sample in SAMPLES if command == "drift" and sample["run"]]
+    [failed] = [sample for command, sample in SAMPLES if command == "drift" and not sample["run"]]
+    published = Draft202012Validator(document_schema("drift"))
+    assert not published.is_valid({key: value for key, value in measured.items() if key in failed})
+    assert not published.is_valid({**failed, "run": "run-1"})
+
+
+def test_the_plan_schema_lists_the_closed_vocabularies() -> None:
+    parts = document_schema("plan")["$defs"]
+    assert parts["Severity"]["enum"] == ["pass", "warn", "block"]
+    assert parts["ApplyTo"]["enum"] == ["new", "idle", "all"]
+    assert parts["Rule"]["enum"] == [
+        *("pinned", "equal", "grown", "swapped", "surplus", "missing"),
+        "set-aside",
+    ]
+    assert parts["ResourceChange"]["properties"]["type"]["const"] == "desktop_pool_disk"
+    assert list(parts["LimitsEntry"]["properties"]) == [name for name, _ in scenes.tie().limits.items()]

@@ -1,0 +1,163 @@
+"""The JSON of the journal: its runs, or one of them whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from pydantic import ConfigDict, Field, RootModel
+
+from reconciler.journal.records import PLAN_APPROVED, ClosedBy, Run, RunRecord, State, Step
+from reconciler.render.history import approved_plan
+from reconciler.render.json.base import (
+    Count,
+    Document,
+    Entry,
+    Integer,
+    Moment,
+    Open,
+    Seconds,
+    Text,
+    json_text,
+)
+from reconciler.render.json.plan import PlanDocument, plan_document
+
+FORMAT_VERSION: Final = "1.0"
+
+
+class _Kept(Entry):
+    """A value of the journal, field by field as the journal's own type has it."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class RunEntry(_Kept):
+    """One run of a command that wrote to the journal."""
+
+    id: Text
+    command: Text
+    tool_version: Text
+    targets: list[Text] = Field(description="region/project_id of each.")
+    started: Moment
+    ended: Moment | None = Field(description="Null: still running, or it died.")
+    digest: Text = Field(description="Digest of the plan; empty when none was made.")
+    exit_code: Integer | None = Field(description="Null: still running, or it died.")
+    summary: Open = Field(description="Counts of the run, by names of the command's own.")
+
+
+class PoolKeyEntry(_Kept):
+    """One pool of one project, as one service knows it."""
+
+    target: Text = Field(description="region/project_id.")
+    service: Text = Field(description="Host of the endpoint, or that of the sandbox.")
+    pool_id: Text
+
+
+class SentDiskEntry(_Kept):
+    """One disk as the request names it."""
+
+    id: Text = Field(description="Empty for a disk to add.")
+    type: Text
+    size: Integer = Field(description="GB.")
+
+
+class IntentEntry(_Kept):
+    """What was about to be sent, written down before the call."""
+
+    operation_id: Text
+    run_id: Text = Field(description="The run that opened it.")
+    pool: PoolKeyEntry
+    pool_name: Text
+    step: Step
+    handle_type: Text | None = Field(description="As sent; null: left out of the request.")
+    disks: list[SentDiskEntry]
+    keep: list[Text] = Field(description="Ids of the disks that must survive.")
+    baseline_jobs: list[Text] = Field(
+        description="Ids of the pool's jobs that were known before the request."
+    )
+    generation: Count = Field(description="The pool's generation, taken before the pool was read.")
+    signed_at: Moment
+    not_after: Moment | None = Field(
+        description="From then on the request can no longer arrive; null: unknown, only a person can decide."
+    )
+    plan_digest: Text
+
+
+class OutcomeEntry(_Kept):
+    """What became of one call, with what the service said."""
+
+    state: State
+    job_id: Text = Field(description="Empty when the service gave none.")
+    request_id: Text = Field(description="Empty when the service gave none.")
+    status: Integer | None = Field(description="HTTP status; null when no answer arrived.")
+    code: Text = Field(description="The service's error code; empty when it gave none.")
+    message: Text
+    retry_after: Seconds | None = Field(description="Seconds the service asked to wait; not kept, so null.")
+
+
+class OperationEntry(_Kept):
+    """One intent and everything known of its fate."""
+
+    intent: IntentEntry
+    state: State
+    outcome: OutcomeEntry | None = Field(description="Null until an outcome was recorded.")
+    owner: Text = Field(description="Id of the only run that may write to this operation now.")
+    lease_until: Moment = Field(description="From then on another run may take over.")
+    opened: Moment
+    closed: Moment | None = Field(description="Null: unresolved, and the pool gets no other operation.")
+    verdict: Text = Field(description="Why it was closed; empty while it is open.")
+    closed_by: ClosedBy | None
+
+
+class EventEntry(_Kept):
+    """One thing that happened in a run."""
+
+    seq: Count = Field(description="Grows over the whole journal, in the order of writing.")
+    run_id: Text
+    operation_id: Text | None = Field(description="Null for an event of the run as a whole.")
+    at: Moment
+    kind: Text
+    detail: Open = Field(description="What is known of it, by names of the event's own.")
+
+
+class HistoryDocument(Document):
+    """The latest runs in the journal, newest first."""
+
+    runs: list[RunEntry]
+
+
+class RunDocument(RunEntry, Document):
+    """One run whole."""
+
+    plan: PlanDocument | None = Field(
+        description="The plan it carried out; null when it approved none, or one that only another version reads."
+    )
+    operations: list[OperationEntry] = Field(
+        description="Those it opened and those it took over, in order of opening."
+    )
+    events: list[EventEntry] = Field(description="In order of writing.")
+
+
+class AnyHistoryDocument(RootModel[HistoryDocument | RunDocument]):
+    """The runs in the journal (history), or one of them whole (history show)."""
+
+
+def history_json(runs: Sequence[Run]) -> str:
+    """The runs as JSON text."""
+    entries = [RunEntry.model_validate(each) for each in runs]
+    return json_text(HistoryDocument(format_version=FORMAT_VERSION, runs=entries))
+
+
+def run_json(record: RunRecord) -> str:
+    """One run as JSON text, with its plan, operations and events."""
+    plan = approved_plan(record)
+    events = [each for each in record.events if each.kind != PLAN_APPROVED or plan is None]
+    return json_text(
+        RunDocument(
+            format_version=FORMAT_VERSION,
+            **dict(RunEntry.model_validate(record.run)),
+            plan=plan_document(plan) if plan else None,
+            operations=[OperationEntry.model_validate(each) for each in record.operations],
+            events=[EventEntry.model_validate(each) for each in events],
+        )
+    )

@@ -1,0 +1,444 @@
+"""The JSON of a plan: ``resource_changes`` shaped as Terraform's, for OPA and scripts."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, TypeAlias
+
+from pydantic import Field
+
+from reconciler.model import Action, ApplyTo, Copy, Disk, Limit
+from reconciler.planning.change import Change, Rule, Tie
+from reconciler.planning.inconsistent_desktops import InconsistentDesktop
+from reconciler.planning.plan import Plan, PoolPlan, Totals
+from reconciler.render import words
+from reconciler.render.json.base import (
+    Count,
+    Digest,
+    Document,
+    Entry,
+    Flag,
+    Integer,
+    Moment,
+    Text,
+    json_text,
+)
+from reconciler.render.json.finding import FindingEntry, finding_entry
+
+FORMAT_VERSION: Final = "1.1"
+ActionWord: TypeAlias = Literal["no-op", "create", "update", "delete"]
+
+_ACTIONS: dict[Action, list[ActionWord]] = {
+    Action.KEEP: ["no-op"],
+    Action.REMOVE: ["delete"],
+    Action.EXPAND: ["update"],
+    Action.ADD: ["create"],
+    Action.REPLACE: ["delete", "create"],
+}
+
+
+class TargetEntry(Entry):
+    """One project and the service it was read from."""
+
+    region: Text
+    project_id: Text
+    service: Text = Field(description="Host of the endpoint, or sandbox:<world>.")
+    sandbox: Flag = Field(description="True for the simulated service.")
+
+
+class SummaryEntry(Entry):
+    """Disks to add, expand and remove."""
+
+    add: Count
+    change: Count
+    destroy: Count
+
+
+class BlockedSummaryEntry(Entry):
+    """What is held back because something blocks its pool; not part of the summary."""
+
+    pools: Count = Field(description="Blocked pools.")
+    add: Count
+    change: Count
+    destroy: Count
+    undecided: Count = Field(description="Disks that must go while nobody has chosen which.")
+
+
+class DestroyedEntry(Entry):
+    """What carrying out the plan destroys."""
+
+    disks: Count
+    pools: Count = Field(description="Pools that lose at least one disk.")
+    copies: Count = Field(description="Physical volumes: disks × desktops.")
+    desktops: Count = Field(description="Desktops that lose at least one copy.")
+    gigabytes: Count = Field(description="GB over all destroyed copies.")
+    users: Count = Field(description="Distinct people bound to those desktops, counted once per target.")
+    live_sessions: Count = Field(description="Desktops among them on which somebody is working.")
+    upper_bound: Flag = Field(description="True when the counts are the worst case.")
+    sentence: Text = Field(description="The loss in one sentence; empty when there is none.")
+
+
+class LimitEntry(Entry):
+    """One ceiling on what a run may destroy."""
+
+    value: Count | None = Field(description="Null: no limit.")
+    source: Text = Field(description="default, a flag, or file:line:column.")
+
+
+class LimitsEntry(Entry):
+    """The ceilings of the run, over all its pools together."""
+
+    disks: LimitEntry
+    copies: LimitEntry
+    pools: LimitEntry
+    gigabytes: LimitEntry
+    users: LimitEntry
+
+
+class LossEntry(Entry):
+    """What the removals of one pool destroy."""
+
+    disks: Count
+    copies: Count = Field(description="Physical volumes, over all removed disks and desktops.")
+    desktops: Count = Field(description="Desktops that lose at least one copy.")
+    gigabytes: Count = Field(description="GB over all destroyed copies.")
+    users: list[Text] = Field(description="Names of the people bound to those desktops.")
+    live_sessions: Count = Field(description="Desktops among them on which somebody is working.")
+    upper_bound: Flag = Field(description="True when the counts are the worst case.")
+
+
+class DiskEntry(Entry):
+    """One disk of a pool: one copy on each of its desktops."""
+
+    id: Text | None
+    type: Text
+    size: Integer = Field(description="GB.")
+
+
+class CandidateEntry(DiskEntry):
+    """One disk of a tie, with what is known of it."""
+
+    copies: Count | None = Field(description="Null when the desktops were not read.")
+    desktops: Count | None = Field(description="Desktops that have a copy.")
+    users: list[Text] | None = Field(description="Names of the people bound to those desktops.")
+    created: Moment | None = Field(description="When its oldest copy was made; null when that is not known.")
+
+
+class TieEntry(Entry):
+    """Equally good disks of which some must go; nothing is removed until the manifest says which."""
+
+    remove: Count = Field(description="How many of the candidates must go.")
+    candidates: list[CandidateEntry]
+
+
+class PoolEntry(Entry):
+    """One declared pool with a difference, a tie or a finding."""
+
+    name: Text
+    id: Text | None = Field(description="Null when the declared pool was not found.")
+    target: Text = Field(description="region/project_id.")
+    declared_at: Text = Field(description="file:line:column.")
+    apply_to: ApplyTo | None = Field(description="Null: not sent, the service decides.")
+    blocked: Flag = Field(description="True when a finding forbids changing this pool.")
+    loss: LossEntry
+    ties: list[TieEntry]
+
+
+class ChangeEntry(Entry):
+    """What happens to one disk, in Terraform's words."""
+
+    actions: list[ActionWord] = Field(min_length=1, description="What apply does.")
+    drift: list[ActionWord] = Field(
+        min_length=1, description="What would make the disk as declared, carried out or not."
+    )
+    before: DiskEntry | None = Field(description="Null for a disk to add.")
+    after: DiskEntry | None = Field(description="Null for a disk to remove.")
+
+
+class ResourceChange(Entry):
+    """One disk of a pool with drift, keeps included."""
+
+    address: Text = Field(description="pool name/disk id.")
+    type: Literal["desktop_pool_disk"]
+    pool_id: Text | None
+    pool_name: Text
+    carried_out: Flag = Field(description="False: shown as drift only.")
+    change: ChangeEntry
+    action_reason: Rule
+    differs: list[Text] = Field(description="Declared attributes that differ; never a reason to remove.")
+    declared_at: Text | None = Field(description="file:line:column; null for a disk that is not declared.")
+    copies: Count | None = Field(description="Copies destroyed; null when the disk is not destroyed.")
+    gigabytes: Count | None = Field(description="GB over those copies; null when the disk is not destroyed.")
+
+
+class CopyEntry(Entry):
+    """The physical volume of one disk on one desktop."""
+
+    disk_id: Text | None = Field(description="Null without a link to a disk.")
+    volume_id: Text | None
+    type: Text
+    size: Integer = Field(description="GB.")
+
+
+class ResizedEntry(CopyEntry):
+    """A copy whose size is not that of the pool's disk."""
+
+    pool_size: Integer = Field(description="GB of the pool's disk.")
+
+
+class DesktopEntry(Entry):
+    """One desktop that has other disks than its pool."""
+
+    id: Text
+    name: Text
+    users: list[Text] = Field(description="Names of the people bound to it.")
+    left_behind: list[CopyEntry] = Field(description="Copies of disks that the pool does not have.")
+    missing: list[DiskEntry] = Field(description="Disks of the pool without a copy here.")
+    resized: list[ResizedEntry] = Field(description="Copies whose size is not that of the pool's disk.")
+
+
+class InconsistentEntry(Entry):
+    """One pool with desktops that have other disks than the pool."""
+
+    pool_id: Text | None
+    pool_name: Text
+    target: Text = Field(description="region/project_id.")
+    differ_in_number: Count = Field(description="Desktops with another number of disks than the pool.")
+    differ_in_size: Count = Field(description="Desktops with another sum of GB than the pool.")
+    desktops: list[DesktopEntry]
+
+
+class FailureEntry(Entry):
+    """A target that could not be read; none of its pools is planned."""
+
+    target: Text = Field(description="region/project_id.")
+    message: Text
+    hint: Text = Field(description="What to do; empty when nothing can be said.")
+
+
+class PlanDocument(Document):
+    """What would change in the declared pools, and what that destroys. Sizes are GB."""
+
+    tool_version: Text
+    id: Text = Field(description="Unique per plan.")
+    digest: Digest = Field(description="What a reviewer approves, as apply --approve takes it.")
+    created: Moment
+    expires: Moment = Field(description="From then on a saved plan is not applied.")
+    sandbox: Flag = Field(description="True when any target is the simulated service.")
+    target: TargetEntry | None = Field(description="The target when there is exactly one, else null.")
+    targets: list[TargetEntry]
+    summary: SummaryEntry = Field(description="Disks to carry out.")
+    blocked_summary: BlockedSummaryEntry
+    destroyed: DestroyedEntry
+    blocked: Flag = Field(description="True when anything in the plan is blocked.")
+    findings: list[FindingEntry] = Field(description="Those of the run, then those of each pool.")
+    limits: LimitsEntry
+    pools: list[PoolEntry] = Field(description="Declared pools with a difference, a tie or a finding.")
+    resource_changes: list[ResourceChange] = Field(
+        description="One entry per disk of the pools that differ or have a tie, keeps included."
+    )
+    desktops: list[InconsistentEntry] | None = Field(
+        description="Pools with desktops that differ from them, only shown; null unless asked for with --desktops."
+    )
+    failures: list[FailureEntry] = Field(description="Targets that could not be planned.")
+
+
+def plan_json(plan: Plan) -> str:
+    """The whole plan as JSON text."""
+    return json_text(plan_document(plan))
+
+
+def _blocked(plan: Plan) -> BlockedSummaryEntry:
+    totals = plan.blocked_totals
+    return BlockedSummaryEntry(
+        pools=sum(pool.blocked for pool in plan.pools),
+        add=totals.add,
+        change=totals.change,
+        destroy=totals.destroy,
+        undecided=totals.undecided,
+    )
+
+
+def plan_document(plan: Plan) -> PlanDocument:
+    """The whole plan; keeps of unchanged pools are left out."""
+    targets, totals = target_entries(plan), plan.totals
+    return PlanDocument(
+        format_version=FORMAT_VERSION,
+        tool_version=plan.tool_version,
+        id=plan.id,
+        digest=plan.digest,
+        created=plan.created,
+        expires=plan.expires,
+        sandbox=plan.sandbox,
+        target=targets[0] if len(targets) == 1 else None,
+        targets=targets,
+        summary=SummaryEntry(add=totals.add, change=totals.change, destroy=totals.destroy),
+        blocked_summary=_blocked(plan),
+        destroyed=_destroyed(totals, words.destruction(plan)),
+        blocked=plan.blocked,
+        findings=[finding_entry(each) for each in plan.all_findings],
+        limits=LimitsEntry(**{name: _limit(each) for name, each in plan.limits.items()}),
+        pools=[_pool(pool) for pool in plan.pools if pool.drift or pool.ties or pool.findings],
+        resource_changes=[
+            resource_change(pool, change)
+            for pool in plan.pools
+            if pool.drift or pool.ties
+            for change in pool.changes
+        ],
+        desktops=_desktops(plan),
+        failures=failure_entries(plan),
+    )
+
+
+def target_entries(plan: Plan) -> list[TargetEntry]:
+    """The targets of a plan."""
+    return [
+        TargetEntry(
+            region=each.target.region,
+            project_id=each.target.project_id,
+            service=each.name,
+            sandbox=each.sandbox,
+        )
+        for each in plan.services
+    ]
+
+
+def failure_entries(plan: Plan) -> list[FailureEntry]:
+    """The targets that could not be planned."""
+    return [
+        FailureEntry(target=str(each.target), message=each.message, hint=each.hint) for each in plan.failures
+    ]
+
+
+def _destroyed(totals: Totals, sentence: str) -> DestroyedEntry:
+    return DestroyedEntry(
+        disks=totals.destroy,
+        pools=totals.pools,
+        copies=totals.copies,
+        desktops=totals.desktops,
+        gigabytes=totals.gigabytes,
+        users=totals.users,
+        live_sessions=totals.live_sessions,
+        upper_bound=totals.upper_bound,
+        sentence=sentence,
+    )
+
+
+def _limit(limit: Limit) -> LimitEntry:
+    return LimitEntry(value=limit.value, source=limit.source)
+
+
+def _pool(pool: PoolPlan) -> PoolEntry:
+    return PoolEntry(
+        name=pool.label,
+        id=pool.live.id if pool.live else None,
+        target=str(pool.target),
+        declared_at=str(pool.desired.at),
+        apply_to=pool.desired.apply_to,
+        blocked=pool.blocked,
+        loss=LossEntry(
+            disks=pool.loss.disks,
+            copies=pool.loss.copies,
+            desktops=pool.loss.desktops,
+            gigabytes=pool.loss.gigabytes,
+            users=list(pool.loss.users),
+            live_sessions=pool.loss.live_sessions,
+            upper_bound=pool.loss.upper_bound,
+        ),
+        ties=[_tie(pool, tie) for tie in pool.ties],
+    )
+
+
+def _tie(pool: PoolPlan, tie: Tie) -> TieEntry:
+    return TieEntry(remove=tie.remove, candidates=[_candidate(pool, disk) for disk in tie.candidates])
+
+
+def _candidate(pool: PoolPlan, disk: Disk) -> CandidateEntry:
+    known = next((each for each in pool.candidates if each.disk_id == disk.id), None)
+    return CandidateEntry(
+        id=disk.id or None,
+        type=disk.type,
+        size=disk.size,
+        copies=known.copies if known else None,
+        desktops=known.desktops if known else None,
+        users=list(known.users) if known else None,
+        created=known.created if known else None,
+    )
+
+
+def resource_change(pool: PoolPlan, change: Change) -> ResourceChange:
+    """One disk of a pool, in the form of a change of a Terraform resource."""
+    losses = {each.disk_id: each for each in pool.disk_losses}
+    loss = losses.get(change.live.id) if change.live else None
+    return ResourceChange(
+        address=words.address(pool, change),
+        type="desktop_pool_disk",
+        pool_id=pool.live.id if pool.live else None,
+        pool_name=pool.label,
+        carried_out=change.carried_out,
+        change=ChangeEntry(
+            actions=_ACTIONS[change.action] if change.carried_out else ["no-op"],
+            drift=_ACTIONS[change.action],
+            before=_disk(change.live) if change.live else None,
+            after=_after(change),
+        ),
+        action_reason=change.rule,
+        differs=list(change.differs),
+        declared_at=str(change.desired.at) if change.desired else None,
+        copies=loss.copies if loss else None,
+        gigabytes=loss.gigabytes if loss else None,
+    )
+
+
+def _after(change: Change) -> DiskEntry | None:
+    if change.action is Action.REMOVE:
+        return None
+    if change.action is Action.KEEP:
+        return _disk(change.live) if change.live else None
+    wanted = change.desired
+    if wanted is None:
+        return None
+    kept_id = change.live.id if change.live and change.action is Action.EXPAND else None
+    return DiskEntry(id=kept_id, type=wanted.type, size=wanted.size)
+
+
+def _disk(disk: Disk) -> DiskEntry:
+    return DiskEntry(id=disk.id or None, type=disk.type, size=disk.size)
+
+
+def _desktops(plan: Plan) -> list[InconsistentEntry] | None:
+    """One entry per pool that has desktops unlike itself; None when nobody asked for them."""
+    asked = [pool for pool in plan.pools if pool.inconsistent]
+    if not asked:
+        return None
+    return [
+        InconsistentEntry(
+            pool_id=pool.live.id if pool.live else None,
+            pool_name=pool.label,
+            target=str(pool.target),
+            differ_in_number=pool.inconsistent.by_number,
+            differ_in_size=pool.inconsistent.by_size,
+            desktops=[_desktop(each) for each in pool.inconsistent.desktops],
+        )
+        for pool in asked
+        if pool.inconsistent and pool.inconsistent.desktops
+    ]
+
+
+def _desktop(desktop: InconsistentDesktop) -> DesktopEntry:
+    return DesktopEntry(
+        id=desktop.id,
+        name=desktop.name,
+        users=list(desktop.users),
+        left_behind=[CopyEntry(**_copy(copy)) for copy in desktop.left_behind],
+        missing=[_disk(disk) for disk in desktop.missing],
+        resized=[ResizedEntry(**_copy(each.copy), pool_size=each.pool_size) for each in desktop.resized],
+    )
+
+
+def _copy(copy: Copy) -> dict[str, Any]:
+    return {
+        "disk_id": copy.disk_id or None,
+        "volume_id": copy.volume_id or None,
+        "type": copy.type,
+        "size": copy.size,
+    }

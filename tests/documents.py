@@ -1,0 +1,145 @@
+"""The JSON that commands print, held to its published schemas, and one filled document of each kind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from reconciler.apply.results import (
+    ApplyReport,
+    DriftReport,
+    DriftRound,
+    PoolResult,
+    Resolution,
+    Result,
+    Status,
+)
+from reconciler.errors import BadInput, ExitCode, ServiceError
+from reconciler.journal.records import (
+    PLAN_APPROVED,
+    ClosedBy,
+    Event,
+    Intent,
+    Operation,
+    Outcome,
+    PoolKey,
+    Run,
+    RunRecord,
+    SentDisk,
+    State,
+    Step,
+)
+from reconciler.planning.drift import measure
+from reconciler.planning.plan_file import document
+from reconciler.render.json.apply import apply_json
+from reconciler.render.json.drift import drift_json
+from reconciler.render.json.explain import explain_json
+from reconciler.render.json.history import history_json, run_json
+from reconciler.render.json.plan import plan_json
+from reconciler.render.json.resolve import resolve_json
+from reconciler.render.json.schemas import document_schema
+from tests import sample_plans as scenes
+
+DOCUMENTS = ("plan", "apply", "drift", "history", "resolve", "explain")
+"""The commands whose JSON has a published schema; ``schema --<command>`` prints it."""
+PRINTED_AS = {name: name for name in DOCUMENTS} | {"show": "plan"}
+NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+
+
+@cache
+def strict(command: str) -> Draft202012Validator:
+    """The schema as a test wants it: a key that it does not name is an error."""
+    return Draft202012Validator(_closed(document_schema(command)))
+
+
+def check_printed(arguments: Sequence[str], out: str) -> None:
+    """Hold what a command line printed to its schema, if it printed a document."""
+    if "json" in arguments and arguments[0] in PRINTED_AS and out:
+        strict(PRINTED_AS[arguments[0]]).validate(json.loads(out))
+
+
+def operation(text: str = "finance") -> Operation:
+    """An operation with an answer, closed by ``resolve``."""
+    intent = Intent(
+        operation_id="operation-1",
+        run_id="run-1",
+        pool=PoolKey(str(scenes.TARGET), "workspace.example.com", "pool-1"),
+        pool_name=text,
+        step=Step.REMOVE,
+        handle_type="FOR_EXPAND_AND_ALL",
+        disks=(SentDisk("disk-1", text, 100),),
+        keep=("disk-2",),
+        baseline_jobs=("job-0",),
+        generation=3,
+        signed_at=NOW,
+        not_after=NOW + timedelta(minutes=30),
+        plan_digest="0" * 64,
+    )
+    answer = Outcome(State.ACCEPTED, "job-1", "request-1", 200, "", text)
+    return Operation(intent, State.DONE, answer, "run-1", NOW, NOW, NOW, text, ClosedBy.RESOLVE)
+
+
+def record(text: str = "finance") -> RunRecord:
+    """A run with its plan, one operation and one event."""
+    approved = Event(1, "run-1", None, NOW, PLAN_APPROVED, document(scenes.everything()))
+    closed = Event(2, "run-1", "operation-1", NOW, "operation.closed", {"verdict": text})
+    run = Run("run-1", "apply", "1.2.3", (str(scenes.TARGET),), NOW, NOW, "0" * 64, 0, {"done": 1})
+    return RunRecord(run, (operation(text),), (approved, closed))
+
+
+def applied(text: str = "finance") -> ApplyReport:
+    """A run with every way in which a pool can end, something resolved and something in flight."""
+    results = [PoolResult(scenes.TARGET, text, status, text, text, 0, 1) for status in Status]
+    resolution = Resolution(operation(text), True, Result(Status.DONE, text))
+    plan = scenes.resize()
+    return ApplyReport(
+        "run-1", plan, tuple(results), (resolution,), (operation(text),), 1, ExitCode.JOB_FAILED
+    )
+
+
+def measured(text: str = "finance") -> DriftRound:
+    """A round that found drift, corrected some of it, and was refused the rest."""
+    plan = scenes.hostile(text)
+    report = DriftReport(
+        "run-1", plan, measure(plan), plan.all_findings, applied(text), BadInput(text, text), 2
+    )
+    return DriftRound(NOW, 1.25, ExitCode.CHANGES, report)
+
+
+def failed(text: str = "finance") -> DriftRound:
+    """A round that measured nothing."""
+    return DriftRound(NOW, 0.0, ExitCode.ERROR, error=ServiceError(text))
+
+
+def printed(text: str = "finance") -> list[tuple[str, str]]:
+    """Documents of every kind in which everything is called the same: the command and its text."""
+    plan, resolution = (
+        scenes.hostile(text),
+        Resolution(operation(text), False, Result(Status.HELD, text, text)),
+    )
+    return [
+        ("plan", plan_json(plan)),
+        ("explain", explain_json(plan, plan.pools)),
+        ("apply", apply_json(applied(text))),
+        ("resolve", resolve_json([resolution])),
+        ("drift", drift_json(measured(text))),
+        ("drift", drift_json(failed(text))),
+        ("history", history_json([record(text).run])),
+        ("history", run_json(record(text))),
+    ]
+
+
+def _closed(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {key: _closed(value) for key, value in schema.items()}
+    if closed.get("type") == "object" and "properties" in closed:
+        closed["additionalProperties"] = False
+    return closed

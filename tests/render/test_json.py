@@ -1,0 +1,171 @@
+"""The JSON documents byte for byte: their keys, the order of their keys, and how text is escaped."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.render.json.apply import apply_json
+from reconciler.render.json.base import json_text
+from reconciler.render.json.drift import drift_document, drift_json
+from reconciler.render.json.explain import explain_json
+from reconciler.render.json.history import history_json, run_json
+from reconciler.render.json.plan import plan_document, plan_json
+from reconciler.render.json.resolve import resolve_json
+from tests import sample_plans as scenes
+from tests.documents import applied, failed, measured, record
+from tests.render.hostile import HOSTILE
+
+GOLDEN = Path(__file__).parent / "golden" / "everything.json"
+ENDS = ("\x7f", "\x00\x1f", "\U0001f600 é\x7f\ue000", '/ \\ " \b\f\n\r\t', "\ud83d", "\ud83d\ude00")
+
+
+def test_the_json_of_a_plan_is_the_golden_one() -> None:
+    shown = f"{plan_json(scenes.everything())}\n"
+    if os.environ.get("RECONCILER_GOLDEN") == "rewrite":
+        GOLDEN.write_text(shown, encoding="ascii")
+    assert shown == GOLDEN.read_text(encoding="ascii")
+
+
+@pytest.mark.parametrize("text", HOSTILE + ENDS, ids=range(len(HOSTILE + ENDS)))
+def test_the_text_is_what_json_dumps_writes(text: str) -> None:
+    for document in (plan_document(scenes.hostile(text)), drift_document(measured(text))):
+        found = document.model_dump(mode="python")
+        assert json_text(document) == json.dumps(found, indent=2, default=lambda moment: moment.isoformat())
+
+
+def test_what_the_service_got_wrong_is_still_printed() -> None:
+    """A schema that the service breaks must not keep a report from the one who reads it."""
+    plan = scenes.everything()
+    pool = next(pool for pool in plan.pools if pool.loss.disks)
+    broken = replace(pool, loss=replace(pool.loss, gigabytes=-10))
+    found = json.loads(plan_json(replace(plan, pools=(broken,))))
+    assert found["pools"][0]["loss"]["gigabytes"] == -10
+
+
+def test_a_finished_run_says_how_each_pool_ended() -> None:
+    found = json.loads(apply_json(replace(applied(), results=applied().results[:1], in_flight=())))
+    assert found | {"digest": None} == {
+        "format_version": "1.0",
+        "run": "run-1",
+        "exit_code": 6,
+        "digest": None,
+        "sandbox": False,
+        "remaining": 1,
+        "results": [
+            {
+                "target": str(scenes.TARGET),
+                "pool": "finance",
+                "ending": "alarm",
+                "done": 0,
+                "planned": 1,
+                "message": "finance",
+                "hint": "finance",
+            }
+        ],
+        "resolved": [
+            {
+                "operation": "operation-1",
+                "pool": "finance",
+                "resolved": True,
+                "ending": "done",
+                "message": "finance",
+                "hint": None,
+            }
+        ],
+        "in_flight": [],
+    }
+    assert list(found) == [
+        "format_version",
+        "run",
+        "exit_code",
+        "digest",
+        "sandbox",
+        "remaining",
+        "results",
+        "resolved",
+        "in_flight",
+    ]
+
+
+def test_a_round_that_failed_is_short() -> None:
+    assert list(json.loads(drift_json(failed())).items()) == [
+        ("format_version", "1.0"),
+        ("run", None),
+        ("started", "2026-03-01T12:30:00+00:00"),
+        ("duration_seconds", 0.0),
+        ("exit_code", 1),
+        ("headline", "Drift could not be determined: finance"),
+        ("error", {"message": "finance", "hint": None}),
+    ]
+
+
+def test_a_measured_round_keeps_the_order_of_its_keys() -> None:
+    found = json.loads(drift_json(measured()))
+    assert list(found) == [
+        "format_version",
+        "run",
+        "started",
+        "duration_seconds",
+        "exit_code",
+        "headline",
+        "error",
+        "sandbox",
+        "targets",
+        "summary",
+        "pools",
+        "resource_changes",
+        "findings",
+        "failures",
+        "not_corrected",
+        "correction",
+        "correction_error",
+        "unresolved_operations",
+    ]
+    assert found["correction"] == json.loads(apply_json(applied()))
+    planned = json.loads(plan_json(scenes.hostile("finance")))
+    drifting = [
+        each
+        for each in planned["resource_changes"]
+        if each["change"]["drift"] != ["no-op"] or each["differs"]
+    ]
+    assert found["resource_changes"] == drifting != []
+
+
+def test_lists_stand_under_a_name_beside_their_version() -> None:
+    plan = scenes.tie()
+    assert list(json.loads(history_json([record().run]))) == ["format_version", "runs"]
+    assert json.loads(history_json([])) == {"format_version": "1.0", "runs": []}
+    assert json.loads(resolve_json([])) == {"format_version": "1.0", "operations": []}
+    assert list(json.loads(explain_json(plan, plan.pools))) == ["format_version", "pools"]
+
+
+def test_a_run_is_shown_whole_and_its_operations_name_themselves_first() -> None:
+    found = json.loads(run_json(record()))
+    [listed] = json.loads(history_json([record().run]))["runs"]
+    assert list(found) == ["format_version", *listed, "plan", "operations", "events"]
+    assert found["plan"] == json.loads(plan_json(scenes.everything()))
+    assert [each["kind"] for each in found["events"]] == ["operation.closed"]
+    [operation] = found["operations"]
+    ids = [key for key in _keys(operation) if key == "id" or key.endswith("_id")]
+    assert ids[0] == "operation_id"
+    assert operation["intent"]["operation_id"] == "operation-1"
+
+
+def test_no_command_builds_the_models_before_it_prints_json() -> None:
+    """They take longer than the rest of the start."""
+    code = "import sys, reconciler.cli.app; print([each for each in sys.modules if 'render.json' in each])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def _keys(value: object) -> list[str]:
+    if isinstance(value, dict):
+        return [key for name, each in value.items() for key in (name, *_keys(each))]
+    return [key for each in value for key in _keys(each)] if isinstance(value, list) else []
