@@ -1,4 +1,4 @@
-"""The entry of the command line: turns every error into a sentence and an exit code.
+"""The entry point of the command line: turns every error into a message and an exit code.
 
 Commands are left to ``app`` and the files named after them.
 """
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """Run the command line; returns the exit code and never lets a traceback through."""
+    """Run the command line; returns the exit code and never prints a traceback, except under RECONCILER_DEBUG."""
     tolerate()
     if sys.argv[1:] in (["version"], ["--version"]):  # needs none of the imports below
         from reconciler import __version__  # noqa: PLC0415
 
         print(f"reconciler {__version__}", flush=True)
         return 0
-    # Ten thousand pools are a million objects that stay: looking for cycles among them takes a fifth of a plan.
+    # Ten thousand pools are a million live objects: searching them for cycles takes a fifth of a plan's time.
     gc.set_threshold(200_000, 20, 20)
     import threading  # noqa: PLC0415 - as below, not needed for the version
 
     code = run_app(sys.argv[1:])
-    # A name is still being resolved: an interrupted run does not wait for it.
+    # A thread may still be resolving a host name; an interrupted run must not wait for it.
     if len(threading.enumerate()) > 1:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -45,7 +45,7 @@ def run_app(arguments: Sequence[str]) -> int:
 
     code = _run(list(arguments))
     lost = lost_output()
-    # A reader that went away (| head -1) wanted no more; a full disk keeps a result from its reader.
+    # A closed pipe (| head -1) is the reader's choice; on a full disk the result is lost, which is an error.
     if lost and not isinstance(lost, BrokenPipeError):
         return code or _failed(
             ReconcilerError(f"the result could not be written: {lost.strerror}"), ExitCode.ERROR

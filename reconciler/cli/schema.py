@@ -1,4 +1,7 @@
-"""``schema``: the JSON Schema of a manifest, or of what the program prints as JSON."""
+"""``schema``: prints the JSON Schema of a manifest, or of this program's own JSON.
+
+The schemas are left to ``manifest.schema`` and ``render.schema``.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from reconciler.render.schema import plan_schema
 
 @flags.options
 def schema(
-    plan: Annotated[bool, typer.Option("--plan", help="That of a plan's JSON instead.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="The schema of a plan's JSON instead.")] = False,
 ) -> int:
     """Print the JSON Schema of a manifest, for editors."""
     Console().data(plan_schema() if plan else json_schema())

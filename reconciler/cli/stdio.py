@@ -1,4 +1,7 @@
-"""Owns stdout and stderr that are closed, gone or full: a run goes on to its own, truthful end."""
+"""Keeps a run going to its end when stdout or stderr is closed, broken or full.
+
+What a lost result means for the exit code is left to ``main``.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,15 @@ if TYPE_CHECKING:
 
 
 class TolerantStream:
-    """A stream that, once it cannot be written, swallows what follows and remembers why."""
+    """A stream that, once a write has failed, discards further text and remembers the error."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.lost: OSError | None = None
-        """Why nothing can be written any more; None while all is well."""
+        """The first error of a write; None while the stream works."""
 
     def write(self, text: str) -> int:
-        """Write, or drop what nobody can get."""
+        """Write, or discard the text once the stream is broken."""
         try:
             return self._stream.write(text)
         except OSError as error:
@@ -27,7 +30,7 @@ class TolerantStream:
             return len(text)
 
     def flush(self) -> None:
-        """Flush, or drop what nobody can get."""
+        """Flush, or discard the text once the stream is broken."""
         try:
             self._stream.flush()
         except OSError as error:
@@ -38,18 +41,18 @@ class TolerantStream:
 
     def _lose(self, error: OSError) -> None:
         self.lost = self.lost or error
-        # What is buffered has to go somewhere when the process ends.
+        # When the process ends, Python flushes what is still buffered: to the null device now, without an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
 def tolerate() -> None:
-    """Let stdout and stderr tolerate; one that was closed from the start leads nowhere."""
+    """Make stdout and stderr tolerant; one that was closed from the start becomes the null device."""
     for name in ("stdout", "stderr"):
-        # Opened at once, so that no file of ours gets the number of a standard stream.
+        # Opened first of all, so that no other file gets the number of a standard stream.
         stream = getattr(sys, name) or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         setattr(sys, name, stream if isinstance(stream, TolerantStream) else TolerantStream(stream))
 
 
 def lost_output() -> OSError | None:
-    """Why the result could not be written whole; None when it was."""
+    """Why the result could not be written completely; None when it was."""
     return sys.stdout.lost if isinstance(sys.stdout, TolerantStream) else None
