@@ -67,11 +67,17 @@ def test_get_and_head_are_answered_and_everything_else_is_refused() -> None:
         assert "content-length: 25" in headers
         for path in ("/", "/healthz/", "/metrics/x", "//healthz"):
             status, _, body = await exchange(port, ask("GET", path))
-            assert (status, body) == ("HTTP/1.1 404 Not Found", "there is /healthz and /metrics\n"), path
+            assert (status, body) == (
+                "HTTP/1.1 404 Not Found",
+                "not found; the pages are /healthz and /metrics\n",
+            ), path
         for method in ("POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"):
             for path in ("/metrics", "/nothing"):
                 status, headers, body = await exchange(port, ask(method, path))
-                assert (status, body) == ("HTTP/1.1 405 Method Not Allowed", "only GET and HEAD\n")
+                assert (status, body) == (
+                    "HTTP/1.1 405 Method Not Allowed",
+                    "only GET and HEAD are allowed\n",
+                )
 
     served(story)
 
@@ -199,7 +205,7 @@ def test_an_address_that_cannot_be_listened_on_is_bad_input(address: str, port: 
         async with health.serving(address, port, PAGES):
             pass
 
-    with pytest.raises(BadInput, match=r"--health-address .* cannot be listened on: ") as refusal:
+    with pytest.raises(BadInput, match=r"cannot listen on --health-address .*: ") as refusal:
         asyncio.run(run())
     assert refusal.value.exit_code is ExitCode.BAD_INPUT
 
@@ -207,9 +213,7 @@ def test_an_address_that_cannot_be_listened_on_is_bad_input(address: str, port: 
 def test_a_port_in_use_is_bad_input_that_says_so() -> None:
     async def run() -> None:
         async with health.serving("127.0.0.1", 0, PAGES) as port:
-            with pytest.raises(
-                BadInput, match=f"--health-port {port} cannot be listened on: Address already"
-            ):
+            with pytest.raises(BadInput, match=f"--health-port {port}: Address already"):
                 async with health.serving("127.0.0.1", port, PAGES):
                     pass
 

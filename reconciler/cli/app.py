@@ -1,4 +1,4 @@
-"""The list of commands; each file of this folder holds the command it is named after."""
+"""The list of commands; each command is left to the file named after it."""
 
 from __future__ import annotations
 

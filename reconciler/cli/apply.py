@@ -1,4 +1,7 @@
-"""``apply``: carries out a plan after confirmation, follows the jobs, and proves the result."""
+"""``apply``: carries out a plan after confirmation, follows the jobs, and proves the result.
+
+The steps are left to ``engine.apply``, the ways to approve to ``approval``.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ def apply(
     ],
     *,
     auto_approve: Annotated[
-        bool, typer.Option("--auto-approve", help="Do not ask; every guard and limit still holds.")
+        bool, typer.Option("--auto-approve", help="Do not prompt; every guard and limit still applies.")
     ] = False,
     approve: Annotated[
         str | None, typer.Option(help="Apply only if the plan has this digest.", metavar="DIGEST")
@@ -48,7 +51,7 @@ def apply(
     ] = False,
     parallelism: flags.Parallelism = 4,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Go on with other pools after a failure.")
+        bool, typer.Option("--keep-going", help="Continue with other pools after a failure.")
     ] = False,
     shard: flags.ShardOf = "1/1",
     run_group: flags.RunGroup = "",
@@ -59,7 +62,7 @@ def apply(
     saved = _saved(paths, limits)
     share = flags.share(shard, run_group)
     if share.count > 1 and saved:
-        raise BadInput("a saved plan holds the pools of its own share", "leave out --shard, or plan again")
+        raise BadInput("a saved plan already holds one share of the pools", "omit --shard, or plan again")
     manifest = manifest_of(saved) if saved else load(paths)
     clock = CLOCK.get()
     if saved:
@@ -90,7 +93,7 @@ def apply(
     report = run_async(work)
     _show(report, shown, console)
     if approve and report.plan and not report.plan.has_changes:
-        console.say("Nothing to do, so the approved digest was not needed.")
+        console.say("Nothing to do; the approved digest was not used.")
     if report.plan and not report.results:
         tell_github(report.plan, console)
     else:
@@ -108,9 +111,9 @@ def _saved(paths: Sequence[Path], limits: flags.LimitOptions) -> Plan | None:
     if not plans:
         return None
     if len(paths) > 1:
-        raise BadInput("a saved plan is applied alone", f"reconciler apply {plans[0]}")
+        raise BadInput("a saved plan must be the only argument", f"reconciler apply {plans[0]}")
     if limits.given:
-        raise BadInput("a saved plan carries its own limits", "leave the --limit flags out, or plan again")
+        raise BadInput("a saved plan has its own limits", "omit the --limit flags, or plan again")
     return load_plan(plans[0])
 
 

@@ -1,4 +1,7 @@
-"""How an apply is approved: by the word ``yes``, a digest, a saved plan, or ``--auto-approve``."""
+"""Approves an apply: by the word ``yes``, a digest, a saved plan, or ``--auto-approve``.
+
+Comparing a saved plan with the new one is left to ``planning.stale_plan``.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ class Approval:
     """The digest that was reviewed."""
     saved: Plan | None = None
     auto: bool = False
-    """True: nobody is asked; every guard and limit still holds."""
+    """True: no prompt; every guard and limit still applies."""
 
 
 def check_saved(plan: Plan, clock: Clock) -> None:
@@ -38,26 +41,26 @@ def check_saved(plan: Plan, clock: Clock) -> None:
         try:
             data = Path(path).read_bytes()
         except OSError:
-            continue  # a plan may be applied on a machine that has no manifests
+            continue  # the machine that applies need not have the manifests
         if hashlib.sha256(data).hexdigest() != digest:
             raise StalePlan(
-                f"{safe_text(path)} changed since the plan was made", "make a new plan and have that approved"
+                f"{safe_text(path)} changed since the plan was made", "make a new plan and have it approved"
             )
 
 
 def approval(console: Console, shown: flags.Output, given: Approval) -> Approve:
-    """How this run is approved; every way compares with what a person or a policy has seen."""
+    """How this run is approved; each way compares the plan with what a person or a policy has seen."""
     digest, saved = given.digest, given.saved
     if digest is not None and not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise BadInput(
-            f"--approve {digest!r} is not a digest", "a digest has 64 hexadecimal digits; plan prints it"
+            f"--approve {digest!r} is not a digest", "use the 64 hexadecimal digits that plan prints"
         )
 
     def show(plan: Plan) -> None:
         if shown is flags.Output.TEXT:
             show_plan(plan, flags.Format.TEXT, console)
             return
-        for line in plan_lines(plan):  # JSON on stdout holds the result alone
+        for line in plan_lines(plan):  # on stderr, since stdout holds only the result as JSON
             console.say(line.text)
 
     async def approved(plan: Plan) -> None:
@@ -69,47 +72,48 @@ def approval(console: Console, shown: flags.Output, given: Approval) -> Approve:
             tell_github(plan, console)
             raise
         if plan.run_blocked:
-            tell_github(plan, console)  # refused right after this
+            tell_github(plan, console)  # the run ends right after this, with a refusal
         if plan.run_blocked or not plan.has_changes:
             return
         if not (saved or digest is not None or given.auto):
             await _ask(console)
-        console.begin("Applying: every change is followed and proven")
+        console.begin("Applying: following and proving every change")
 
     return approved
 
 
 def _compare(plan: Plan, saved: Plan | None, digest: str | None) -> None:
-    """Raise ``StalePlan`` unless the plan of now is what was approved."""
+    """Raise ``StalePlan`` unless the plan made now is what was approved."""
     differences: tuple[str, ...] = ()
     if saved:
         from reconciler.planning import stale_plan  # noqa: PLC0415 - deepdiff, only for a saved plan
 
         differences = stale_plan.explain(saved, plan)
     fits = digest is None or plan.approved_by(digest)
+    # A target that could not be read makes any plan differ, so that is the error to report, not a stale plan.
     if (differences or not fits) and plan.failures:
         failure = plan.failures[0]
         raise ServiceError(
-            f"what was approved cannot be compared: target {failure.target} could not be read: {failure.message}",
+            f"cannot compare with what was approved: target {failure.target} could not be read: {failure.message}",
             failure.hint,
         )
     if differences:
         raise StalePlan(
-            "the saved plan is not what would be done now:\n  " + "\n  ".join(differences),
-            "make a new plan and have that approved",
+            "the saved plan differs from what would be done now:\n  " + "\n  ".join(differences),
+            "make a new plan and have it approved",
         )
     if not fits:
         raise StalePlan(
             f"the plan's digest is {plan.digest}, not the approved {digest}",
-            "what would be done now is not what was approved; review the plan again",
+            "what would be done now differs from what was approved; review the plan again",
         )
 
 
 async def _ask(console: Console) -> None:
     if not console.interactive:
         raise Refused(
-            "nobody can be asked: standard input is not a terminal; nothing was sent",
-            "say --approve DIGEST with the digest that was reviewed, or --auto-approve, or apply a saved plan",
+            "cannot prompt for approval: standard input is not a terminal; nothing was sent",
+            "use --approve DIGEST with the reviewed digest, or --auto-approve, or apply a saved plan",
         )
     # The plan must be on the screen before anybody is asked, and a signal must be heard meanwhile.
     while not await asyncio.to_thread(written, 0.2):

@@ -1,4 +1,7 @@
-"""Owns opening what a command needs: targets with their credentials, the sandbox, the journal."""
+"""Opens what a command needs: targets with their credentials, the sandbox, the journal.
+
+Reading settings and credentials is left to ``settings`` and ``credentials``.
+"""
 
 from __future__ import annotations
 
@@ -33,18 +36,16 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def duration(text: str, flag: str) -> timedelta:
-    """``90s``, ``15m``, ``1h`` or ``2d``; raises ``BadInput`` naming the flag."""
+    """Read ``90s``, ``15m``, ``1h`` or ``2d``; raises ``BadInput`` naming the flag."""
     found = re.fullmatch(r"([1-9]\d{0,5})([smhd])", text)
     if not found:
-        raise BadInput(
-            f"{flag} {text!r} is not a length of time", "write a number and s, m, h or d, as in 30m"
-        )
+        raise BadInput(f"{flag} {text!r} is not a duration", "use a number with s, m, h or d, such as 30m")
     return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
 
 
 def state_folder() -> Path:
-    """The user's folder for state: the journal and the sandbox live there."""
-    import platformdirs  # noqa: PLC0415 - only when a path is asked for
+    """The user's state folder, which holds the journal and the sandbox."""
+    import platformdirs  # noqa: PLC0415 - only when a path is needed
 
     return Path(os.environ.get("RECONCILER_STATE_FOLDER") or platformdirs.user_state_dir("reconciler"))
 
@@ -58,9 +59,9 @@ def new_id() -> str:
 async def connections(
     targets: Iterable[Target], options: ConnectionOptions, settings: Settings
 ) -> AsyncIterator[Connections]:
-    """Open every target; one that cannot be opened becomes a ``TargetFailure`` when there are others.
+    """Open every target; one of several that cannot be opened becomes a ``TargetFailure``.
 
-    Raises ``BadInput`` when a target is not the credentials' own project: the interlock of the manifest.
+    Raises ``BadInput`` when the credentials are for another project than the manifest: a safety interlock.
     """
     wanted = list(targets)
     async with AsyncExitStack() as stack:
@@ -91,7 +92,7 @@ async def _open(
         raise BadInput(
             f"the manifest is for project {target.project_id}, the credentials ({identity.source}) are for "
             f"project {identity.project_id}",
-            "use the manifest's own credentials, or correct target.project_id; they must be equal",
+            "use credentials of the manifest's project, or fix target.project_id; the two must be equal",
         )
     here = settings.in_region(target.region)
     client = await stack.enter_async_context(open_client(here, identity.credentials, target, clock))
@@ -100,7 +101,7 @@ async def _open(
     name = parts.netloc
     if is_loopback(parts.hostname or "") and (world_name := await client.announce()):
         name = f"sandbox:{world_name}"
-    # Only a signature dies by itself; a token lives for a day and may be presented again by any proxy.
+    # A signed request expires after 15 minutes; a request with a token can be replayed for a day.
     bounded = isinstance(identity.credentials, AccessKeys | Metadata)
     lifetime = SIGNATURE_LIFETIME if bounded else None
     return Connection(Service(target, name), LiveWorkspace(client), lifetime)
@@ -123,7 +124,7 @@ async def _open_sandbox(target: Target, settings: Settings, stack: AsyncExitStac
 
 @contextmanager
 def sandbox_errors() -> Iterator[None]:
-    """Turn the sandbox's own error into one of this tool's: the two share no code."""
+    """Turn an error of the sandbox, which shares no code with the rest, into a ``ReconcilerError``."""
     from reconciler.sandbox import SandboxError  # noqa: PLC0415 - a server's imports
 
     try:
@@ -151,7 +152,7 @@ def journal(options: ConnectionOptions, settings: Settings, clock: Clock) -> Ite
 
 @contextmanager
 def journal_to_read(place: ConnectionOptions, settings: Settings, clock: Clock) -> Iterator[Journal | None]:
-    """The same journal for reading alone, never created, migrated or written; None where there is none yet."""
+    """Open the same journal only for reading; None when there is none yet. It is never created or migrated."""
     from reconciler.journal.store import find_journal  # noqa: PLC0415 - its import is the costliest
 
     found = find_journal(_journal_url(place, settings), clock.now)
@@ -163,7 +164,7 @@ def journal_to_read(place: ConnectionOptions, settings: Settings, clock: Clock) 
 
 
 def journal_place(place: ConnectionOptions, settings: Settings) -> str:
-    """Where that journal is, or would be, as messages say it."""
+    """Where that journal is, or would be, for messages."""
     from reconciler.journal import store  # noqa: PLC0415 - its import is the costliest
 
     return store.journal_place(_journal_url(place, settings))

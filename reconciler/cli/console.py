@@ -1,4 +1,7 @@
-"""Owns what a person sees: results on stdout, everything else on stderr, colour only where it belongs."""
+"""Prints: results on stdout, everything else on stderr, in colour only on a terminal that wants it.
+
+What is printed is left to ``render``.
+"""
 
 from __future__ import annotations
 
@@ -32,19 +35,19 @@ _state = {"no_color": False}
 
 
 def no_color(given: bool) -> bool:
-    """Note the flag ``--no-color``, before anything is printed."""
+    """Apply the flag ``--no-color`` before anything is printed."""
     _state["no_color"] = given
     return given
 
 
 class Console:
-    """Prints; in colour when the stream is a terminal and neither a flag nor NO_COLOR forbids it."""
+    """Standard output, standard error and the prompt of one command."""
 
     def __init__(self) -> None:
         self._status: Status | None = None
         self._in_actions = os.environ.get("GITHUB_ACTIONS") == "true"
         for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):  # LC_ALL=C must not end in an encoding error
+            if hasattr(stream, "reconfigure"):  # otherwise LC_ALL=C fails with an encoding error
                 stream.reconfigure(errors="backslashreplace")
 
     def lines(self, lines: Iterable[Line]) -> None:
@@ -66,17 +69,17 @@ class Console:
         self._write("".join(f"{line}\n" for line in self._neutral(text.split("\n"))).rstrip("\n") + "\n")
 
     def commands(self, lines: Iterable[str]) -> None:
-        """Print workflow commands, the only lines that GitHub's runner may obey."""
+        """Print workflow commands: the only lines that GitHub's runner is meant to obey."""
         for line in lines:
             print(line, file=sys.stderr, flush=True)
 
     def say(self, message: str) -> None:
-        """Tell something that is not the result, on stderr."""
+        """Print a message that is not part of the result, on stderr."""
         self._stderr(Line(message))
 
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
-        """A sign of life on stderr while something takes time; silent when stderr is no terminal."""
+        """Show progress on stderr during the block; nothing when stderr is not a terminal."""
         self.begin(what)
         try:
             yield
@@ -84,25 +87,25 @@ class Console:
             self.end()
 
     def begin(self, what: str) -> None:
-        """Show, until ``end``, that something is going on; what is said meanwhile scrolls above it."""
+        """Show progress until ``end``; messages scroll above it."""
         if not sys.stderr.isatty():
             return
-        from rich.console import Console as RichConsole  # noqa: PLC0415 - costly, and only a terminal needs it
+        from rich.console import Console as RichConsole  # noqa: PLC0415 - costly, only for a terminal
 
         self.end()
         self._status = RichConsole(stderr=True, no_color=not self._colored(sys.stderr)).status(what)
         self._status.start()
 
     def end(self) -> None:
-        """Take the sign of life away."""
+        """Stop showing progress."""
         if self._status:
             self._status.stop()
             self._status = None
 
     async def ask(self, question: str) -> str:
-        """Ask on stderr and read one line of the terminal; empty at the end of input.
+        """Prompt on stderr and read one line from the terminal; empty at the end of input.
 
-        Waits for the terminal in the event loop: while it sat in a read, no signal would be heard.
+        Waits in the event loop, because a blocking read would keep signals from being handled.
         """
         self.end()
         print(question, end="", file=sys.stderr, flush=True)
@@ -127,11 +130,11 @@ class Console:
 
     @property
     def interactive(self) -> bool:
-        """True when a person can be asked."""
+        """True when a person can answer a prompt."""
         return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
     def error(self, error: ReconcilerError) -> None:
-        """Say what is wrong, where, and what to do, on stderr."""
+        """Print what is wrong, where, and what to do, on stderr."""
         for text in f"Error: {error.message}".split("\n"):
             self._stderr(Line(text, Tone.BLOCK))
         if isinstance(error, BadInput):
@@ -148,7 +151,7 @@ class Console:
                 print(_paint(each, self._colored(sys.stderr)), file=sys.stderr, flush=True)
 
     def _harmless(self, lines: Iterable[Line]) -> Iterator[Line]:
-        """The same lines; under GitHub Actions none of them can be read as a workflow command."""
+        """The same lines; under GitHub Actions, changed so that none is a workflow command."""
         for line in lines:
             for text in self._neutral([line.text]):
                 yield replace(line, text=text)

@@ -1,4 +1,7 @@
-"""``drift``: how far the pools are from their manifests; one round, which ``watch`` repeats."""
+"""``drift``: shows how far the pools are from their manifests; ``watch`` repeats the same round.
+
+Detecting and remediating are left to ``engine.remediation``.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,8 @@ from reconciler.notify.notifications import notifications
 from reconciler.render.drift_report import drift_lines, drift_page
 
 Correct = Annotated[
-    bool, typer.Option("--correct", help="Correct what the manifests' drift policy allows; else only look.")
+    bool,
+    typer.Option("--correct", help="Remediate what the manifests' drift policy allows, not only detect."),
 ]
 Textfile = Annotated[
     Path | None, typer.Option("--prometheus", help="Write gauges to this textfile.", metavar="FILE")
@@ -33,14 +37,14 @@ Textfile = Annotated[
 Webhooks = Annotated[
     list[str] | None,
     typer.Option(
-        "--webhook", help="Tell this address: https gets JSON, others go through apprise.", metavar="URL"
+        "--webhook", help="Notify this address: https gets JSON, others go through apprise.", metavar="URL"
     ),
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class DriftRequest:
-    """What one round looks at, and how."""
+    """What one round reads, and how."""
 
     paths: list[Path]
     limits: flags.LimitOptions
@@ -63,7 +67,7 @@ def drift(
     run_group: flags.RunGroup = "",
     limits: flags.LimitOptions,
 ) -> int:
-    """Show how far pools are from their manifests; exit 2 when they are. Writes only with --correct."""
+    """Show how far pools are from their manifests; exit 2 when they differ. Writes only with --correct."""
     console = Console()
     notify = notifications(prometheus, webhook or [])
     share = flags.share(shard, run_group) if correct else flags.shard(shard)
@@ -72,7 +76,7 @@ def drift(
     async def work(stop: Stop) -> DriftRound:
         with console.working("Reading the live pools"):
             outcome = await run_round(asked, console, stop)
-        show(outcome, shown, console)  # first: a slow webhook may be interrupted
+        show(outcome, shown, console)  # before the webhooks: a slow one may be interrupted
         to_github(lambda: drift_page(outcome), console)
         try:
             if noteworthy(outcome):
@@ -120,18 +124,18 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
 
 
 def noteworthy(outcome: DriftRound) -> bool:
-    """Whether there is anything to tell somebody elsewhere."""
-    return outcome.exit_code is not ExitCode.DONE or corrected(outcome)
+    """Whether the round is worth a notification."""
+    return outcome.exit_code is not ExitCode.DONE or remediated(outcome)
 
 
-def corrected(outcome: DriftRound) -> bool:
-    """Whether the round tried to correct anything."""
+def remediated(outcome: DriftRound) -> bool:
+    """Whether the round tried to remediate anything."""
     applied = outcome.report.applied if outcome.report else None
     return bool(applied and applied.results)
 
 
 def show(outcome: DriftRound, shown: flags.Output, console: Console) -> None:
-    """Print a round: its result on stdout, what went wrong on stderr."""
+    """Print a round: its result on stdout, its errors on stderr."""
     if shown is flags.Output.JSON:
         from reconciler.render.json.drift import drift_json  # noqa: PLC0415 - one of two forms
 

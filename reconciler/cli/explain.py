@@ -1,4 +1,7 @@
-"""``explain``: for one pool, what matched what, by which rule, and what every guard measured."""
+"""``explain``: shows for one pool what matched what, by which rule, and what every guard measured.
+
+The text is left to ``render.explain``.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def explain(
     made = compute_plan(manifest, manifest.limits, service.connection, console, PlanRequest())
     found = [each for each in made.pools if pool in (each.label, each.desired.id, each.live and each.live.id)]
     if not found:
-        raise BadInput(f"no manifest declares a pool {pool!r}", "declared are the pools that plan lists")
+        raise BadInput(f"no manifest declares a pool {pool!r}", "reconciler plan lists the declared pools")
     if shown is flags.Output.JSON:
         from reconciler.render.json.explain import explain_json  # noqa: PLC0415 - one of two forms
 

@@ -1,4 +1,4 @@
-"""Owns the flags that several commands share, each described once."""
+"""The flags that several commands share, each described once, and groups of them; their use is left to commands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Paths = Annotated[
 ]
 Endpoint = Annotated[
     str | None,
-    typer.Option(help="Service endpoint; only https, or http to this machine.", metavar="URL"),
+    typer.Option(help="Service endpoint: https, or http to this machine.", metavar="URL"),
 ]
 Sandbox = Annotated[bool, typer.Option("--sandbox", help="Use the simulated service on this machine.")]
 NoColor = Annotated[
@@ -36,9 +36,7 @@ OutMarkdown = Annotated[Path | None, typer.Option(help="Also write the plan as M
 OutHtml = Annotated[Path | None, typer.Option(help="Also write the plan as a page.", metavar="FILE")]
 OutJson = Annotated[Path | None, typer.Option(help="Also write the plan as JSON.", metavar="FILE")]
 OutGitlab = Annotated[Path | None, typer.Option(help="Also write GitLab's terraform report.", metavar="FILE")]
-Lifetime = Annotated[
-    str, typer.Option("--plan-ttl", help="How long the plan may wait for its apply: 30m, 1h, 2d.")
-]
+Lifetime = Annotated[str, typer.Option("--plan-ttl", help="How long the plan can be applied: 30m, 1h, 2d.")]
 LimitDisks = Annotated[
     int | None, typer.Option(min=0, help="Most disks a run may destroy.", show_default="10")
 ]
@@ -72,11 +70,11 @@ RunGroup = Annotated[
 ]
 
 
-Region = Annotated[str | None, typer.Option(help="Region, where no manifest says it.", metavar="ID")]
+Region = Annotated[str | None, typer.Option(help="Region, when no manifest is read.", metavar="ID")]
 Profile = Annotated[
     str, typer.Option(help="Section of the credentials file to use.", metavar="NAME", show_default=False)
 ]
-ProjectId = Annotated[str | None, typer.Option(help="Project, where no manifest says it.", metavar="ID")]
+ProjectId = Annotated[str | None, typer.Option(help="Project, when no manifest is read.", metavar="ID")]
 
 
 class Format(StrEnum):
@@ -100,29 +98,29 @@ OutputFormat = Annotated[Output, typer.Option("--format", help="How to show the 
 
 
 def shard(text: str) -> Shard:
-    """``3/8``; raises ``BadInput`` for what is no share."""
+    """Read a share such as ``3/8``; raises ``BadInput`` for anything else."""
     found = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", text)
     if not found or int(found[1]) > int(found[2]):
         raise BadInput(
-            f"--shard {text!r} is not a share", "write 1/8 for the first of eight, up to 8/8 for the last"
+            f"--shard {text!r} is not a share", "use 1/8 for the first of eight, up to 8/8 for the last"
         )
     return Shard(int(found[1]), int(found[2]))
 
 
 def share(text: str, group: str) -> Shard:
-    """The share of a run that acts; raises ``BadInput`` for one that would have the whole limits for itself."""
+    """The share of a run that writes; raises ``BadInput`` for a share without a group to share the limits with."""
     found = shard(text)
     if found.count > 1 and not group:
         raise BadInput(
             f"--shard {text} without --run-group would give every share the whole limits",
-            "say --run-group ID (RECONCILER_RUN_GROUP), the same for all shares of a run and new for each run",
+            "add --run-group ID (RECONCILER_RUN_GROUP): the same for all shares of a run, new for each run",
         )
     return found
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionOptions:
-    """Where a command works: flags that say so, before settings and environment."""
+    """Where a command works; these flags outrank settings and environment."""
 
     endpoint: Endpoint = None
     sandbox: Sandbox = False
@@ -144,7 +142,7 @@ class JournalOptions:
 
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
-    """Which service a command reads, where it needs no journal."""
+    """Which service a command reads that needs no journal."""
 
     endpoint: Endpoint = None
     sandbox: Sandbox = False
@@ -157,7 +155,7 @@ class ServiceOptions:
 
 @dataclass(frozen=True, slots=True)
 class LimitOptions:
-    """Limits that a flag sets for one run; None leaves that of the manifests."""
+    """Limits set by flags for one run; None keeps the manifests' limit."""
 
     limit_disks: LimitDisks = None
     limit_copies: LimitCopies = None
@@ -167,12 +165,12 @@ class LimitOptions:
 
     @property
     def given(self) -> dict[str, int]:
-        """Those that were set, by the names that manifests use."""
+        """The limits that were set, by their names in manifests."""
         values = {each.name.removeprefix("limit_"): getattr(self, each.name) for each in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
     def over(self, limits: Limits) -> Limits:
-        """The limits of the manifests with these in place: a flag holds for one run and outranks manifests."""
+        """The manifests' limits, replaced by those given as flags."""
         return replace(
             limits, **{name: Limit(value, f"--limit-{name}") for name, value in self.given.items()}
         )
@@ -180,7 +178,7 @@ class LimitOptions:
 
 @dataclass(frozen=True, slots=True)
 class OutputOptions:
-    """Files to write a plan to, each in its own form."""
+    """Files to write a plan to, each in its own format."""
 
     out_markdown: OutMarkdown = None
     out_html: OutHtml = None
@@ -197,7 +195,7 @@ class TargetOptions:
 
     @property
     def target(self) -> Target | None:
-        """The target that the flags name; None when they name none; raises ``BadInput`` for half a one."""
+        """The target that the flags name, or None; raises ``BadInput`` when only one of the two is given."""
         if self.region and self.project_id:
             return Target(self.region, self.project_id)
         if self.region or self.project_id:
@@ -206,10 +204,11 @@ class TargetOptions:
 
 
 def options(command: Callable[..., int]) -> Callable[..., int]:
-    """Let a command take groups of flags: each parameter that is one of the classes above becomes its fields.
+    """Let a command take groups of flags: a parameter of one of the classes above becomes one flag per field.
 
-    Also adds ``--no-color``, which every command has and none has to know about.
+    Also adds ``--no-color``, so that no command has to declare it.
     """
+    # typer reads flags from a signature, so the wrapper gets one in which each group is replaced by its fields.
     groups: dict[str, Any] = {}
     parameters: list[Parameter] = []
     for each in signature(command, eval_str=True).parameters.values():

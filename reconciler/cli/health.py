@@ -1,6 +1,6 @@
-"""The web server of ``watch``: whether rounds still end, and the gauges of the last one.
+"""The web server of ``watch``: ``/healthz`` and ``/metrics``.
 
-What is answered is handed in; HTTP is left to Starlette and uvicorn, which are imported only when it serves.
+The pages are left to ``watch``, HTTP to Starlette and uvicorn, which are imported only when it serves.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 SECONDS = 5.0
-"""For one connection, from its first byte to the end of the answer."""
+"""Seconds for one connection, from its first byte to the end of the answer."""
 MOST_BYTES = 8192
-"""Bytes of a request's head."""
+"""Largest head of a request, in bytes."""
 _TEXT = "text/plain; charset=utf-8"
 
 
@@ -41,9 +41,9 @@ class Page:
 
 
 Pages = Mapping[str, Callable[[], Page]]
-"""What is made at each path when it is asked for."""
-_ABSENT = Page(404, _TEXT, "there is /healthz and /metrics\n")
-_REFUSED = Page(405, _TEXT, "only GET and HEAD\n")
+"""The page of each path, made for each request."""
+_ABSENT = Page(404, _TEXT, "not found; the pages are /healthz and /metrics\n")
+_REFUSED = Page(405, _TEXT, "only GET and HEAD are allowed\n")
 _BAD_HOST = Page(400, _TEXT, "the Host header does not name this server\n")
 
 
@@ -51,9 +51,9 @@ _BAD_HOST = Page(400, _TEXT, "the Host header does not name this server\n")
 async def serving(
     address: str, port: int, pages: Pages, connection_seconds: float = SECONDS
 ) -> AsyncIterator[int]:
-    """Serve until the block ends; yields the port, which 0 leaves to the system.
+    """Serve until the block ends; yields the port, chosen by the system when ``port`` is 0.
 
-    Raises ``BadInput`` when the address cannot be listened on.
+    Raises ``BadInput`` when it cannot listen on the address.
     """
     with _listening(address, port) as listener:
         server = _server(_app(address, pages), connection_seconds)
@@ -69,7 +69,7 @@ async def serving(
 def _listening(address: str, port: int) -> Iterator[socket.socket]:
     name = "127.0.0.1" if address == "localhost" else address or None
     try:
-        # Named as TCP, or asyncio leaves Nagle's algorithm on and answers wait 40 ms.
+        # With the protocol given, asyncio turns off Nagle's algorithm, which would delay answers by 40 ms.
         found = socket.getaddrinfo(
             name, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
         )
@@ -80,7 +80,9 @@ def _listening(address: str, port: int) -> Iterator[socket.socket]:
     with listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((where[0], port, *where[2:]))  # the look-up cuts a port too large
+            listener.bind(
+                (where[0], port, *where[2:])
+            )  # not where[1]: getaddrinfo truncates a port too large
             listener.listen()
         except (OSError, OverflowError) as error:
             raise _cannot_listen(address, port, error) from None
@@ -90,8 +92,8 @@ def _listening(address: str, port: int) -> Iterator[socket.socket]:
 def _cannot_listen(address: str, port: int, error: Exception) -> BadInput:
     why = getattr(error, "strerror", None) or "it is not an address"
     return BadInput(
-        f"--health-address {address} --health-port {port} cannot be listened on: {why}",
-        "name a free port (0 takes any) and an address of this machine",
+        f"cannot listen on --health-address {address} --health-port {port}: {why}",
+        "use a free port (0 takes any) and an address of this machine",
     )
 
 
@@ -115,7 +117,7 @@ def _app(address: str, pages: Pages) -> ASGIApp:
     app = Starlette(routes=routes, exception_handlers={405: refused})
 
     async def checked(scope: Scope, receive: Receive, send: Send) -> None:
-        # A page in somebody's browser can send requests here under a name that it made point here.
+        # DNS rebinding: a page in a browser can send requests here under its own name, which it points here.
         host = Headers(scope=scope).get("host", "")
         await (app if _is_ours(host, address) else respond(_BAD_HOST))(scope, receive, send)
 
@@ -123,12 +125,12 @@ def _app(address: str, pages: Pages) -> ASGIApp:
 
 
 def _is_ours(header: str, address: str) -> bool:
-    """Whether a Host header names this server: this machine, or the address that it listens on."""
+    """Whether a Host header names this server: a loopback name, or the address it listens on."""
     try:
         host = urlsplit(f"//{header}").hostname or ""
         if is_loopback(host) or host == address.lower():
             return True
-        # Listening everywhere, it cannot know its addresses; only a name can be made to point here.
+        # When it listens on all addresses, any address may be its own; rebinding needs a name, not an address.
         return bool(ipaddress.ip_address(host)) and ipaddress.ip_address(address or "::").is_unspecified
     except ValueError:
         return False
@@ -139,7 +141,7 @@ def _server(app: ASGIApp, connection_seconds: float) -> uvicorn.Server:
     from uvicorn.protocols.http.h11_impl import H11Protocol  # noqa: PLC0415
 
     class Bounded(H11Protocol):
-        """One connection that lives so long and no longer, however slow its client is."""
+        """One connection, closed after a fixed time however slow its client is."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -162,7 +164,7 @@ def _server(app: ASGIApp, connection_seconds: float) -> uvicorn.Server:
             lifespan="off",
             interface="asgi3",
             log_config=None,
-            log_level="critical",  # what it would say of a bad request or a defect stands in no answer
+            log_level="critical",  # stderr belongs to the rounds; a client gets its answer, not a log line
             access_log=False,
             proxy_headers=False,
             server_header=False,

@@ -1,4 +1,7 @@
-"""``history``: the runs in the journal, or one of them whole."""
+"""``history``: lists the runs in the journal, or shows one of them.
+
+The text is left to ``render.history``.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,16 @@ from reconciler.render.history import run_lines, runs_lines
 
 @flags.options
 def history(
-    what: Annotated[str | None, typer.Argument(help="'show' to see one run whole.", metavar="[show]")] = None,
+    what: Annotated[str | None, typer.Argument(help="'show' to see one run.", metavar="[show]")] = None,
     run: Annotated[str | None, typer.Argument(help="The run to show.", metavar="[RUN]")] = None,
     *,
-    most: Annotated[int, typer.Option("--most", min=1, max=10_000, help="Latest runs listed.")] = 20,
+    most: Annotated[int, typer.Option("--most", min=1, max=10_000, help="How many runs to list.")] = 20,
     shown: flags.OutputFormat = flags.Output.TEXT,
     where: flags.JournalOptions,
 ) -> int:
-    """List the runs in the journal, or show one of them whole."""
+    """List the runs in the journal, or show one of them in full."""
     if (what, run is None) not in ((None, True), ("show", False)):
-        raise BadInput("history takes nothing, or: show RUN", "reconciler history lists the runs")
+        raise BadInput("history takes either nothing or: show RUN", "reconciler history lists the runs")
     console = Console()
     settings = read_settings(where.connection)
     with journal_to_read(where.connection, settings, CLOCK.get()) as kept:

@@ -1,4 +1,7 @@
-"""``import``: manifests for pools that exist, so that adopting the tool is one command."""
+"""``import``: writes manifests for pools that exist, so that one command is enough to start.
+
+The YAML is left to ``manifest.emit``.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ def import_(
     only: flags.TargetOptions,
     service: flags.ServiceOptions,
 ) -> int:
-    """Write manifests for live pools whose plan is empty; never overwrites without --force."""
+    """Write manifests for live pools, which plan without changes; overwrites only with --force."""
     console = Console()
     connection = service.connection
     target = only.target or _default_target(connection)
@@ -53,7 +56,8 @@ def import_(
     files = {out / f"{name}.yaml": each for name, each in _named(chosen, ambiguous)}
     if existing := sorted(str(path) for path in files if path.exists() and not force):
         raise BadInput(
-            f"{count(len(existing), 'file')} would be overwritten: {', '.join(existing)}", "say --force"
+            f"{count(len(existing), 'file')} would be overwritten: {', '.join(existing)}",
+            "use --force to overwrite",
         )
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -81,7 +85,7 @@ def _read(target: Target, connection: ConnectionOptions, console: Console) -> tu
 
 def _chosen(live: Sequence[Pool], wanted: Sequence[str]) -> list[Pool]:
     if unknown := sorted(set(wanted) - {each.name for each in live} - {each.id for each in live}):
-        raise BadInput(f"there is no pool {', '.join(unknown)}", "reconciler import without --pool shows all")
+        raise BadInput(f"there is no pool {', '.join(unknown)}", "reconciler import without --pool lists all")
     chosen = [each for each in live if not wanted or each.name in wanted or each.id in wanted]
     return sorted(chosen, key=lambda each: (each.name, each.id))
 
@@ -94,16 +98,16 @@ def _default_target(connection: ConnectionOptions) -> Target:
     settings = read_settings(connection)
     if not (settings.region and settings.project_id):
         raise BadInput(
-            "which project?", "say --region and --project-id, or set HW_REGION_NAME and HW_PROJECT_ID"
+            "no project is given", "use --region and --project-id, or set HW_REGION_NAME and HW_PROJECT_ID"
         )
     return Target(settings.region, settings.project_id)
 
 
 def _named(pools: Sequence[Pool], ambiguous: set[str]) -> Iterator[tuple[str, Pool]]:
-    """Each pool with a file name of its own that is safe everywhere, also where case does not count.
+    """Each pool with a unique file name that is safe on every file system, also one that ignores case.
 
-    The id stands in the name where the pool's name alone is not one; no text of the service leads out of
-    the folder.
+    The id is added when the pool's name alone is not unique or not safe. Only letters, digits, ``-`` and ``_`` are
+    kept, so no name from the service can lead out of the folder.
     """
     taken: set[str] = set()
     for pool in pools:

@@ -1,6 +1,6 @@
 """``init``: writes ready-made workflows, scheduler files and IAM policies into a folder.
 
-What stands in the files is left to ``scaffolds``.
+The contents of the files are left to ``scaffolds``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from reconciler.render.words import count
 from reconciler.scaffolds import files
 
 
-class Kind(StrEnum):
-    """Where the tool shall run."""
+class Platform(StrEnum):
+    """Where reconciler will run."""
 
     GITHUB = "github"
     GITLAB = "gitlab"
@@ -31,42 +31,42 @@ class Kind(StrEnum):
     SYSTEMD = "systemd"
 
 
-_IDENTITIES = "make two identities, for looking and for applying, with the policies in iam/"
-_LOOKING = "make an identity with iam/plan-policy.json, which is enough for looking"
+_IDENTITIES = "create two identities, one to read and one to apply, with the policies in iam/"
+_READ_ONLY = "create an identity with iam/plan-policy.json, which can only read"
 _MANIFESTS = "put the manifests into manifests/; reconciler import writes those of the live pools"
-_NEXT: Mapping[Kind, tuple[str, ...]] = {
-    Kind.GITHUB: (
+_NEXT: Mapping[Platform, tuple[str, ...]] = {
+    Platform.GITHUB: (
         _IDENTITIES,
-        "make the environments reconciler-plan and production with the secrets that the workflows name",
-        "let only main deploy to production, with required reviewers",
+        "create the environments reconciler-plan and production with the secrets that the workflows name",
+        "allow only main to deploy to production, with required reviewers",
         _MANIFESTS,
     ),
-    Kind.GITLAB: (
+    Platform.GITLAB: (
         _IDENTITIES,
-        "set the variables that .gitlab-ci.yml names, those for production protected",
-        "add a pipeline schedule for the default branch: it looks for drift",
+        "set the variables that .gitlab-ci.yml names; protect those for production",
+        "add a pipeline schedule for the default branch, which detects drift",
         _MANIFESTS,
     ),
-    Kind.JENKINS: (
+    Platform.JENKINS: (
         _IDENTITIES,
         "add the credentials that Jenkinsfile names",
-        "make a multibranch pipeline of Jenkinsfile and a pipeline of Jenkinsfile.drift",
+        "create a multibranch pipeline from Jenkinsfile and a pipeline from Jenkinsfile.drift",
         _MANIFESTS,
     ),
-    Kind.ATLANTIS: (
-        "make an identity with iam/apply-policy.json for the server",
-        "name your repository in repos.yaml and give that file to the server; atlantis.yaml stays here",
+    Platform.ATLANTIS: (
+        "create an identity with iam/apply-policy.json for the server",
+        "put your repository's name into repos.yaml and give that file to the server; atlantis.yaml stays here",
         _MANIFESTS,
     ),
-    Kind.KUBERNETES: (
+    Platform.KUBERNETES: (
         _IDENTITIES,
-        "build the image of Dockerfile and say its name in the files",
-        "make the Secrets and the ConfigMap that the files name",
+        "build the image from Dockerfile and put its name into the files",
+        "create the Secrets and the ConfigMap that the files name",
         "apply drift-cronjob.yaml or drift-watch.yaml; create apply-sharded-job.yaml for each reviewed run",
     ),
-    Kind.SYSTEMD: (
-        _LOOKING,
-        "put the units, the manifests and the credentials where reconciler-drift.service says",
+    Platform.SYSTEMD: (
+        _READ_ONLY,
+        "put the units, the manifests and the credentials where reconciler-drift.service expects them",
         "systemctl enable --now reconciler-drift.timer",
     ),
 }
@@ -74,19 +74,19 @@ _NEXT: Mapping[Kind, tuple[str, ...]] = {
 
 @flags.options
 def init(
-    kind: Annotated[Kind, typer.Argument(help="Where the tool shall run.")],
+    platform: Annotated[Platform, typer.Argument(help="Where reconciler will run.")],
     *,
     folder: Annotated[Path, typer.Option("--dir", help="Folder to write into.", metavar="DIR")] = Path(),
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
 ) -> int:
-    """Write ready workflows for github, gitlab, jenkins, atlantis, kubernetes or systemd."""
+    """Write ready-made workflows for github, gitlab, jenkins, atlantis, kubernetes or systemd."""
     console = Console()
-    ready = {folder / path: text for path, text in files(kind.value).items()}
-    # A link that leads nowhere counts too: writing would make what it points to.
+    ready = {folder / path: text for path, text in files(platform.value).items()}
+    # lexists, because a dangling link counts too: writing would create what it points to.
     if existing := sorted(str(path) for path in ready if os.path.lexists(path) and not force):
         raise BadInput(
             f"{count(len(existing), 'file')} would be overwritten: {', '.join(existing)}",
-            "say --force to overwrite, or --dir to write elsewhere",
+            "use --force to overwrite, or --dir to write elsewhere",
         )
     for path, text in ready.items():
         try:
@@ -95,9 +95,9 @@ def init(
                 file.write(text)
         except OSError as error:
             message = f"{error.filename or path} cannot be written: {error.strerror}"
-            raise BadInput(message, "name a folder you can write to with --dir") from None
+            raise BadInput(message, "use --dir to name a folder you can write to") from None
         console.say(f"Wrote {path}")
     console.say("Next:")
-    for number, step in enumerate(_NEXT[kind], 1):
+    for number, step in enumerate(_NEXT[platform], 1):
         console.say(f"  {number}. {step}")
     return int(ExitCode.DONE)

@@ -1,4 +1,4 @@
-"""The entry of the command line: turns every error into a sentence and an exit code.
+"""The entry point of the command line: turns every error into a message and an exit code.
 
 Commands are left to ``app`` and the files named after them.
 """
@@ -60,7 +60,7 @@ def run_app(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)
     lost = lost_output()
-    # A reader that went away (| head -1) wanted no more; a full disk keeps a result from its reader.
+    # A closed pipe (| head -1) is the reader's choice; on a full disk the result is lost, which is an error.
     if lost and not isinstance(lost, BrokenPipeError):
         return code or _failed(
             ReconcilerError(f"the result could not be written: {lost.strerror}"), ExitCode.ERROR

@@ -1,4 +1,7 @@
-"""Owns where results go besides the console: files for reviews, and GitHub's job summary and annotations."""
+"""Writes a plan to its outputs: the console, files for a review, GitHub's job summary and annotations.
+
+The formats are left to ``render``.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,11 @@ from reconciler.planning.plan import Plan
 from reconciler.render.text import plan_lines
 
 Page = tuple[str, list[str]]
-"""What GitHub shows of a job: the summary as Markdown, and workflow commands that annotate."""
+"""What GitHub shows for a job: the summary as Markdown, and annotations as workflow commands."""
 
 
 def show_plan(plan: Plan, shown: Format, console: Console) -> None:
-    """Print a plan on stdout in the form asked for."""
+    """Print a plan on stdout in the given format."""
     match shown:
         case Format.TEXT:
             console.lines(plan_lines(plan))
@@ -31,7 +34,7 @@ def show_plan(plan: Plan, shown: Format, console: Console) -> None:
 
 
 def write_outputs(plan: Plan, outputs: OutputOptions) -> None:
-    """Write every file asked for; raises ``BadInput`` for a place that cannot be written."""
+    """Write every requested file; raises ``BadInput`` for a file that cannot be written."""
     forms: tuple[tuple[Path | None, Callable[[Plan], str]], ...] = (
         (outputs.out_markdown, _markdown),
         (outputs.out_html, _html),
@@ -44,7 +47,7 @@ def write_outputs(plan: Plan, outputs: OutputOptions) -> None:
 
 
 def different(saved: Path | None, outputs: OutputOptions) -> None:
-    """Raise ``BadInput`` when two outputs would be the same file, of which only the last would be left."""
+    """Raise ``BadInput`` when two outputs name the same file, since the second would overwrite the first."""
     paths = [
         each
         for each in (saved, outputs.out_markdown, outputs.out_html, outputs.out_json, outputs.out_gitlab)
@@ -52,21 +55,21 @@ def different(saved: Path | None, outputs: OutputOptions) -> None:
     ]
     twice = next((each for index, each in enumerate(paths) if each in paths[:index]), None)
     if twice:
-        raise BadInput(f"{twice} is named for two outputs", "give each output a file of its own")
+        raise BadInput(f"{twice} is given for two outputs", "give each output its own file")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write one file of a review; raises ``BadInput`` when it cannot be written."""
+    """Write one output file; raises ``BadInput`` when it cannot be written."""
     try:
         path.write_text(
             text if text.endswith("\n") else f"{text}\n", encoding="utf-8", errors="backslashreplace"
         )
     except OSError as error:
-        raise BadInput(f"{path} cannot be written: {error.strerror}", "name a writable place") from None
+        raise BadInput(f"{path} cannot be written: {error.strerror}", "name a writable file") from None
 
 
 def tell_github(plan: Plan, console: Console) -> None:
-    """Show a plan on the page of the job, where GitHub Actions asks for that."""
+    """Show a plan on the page of the job, when running under GitHub Actions."""
 
     def page() -> Page:
         from reconciler.render import github  # noqa: PLC0415 - only under GitHub Actions
@@ -77,7 +80,7 @@ def tell_github(plan: Plan, console: Console) -> None:
 
 
 def to_github(page: Callable[[], Page], console: Console) -> None:
-    """Add the job summary and annotations where GitHub Actions asks for them; a failure is only told."""
+    """Add the job summary and annotations when running under GitHub Actions; a failure is only a message."""
     place = os.environ.get("GITHUB_STEP_SUMMARY")
     in_actions = os.environ.get("GITHUB_ACTIONS") == "true"
     if not (place or in_actions):

@@ -1,4 +1,7 @@
-"""``plan``: what would go, what that destroys, and why; never writes to the service."""
+"""``plan``: shows which disks would go, what that destroys, and why; never writes to the service.
+
+Computing the plan is left to ``planner``, the formats to ``render``.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +71,7 @@ def plan(
 
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
-    """What kind of plan is asked for."""
+    """What kind of plan to make."""
 
     lifetime: timedelta = DEFAULT_LIFETIME
     shard: Shard = field(default_factory=Shard)
@@ -79,7 +82,7 @@ class PlanRequest:
 def compute_plan(
     manifest: Manifest, limits: Limits, connection: ConnectionOptions, console: Console, asked: PlanRequest
 ) -> Plan:
-    """Read the targets and plan, with a sign of life on a terminal while reading."""
+    """Read the targets and plan, showing progress on a terminal."""
     settings = read_settings(connection)
     metadata = PlanMetadata(new_id(), CLOCK.get().now(), asked.lifetime, asked.shard)
 
@@ -93,7 +96,7 @@ def compute_plan(
 
 
 def exit_code_of(plan: Plan, console: Console, *, detailed: bool) -> int:
-    """The exit code of a look: failed target, then blocked, then pending changes where asked for."""
+    """The exit code of a plan: a failed target first, then blocked, then pending changes if ``detailed``."""
     if plan.failures:
         first = plan.failures[0]
         console.error(

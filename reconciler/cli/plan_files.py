@@ -1,4 +1,7 @@
-"""Plan files on disk: written for the owner alone, read back only when they are exactly what was saved."""
+"""Saves plans to files that only the owner can read, and loads only what is exactly as saved.
+
+The format, with its check, is left to ``planning.plan_file``.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ MAX_BYTES = 256 * 1024 * 1024
 
 
 def save(plan: Plan, path: Path) -> None:
-    """Write ``plan`` to ``path`` with mode 0600; raises ``BadInput`` when the place cannot be written."""
+    """Write ``plan`` to ``path`` with mode 0600; raises ``BadInput`` when that fails."""
     text = json.dumps(
         document(plan), separators=(",", ":")
     )  # ASCII: a path may hold bytes that are not UTF-8
@@ -23,12 +26,12 @@ def save(plan: Plan, path: Path) -> None:
         write_atomically(path, text)
     except OSError as error:
         raise BadInput(
-            f"the plan cannot be written to {path}: {error.strerror}", "name a writable place with --out"
+            f"the plan cannot be written to {path}: {error.strerror}", "name a writable file with --out"
         ) from None
 
 
 def load(path: Path) -> Plan:
-    """Read a saved plan; raises ``BadInput`` when it is anything but exactly what was saved."""
+    """Read a saved plan; raises ``BadInput`` unless it is exactly what was saved."""
     try:
         if not is_regular(path):
             raise BadInput(f"the plan file {path} cannot be read: it is not a regular file", HINT)
@@ -43,7 +46,7 @@ def load(path: Path) -> Plan:
 
 
 def is_plan_file(path: Path) -> bool:
-    """True when ``path`` looks like a saved plan rather than a manifest."""
+    """True when ``path`` begins like a saved plan, so that it is not read as a manifest."""
     try:
         if not is_regular(path):
             return False

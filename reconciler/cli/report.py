@@ -1,4 +1,7 @@
-"""``report``: a page of drift over time, made from the journal alone."""
+"""``report``: writes a page of drift over time, from the journal alone.
+
+The page is left to ``render.trend``.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,11 @@ from reconciler.planning.drift import MEMORY
 from reconciler.render.trend import Happened, Reading, Trend, trend_html
 from reconciler.render.words import count
 
-LOOKING = frozenset({"drift", "correct"})
+DETECTING = frozenset({"drift", "correct"})
+"""Commands, as named in the journal, whose runs detect drift."""
 MOST_RUNS = 100_000
-
-
 LONGEST = timedelta(days=36_500)
-"""As far back as a report looks: longer than any journal is kept."""
+"""How far back a report can go: longer than any journal is kept."""
 
 
 @flags.options
@@ -47,7 +49,7 @@ def report(
 
 
 def trend_of(kept: Journal, until: datetime, length: timedelta) -> Trend:
-    """What the journal kept of the time before ``until``."""
+    """What the journal recorded in the time before ``until``."""
     since = until - length
     points = kept.drift(since - MEMORY)
     unresolved = kept.unresolved()
@@ -58,7 +60,7 @@ def trend_of(kept: Journal, until: datetime, length: timedelta) -> Trend:
         since=since,
         until=until,
         readings=tuple(_reading(each) for each in points),
-        looks=sum(run.command in LOOKING and run.started >= since for run in kept.runs(MOST_RUNS)),
+        looks=sum(run.command in DETECTING and run.started >= since for run in kept.runs(MOST_RUNS)),
         unresolved=tuple(map(_happened, unresolved)),
         removals=tuple(map(_happened, reversed(removed))),
         worlds=tuple(sorted(worlds)),

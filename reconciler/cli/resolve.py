@@ -1,4 +1,7 @@
-"""``resolve``: finds out what became of operations that earlier runs left open; sends nothing."""
+"""``resolve``: finds out how operations ended that earlier runs left open; sends nothing.
+
+How one is decided is left to ``apply.resolve``.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from reconciler.render.words import count
 
 
 class AcceptAs(StrEnum):
-    """What a person can decide about an open operation."""
+    """How a person can close an open operation."""
 
     DONE = "done"
     NOT_ACCEPTED = "not-accepted"
@@ -33,18 +36,18 @@ class AcceptAs(StrEnum):
 @flags.options
 def resolve(
     operation: Annotated[
-        str | None, typer.Argument(help="The operation to decide.", metavar="OPERATION")
+        str | None, typer.Argument(help="The operation to close.", metavar="OPERATION")
     ] = None,
     *,
     accept_as: Annotated[
-        AcceptAs | None, typer.Option("--accept-as", help="Decide OPERATION on your own word.")
+        AcceptAs | None, typer.Option("--accept-as", help="Close OPERATION by your own decision.")
     ] = None,
     only: flags.TargetOptions,
     profile: flags.Profile = "",
     shown: flags.OutputFormat = flags.Output.TEXT,
     connection: flags.ConnectionOptions,
 ) -> int:
-    """Find out what became of operations that earlier runs left open; sends nothing."""
+    """Find out how operations ended that earlier runs left open; sends nothing."""
     if (operation is None) != (accept_as is None):
         raise BadInput("--accept-as and OPERATION go together", "reconciler resolve without both lists them")
     console = Console()
@@ -57,9 +60,9 @@ def resolve(
     else:
         console.lines(resolution_lines(found.resolutions))
         open_ones = sum(not each.resolved for each in found.resolutions)
-        held_ones = f", {found.held} held by a run that is still at it" if found.held else ""
-        looked_at = count(len(found.resolutions), "operation")
-        console.say(f"{looked_at} looked at, {open_ones} still open{held_ones}.")
+        held_ones = f", {found.held} held by a run that is still active" if found.held else ""
+        checked = count(len(found.resolutions), "operation")
+        console.say(f"{checked} checked, {open_ones} still open{held_ones}.")
     code = worst(each.result.status for each in found.resolutions).exit_code
     return int(code or (ExitCode.HELD if found.held else found.failed))
 
@@ -72,7 +75,7 @@ class _Found:
     held: int = 0
     """Operations that their own runs still hold."""
     failed: ExitCode = ExitCode.DONE
-    """That of a target that could not be looked at."""
+    """The exit code of a target that could not be read."""
 
 
 def _resolve(
@@ -95,7 +98,7 @@ def _resolve(
             keys = {each.intent.pool.target for each in kept.unresolved()}
             targets = [target] if target else [Target(*key.split("/", 1)) for key in sorted(keys)]
             for each in targets:
-                # The journal knows targets, not how anybody logs in to them.
+                # The journal stores targets without a profile, so the flag decides which credentials are used.
                 named = replace(each, profile=profile)
                 try:
                     async with connections([named], connection, settings) as opened:

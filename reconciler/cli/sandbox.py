@@ -1,4 +1,7 @@
-"""Owns ``sandbox serve|reset|state``: the simulated service over TCP, its reset, its record."""
+"""``sandbox serve|reset|state``: serves the simulated service, resets it, or prints its state.
+
+The service itself is left to the package ``sandbox``.
+"""
 
 from __future__ import annotations
 
@@ -47,21 +50,21 @@ def serve(
 
 @app.command("reset")
 def reset(state: State = None) -> int:
-    """Put the sandbox back to its first state."""
+    """Reset the sandbox to its initial state."""
     from reconciler import sandbox  # noqa: PLC0415 - a server's imports
 
     with sandbox_errors():
         sandbox.reset(sandbox_file(state))
-    Console().say("The sandbox is as on its first day.")
+    Console().say("Sandbox reset.")
     return int(ExitCode.DONE)
 
 
 @app.command("state")
 def show_state(state: State = None) -> int:
-    """Print the sandbox's own view: pools, jobs, and its record of every write."""
+    """Print the sandbox's state: pools, jobs, and a record of every write."""
     from reconciler import sandbox  # noqa: PLC0415 - a server's imports
 
     with sandbox_errors():
-        told = sandbox.state(sandbox_file(state), CLOCK.get().now().timestamp())
-    Console().data(told)
+        values = sandbox.state(sandbox_file(state), CLOCK.get().now().timestamp())
+    Console().data(values)
     return int(ExitCode.DONE)

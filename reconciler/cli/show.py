@@ -1,4 +1,4 @@
-"""``show``: a saved plan, in any of the forms that ``plan`` has."""
+"""``show``: shows a saved plan in any format of ``plan``; reading it is left to ``plan_files``."""
 
 from __future__ import annotations
 

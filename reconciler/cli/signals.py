@@ -1,6 +1,6 @@
 """Runs one command's coroutine under SIGINT, SIGTERM and SIGHUP, which ask it to stop and then to end within seconds.
 
-What stopping means is left to the coroutine; errors and exit codes to ``main``.
+What stopping means is left to the coroutine, errors and exit codes to ``main``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 def run_async(work: Callable[[Stop], Coroutine[Any, Any, T]]) -> T:
     """Run a coroutine; a signal asks it to stop, once, and it ends within seconds.
 
-    Raises ``Interrupted`` when it had nothing to tell about its own interruption.
+    Raises ``Interrupted`` or ``Terminated`` when the coroutine returns no result of its own after that.
     """
     stop = Stop()
 
@@ -28,6 +28,7 @@ def run_async(work: Callable[[Stop], Coroutine[Any, Any, T]]) -> T:
         task = asyncio.current_task()
 
         def on_signal(number: signal.Signals) -> None:
+            # Only once: a second signal must not cancel what the first one started, such as a journal write.
             if not stop.requested and task:
                 stop.requested = True
                 stop.terminated = number is not signal.SIGINT
@@ -50,7 +51,7 @@ def run_async(work: Callable[[Stop], Coroutine[Any, Any, T]]) -> T:
 
 
 def _wind_up(loop: asyncio.AbstractEventLoop, *, at_once: bool) -> None:
-    """Close the loop; after a request to stop without waiting for a thread that resolves a name."""
+    """Close the loop; with ``at_once``, do not wait for a thread that resolves a host name."""
 
     async def end() -> None:
         left = asyncio.all_tasks() - {asyncio.current_task()}

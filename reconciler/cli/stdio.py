@@ -70,7 +70,7 @@ class TolerantStream:
         self._stream = stream
         self._writer = writer
         self.lost: OSError | None = None
-        """Why nothing can be written any more; None while all is well."""
+        """The first error of a write; None while the stream works."""
 
     def write(self, text: str) -> int:
         """Queue the text; returns at once. Raises ``TypeError`` for bytes, by which libraries probe a stream."""
@@ -97,7 +97,7 @@ class TolerantStream:
 
     def _lose(self, error: OSError) -> None:
         self.lost = self.lost or error
-        # What is buffered has to go somewhere when the process ends.
+        # When the process ends, Python flushes what is still buffered: to the null device now, without an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
@@ -105,7 +105,7 @@ def tolerate() -> None:
     """Make stdout and stderr tolerant; one that was closed from the start leads nowhere."""
     writer = Writer()
     for name in ("stdout", "stderr"):
-        # Opened at once, so that no file of ours gets the number of a standard stream.
+        # Opened first of all, so that no other file gets the number of a standard stream.
         stream = getattr(sys, name) or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         setattr(sys, name, stream if isinstance(stream, TolerantStream) else TolerantStream(stream, writer))
 

@@ -1,4 +1,4 @@
-"""``validate``: every fault of every manifest, in one run."""
+"""``validate``: reports every fault of every manifest in one run; finding them is left to ``manifest``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reconciler.render.words import count
 
 @flags.options
 def validate(paths: flags.Paths) -> int:
-    """Check manifests; every fault of every file in one run."""
+    """Check manifests and report every fault of every file in one run."""
     manifest = load(paths)
     Console().text(
         f"Valid: {count(len(manifest.pools), 'pool')} in {count(len(manifest.sources), 'file')}, "

@@ -1,4 +1,4 @@
-"""``version``: the version of this program."""
+"""``version``: prints the version of this program."""
 
 from __future__ import annotations
 

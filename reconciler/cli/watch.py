@@ -1,4 +1,7 @@
-"""``watch``: rounds of ``drift`` for as long as the process lives, with a health endpoint."""
+"""``watch``: repeats the round of ``drift`` until stopped, with a health endpoint.
+
+A round is left to ``drift``, the endpoint's server to ``health``.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +27,14 @@ from reconciler.notify.webhooks import Webhook
 from reconciler.render.drift_report import headline, metrics
 
 JITTER = 0.1
-"""Share of the interval by which each wait is longer or shorter, so that many watchers spread out."""
+"""Share of the interval by which each wait varies, so that many watchers spread out."""
 _TEXT = "text/plain; charset=utf-8"
 _GAUGES = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @dataclass(slots=True)
 class Watch:
-    """What the health endpoint knows of the rounds."""
+    """What the health endpoint knows about the rounds."""
 
     clock: Clock
     every: timedelta
@@ -40,16 +43,16 @@ class Watch:
     last: DriftRound | None = None
 
     def ended(self, outcome: DriftRound) -> None:
-        """Note that a round is over, whatever came of it."""
+        """Record that a round has ended, whatever its outcome."""
         self.last = outcome
         self.alive = self.clock.monotonic()
 
     def healthz(self) -> health.Page:
         """200 while the last round ended within twice the interval."""
         age = self.clock.monotonic() - self.alive
-        told = headline(self.last) if self.last else "the first round has not ended yet"
+        text = headline(self.last) if self.last else "the first round has not ended yet"
         healthy = age <= 2 * self.every.total_seconds()
-        return health.Page(200 if healthy else 503, _TEXT, f"last round ended {age:.0f} s ago: {told}\n")
+        return health.Page(200 if healthy else 503, _TEXT, f"last round ended {age:.0f} s ago: {text}\n")
 
     def gauges(self) -> health.Page:
         """The gauges of the last round."""
@@ -60,11 +63,11 @@ class Watch:
 def watch(
     paths: flags.Paths,
     *,
-    every: Annotated[str, typer.Option(help="Time between rounds, give or take a tenth.")] = "15m",
+    every: Annotated[str, typer.Option(help="Time between rounds, plus or minus a tenth.")] = "15m",
     correct: drift.Correct = False,
     health_port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, help="Serve /healthz and /metrics there; 0 takes a free port."),
+        typer.Option(min=0, max=65535, help="Serve /healthz and /metrics on this port; 0 takes a free one."),
     ] = None,
     health_address: Annotated[str, typer.Option(help="Address that the endpoint listens on.")] = "127.0.0.1",
     prometheus: drift.Textfile = None,
@@ -72,7 +75,7 @@ def watch(
     connection: flags.ConnectionOptions,
     limits: flags.LimitOptions,
 ) -> int:
-    """Look for drift again and again until stopped; notifies webhooks when the outcome changes."""
+    """Detect drift repeatedly until stopped; notifies webhooks when the outcome changes."""
     console = Console()
     asked = drift.DriftRequest(list(paths), limits, connection, correct)
     notify = notifications(prometheus, webhook or [])
@@ -91,7 +94,7 @@ def watch(
             except asyncio.CancelledError:
                 if not stop.requested:
                     raise
-        console.say("Stopped; nothing was being changed.")
+        console.say("Stopped; no change was in progress.")
         return ExitCode.DONE
 
     return int(run_async(work))
@@ -100,11 +103,11 @@ def watch(
 async def _rounds(
     asked: drift.DriftRequest, state: Watch, notify: Notifications, console: Console, stop: Stop
 ) -> ExitCode:
-    """Look, tell, wait; ends when a stop came while changes were in flight, else only by being cancelled.
+    """Run rounds until cancelled; returns only when it was asked to stop while changes were in flight.
 
-    Raises ``BadInput`` when the first round finds its own input wrong; a later one tells it and goes on.
+    Raises ``BadInput`` when the first round finds wrong input; a later round reports it and the loop continues.
     """
-    untold: tuple[Webhook, ...] = ()
+    undelivered: tuple[Webhook, ...] = ()
     while True:
         outcome = await drift.run_round(asked, console, stop)
         if state.last is None and isinstance(outcome.error, BadInput):
@@ -114,27 +117,27 @@ async def _rounds(
         _show(outcome, before, console)
         if stop.requested:
             return outcome.exit_code
-        # What is no news any more is told again to those alone that did not take it.
-        untold = await notify.send(outcome, console.say, None if _news(outcome, before) else untold)
+        # Without news, only the webhooks whose last delivery failed are notified again.
+        undelivered = await notify.send(outcome, console.say, None if _news(outcome, before) else undelivered)
         await state.clock.sleep(state.every.total_seconds() * random.uniform(1 - JITTER, 1 + JITTER))
 
 
 def _show(outcome: DriftRound, before: DriftRound | None, console: Console) -> None:
-    """A round that is like the one before takes one line."""
+    """Print a round; one that equals the round before takes one line."""
     console.text(f"{outcome.started:%Y-%m-%d %H:%M:%S} UTC  {headline(outcome)}")
-    if before is None or _state(outcome) != _state(before) or drift.corrected(outcome):
+    if before is None or _state(outcome) != _state(before) or drift.remediated(outcome):
         drift.show(outcome, flags.Output.TEXT, console)
 
 
 def _news(outcome: DriftRound, before: DriftRound | None) -> bool:
-    """Whether anybody elsewhere should hear of it: drift or trouble that is new, its end, a correction."""
-    if before is None or drift.corrected(outcome):
+    """Whether to notify: about drift or an error that is new, about its end, or about a remediation."""
+    if before is None or drift.remediated(outcome):
         return drift.noteworthy(outcome)
     return _state(outcome) != _state(before)
 
 
 def _state(outcome: DriftRound) -> object:
-    """What makes two rounds alike."""
+    """What must be equal for two rounds to count as the same."""
     drifting = [(each.pool.label, each.surplus, each.missing, each.differing) for each in outcome.drifting]
     return outcome.exit_code, drifting
 

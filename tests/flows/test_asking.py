@@ -136,4 +136,4 @@ def test_without_any_standard_input_nobody_is_asked(served: Served, tmp_path: Pa
         check=False,
     )
     assert done.returncode == 3
-    assert "nobody can be asked" in done.stderr
+    assert "cannot prompt for approval" in done.stderr

@@ -250,7 +250,7 @@ def test_a_report_that_cannot_be_written_or_looks_back_in_no_unit_says_so(run: R
     assert run("report", "--out", str(tmp_path / "no" / "report.html")).code == 9
     ran = run("report", "--out", str(tmp_path / "report.html"), "--since", "30")
     assert ran.code == 9
-    assert "--since '30' is not a length of time" in ran.err
+    assert "--since '30' is not a duration" in ran.err
 
 
 @contextmanager

@@ -181,7 +181,7 @@ def test_a_saved_plan_tells_again_which_target_it_is_without(
     up = settings(tmp_path, north.url, served.url)
     served.pool("finance-analysts")["name"] = "renamed"
     stale = run("apply", saved, env=up)
-    assert (stale.code, "is not what would be done now" in stale.err) == (4, True)
+    assert (stale.code, "differs from what would be done now" in stale.err) == (4, True)
     served.pool("renamed")["name"] = "finance-analysts"
     applied = run("apply", saved, env=up)
     assert applied.code == 1

@@ -109,7 +109,7 @@ def test_rounds_follow_each_other_and_a_term_signal_ends_them_with_zero(
     with watching(tmp_path, service, str(path), "--every", "1s") as running:
         running.until(lambda: running.rounds() >= 3)
         assert running.end() == 0
-        assert "Stopped; nothing was being changed." in running.said
+        assert "Stopped; no change was in progress." in running.said
         assert running.said.count("SAS 50 GB live, not declared") == 1  # rounds alike take one line
     assert service.posts() == []
 
@@ -148,7 +148,7 @@ def test_a_client_that_stays_connected_does_not_keep_it_from_ending(service: Ser
         ):
             half.sendall(b"GET /healthz HTTP/1.1\r\n")
             assert running.end() == 0
-        assert running.said.rstrip().endswith("Stopped; nothing was being changed.")
+        assert running.said.rstrip().endswith("Stopped; no change was in progress.")
 
 
 def test_a_watch_whose_rounds_do_not_end_is_unhealthy(tmp_path: Path) -> None:
@@ -230,11 +230,11 @@ def test_a_stop_during_a_correction_tells_what_is_in_flight(tmp_path: Path, run:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (("--every", "0"), "--every '0' is not a length of time"),
-        (("--every", "-5m"), "--every '-5m' is not a length of time"),
-        (("--every", "15"), "--every '15' is not a length of time"),
+        (("--every", "0"), "--every '0' is not a duration"),
+        (("--every", "-5m"), "--every '-5m' is not a duration"),
+        (("--every", "15"), "--every '15' is not a duration"),
         (("--health-port", "70000"), "health-port"),
-        (("--health-port", "0", "--health-address", "192.0.2.1"), "cannot be listened on"),
+        (("--health-port", "0", "--health-address", "192.0.2.1"), "cannot listen on"),
         (("--prometheus", "no/such/place.prom"), "cannot be written"),
         (("--webhook", "http://example.com/T0PSECRET"), "sent unencrypted"),
     ],

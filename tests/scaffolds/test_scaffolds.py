@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from reconciler import __version__
-from reconciler.cli.init import Kind
+from reconciler.cli.init import Platform
 from reconciler.scaffolds import files
 from tests import needs
 from tests.flows.conftest import FINANCE, Run, manifest
@@ -19,29 +19,29 @@ from tests.flows.serving import Served
 from tests.scaffolds.shell import bash, programs
 
 
-@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("platform", list(Platform))
 def test_every_kind_writes_what_it_says_and_tells_what_comes_next(
-    kind: Kind, tmp_path: Path, run: Run
+    platform: Platform, tmp_path: Path, run: Run
 ) -> None:
-    done = run("init", kind.value, "--dir", "new/folder")
+    done = run("init", platform.value, "--dir", "new/folder")
     assert (done.code, done.out) == (0, "")
     told, _, following = done.err.partition("\nNext:\n")
     folder = tmp_path / "new" / "folder"
     there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert there == set(files(kind.value))
+    assert there == set(files(platform.value))
     assert there > {"iam/plan-policy.json", "iam/apply-policy.json"}
     assert set(told.split()) - {"Wrote"} == {f"new/folder/{path}" for path in there}
     assert re.findall(r"^  (\d)\. ", following, re.M) == ["1", "2", "3", "4"][: following.count("\n")]
-    for path, text in files(kind.value).items():
+    for path, text in files(platform.value).items():
         assert (folder / path).read_text() == text
     # What the steps name is there.
     named = re.findall(r"[\w./-]+\.(?:yaml|yml|json|service|drift)\b|Dockerfile", following)
     assert {name for name in named if not any(path.endswith(name) for path in there)} == set()
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-def test_every_file_says_this_version_and_is_well_formed(kind: Kind) -> None:
-    told = files(kind.value)
+@pytest.mark.parametrize("platform", list(Platform))
+def test_every_file_says_this_version_and_is_well_formed(platform: Platform) -> None:
+    told = files(platform.value)
     assert any(f"=={__version__}" in text for text in told.values())
     for path, text in told.items():
         assert "@VERSION@" not in text
@@ -78,7 +78,7 @@ def test_a_place_that_cannot_be_written_is_named(place: str, tmp_path: Path, run
 def test_an_unknown_kind_is_answered_with_the_known_ones(run: Run) -> None:
     done = run("init", "circleci")
     assert done.code == 9
-    assert all(kind.value in done.err for kind in Kind)
+    assert all(platform.value in done.err for platform in Platform)
 
 
 @pytest.fixture
