@@ -163,7 +163,7 @@ def test_windows_that_are_shut_or_never_open_or_of_nowhere_refuse(run: Run, tmp_
         nowhere = policy(WHOLE_DAY % ("23:59", "Nowhere/Land"))
         ran = run("drift", str(manifest(tmp_path, [ONE_SSD], nowhere)), "--correct", env=served.env)
         assert (ran.code, posts(served)) == (9, 0)
-        assert "'Nowhere/Land' is not known" in ran.err
+        assert "'Nowhere/Land' is unknown" in ran.err
 
 
 def test_a_machine_without_time_zones_knows_those_of_windows_all_the_same(run: Run, tmp_path: Path) -> None:
