@@ -226,8 +226,8 @@ BUGS = (
     Bug(
         "a success without a job is taken for acceptance",
         "api/outcome.py",
-        'State.UNKNOWN, f"a success',
-        'State.ACCEPTED, f"a success',
+        'State.UNKNOWN, "", request_id, status, code, f"success',
+        'State.ACCEPTED, "", request_id, status, code, f"success',
         OUTCOME,
     ),
     Bug(
