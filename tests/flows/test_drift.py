@@ -235,8 +235,8 @@ def test_the_report_shows_the_drift_the_removal_and_the_world_it_comes_from(run:
         before = run("report", "--out", str(page), env=served.env)
         assert before.code == 0
         text = page.read_text(encoding="utf-8")
-        assert "150 GB are live that no manifest declares" in text
-        assert "None in this time." in text
+        assert "150 GB on surplus disks" in text
+        assert "None in this period." in text
         assert "SANDBOX (<bdi>drift</bdi>)" in text
         run("drift", str(path), "--correct", env=served.env)
         assert run("report", "--out", str(page), "--since", "1d", env=served.env).code == 0

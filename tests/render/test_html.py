@@ -13,7 +13,7 @@ import pytest
 from reconciler.model import Limit, Limits
 from reconciler.planning.plan import Plan
 from reconciler.render import words
-from reconciler.render.html import Kind, bars, lanes, meters, plan_html
+from reconciler.render.html import DiskStyle, bars, lanes, meters, plan_html
 from tests import sample_plans as scenes
 from tests.render.hostile import HOSTILE
 from tests.render.test_golden import SCENES
@@ -172,8 +172,8 @@ def test_bars_are_relative_to_the_pool_that_loses_most() -> None:
 
 def test_a_removed_disk_is_hollow_after_and_a_kept_one_stays_in_place() -> None:
     now, after = lanes(scenes.two_removals().pools[0])
-    assert [each.kind for each in now.segments] == [Kind.KEEP, Kind.REMOVE, Kind.REMOVE]
-    assert [each.kind for each in after.segments] == [Kind.KEEP, Kind.NONE, Kind.NONE]
+    assert [each.kind for each in now.segments] == [DiskStyle.KEEP, DiskStyle.REMOVE, DiskStyle.REMOVE]
+    assert [each.kind for each in after.segments] == [DiskStyle.KEEP, DiskStyle.NONE, DiskStyle.NONE]
     assert [(each.x, each.width) for each in now.segments] == [
         (each.x, each.width) for each in after.segments
     ]
@@ -183,7 +183,7 @@ def test_a_removed_disk_is_hollow_after_and_a_kept_one_stays_in_place() -> None:
 def test_an_expansion_grows_and_one_that_is_only_shown_does_not() -> None:
     managed, shown = scenes.resize().pools
     now, after = lanes(managed)
-    assert after.segments[0].kind is Kind.EXPAND
+    assert after.segments[0].kind is DiskStyle.EXPAND
     assert after.segments[0].width > now.segments[0].width
     assert lanes(shown)[0].segments == lanes(shown)[1].segments
 
