@@ -237,9 +237,7 @@ def finding_lines(finding: Finding, tone: Tone) -> Iterator[Line]:
 def _tie_candidates(plan: Plan) -> Iterator[Line]:
     for pool in plan.pools:
         for tie in pool.ties:
-            yield Line(
-                f"  {pool.label}: to keep a disk, replace an entry without an id with its line:"
-            )
+            yield Line(f"  {pool.label}: to keep a disk, replace an entry without an id with its line:")
             for disk in tie.candidates:
                 if known := words.known(pool, disk):
                     yield Line(f"      # {known}", Tone.FAINT)
