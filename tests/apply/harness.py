@@ -48,7 +48,7 @@ class Scripted(Service):
 
 
 @dataclass
-class Stage:
+class Harness:
     """One pool with one surplus disk, and everything a run needs."""
 
     loop: VirtualLoop
@@ -58,9 +58,9 @@ class Stage:
     said: list[str] = field(default_factory=list)
     serial: int = 0
 
-    def run(self, story: Coroutine[Any, Any, T]) -> T:
-        """Tell a story to its end, in virtual time."""
-        return self.loop.run_until_complete(story)
+    def run(self, scenario: Coroutine[Any, Any, T]) -> T:
+        """Tell a scenario to its end, in virtual time."""
+        return self.loop.run_until_complete(scenario)
 
     def site(self, lifetime: float | None = LIFETIME) -> TargetContext:
         """The target as a run sees it."""
@@ -119,7 +119,7 @@ def removal() -> Call:
 
 
 @contextmanager
-def stage(faults: Faults | None = None) -> Iterator[Stage]:
+def harness(faults: Faults | None = None) -> Iterator[Harness]:
     """A fresh world that is cleared away at the end."""
     loop = VirtualLoop()
     clock = VirtualClock(loop)
@@ -127,7 +127,7 @@ def stage(faults: Faults | None = None) -> Iterator[Stage]:
     service = Scripted(loop, random.Random(1), {"pool": pool}, faults or Faults())
     journal = open_journal("sqlite://", clock.now)
     try:
-        yield Stage(loop, clock, service, journal)
+        yield Harness(loop, clock, service, journal)
     finally:
         loop.close()
         journal.close()

@@ -68,8 +68,8 @@ class Scene:
         clock = VirtualClock(self.loop)
         return RunContext(self.journal, clock, self.new_id, connections, say=self.said.append)
 
-    def run(self, story: Coroutine[Any, Any, T]) -> T:
-        return self.loop.run_until_complete(story)
+    def run(self, scenario: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run_until_complete(scenario)
 
     def detect(self, manifest: Manifest) -> DriftReport:
         return self.run(detect(manifest, Limits(), self.context))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.render.html import plan_html
-from tests import sample_plans as scenes
+from tests import sample_plans
 from tests.render.hostile import HOSTILE
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -62,7 +62,7 @@ def picture(folder: Path, page: str, *flags: str) -> tuple[tuple[int, int], tupl
 
 
 def test_our_stylesheet_applies_under_the_policy(tmp_path: Path) -> None:
-    assert picture(tmp_path, plan_html(scenes.everything()), "--window-size=1100,900") == (
+    assert picture(tmp_path, plan_html(sample_plans.everything()), "--window-size=1100,900") == (
         (1100, 900),
         LIGHT,
     )
@@ -70,17 +70,17 @@ def test_our_stylesheet_applies_under_the_policy(tmp_path: Path) -> None:
 
 def test_a_reader_who_prefers_dark_gets_it_dark(tmp_path: Path) -> None:
     flags = ("--window-size=1100,900", "--blink-settings=preferredColorScheme=0")
-    assert picture(tmp_path, plan_html(scenes.everything()), *flags) == ((1100, 900), DARK)
+    assert picture(tmp_path, plan_html(sample_plans.everything()), *flags) == ((1100, 900), DARK)
 
 
 def test_the_policy_refuses_any_other_style(tmp_path: Path) -> None:
-    spoiled = plan_html(scenes.everything()).replace(":root {", ":root { --other: 1px;", 1)
+    spoiled = plan_html(sample_plans.everything()).replace(":root {", ":root { --other: 1px;", 1)
     done = _browse(tmp_path, spoiled, "--dump-dom")
     assert "Content Security Policy" in done.stderr
 
 
 def test_no_name_runs_as_script(tmp_path: Path) -> None:
-    page = plan_html(scenes.hostile(" ".join(HOSTILE[6:20])[:900]))
+    page = plan_html(sample_plans.hostile(" ".join(HOSTILE[6:20])[:900]))
     title = re.search(r"<title>.*?</title>", page)
     assert title
     assert title[0] in _browse(tmp_path, page, "--dump-dom").stdout
@@ -88,7 +88,7 @@ def test_no_name_runs_as_script(tmp_path: Path) -> None:
 
 def test_the_page_prints(tmp_path: Path) -> None:
     file = tmp_path / "plan.pdf"
-    _browse(tmp_path, plan_html(scenes.everything()), f"--print-to-pdf={file}")
+    _browse(tmp_path, plan_html(sample_plans.everything()), f"--print-to-pdf={file}")
     assert file.read_bytes().startswith(b"%PDF-")
 
 
@@ -101,7 +101,7 @@ WINDOWS = [("390,800", "phone"), ("1100,800", "desk")]
 def test_nothing_of_a_plan_is_wider_than_the_window(
     tmp_path: Path, name: str, window: str, layout: str
 ) -> None:
-    assert width(tmp_path, plan_html(scenes.hostile(name)), window) == (layout, 0)
+    assert width(tmp_path, plan_html(sample_plans.hostile(name)), window) == (layout, 0)
 
 
 def width(folder: Path, page: str, window: str) -> tuple[str, int]:

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from reconciler.planning.plan import Plan
 from reconciler.render.json import plan_json
 from reconciler.render.schema import plan_schema
-from tests import sample_plans as scenes
+from tests import sample_plans
 from tests.render.hostile import HOSTILE
 from tests.render.test_golden import SCENES
 
@@ -47,20 +47,20 @@ def test_real_plans_fit_and_hold_nothing_unnamed(scene: Callable[[], Plan]) -> N
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_plans_with_hostile_names_fit_and_print_in_plain_ascii(text: str) -> None:
-    plan = scenes.hostile(text)
+    plan = sample_plans.hostile(text)
     STRICT.validate(_told(plan))
     assert json.dumps(plan_json(plan)).isprintable()
 
 
-@pytest.mark.parametrize("key", sorted(plan_json(scenes.tie())))
+@pytest.mark.parametrize("key", sorted(plan_json(sample_plans.tie())))
 def test_a_plan_without_one_of_the_keys_does_not_fit(key: str) -> None:
-    told = _told(scenes.tie())
+    told = _told(sample_plans.tie())
     del told[key]
     assert not STRICT.is_valid(told)
 
 
 def test_a_later_minor_version_may_add_keys_and_a_major_one_does_not_fit() -> None:
     published = Draft202012Validator(plan_schema())
-    told = _told(scenes.everything())
+    told = _told(sample_plans.everything())
     assert published.is_valid({**told, "format_version": "1.7", "later": True})
     assert not published.is_valid({**told, "format_version": "2.0"})
