@@ -69,7 +69,7 @@ class Counted:
         clock = VirtualClock(self.loop)
         numbers = iter(range(1_000_000))
 
-        async def told() -> T:
+        async def timed() -> T:
             keys = AccessKeys(sandbox.ACCESS_KEY, Secret(sandbox.SECRET_KEY))
             here = Settings(endpoint=sandbox.IN_PROCESS_BASE_URL)
             async with open_client(here, keys, TARGET, clock, sandbox_transport(self)) as client:
@@ -77,7 +77,7 @@ class Counted:
                 return await scenario(opened, clock, lambda: f"id-{next(numbers)}")
 
         try:
-            return self.loop.run_until_complete(told())
+            return self.loop.run_until_complete(timed())
         finally:
             self.loop.close()
 

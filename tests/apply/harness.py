@@ -1,4 +1,7 @@
-"""Owns the small world of the tests of ``apply``: one pool, its service, a journal in memory, virtual time."""
+"""The harness of the tests of ``apply``: one pool, its simulated service, a journal in memory, virtual time.
+
+The faults of the service are left to ``tests.simulation``.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ LIFETIME = 900.0
 
 @dataclass
 class Scripted(Service):
-    """Answers the first calls and readings as told, then as the simulated service does."""
+    """Gives the scripted answers first, then those of the simulated service."""
 
     answers: list[Outcome] = field(default_factory=list)
     shown: list[tuple[Pool, ...]] = field(default_factory=list)
@@ -59,7 +62,7 @@ class Harness:
     serial: int = 0
 
     def run(self, scenario: Coroutine[Any, Any, T]) -> T:
-        """Tell a scenario to its end, in virtual time."""
+        """Run a scenario to its end, in virtual time."""
         return self.loop.run_until_complete(scenario)
 
     def site(self, lifetime: float | None = LIFETIME) -> TargetContext:
@@ -67,7 +70,7 @@ class Harness:
         return TargetContext.of(Connection(Named(TARGET, "simulated"), self.service, lifetime), self.clock)
 
     def context(self, options: Options | None = None, run_id: str = "run", group: str = "") -> RunContext:
-        """A run of this world."""
+        """The context of one run."""
         options = options or Options()
         return RunContext(
             self.journal,
@@ -120,7 +123,7 @@ def removal() -> Call:
 
 @contextmanager
 def harness(faults: Faults | None = None) -> Iterator[Harness]:
-    """A fresh world that is cleared away at the end."""
+    """A new harness that is closed at the end."""
     loop = VirtualLoop()
     clock = VirtualClock(loop)
     pool = TruePool("pool", "pool", {disk.id: disk for disk in (KEPT, GOING)}, 2, [("SAS", 50)])

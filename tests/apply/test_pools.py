@@ -1,4 +1,4 @@
-"""One pool: read anew before every call, wait as told, and never send what was not approved."""
+"""One pool: read again before every call, wait as long as the service asks, send only what was approved."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_intent_says_all_that_is_needed_to_find_out_later() -> None:
         (rejected(429, "APIGW.0308"), 60.0),
         (rejected(400, "WKS.0407"), 300.0),
     ],
-    ids=["busy", "throttled, told how long", "throttled", "disks are being added"],
+    ids=["busy", "throttled with Retry-After", "throttled", "disks are being added"],
 )
 def test_a_rejection_that_passes_is_waited_out_and_answered_by_a_new_reading(
     answer: Outcome, least: float
@@ -207,9 +207,9 @@ class Misread(Scripted):
 
     async def pool(self, pool_id: str) -> PoolReading:
         reading = await super().pool(pool_id)
-        told = json.loads(reading.raw)
-        told["data_volumes"] = [row for row in told["data_volumes"] if row["id"] != KEPT.id]
-        return PoolReading(reading.pool, json.dumps(told).encode())
+        document = json.loads(reading.raw)
+        document["data_volumes"] = [row for row in document["data_volumes"] if row["id"] != KEPT.id]
+        return PoolReading(reading.pool, json.dumps(document).encode())
 
 
 def test_a_second_check_that_disagrees_stops_before_anything_is_sent() -> None:

@@ -1,4 +1,4 @@
-"""What became of the disks: seen twice, or not seen at all."""
+"""The effect on the disks is read twice, or does not count."""
 
 from __future__ import annotations
 

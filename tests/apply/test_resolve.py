@@ -1,4 +1,4 @@
-"""What an earlier run left open: found, decided or left open, and never sent again."""
+"""An operation that an earlier run left open is resolved or stays open, and is never sent again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run over many pools: one alone first, stopping at the first anomaly, and an alarm whatever was asked."""
+"""A run over many pools: one pool first, a stop at the first anomaly, and the right exit code."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ NAMES = ("one", "two", "three")
 
 
 class Vandal(Service):
-    """Deletes a disk that had to stay along with the one it was told to."""
+    """Deletes a disk that must stay together with the requested one."""
 
     def _take_effect(self, job: TrueJob) -> None:
         super()._take_effect(job)

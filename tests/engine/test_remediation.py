@@ -1,4 +1,4 @@
-"""Looking keeps what it saw; correcting does what the policy allows through the one apply, and no more."""
+"""Detecting drift records it; remediation carries out what the policy allows, with the same apply, and no more."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ Make = Callable[..., Scene]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
-    """A scene with pools of one declared disk and so many surplus ones."""
+    """A scene with pools of one declared disk and the given number of surplus ones."""
     loop = VirtualLoop()
     journal = open_journal(f"sqlite:///{tmp_path}/journal.db", VirtualClock(loop).now)
 

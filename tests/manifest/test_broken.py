@@ -1,4 +1,4 @@
-"""One broken file for each way to be wrong: where the fault is reported, and what it says.
+"""One broken file per fault: its position and its message.
 
 The files are in ``broken/``, named for the fault; faults that need big files are in ``test_events``.
 """

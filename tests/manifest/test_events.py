@@ -1,4 +1,4 @@
-"""Strict YAML: what is taken, where it stands, and input made to hurt."""
+"""Strict YAML: what is accepted, the positions of values, and hostile input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files are read, and what happens with those that cannot be."""
+"""Which files are read, and the faults of those that cannot be read."""
 
 from __future__ import annotations
 

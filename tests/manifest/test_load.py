@@ -1,4 +1,4 @@
-"""From files to desired state."""
+"""From files to the desired state."""
 
 from __future__ import annotations
 

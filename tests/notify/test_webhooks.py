@@ -1,4 +1,4 @@
-"""A webhook over real TCP: told once, within its time, with its address kept secret whatever goes wrong."""
+"""A webhook over real TCP: sent once, within its time limit, and its address stays secret whatever fails."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A second opinion on matching: tries every assignment of one pool and remembers all the best ones.
 
-Shares nothing with the matching but the value objects. The cost of an assignment is, in this order:
+Shares only the value objects with the matching. The cost of an assignment is, in this order:
 protected disks destroyed, disks destroyed, GB destroyed, expansions, GB added, differing attributes.
 """
 

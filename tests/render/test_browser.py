@@ -113,6 +113,6 @@ def width(folder: Path, page: str, window: str) -> tuple[str, int]:
         " + Math.max(0, document.documentElement.scrollWidth - innerWidth)</script></body>"
     )
     shown = _browse(folder, free.replace("</body>", measure), f"--window-size={window}", "--dump-dom").stdout
-    told = re.search(r"<title>(\d+) wide, overflow (\d+)</title>", shown)
-    assert told
-    return ("phone" if int(told[1]) <= 640 else "desk"), int(told[2])
+    found = re.search(r"<title>(\d+) wide, overflow (\d+)</title>", shown)
+    assert found
+    return ("phone" if int(found[1]) <= 640 else "desk"), int(found[2])

@@ -1,4 +1,4 @@
-"""GitHub's surfaces: the summary fits, annotations are well-formed, and no data is obeyed."""
+"""GitHub's outputs: the summary fits, annotations are well-formed, and no name is run as a command."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def _decoded(value: str) -> str:
 def test_every_annotation_is_one_command_and_nothing_more(text: str) -> None:
     plan = sample_plans.hostile(text)
     shown = list(plan_annotations(plan))
-    told = [each for each in plan.all_findings if each.severity is not Severity.PASS]
-    assert len(shown) == len(told) + len(plan.failures)
+    findings = [each for each in plan.all_findings if each.severity is not Severity.PASS]
+    assert len(shown) == len(findings) + len(plan.failures)
     for line in shown:
         assert line.isprintable()
         _, properties, _ = annotation(line)

@@ -1,4 +1,4 @@
-"""GitLab's terraform report."""
+"""GitLab's Terraform report."""
 
 from __future__ import annotations
 

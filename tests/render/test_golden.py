@@ -1,7 +1,7 @@
-"""Golden screens: what a person sees of a handful of scenes, as text and as a review comment.
+"""Golden outputs of the sample plans, as text and as a review comment.
 
 After a wanted change: ``RECONCILER_GOLDEN=rewrite python -m pytest tests/render/test_golden.py``, then
-look at the difference before committing it.
+read the difference before committing it.
 """
 
 from __future__ import annotations

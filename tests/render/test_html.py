@@ -126,8 +126,8 @@ def test_the_policy_allows_our_stylesheet_and_nothing_else() -> None:
 def test_the_page_tells_summary_loss_findings_and_digest() -> None:
     plan = sample_plans.everything()
     text = " ".join(" ".join(Page(plan_html(plan)).text).split())
-    for told in (words.summary(plan.totals), words.destruction(plan), words.approval(plan)):
-        assert told in text
+    for sentence in (words.summary(plan.totals), words.destruction(plan), words.approval(plan)):
+        assert sentence in text
     for finding in plan.all_findings:
         assert finding.message in text
     for pool in plan.pools:
@@ -148,13 +148,13 @@ def test_a_sandbox_page_says_so_in_banner_and_title() -> None:
 
 
 def test_a_meter_over_its_limit_marks_the_limit_inside_the_bar() -> None:
-    told = {meter.label: meter for meter in meters(sample_plans.over_limit())}
-    copies = told["copies"]
+    by_label = {meter.label: meter for meter in meters(sample_plans.over_limit())}
+    copies = by_label["copies"]
     assert (copies.measured, copies.limit, copies.fill) == (30, 20, 100.0)
     assert copies.mark == pytest.approx(66.67)
     assert copies.over
-    assert not told["GB"].over
-    assert told["GB"].mark == 100.0
+    assert not by_label["GB"].over
+    assert by_label["GB"].mark == 100.0
 
 
 @pytest.mark.parametrize(("limit", "over"), [(1, True), (2, False), (3, False)])
@@ -164,8 +164,8 @@ def test_a_meter_is_over_only_above_its_limit(limit: int, over: bool) -> None:
 
 
 def test_a_blocked_pool_does_not_count_in_the_meters() -> None:
-    told = {meter.label: meter.measured for meter in meters(sample_plans.everything())}
-    assert told["GB"] == 160
+    by_label = {meter.label: meter.measured for meter in meters(sample_plans.everything())}
+    assert by_label["GB"] == 160
 
 
 def test_bars_are_relative_to_the_pool_that_loses_most() -> None:

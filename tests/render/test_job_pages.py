@@ -31,7 +31,7 @@ def run_of(text: str) -> ApplyReport:
 
 
 def looked(text: str) -> DriftRound:
-    """A look at drift in which everything is called the same, and a correction that did not go well."""
+    """A drift check in which everything is called the same, and a correction that did not go well."""
     plan = sample_plans.hostile(text)
     report = DriftReport("run", plan, measure(plan), applied=run_of(text))
     return DriftRound(NOW, 1.0, ExitCode.CHANGES, report)

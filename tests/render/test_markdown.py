@@ -194,8 +194,8 @@ def test_a_sandbox_plan_says_so() -> None:
 
 
 def test_a_sentence_keeps_its_words_and_codes_the_rest() -> None:
-    told = prose("the disk (d-1), see a@b.c: {type: SAS, size: 10} or on_tie: oldest, 12 GB.")
-    assert told == "the disk (`d-1`), see `a@b.c: {type: SAS, size: 10}` or `on_tie:` oldest, 12 GB."
+    text = prose("the disk (d-1), see a@b.c: {type: SAS, size: 10} or on_tie: oldest, 12 GB.")
+    assert text == "the disk (`d-1`), see `a@b.c: {type: SAS, size: 10}` or `on_tie:` oldest, 12 GB."
 
 
 def test_an_empty_name_is_still_visible() -> None:

@@ -1,4 +1,4 @@
-"""The terminal view: Terraform's words, and no name that drives the terminal."""
+"""The console output: Terraform's words, and no name that controls the terminal."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def test_a_line_is_one_line_whatever_it_is_made_of() -> None:
 
 def test_a_blocked_plan_is_shown_completely() -> None:
     shown = "\n".join(line.text for line in plan_lines(sample_plans.over_limit()))
-    for told in ("limit-copies", "limit-users", "live-session", "will be destroyed", "Digest: ", "for good"):
-        assert told in shown
+    for word in ("limit-copies", "limit-users", "live-session", "will be destroyed", "Digest: ", "for good"):
+        assert word in shown
 
 
 def test_a_resize_is_an_expansion_and_destroys_nothing() -> None:
