@@ -155,7 +155,7 @@ def _pair(environ: Mapping[str, str], ak: str, sk: str, token: str) -> AccessKey
     if not (access or secret or temporary):
         return None
     if not (access and secret):
-        _incomplete(f"{ak} and {sk} must be set together, and {_missing({ak: access, sk: secret})}")
+        _incomplete(f"{ak} and {sk} must be set together, but {_missing({ak: access, sk: secret})}")
     return AccessKeys(access, Secret(secret), Secret(temporary) if temporary else None)
 
 
@@ -168,7 +168,7 @@ def _login(environ: Mapping[str, str]) -> Password | None:
         return None
     if not all(values.values()):
         _incomplete(
-            f"HW_USER_NAME, HW_USER_PASSWORD and HW_DOMAIN_NAME must be set together, and {_missing(values)}"
+            f"HW_USER_NAME, HW_USER_PASSWORD and HW_DOMAIN_NAME must be set together, but {_missing(values)}"
         )
     return Password(user, domain, Secret(password))
 
@@ -221,7 +221,7 @@ def _from_file(file: Path, section: str, *, required: bool) -> Identity | None:
     ak, sk, token = (found.get(section, name, fallback="") for name in ("ak", "sk", "security_token"))
     if not (ak and sk):
         missing = _missing({"ak": ak, "sk": sk})
-        message = f"[{section}] needs both ak and sk, and {missing}"
+        message = f"[{section}] needs both ak and sk, but {missing}"
         _unusable(Fault(str(file), _line_of(section, lines), 1, message))
     keys = AccessKeys(ak, Secret(sk), Secret(token) if token else None)
     return Identity(keys, found.get(section, "project_id", fallback=""), f"{file} [{section}]")

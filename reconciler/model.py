@@ -223,7 +223,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A time of the week in which unattended corrections may run."""
+    """A period of the week in which unattended corrections may run."""
 
     days: tuple[str, ...]
     """``mon`` … ``sun``."""

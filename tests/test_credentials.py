@@ -158,7 +158,7 @@ def test_a_file_can_be_named_and_must_then_exist(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        (f"[basic]\nak = {HIDDEN}\n", ":1:1: [basic] needs both ak and sk, and sk is not set"),
+        (f"[basic]\nak = {HIDDEN}\n", ":1:1: [basic] needs both ak and sk, but sk is not set"),
         (f"{HIDDEN} = x\n", ":1:1: expected [section]"),
         (f"[basic]\nak = a\n{HIDDEN}\n", ":3:1: expected [section]"),
         ("[basic]\nak = a\nak = b\n", ":3:1: duplicate name in this section"),

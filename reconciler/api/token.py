@@ -45,6 +45,7 @@ class PasswordAuth(httpx.Auth):
 
     def __init__(self, login: Password, iam_endpoint: str, project_id: str, http: httpx.AsyncClient) -> None:
         self._login = login
+        # Without the catalog of all services, which nobody here needs.
         self._url = f"{iam_endpoint}/v3/auth/tokens?nocatalog=true"
         self._project_id = project_id
         self._http = http
@@ -152,6 +153,7 @@ class MetadataAuth(httpx.Auth):
                 return self._signer
             raise no_credentials() from None
         ends = found.expires_at
+        # UTC if the zone is missing: naive and aware times cannot be compared.
         self._ends = ends if ends.tzinfo else ends.replace(tzinfo=UTC)
         keys = AccessKeys(found.access, Secret(found.secret), Secret(found.securitytoken))
         return SdkHmacAuth(keys, self._project_id, self._now)

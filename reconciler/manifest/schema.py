@@ -19,11 +19,11 @@ SIZE_STEP: Final = 10
 
 Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=255)]
 Identifier: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,255}$")]
-Clock: TypeAlias = Annotated[str, Field(pattern=r"^(?:[01][0-9]|2[0-3]):[0-5][0-9]$")]
+TimeOfDay: TypeAlias = Annotated[str, Field(pattern=r"^(?:[01][0-9]|2[0-3]):[0-5][0-9]$")]
 Ceiling: TypeAlias = Annotated[int, Field(ge=0)]
 Reach: TypeAlias = Literal["new", "idle", "all"]
 Tie: TypeAlias = Literal["remove_newest", "remove_oldest"]
-Change: TypeAlias = Literal["remove", "expand", "add"]
+ManagedAction: TypeAlias = Literal["remove", "expand", "add"]
 Day: TypeAlias = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 _REACH: Final = (
@@ -65,7 +65,7 @@ class DefaultsEntry(Entry):
 
     apply_to: Reach | None = Field(default=None, description=_REACH)
     on_tie: Tie | None = Field(default=None, description=_TIE)
-    manage: list[Change] | None = Field(default=None, description=_MANAGE)
+    manage: list[ManagedAction] | None = Field(default=None, description=_MANAGE)
     allow_live_sessions: bool | None = Field(default=None, description=_LIVE)
 
 
@@ -124,22 +124,22 @@ class PoolEntry(Entry):
     allow_empty: bool = Field(default=False, description="true allows disks: [] (no data disks).")
     allow_live_sessions: bool | None = Field(default=None, description=_LIVE)
     on_tie: Tie | None = Field(default=None, description=_TIE)
-    manage: list[Change] | None = Field(default=None, description=_MANAGE)
+    manage: list[ManagedAction] | None = Field(default=None, description=_MANAGE)
 
 
 class WindowEntry(Entry):
-    """A time of the week in which drift may be corrected unattended."""
+    """A period of the week in which drift may be corrected unattended."""
 
     days: list[Day] = Field(min_length=1, description="Days on which the window starts.")
-    start: Clock = Field(description='"HH:MM", inclusive.')
-    end: Clock = Field(description='"HH:MM", exclusive; earlier than start means the next day.')
+    start: TimeOfDay = Field(description='"HH:MM", inclusive.')
+    end: TimeOfDay = Field(description='"HH:MM", exclusive; earlier than start means the next day.')
     timezone: Text = Field(description="IANA name, such as Asia/Bangkok.")
 
 
 class DriftEntry(Entry):
     """What a scheduled run may correct unattended. Left out: nothing."""
 
-    correct: list[Change] = Field(description="Changes that may be corrected.")
+    correct: list[ManagedAction] = Field(description="Changes that may be corrected.")
     disks_per_day: Ceiling = Field(
         default=0, description="Disks removed over all runs of one UTC day. Left out: 0."
     )
