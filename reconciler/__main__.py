@@ -1,4 +1,4 @@
-"""Owns ``python -m reconciler``."""
+"""Entry point of ``python -m reconciler``."""
 
 import sys
 

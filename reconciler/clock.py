@@ -1,4 +1,7 @@
-"""Owns time as the program sees it; tests and the simulation pass another clock."""
+"""The clock of the program; tests and the simulation pass a different one.
+
+Callers decide what to time, and for how long to wait.
+"""
 
 from __future__ import annotations
 
@@ -10,31 +13,31 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """The only way to time; nothing below ``cli`` asks the system itself."""
+    """The only source of time below ``cli``."""
 
     def now(self) -> datetime:
-        """Wall time, timezone-aware UTC."""
+        """The current time, timezone-aware UTC."""
 
     def monotonic(self) -> float:
-        """Seconds that never go backwards, for deadlines."""
+        """Seconds of a clock that never goes backwards, for deadlines."""
 
     async def sleep(self, seconds: float) -> None:
-        """Wait that many seconds; returns at once for zero or less."""
+        """Wait for this many seconds; returns at once for zero or less."""
 
 
 class SystemClock:
     """The machine's own clock."""
 
     def now(self) -> datetime:
-        """Wall time, timezone-aware UTC."""
+        """The current time, timezone-aware UTC."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Seconds that never go backwards, for deadlines."""
+        """Seconds of a clock that never goes backwards, for deadlines."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait that many seconds; returns at once for zero or less."""
+        """Wait for this many seconds; returns at once for zero or less."""
         await asyncio.sleep(max(seconds, 0.0))
 
 

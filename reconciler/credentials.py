@@ -1,7 +1,7 @@
-"""As whom requests are made: an identity from the environment, the credentials file or the cloud server.
+"""Finds the credentials that sign requests: in the environment, the credentials file or on the cloud server.
 
-Secrets cannot be printed. Everything is read from mappings and paths that are passed in; using the
-values is left to ``api``.
+Everything is read from mappings and paths that are passed in, and secrets cannot be printed. ``api`` uses the
+credentials.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from reconciler.errors import BadInput, CredentialsError, Fault
 from reconciler.settings import ENVIRONMENT, configured_project, first_set
 
 SHARED_FILE = Path(".huaweicloud") / "credentials"
-"""Below the home folder."""
+"""Relative to the home directory."""
 
 
 class Secret:
-    """A text that shows itself only through ``reveal``: it cannot be printed, pickled, copied or encoded."""
+    """A text that only ``reveal`` returns: it cannot be printed, pickled, copied or encoded."""
 
     __slots__ = ("__text",)
 
@@ -36,7 +36,7 @@ class Secret:
         self.__text = text
 
     def reveal(self) -> str:
-        """The text itself; only for the wire."""
+        """The text itself; only for requests to the service."""
         return self.__text
 
     def __repr__(self) -> str:
@@ -61,7 +61,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class AccessKeys:
-    """An access key pair; with a security token it is temporary, and the three belong together."""
+    """An access key pair; with a security token it is temporary, and all three are needed."""
 
     ak: str
     sk: Secret
@@ -70,14 +70,14 @@ class AccessKeys:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An IAM token that somebody else obtained; valid for 24 hours at most and not renewable here."""
+    """An IAM token obtained elsewhere; valid for 24 hours at most, and not renewed here."""
 
     token: Secret
 
 
 @dataclass(frozen=True, slots=True)
 class Password:
-    """An IAM user who logs in with a password to obtain tokens."""
+    """An IAM user that logs in with a password to get tokens."""
 
     user: str
     domain: str
@@ -87,7 +87,7 @@ class Password:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """Temporary keys of the agency of the cloud server this runs on; the last resort of the chain."""
+    """Temporary keys of the agency of the cloud server this runs on; tried last."""
 
 
 Credentials = AccessKeys | Token | Password | Metadata
@@ -95,20 +95,20 @@ Credentials = AccessKeys | Token | Password | Metadata
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Credentials and what was configured beside them."""
+    """Credentials, with the project and the source they were configured with."""
 
     credentials: Credentials
     project_id: str
-    """As configured; empty when nothing says. Must equal a manifest's target, which the caller checks."""
+    """As configured; empty if not set. The caller checks that it equals the manifest's target."""
     source: str
-    """Where they were found, for messages."""
+    """Where the credentials were found, for messages."""
 
 
 def find_identity(environ: Mapping[str, str], home: Path, profile: str = "") -> Identity:
-    """The first credentials of the chain, or the named section of the credentials file and nothing else.
+    """The first credentials found; with ``profile``, only that section of the credentials file.
 
-    Raises ``BadInput`` when a source is there but incomplete: falling through would act as somebody else.
-    ``RECONCILER_METADATA=off`` keeps the tool from asking the metadata service of a cloud server.
+    Raises ``BadInput`` if a source is incomplete: using the next one would act as a different identity.
+    ``RECONCILER_METADATA=off`` skips the metadata service of a cloud server.
     """
     named = environ.get("HUAWEICLOUD_SDK_CREDENTIALS_FILE", "").strip()
     file = Path(named) if named else home / SHARED_FILE
@@ -155,7 +155,7 @@ def _pair(environ: Mapping[str, str], ak: str, sk: str, token: str) -> AccessKey
     if not (access or secret or temporary):
         return None
     if not (access and secret):
-        _incomplete(f"{ak} and {sk} belong together, and {_missing({ak: access, sk: secret})}")
+        _incomplete(f"{ak} and {sk} must be set together, but {_missing({ak: access, sk: secret})}")
     return AccessKeys(access, Secret(secret), Secret(temporary) if temporary else None)
 
 
@@ -163,12 +163,12 @@ def _login(environ: Mapping[str, str]) -> Password | None:
     names = ("HW_USER_NAME", "HW_USER_PASSWORD", "HW_DOMAIN_NAME")
     values = {name: _value(environ, name) for name in names}
     user, password, domain = values.values()
-    # A domain name alone is no login: other tools set it for other purposes.
+    # A domain name alone is not a login: other tools set it for other purposes.
     if not (user or password):
         return None
     if not all(values.values()):
         _incomplete(
-            f"HW_USER_NAME, HW_USER_PASSWORD and HW_DOMAIN_NAME belong together, and {_missing(values)}"
+            f"HW_USER_NAME, HW_USER_PASSWORD and HW_DOMAIN_NAME must be set together, but {_missing(values)}"
         )
     return Password(user, domain, Secret(password))
 
@@ -181,7 +181,7 @@ def _missing(values: Mapping[str, str]) -> str:
 def _incomplete(what: str) -> NoReturn:
     raise BadInput(
         "the credentials are incomplete",
-        hint="set what is missing, or unset the others so that the next source is used",
+        hint="set the missing variables, or unset the others to use the next source",
         faults=(Fault(ENVIRONMENT, 0, 0, what),),
     )
 
@@ -190,29 +190,30 @@ _EXPECTED = "expected [section], then lines of the form name = value"
 
 
 class _Reader(RawConfigParser):
-    """Reads the credentials file as its users write it: no interpolation, no defaults, ``=`` alone divides."""
+    """Reads the credentials file literally: no interpolation, no default section, ``=`` as the only delimiter."""
 
     SECTCRE = re.compile(r"\[\s*(?P<header>[^\]]*?)\s*\]\Z")
 
     def __init__(self) -> None:
-        # A section that no file can hold takes the place of [DEFAULT], whose values would reach every other.
+        # The default section gets a name that no file can contain; values of a [DEFAULT] section would otherwise
+        # appear in every other section.
         super().__init__(delimiters=("=",), default_section="]", empty_lines_in_values=False)
 
     def optionxform(self, optionstr: str) -> str:
-        """Names are compared as they are written."""
+        """Names are case-sensitive."""
         return optionstr
 
 
 def _from_file(file: Path, section: str, *, required: bool) -> Identity | None:
-    """``required`` turns an absent file or section from "look elsewhere" into a fault."""
+    """The credentials of one section; None if file or section is absent, which ``required`` makes a fault."""
     try:
         text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return _absent(file, "the file does not exist") if required else None
     except (OSError, UnicodeDecodeError) as error:
-        # Never the bytes themselves: they may be part of a key.
+        # The bytes are not quoted: they may be part of a key.
         _unusable(Fault(str(file), 0, 0, f"the credentials file cannot be read ({type(error).__name__})"))
-    # Stripped, because an indented line would otherwise continue the value above it.
+    # Strip the lines: an indented line would otherwise continue the value above it.
     lines = [line.strip() for line in text.splitlines()]
     found = _parsed(file, lines)
     if not found.has_section(section):
@@ -220,33 +221,33 @@ def _from_file(file: Path, section: str, *, required: bool) -> Identity | None:
     ak, sk, token = (found.get(section, name, fallback="") for name in ("ak", "sk", "security_token"))
     if not (ak and sk):
         missing = _missing({"ak": ak, "sk": sk})
-        words = f"ak and sk of [{section}] belong together, and {missing}"
-        _unusable(Fault(str(file), _line_of(section, lines), 1, words))
+        message = f"[{section}] needs both ak and sk, but {missing}"
+        _unusable(Fault(str(file), _line_of(section, lines), 1, message))
     keys = AccessKeys(ak, Secret(sk), Secret(token) if token else None)
     return Identity(keys, found.get(section, "project_id", fallback=""), f"{file} [{section}]")
 
 
 def _parsed(file: Path, lines: list[str]) -> _Reader:
-    """The file's sections; the parser's own errors quote lines, which may hold keys, so only numbers are kept."""
+    """The file's sections. Errors keep only line numbers: the parser quotes lines, which may hold keys."""
     reader = _Reader()
     try:
         reader.read_file(lines)
         return reader
     except DuplicateSectionError as error:
         first = _line_of(str(error.section), lines)
-        problems = {error.lineno or 0: f"the section was begun before, in line {first}"}
+        problems = {error.lineno or 0: f"duplicate section; it already starts in line {first}"}
     except DuplicateOptionError as error:
-        problems = {error.lineno or 0: "the name stands twice in its section"}
+        problems = {error.lineno or 0: "duplicate name in this section"}
     except MissingSectionHeaderError as error:
         problems = {error.lineno: _EXPECTED}
     except ParsingError as error:
         problems = {number: _EXPECTED for number, _ in error.errors}
-    # Raised out here, so that no error of the parser hangs on this one.
+    # Raised outside the except blocks, so that the parser's error is not attached as context and printed.
     _unusable(*(Fault(str(file), number, 1, problem) for number, problem in problems.items()))
 
 
 def _line_of(section: str, lines: list[str]) -> int:
-    """Number of the line that begins a section."""
+    """Number of the line that starts a section."""
     headers = (_Reader.SECTCRE.match(line) for line in lines)
     return next(
         number for number, found in enumerate(headers, start=1) if found and found["header"] == section
@@ -254,21 +255,21 @@ def _line_of(section: str, lines: list[str]) -> int:
 
 
 def _absent(file: Path, why: str) -> NoReturn:
-    _unusable(Fault(str(file), 0, 0, f"{why}, but a setting or a manifest names it"))
+    _unusable(Fault(str(file), 0, 0, f"{why}, but a setting or a manifest refers to it"))
 
 
 def _unusable(*faults: Fault) -> NoReturn:
     raise BadInput(
-        "the credentials file is not usable",
-        hint="a section holds ak, sk and, for temporary keys, security_token; project_id is optional",
+        "the credentials file is invalid",
+        hint="a section contains ak, sk and, for temporary keys, security_token; project_id is optional",
         faults=faults,
     )
 
 
 def no_credentials() -> CredentialsError:
-    """The refusal when there are no credentials anywhere; names every way to give them."""
+    """The error if no source has credentials; its hint names every way to set them."""
     return CredentialsError(
-        "there are no credentials",
+        "no credentials found",
         "set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK, or HW_ACCESS_KEY and HW_SECRET_KEY, or "
         "HW_AUTH_TOKEN, or write ~/.huaweicloud/credentials; or use --sandbox",
     )

@@ -1,7 +1,6 @@
-"""Owns the error tree and the exit codes; every refusal the user can meet is one of these classes.
+"""The error tree and the exit codes; every error that a user can see is one of these classes.
 
-Rendering is left to ``reconciler.cli``; foreign exceptions are translated into this tree at the
-door where they enter (``manifest``, ``api``, ``journal``).
+``manifest``, ``api`` and ``journal`` translate exceptions of libraries into this tree; ``cli`` prints them.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import ClassVar
 
 
 class ExitCode(IntEnum):
-    """What a process of this tool tells its caller; the README lists the same table."""
+    """Exit codes of the process; the README has the same table."""
 
     DONE = 0
     ERROR = 1
@@ -30,20 +29,20 @@ class ExitCode(IntEnum):
 
 
 class ReconcilerError(Exception):
-    """Base of the tree: one sentence on what happened, and one on what to do about it."""
+    """Base class: one sentence about what happened and one about what to do."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.ERROR
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
-        """What happened, without a trailing full stop being required."""
+        """What happened; a full stop at the end is optional."""
         self.hint = hint
-        """What the reader can do about it; empty when the message already says so."""
+        """What the user can do about it; empty if the message already says so."""
 
 
 class ServiceError(ReconcilerError):
-    """The service, or the way to it, failed; carries HTTP status, service code and request id."""
+    """The service or the connection to it failed; has the HTTP status, the service's code and the request id."""
 
     def __init__(
         self,
@@ -56,19 +55,19 @@ class ServiceError(ReconcilerError):
     ) -> None:
         super().__init__(message, hint)
         self.status = status
-        """HTTP status, or None when no answer arrived."""
+        """HTTP status; None if no answer arrived."""
         self.code = code
-        """The service's own code, such as ``WKS.00010032``; empty when it gave none."""
+        """The service's own code, such as ``WKS.00010032``; empty if it sent none."""
         self.request_id = request_id
-        """The service's request id, for a support ticket; empty when it gave none."""
+        """The service's request id, for a support ticket; empty if it sent none."""
 
 
 class CredentialsError(ServiceError):
-    """The service does not accept these credentials, or there are none."""
+    """There are no credentials, or the service does not accept them."""
 
 
 class PermissionDenied(ServiceError):
-    """The credentials are good but lack the permission for this call."""
+    """The credentials are valid but lack the permission for this call."""
 
 
 class PoolNotFound(ServiceError):
@@ -76,23 +75,23 @@ class PoolNotFound(ServiceError):
 
 
 class ReadingDoubtful(ServiceError):
-    """A reading of the live state was not complete and so counts as no reading at all."""
+    """The live state could not be read completely, so nothing of it is used."""
 
 
 class Refused(ReconcilerError):
-    """A guard or the person said no."""
+    """A guard blocked the plan, or a person did not approve it."""
 
     exit_code = ExitCode.REFUSED
 
 
 class StalePlan(ReconcilerError):
-    """What was approved is no longer what would be done."""
+    """The plan that was approved is not the plan that would be carried out now."""
 
     exit_code = ExitCode.STALE
 
 
 class PoolHeld(ReconcilerError):
-    """Another run has an unresolved operation on the pool."""
+    """Another run has an unresolved operation on this pool."""
 
     exit_code = ExitCode.HELD
 
@@ -117,14 +116,14 @@ class Terminated(Interrupted):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Fault:
-    """One fault of the input, at a place a person can open."""
+    """One fault in the input, with its position."""
 
     file: str
     """Path as the user gave it, or ``<flags>`` / ``<environment>``."""
     line: int
-    """1-based line; 0 when the fault is the file as a whole."""
+    """1-based line; 0 if the fault concerns the whole file."""
     column: int
-    """1-based column in characters; 0 when the fault is the file as a whole."""
+    """1-based column in characters; 0 if the fault concerns the whole file."""
     what: str
     """What is wrong, and what to write instead."""
 
@@ -134,11 +133,11 @@ class Fault:
 
 
 class BadInput(ReconcilerError):
-    """Manifests, flags or settings are wrong; carries every fault found in one run."""
+    """Manifests, flags or settings are wrong; has every fault found in one run."""
 
     exit_code = ExitCode.BAD_INPUT
 
     def __init__(self, message: str, hint: str = "", faults: tuple[Fault, ...] = ()) -> None:
         super().__init__(message, hint)
         self.faults = tuple(sorted(faults))
-        """All faults of all files, sorted by place."""
+        """All faults of all files, sorted by position."""

@@ -1,4 +1,7 @@
-"""Reads and writes files so that nobody sees half a one, and nothing that is not a plain file is overwritten."""
+"""Writes files atomically, and never over anything but a regular file.
+
+What is written, and where, is left to the callers.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +14,23 @@ NOT_REPLACEABLE = "it exists and is not a regular file"
 
 
 def replaceable(path: Path) -> bool:
-    """Whether a file may be written beside ``path`` and renamed over it; never over a device or a pipe."""
+    """True if a temporary file may be renamed to ``path``; False for devices and pipes."""
     if path.exists() and not path.is_file():
         return False
-    # /dev/stdout and its like are links, to a regular file perhaps.
+    # /dev/stdout is a link, and its target can be a regular file.
     return not (path.is_symlink() and any(path.absolute().is_relative_to(each) for each in ("/dev", "/proc")))
 
 
 def write_atomically(path: Path, text: str, *, mode: int = 0o600, suffix: str = "") -> None:
-    """Write beside ``path`` and rename, so that a reader finds the old file or the whole new one.
+    """Write a temporary file next to ``path`` and rename it: readers see the old file or the complete new one.
 
-    ``suffix`` ends the temporary name, for readers that pick files by theirs. Raises ``OSError``.
+    ``suffix`` is the end of the temporary name, for readers that select files by suffix. Raises ``OSError``.
     """
     if not replaceable(path):
         raise FileExistsError(0, NOT_REPLACEABLE)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=suffix)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:  # mkstemp made it 0600
+        with os.fdopen(handle, "w", encoding="utf-8") as file:  # mkstemp creates it with mode 0600
             file.write(text)
             os.fchmod(file.fileno(), mode)
             file.flush()
@@ -39,5 +42,5 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o600, suffix: str = 
 
 
 def is_regular(path: Path) -> bool:
-    """Whether ``path`` is a file that can be opened without waiting, as a FIFO would; raises ``OSError``."""
+    """True if ``path`` is a regular file; opening others, such as a FIFO, can block. Raises ``OSError``."""
     return stat.S_ISREG(path.stat().st_mode)

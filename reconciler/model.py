@@ -1,6 +1,6 @@
-"""Owns the value objects that every layer speaks in: live pools, desired pools, limits.
+"""The value objects that all layers share: live pools, desired pools, limits.
 
-Nothing here reads, decides or prints. Sizes are GB; times are timezone-aware UTC.
+Only data: other modules read, decide and print. Sizes are in GB; times are timezone-aware UTC.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_POOL_DISKS = 10
 
 
 class Action(StrEnum):
-    """What happens to one disk: a closed vocabulary."""
+    """What happens to one disk; there are no other actions."""
 
     KEEP = "keep"
     REMOVE = "remove"
@@ -29,7 +29,7 @@ class Action(StrEnum):
 
 
 class ApplyTo(StrEnum):
-    """Which desktops of the pool a change reaches (the service's ``handle_type``)."""
+    """Which desktops of the pool a change applies to (the service's ``handle_type``)."""
 
     NEW = "new"
     IDLE = "idle"
@@ -37,7 +37,7 @@ class ApplyTo(StrEnum):
 
 
 class OnTie(StrEnum):
-    """Which of several equally good disks goes when the author allows the tool to choose."""
+    """Which of several equally good disks to remove, where the manifest lets the tool choose."""
 
     REMOVE_NEWEST = "remove_newest"
     REMOVE_OLDEST = "remove_oldest"
@@ -45,7 +45,7 @@ class OnTie(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """A place in a manifest, 1-based."""
+    """A position in a manifest, 1-based."""
 
     file: str
     line: int
@@ -57,14 +57,14 @@ class Position:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Target:
-    """Whom a manifest speaks about; must equal the project of the credentials (an interlock)."""
+    """The project that a manifest manages; must be the project of the credentials (an interlock)."""
 
     region: str
     """Region id, such as ``ap-southeast-3``."""
     project_id: str
     """Project id: 32 hexadecimal characters."""
     profile: str = ""
-    """Section of the credentials file to use; empty for the default chain."""
+    """Section of the credentials file to use; empty: the default credentials."""
 
     def __str__(self) -> str:
         return f"{self.region}/{self.project_id}"
@@ -72,14 +72,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One of several equal shares of the pools, so that several machines can split a run."""
+    """One of several shares of the pools, so that several machines can split a run."""
 
     number: int = 1
     """1 to ``count``."""
     count: int = 1
 
     def owns(self, target: Target, pool_id: str) -> bool:
-        """Whether a pool is in this share: always the same one, whatever else is declared or live."""
+        """True if the pool is in this share; depends on nothing but target and pool id."""
         digest = hashlib.sha256(f"{target}/{pool_id}".encode("utf-8", "surrogatepass")).digest()
         return int.from_bytes(digest[:8]) % self.count == self.number - 1
 
@@ -95,9 +95,9 @@ class Disk:
     """One entry of a pool's ``data_volumes``: a set with one copy on each desktop of the pool."""
 
     id: str
-    """The set id; empty when the service left it out, and then the disk can never be removed."""
+    """Id of the set; empty if the service left it out, and then the disk is never removed."""
     type: str
-    """Volume type, an open string: SAS, SSD, GPSSD, …"""
+    """Volume type: SAS, SSD, GPSSD or another word of the service."""
     size: int
     """GB."""
     iops: int | None = None
@@ -108,22 +108,22 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A live desktop pool with its disks, as one complete reading saw it."""
+    """A live desktop pool with its disks, from one complete reading."""
 
     id: str
     name: str
     disks: tuple[Disk, ...]
     status: str = "STEADY"
-    """STEADY, TEMPORARY, EXIST_FROZEN, UNKNOWN, or a word nobody documented."""
+    """STEADY, TEMPORARY, EXIST_FROZEN, UNKNOWN or an undocumented word."""
     charging_mode: str = "1"
-    """``0`` prepaid (yearly/monthly), ``1`` pay-per-use; empty when the service left it out."""
+    """``0`` prepaid (yearly/monthly), ``1`` pay-per-use; empty if the service left it out."""
     desktop_count: int = 0
     desktop_used: int = 0
     """Desktops bound to a user."""
     created: str = ""
-    """The pool's creation time as the service wrote it: tells a namesake from the original."""
+    """Creation time as the service sends it; distinguishes a pool from a later one with the same name."""
     doubts: tuple[str, ...] = ()
-    """Why this pool's reading is not to be trusted; any doubt blocks every change."""
+    """Why this reading of the pool is doubtful; any doubt blocks every change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class Copy:
     """The physical volume of one disk on one desktop."""
 
     disk_id: str
-    """``desktop_pool_disk_id``: the pool disk it belongs to; empty when the service left it out."""
+    """``desktop_pool_disk_id``: the pool disk it belongs to; empty if the service left it out."""
     volume_id: str
     type: str
     size: int
@@ -141,7 +141,7 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Desktop:
-    """One desktop of a pool with its copies and the people bound to it."""
+    """One desktop of a pool, with its copies and users."""
 
     id: str
     name: str
@@ -151,7 +151,7 @@ class Desktop:
     """True while ``login_status`` is CONNECTED."""
     copies: tuple[Copy, ...] = ()
     status: str = ""
-    """ACTIVE, SHUTOFF, ERROR, HIBERNATED, or another word of the service."""
+    """ACTIVE, SHUTOFF, ERROR, HIBERNATED or another word of the service."""
 
 
 # --- desired: what the manifests say ------------------------------------------------------------
@@ -159,20 +159,20 @@ class Desktop:
 
 @dataclass(frozen=True, slots=True)
 class DesiredDisk:
-    """One disk the manifest wants; ``count: 3`` has become three of these."""
+    """One disk that the manifest declares; ``count: 3`` becomes three of these."""
 
     type: str
     size: int
     """GB, a positive multiple of 10."""
     at: Position
     id: str = ""
-    """A pin: this very live disk and no other; empty when not pinned."""
+    """A pin: only this live disk matches; empty if not pinned."""
     iops: int | None = None
     throughput: int | None = None
     """MiB/s."""
     kms_id: str | None = None
     replace: bool = False
-    """True allows destroying a live disk to make room for this entry."""
+    """True allows destroying a live disk in order to create this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +184,11 @@ class DesiredPool:
     disks: tuple[DesiredDisk, ...]
     name: str = ""
     id: str = ""
-    """Name, id, or both; both must then name the same live pool."""
+    """Name, id or both; both must match the same live pool."""
     protect: tuple[str, ...] = ()
-    """Disk ids that are never removed, whatever else is said."""
+    """Ids of disks that are never removed, whatever other keys say."""
     apply_to: ApplyTo | None = None
-    """None: not sent, the service decides, and the plan assumes every desktop."""
+    """None: not sent; the service decides, and the plan assumes every desktop."""
     allow_empty: bool = False
     allow_live_sessions: bool = False
     on_tie: OnTie | None = None
@@ -197,23 +197,23 @@ class DesiredPool:
 
     @property
     def label(self) -> str:
-        """How messages call the pool before its live counterpart is known."""
+        """The pool's name in messages before its live pool is known."""
         return self.name or self.id
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One ceiling on what a run may destroy, and where it was set."""
+    """One limit on what a run may destroy, and where it was set."""
 
     value: int | None
     """None: no limit."""
     source: str = "default"
-    """``default``, ``file:line:column``, or the flag's name."""
+    """``default``, ``file:line:column`` or the name of the flag."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The ceilings of one run, over all its pools together."""
+    """The limits of one run, counted over all its pools."""
 
     disks: Limit = field(default_factory=lambda: Limit(10))
     copies: Limit = field(default_factory=lambda: Limit(100))
@@ -222,14 +222,14 @@ class Limits:
     users: Limit = field(default_factory=lambda: Limit(None))
 
     def items(self) -> Iterator[tuple[str, Limit]]:
-        """Name and limit, in the order in which plans list them."""
+        """Each name with its limit, in the order of plans."""
         for each in fields(self):
             yield each.name, getattr(self, each.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of the week in which unattended corrections may run."""
+    """A period of the week in which unattended corrections may run."""
 
     days: tuple[str, ...]
     """``mon`` … ``sun``."""
@@ -244,28 +244,28 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class DriftPolicy:
-    """What ``drift --correct`` may do without a person; absent means nothing."""
+    """What ``drift --correct`` may do unattended; without a policy: nothing."""
 
     target: Target
     at: Position
     correct: frozenset[Action] = frozenset()
     disks_per_day: int = 0
-    """Removed disks over all runs of one UTC day, counted from the journal."""
+    """Maximum number of disks removed by all runs of one UTC day, counted from the journal."""
     windows: tuple[Window, ...] = ()
-    """Empty: never open (fails closed)."""
+    """Empty: corrections never run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything the given files declare, merged."""
+    """Everything that the given files declare."""
 
     pools: tuple[DesiredPool, ...]
-    """Sorted by target, then label; every pool stands once."""
+    """Sorted by target, then label; without duplicates."""
     limits: Limits = field(default_factory=Limits)
     drift: tuple[DriftPolicy, ...] = ()
     """At most one per target."""
     sources: tuple[tuple[str, str], ...] = ()
-    """``(path, sha256 of the bytes)`` of every file read, sorted by path."""
+    """``(path, sha256 of the content)`` of every file read, sorted by path."""
 
     @property
     def targets(self) -> tuple[Target, ...]:

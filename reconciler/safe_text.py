@@ -1,26 +1,26 @@
-"""Owns how foreign text is made harmless before anyone prints, stores or compares it.
+"""Makes text from outside safe to print, store and compare.
 
-Where foreign text enters is left to ``api`` and ``live``; its looks to ``cli`` and ``render``.
+``api`` and ``workspace`` apply it where text enters; ``cli`` and ``render`` decide how it is shown.
 """
 
 from __future__ import annotations
 
 LONGEST = 1000
-"""Characters kept of one text; the service documents no longer message."""
+"""Maximum length of one text, in characters; the service documents no longer message."""
 
-# Letters and marks that Unicode calls printable although nothing of them is seen.
+# Characters that Unicode calls printable although they are invisible.
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {
     chr(n) for n in range(0xFE00, 0xFE10)
 }
 
 
 def safe_text(text: str) -> str:
-    """Show control, bidirectional and invisible characters as escapes such as ``\\u202e``; cap the length.
+    """Escape control, bidirectional and invisible characters (as in ``\\u202e``) and limit the length.
 
-    Idempotent: text that went through once comes back unchanged.
+    Idempotent: safe text comes back unchanged.
     """
     if len(text) > LONGEST:
-        # The mark takes part in the limit, so that a second pass has nothing left to cut.
+        # The mark counts towards the limit, so that a second call has nothing left to cut.
         mark = f"… ({len(text)} characters)"
         text = text[: LONGEST - len(mark)] + mark
     if text.isascii() and text.isprintable():
@@ -35,5 +35,5 @@ def _seen(character: str) -> str:
 
 
 def _capped(text: str) -> str:
-    """Escapes are longer than what they stand for."""
+    """Cut again, because an escape is longer than its character."""
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

@@ -1,6 +1,6 @@
-"""The settings from flags and environment: addresses, the journal, how many requests at a time.
+"""Reads settings from flags and environment: endpoints, the journal, the number of concurrent requests.
 
-They are read from a mapping that is passed in; who the requests are signed as is left to ``credentials``.
+The environment is a mapping that is passed in; ``credentials`` finds the identity.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ _REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything but credentials; origins have the form ``https://host[:port]``."""
+    """All settings except credentials; origins have the form ``https://host[:port]``."""
 
     endpoint: str | None = None
     """Origin of the service; None: derived from the region."""
     regional: Mapping[str, str] = field(default_factory=dict)
-    """Origins for single regions, by the region's id in capitals with underscores; they outrank ``endpoint``."""
+    """Origins per region, by the region id in capitals with underscores; they take precedence over ``endpoint``."""
     iam_endpoint: str | None = None
     """Origin of IAM; None: derived from the region."""
     journal: str | None = field(default=None, repr=False)
-    """SQLAlchemy URL, which can hold a password; None: the default place."""
+    """SQLAlchemy URL, which can contain a password; None: the default location."""
     concurrency: int = DEFAULT_CONCURRENCY
-    """Requests of one target in flight at the same time."""
+    """Maximum number of concurrent requests per target."""
     region: str = ""
     """As configured; may be empty."""
     project_id: str = ""
     """As configured in the environment; may be empty."""
 
     def in_region(self, region: str) -> Settings:
-        """The settings for one region: its own endpoint in the place of the general one."""
+        """The settings for one region, with its own endpoint if one is set."""
         own = self.regional.get(region.upper().replace("-", "_"))
         return replace(self, endpoint=own) if own else self
 
@@ -52,7 +52,7 @@ def read_settings(
     endpoint: str | None = None,
     journal: str | None = None,
 ) -> Settings:
-    """Combine flags (the keywords) with the environment; raises ``BadInput`` with every fault."""
+    """Combine flags (the keyword arguments) with the environment; raises ``BadInput`` with every fault."""
     faults: list[Fault] = []
     values = Settings(
         endpoint=_endpoint(environ, {"RECONCILER_ENDPOINT": ""}, endpoint, faults),
@@ -64,19 +64,19 @@ def read_settings(
         project_id=configured_project(environ),
     )
     if faults:
-        raise BadInput("the settings are not usable", faults=tuple(faults))
+        raise BadInput("the settings are invalid", faults=tuple(faults))
     return values
 
 
 def configured_project(environ: Mapping[str, str]) -> str:
-    """The project id the environment names; empty when it names none."""
+    """The project id from the environment; empty if not set."""
     return first_set(environ, "HUAWEICLOUD_SDK_PROJECT_ID", "HW_PROJECT_ID", "OS_PROJECT_ID")
 
 
 _IAM_NAMES = {
     "RECONCILER_IAM_ENDPOINT": "",
     "HUAWEICLOUD_SDK_IAM_ENDPOINT": "",
-    # The Terraform provider's variable carries the version of the interface.
+    # The Terraform provider's variable includes the API version.
     "HW_AUTH_URL": "/v3",
 }
 
@@ -93,7 +93,7 @@ def _endpoint(
 
 
 _REGIONAL = ("HUAWEICLOUD_SDK_REGION_WORKSPACE_", "RECONCILER_ENDPOINT_")
-"""What stands before a region in capitals, as in ``RECONCILER_ENDPOINT_AP_SOUTHEAST_3``; the last one wins."""
+"""Prefixes of a region in capitals, as in ``RECONCILER_ENDPOINT_AP_SOUTHEAST_3``; the last one wins."""
 
 
 def _regional(environ: Mapping[str, str], faults: list[Fault]) -> dict[str, str]:
@@ -115,28 +115,28 @@ def _origin(text: str, file: str, name: str, faults: list[Fault]) -> str | None:
 
 
 def origin(text: str) -> str:
-    """Check an endpoint and reduce it to its origin; raises ``ValueError`` without repeating the text."""
+    """Check an endpoint and return its origin; raises ``ValueError``, which never quotes the text."""
     try:
         parts = urlsplit(text.strip())
         port = parts.port
         host = parts.hostname or ""
     except ValueError:
         raise ValueError("is not an address; write https://host or https://host:port") from None
-    # The text may hold a password before an @ and is therefore never repeated.
+    # The text may contain a password before an @, so it is never quoted.
     if parts.username is not None or parts.password is not None or "@" in text:
-        raise ValueError("must not hold a user name or password; credentials have settings of their own")
+        raise ValueError("must not contain a user name or password; set credentials separately")
     if parts.scheme not in {"http", "https"} or not re.fullmatch(r"[A-Za-z0-9._:-]+", host):
         raise ValueError("is not an address; write https://host or https://host:port")
     if parts.path not in {"", "/"} or "?" in text or "#" in text:
-        raise ValueError("must be an address only: leave out everything after the host and port")
+        raise ValueError("must end after the host and port; remove the path, query and fragment")
     if parts.scheme == "http" and not is_loopback(host):
-        raise ValueError("must begin with https://; plain http is allowed to this machine only")
+        raise ValueError("must start with https://; plain http is allowed only to this machine")
     shown = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{shown}" + (f":{port}" if port is not None else "")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether the host is this machine, by name or address; nothing is looked up."""
+    """True if the host is this machine, by name or address; does not resolve names."""
     if host == "localhost":
         return True
     try:
@@ -146,10 +146,10 @@ def is_loopback(host: str) -> bool:
 
 
 def default_endpoint(service: str, region: str) -> str:
-    """Origin of a service (``workspace``, ``iam``) in a region; European regions have a domain of their own."""
+    """Origin of a service (``workspace``, ``iam``) in a region; European regions have their own domain."""
     if not _REGION.fullmatch(region):
         raise BadInput(
-            "the region is not the id of a region",
+            "the region is not a valid region id",
             hint="write it like ap-southeast-3, or set RECONCILER_ENDPOINT",
         )
     domain = "myhuaweicloud.eu" if region.startswith("eu-west-1") else "myhuaweicloud.com"
@@ -168,5 +168,5 @@ def _concurrency(environ: Mapping[str, str], faults: list[Fault]) -> int:
 
 
 def first_set(environ: Mapping[str, str], *names: str) -> str:
-    """The value of the first of these variables that is set; empty when none is."""
+    """The value of the first of these variables that is set; empty if none is."""
     return next((text for name in names if (text := environ.get(name, "").strip())), "")

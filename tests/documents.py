@@ -43,7 +43,7 @@ from reconciler.render.json.history import history_json, run_json
 from reconciler.render.json.plan import plan_json
 from reconciler.render.json.resolve import resolve_json
 from reconciler.render.json.schemas import document_schema
-from tests import sample_plans as scenes
+from tests import sample_plans
 
 DOCUMENTS = ("plan", "apply", "drift", "history", "resolve", "explain")
 """The commands whose JSON has a published schema; ``schema --<command>`` prints it."""
@@ -68,7 +68,7 @@ def operation(text: str = "finance") -> Operation:
     intent = Intent(
         operation_id="operation-1",
         run_id="run-1",
-        pool=PoolKey(str(scenes.TARGET), "workspace.example.com", "pool-1"),
+        pool=PoolKey(str(sample_plans.TARGET), "workspace.example.com", "pool-1"),
         pool_name=text,
         step=Step.REMOVE,
         handle_type="FOR_EXPAND_AND_ALL",
@@ -86,17 +86,17 @@ def operation(text: str = "finance") -> Operation:
 
 def record(text: str = "finance") -> RunRecord:
     """A run with its plan, one operation and one event."""
-    approved = Event(1, "run-1", None, NOW, PLAN_APPROVED, document(scenes.everything()))
+    approved = Event(1, "run-1", None, NOW, PLAN_APPROVED, document(sample_plans.everything()))
     closed = Event(2, "run-1", "operation-1", NOW, "operation.closed", {"verdict": text})
-    run = Run("run-1", "apply", "1.2.3", (str(scenes.TARGET),), NOW, NOW, "0" * 64, 0, {"done": 1})
+    run = Run("run-1", "apply", "1.2.3", (str(sample_plans.TARGET),), NOW, NOW, "0" * 64, 0, {"done": 1})
     return RunRecord(run, (operation(text),), (approved, closed))
 
 
 def applied(text: str = "finance") -> ApplyReport:
     """A run with every way in which a pool can end, something resolved and something in flight."""
-    results = [PoolResult(scenes.TARGET, text, status, text, text, 0, 1) for status in Status]
+    results = [PoolResult(sample_plans.TARGET, text, status, text, text, 0, 1) for status in Status]
     resolution = Resolution(operation(text), True, Result(Status.DONE, text))
-    plan = scenes.resize()
+    plan = sample_plans.resize()
     return ApplyReport(
         "run-1", plan, tuple(results), (resolution,), (operation(text),), 1, ExitCode.JOB_FAILED
     )
@@ -104,7 +104,7 @@ def applied(text: str = "finance") -> ApplyReport:
 
 def measured(text: str = "finance") -> DriftRound:
     """A round that found drift, corrected some of it, and was refused the rest."""
-    plan = scenes.hostile(text)
+    plan = sample_plans.hostile(text)
     report = DriftReport(
         "run-1", plan, measure(plan), plan.all_findings, applied(text), BadInput(text, text), 2
     )
@@ -119,7 +119,7 @@ def failed(text: str = "finance") -> DriftRound:
 def printed(text: str = "finance") -> list[tuple[str, str]]:
     """Documents of every kind in which everything is called the same: the command and its text."""
     plan, resolution = (
-        scenes.hostile(text),
+        sample_plans.hostile(text),
         Resolution(operation(text), False, Result(Status.HELD, text, text)),
     )
     return [

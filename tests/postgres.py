@@ -1,4 +1,4 @@
-"""Owns a real PostgreSQL server for tests: started once a session, reached by unix socket, gone at the end.
+"""A real PostgreSQL server for tests: started once per session, reached by a Unix socket, removed at the end.
 
 Use it by ``from tests.postgres import postgres``; without PostgreSQL the tests that use it are skipped.
 """

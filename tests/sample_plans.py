@@ -1,4 +1,4 @@
-"""Plans for tests, made with the real matching and the real guards from pools written down here."""
+"""Sample plans for tests, computed by the real matching and the real guards from the pools below."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def resize() -> Plan:
 
 
 def tie() -> Plan:
-    """Two disks alike of which one must go."""
+    """Two equal disks of which one must be removed."""
     return whole(_twins())
 
 

@@ -121,7 +121,7 @@ def test_half_given_credentials_are_an_error_and_no_fall_through(
     with pytest.raises(BadInput) as refusal:
         find_identity(environ, tmp_path)
     assert missing in fault(refusal)
-    assert "belong together" in fault(refusal)
+    assert "must be set together" in fault(refusal)
     assert HIDDEN not in fault(refusal)
 
 
@@ -141,7 +141,7 @@ def test_a_profile_means_its_section_and_nothing_else(tmp_path: Path) -> None:
     write(tmp_path, "[basic]\nak = FILE\nsk = x\n[prod]\nak=P\nsk=q\nsecurity_token=t\n")
     identity = find_identity(SDK, tmp_path, profile="prod")
     assert identity.credentials == AccessKeys("P", Secret("q"), Secret("t"))
-    with pytest.raises(BadInput, match="not usable"):
+    with pytest.raises(BadInput, match="file is invalid"):
         find_identity(SDK, tmp_path, profile="staging")
 
 
@@ -158,11 +158,11 @@ def test_a_file_can_be_named_and_must_then_exist(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        (f"[basic]\nak = {HIDDEN}\n", ":1:1: ak and sk of [basic] belong together, and sk is not set"),
+        (f"[basic]\nak = {HIDDEN}\n", ":1:1: [basic] needs both ak and sk, but sk is not set"),
         (f"{HIDDEN} = x\n", ":1:1: expected [section]"),
         (f"[basic]\nak = a\n{HIDDEN}\n", ":3:1: expected [section]"),
-        ("[basic]\nak = a\nak = b\n", ":3:1: the name stands twice"),
-        ("[basic]\nak = a\nsk = b\n[basic]\n", ":4:1: the section was begun before, in line 1"),
+        ("[basic]\nak = a\nak = b\n", ":3:1: duplicate name in this section"),
+        ("[basic]\nak = a\nsk = b\n[basic]\n", ":4:1: duplicate section; it already starts in line 1"),
     ],
 )
 def test_faults_of_the_file_say_where_and_repeat_nothing(text: str, place: str, tmp_path: Path) -> None:

@@ -44,19 +44,19 @@ def ask(method: str, path: str, host: str = "127.0.0.1") -> str:
 
 
 def served(
-    story: Callable[[int], Awaitable[None]], address: str = "127.0.0.1", seconds: float = health.SECONDS
+    scenario: Callable[[int], Awaitable[None]], address: str = "127.0.0.1", seconds: float = health.SECONDS
 ) -> None:
-    """Run a story against the server; a minute is far more than any of them takes."""
+    """Run a scenario against the server; a minute is far more than any of them takes."""
 
     async def run() -> None:
         async with asyncio.timeout(60), health.serving(address, 0, PAGES, seconds) as port:
-            await story(port)
+            await scenario(port)
 
     asyncio.run(run())
 
 
 def test_get_and_head_are_answered_and_everything_else_is_refused() -> None:
-    async def story(port: int) -> None:
+    async def scenario(port: int) -> None:
         status, headers, body = await exchange(port, ask("GET", "/metrics?name=x"))
         assert (status, body) == ("HTTP/1.1 200 OK", "a 1.0\n")
         assert "content-type: text/plain; version=0.0.4; charset=utf-8" in headers
@@ -79,20 +79,20 @@ def test_get_and_head_are_answered_and_everything_else_is_refused() -> None:
                     "only GET and HEAD are allowed\n",
                 )
 
-    served(story)
+    served(scenario)
 
 
 @pytest.mark.parametrize(
     "request_", ["\r\n\r\n\x00\r\n\r\n", "GET /healthz\r\n\r\n", "GET / HTTP/1.1\r\nx: " + "x" * 20_000]
 )
 def test_what_is_no_request_gets_400_or_is_cut_off(request_: str) -> None:
-    async def story(port: int) -> None:
+    async def scenario(port: int) -> None:
         status, _, body = await exchange(port, request_)
         assert status in {"HTTP/1.1 400 Bad Request", ""}
         assert "a 1.0" not in body
         assert (await exchange(port, ask("GET", "/metrics")))[0] == "HTTP/1.1 200 OK"
 
-    served(story)
+    served(scenario)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_what_is_no_request_gets_400_or_is_cut_off(request_: str) -> None:
 def test_only_a_host_header_that_names_this_server_is_answered(
     address: str, ours: list[str], others: list[str]
 ) -> None:
-    async def story(port: int) -> None:
+    async def scenario(port: int) -> None:
         for host in ours:
             assert (await exchange(port, ask("GET", "/metrics", host)))[0] == "HTTP/1.1 200 OK", host
         for host in others:
@@ -132,11 +132,11 @@ def test_only_a_host_header_that_names_this_server_is_answered(
                 assert "a 1.0" not in body
         assert (await exchange(port, "GET /metrics HTTP/1.0\r\n\r\n"))[0] == "HTTP/1.1 400 Bad Request"
 
-    served(story, address)
+    served(scenario, address)
 
 
 def test_slow_clients_hold_nobody_up_and_are_cut_off() -> None:
-    async def story(port: int) -> None:
+    async def scenario(port: int) -> None:
         slow = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
         for _, writer in slow[:10]:
             writer.write(b"GET /metrics HTTP/1.1\r\nHost: loc")
@@ -146,7 +146,7 @@ def test_slow_clients_hold_nobody_up_and_are_cut_off() -> None:
                 assert await reader.read() == b""
             writer.close()
 
-    served(story, seconds=0.5)
+    served(scenario, seconds=0.5)
 
 
 def test_it_ends_although_clients_stay_connected() -> None:
@@ -186,7 +186,7 @@ def test_signals_stay_with_the_command() -> None:
 def test_nothing_is_printed_even_of_a_page_that_cannot_be_made(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def story(port: int) -> None:
+    async def scenario(port: int) -> None:
         status, _, body = await exchange(port, ask("GET", "/broken"))
         assert status == "HTTP/1.1 500 Internal Server Error"
         assert "swordfish" not in body
@@ -194,7 +194,7 @@ def test_nothing_is_printed_even_of_a_page_that_cannot_be_made(
         await exchange(port, "nonsense\r\n\r\n")
 
     with caplog.at_level(logging.DEBUG):
-        served(story)
+        served(scenario)
     assert capfd.readouterr() == ("", "")
     assert [each for each in caplog.records if each.name.startswith("uvicorn")] == []
 

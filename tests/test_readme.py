@@ -108,9 +108,9 @@ def test_every_flag_the_readme_names_is_one_of_the_program() -> None:
 
 @pytest.mark.parametrize("path", sorted(COMMANDS), ids=" ".join)
 def test_the_help_of_a_command_tells_each_flag_that_the_readme_names(path: tuple[str, ...]) -> None:
-    told = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"}).output
+    listed = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"}).output
     for flag in OPTIONS[path]:
-        assert flag not in README or re.search(rf"(?<![\w-]){flag}(?![\w-])", told), flag
+        assert flag not in README or re.search(rf"(?<![\w-]){flag}(?![\w-])", listed), flag
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=named)

@@ -64,20 +64,20 @@ class Counted:
     def pools(self) -> list[rules.Pool]:
         return list(self.world["projects"][sandbox.PROJECT_ID]["pools"].values())
 
-    def run(self, story: Callable[[Connections, VirtualClock, NewId], Coroutine[Any, Any, T]]) -> T:
-        """Run a story against this service; waiting takes no time."""
+    def run(self, scenario: Callable[[Connections, VirtualClock, NewId], Coroutine[Any, Any, T]]) -> T:
+        """Run a scenario against this service; waiting takes no time."""
         clock = VirtualClock(self.loop)
         numbers = iter(range(1_000_000))
 
-        async def told() -> T:
+        async def timed() -> T:
             keys = AccessKeys(sandbox.ACCESS_KEY, Secret(sandbox.SECRET_KEY))
             here = Settings(endpoint=sandbox.IN_PROCESS_BASE_URL)
             async with open_client(here, keys, TARGET, clock, sandbox_transport(self)) as client:
                 opened = {TARGET: Connection(Service(TARGET, "counted"), LiveWorkspace(client))}
-                return await story(opened, clock, lambda: f"id-{next(numbers)}")
+                return await scenario(opened, clock, lambda: f"id-{next(numbers)}")
 
         try:
-            return self.loop.run_until_complete(told())
+            return self.loop.run_until_complete(timed())
         finally:
             self.loop.close()
 
@@ -205,11 +205,11 @@ def _applied(pools: int, folder: Path) -> tuple[ApplyReport, Counted]:
 
     request = ApplyRequest(manifest, NO_LIMITS, approve, Options(parallelism=64))
 
-    def story(opened: Connections, clock: VirtualClock, new_id: NewId) -> Coroutine[Any, Any, ApplyReport]:
+    def scenario(opened: Connections, clock: VirtualClock, new_id: NewId) -> Coroutine[Any, Any, ApplyReport]:
         journal = open_journal(f"sqlite:///{folder}/{pools}.db", clock.now)
         return apply(request, RunContext(journal, clock, new_id, opened))
 
-    return service.run(story), service
+    return service.run(scenario), service
 
 
 def test_a_hundred_pools_cost_a_hundred_calls_and_nothing_twice(tmp_path: Path) -> None:

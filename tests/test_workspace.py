@@ -20,11 +20,11 @@ DISK = Disk("b", "SAS", 80, iops=300)
 
 
 def ask(service: Service, question: Callable[[LiveWorkspace], Awaitable[T]]) -> T:
-    async def story() -> T:
+    async def scenario() -> T:
         async with listening(service.handle) as base, client_at(base) as client:
             return await question(LiveWorkspace(client))
 
-    return asyncio.run(story())
+    return asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(

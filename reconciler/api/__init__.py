@@ -1,6 +1,6 @@
-"""Owns the wire and nothing else: the only user of httpx.
+"""Talks to the service over HTTP; the only package that uses httpx.
 
 ``transport`` bytes and deadlines · ``signing`` and ``token`` authentication · ``budget`` request budgets ·
-``patience`` repeated reads · ``failure`` error answers · ``outcome`` what became of a write · ``wire`` answers
-as structs · ``paging`` complete lists · ``client`` the calls · ``connect`` opening a target.
+``retry`` retries of reads · ``failure`` error answers · ``outcome`` the outcome of a write · ``wire`` answers
+as structs · ``paging`` complete lists · ``client`` the calls · ``connect`` a client for one target.
 """

@@ -1,4 +1,7 @@
-"""Owns request budgets: one per API, so that many tasks together stay below what the service allows."""
+"""Request budgets, one per API, that keep all tasks together below the service's rate limits.
+
+``retry`` decides how long to wait after a 429; the pause itself happens here, for every caller.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from reconciler.clock import Clock
 
 READS_A_MINUTE = 200
 WRITES_A_MINUTE = 100
-"""Documented for neighbouring calls, per user and API; assumed for these (inferred)."""
+"""Per user and API. Documented for other calls of the service; assumed for these (inferred)."""
 
 
 class Budgets:
-    """One limiter per API; a 429 pauses that API for everybody."""
+    """One limiter per API; a 429 pauses that API for all callers."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -23,30 +26,30 @@ class Budgets:
         self._paused_until: dict[str, float] = {}
 
     async def read(self, api: str) -> None:
-        """Wait for a place among the reads of ``api``."""
+        """Wait until the budget allows one more read of ``api``."""
         await self._reads[api].acquire()
         await self._pause(api)
 
     async def write(self, api: str) -> None:
-        """Wait for a place among the writes of ``api``."""
+        """Wait until the budget allows one more write of ``api``."""
         await self._writes[api].acquire()
         await self._pause(api)
 
     def pause(self, api: str, seconds: float) -> None:
-        """Let nobody call ``api`` for so many seconds: the service has said 429."""
+        """Stop all calls of ``api`` for this many seconds, after the service answered 429."""
         until = self._clock.monotonic() + seconds
         self._paused_until[api] = max(until, self._paused_until.get(api, until))
 
     async def _pause(self, api: str) -> None:
         while (left := self._paused_until.get(api, 0.0) - self._clock.monotonic()) > 0:
-            # A fraction too small to move the clock would be waited for again and again.
+            # A rest smaller than the resolution of the clock would make this loop spin.
             await self._clock.sleep(max(left, 0.01))
 
 
 def _limiter(a_minute: int) -> AsyncLimiter:
-    """A leaky bucket of half the size that drains in a minute.
+    """A leaky bucket of half the allowed size that drains in one minute.
 
-    A full bucket and what drains meanwhile pass within the same minute; only halves keep the sum within
-    the documented number.
+    A full bucket can be sent at once, and as much again drains within the same minute. With halves the sum
+    stays within the documented number.
     """
     return AsyncLimiter(a_minute / 2, 60)

@@ -1,4 +1,7 @@
-"""Owns opening a target: credentials to authentication, region to address, one client per target."""
+"""Opens the client for one target: authentication from its credentials, addresses from its region.
+
+``credentials`` and ``settings`` read the configuration; ``client`` makes the calls.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ async def open_client(
     clock: Clock,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[WorkspaceClient]:
-    """One client for one target; ``transport`` lets a service in this process answer."""
+    """A client for one target; ``transport`` replaces the network, for a service in this process."""
     base = settings.endpoint or default_endpoint("workspace", target.region)
     async with AsyncExitStack() as stack:
         iam = ""
@@ -32,7 +35,8 @@ async def open_client(
         login = await stack.enter_async_context(open_http(iam or METADATA, transport=transport))
         auth = _auth(credentials, target.project_id, clock, iam, login)
         reads = await stack.enter_async_context(open_http(base, auth, transport))
-        # A write gets a connection of its own: one that the other end just closed must not blur its outcome.
+        # A write gets its own connection: on a reused one that the server has just closed, nobody could say
+        # whether the request arrived.
         writes = await stack.enter_async_context(open_http(base, auth, transport, idle_connections=0))
         yield WorkspaceClient(reads, writes, base, target.project_id, clock, concurrency=settings.concurrency)
 

@@ -1,4 +1,7 @@
-"""Owns error answers: every spelling the service and its gateway use, as one error with the way out."""
+"""Turns error answers, in every form the service and its gateway use, into one error with a hint.
+
+``outcome`` decides what an error answer means for a write.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ ACTIONS = {
     "batch-expand": "workspace:desktopPools:batchExpandVolumes",
     "batch-add": "workspace:desktopPools:batchAddVolumes",
 }
-"""IAM action that each call needs (documented; that of the counting inferred)."""
+"""IAM action that each call needs (documented; for the count of desktops inferred)."""
 
 _SKEWED = "APIGW.0303"
 _NOT_HERE = "APIGW.0101"
@@ -34,16 +37,17 @@ _PAIRS = (
 )
 
 
-def told_by(body: bytes) -> tuple[str, str] | None:
-    """(code, message) of a well-formed error body, made safe; None when it is anything else."""
+def parse_error(body: bytes) -> tuple[str, str] | None:
+    """(code, message) of a well-formed error body, made safe; None for any other body."""
     try:
-        told: Any = json.loads(body)
+        document: Any = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(told, dict):
+    if not isinstance(document, dict):
         return None
-    inner = next((each for each in told.values() if isinstance(each, dict)), {})
-    for level in (told, inner):
+    # IAM and some gateways wrap the pair in an object: {"error": {"code": …, "message": …}}.
+    inner = next((each for each in document.values() if isinstance(each, dict)), {})
+    for level in (document, inner):
         for code_name, message_name in _PAIRS:
             code, message = level.get(code_name), level.get(message_name)
             if (
@@ -62,10 +66,10 @@ def request_id_of(headers: Mapping[str, str]) -> str:
 
 
 def describe(body: bytes) -> tuple[str, str]:
-    """(code, sentence) about an answer that is not what was asked for."""
-    told = told_by(body)
-    if told:
-        return told[0], told[1] or "no reason given"
+    """(code, message) for an answer that is not the expected one; the code is empty if there is none."""
+    if error := parse_error(body):
+        code, message = error
+        return code, message or "no reason given"
     start = body[:200].lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"<")):
         return "", "the answer is HTML, not the service's JSON"
@@ -73,7 +77,7 @@ def describe(body: bytes) -> tuple[str, str]:
 
 
 def failure(call: str, status: int, headers: Mapping[str, str], body: bytes) -> ServiceError:
-    """The error for an answer to ``call`` (a key of ``ACTIONS``) that is not a success."""
+    """The error for an unsuccessful answer to ``call`` (a key of ``ACTIONS``)."""
     code, words = describe(body)
     request_id = request_id_of(headers)
     ticket = f", request {request_id}" if request_id else ""
@@ -88,22 +92,26 @@ def _advice(call: str, status: int, code: str, words: str) -> tuple[type[Service
         (
             code == _SKEWED,
             CredentialsError,
-            "check the keys and this machine's clock; 15 minutes off is too much",
+            "check the keys and this machine's clock, which must be right to within 15 minutes",
         ),
         (
             status == 401,
             CredentialsError,
             "check the access key, its secret and the project, or get a new token",
         ),
-        (code == _NOT_ENABLED, PermissionDenied, "enable the Workspace service for this project first"),
+        (code == _NOT_ENABLED, PermissionDenied, "enable the Workspace service for this project"),
         (
             status == 403,
             PermissionDenied,
             f"the identity needs the permission {action}" if action else "the identity lacks a permission",
         ),
-        (code == _NOT_HERE, ServiceError, "this region does not offer the call; check region and endpoint"),
         (
-            # Without a code the 404 is some other server's: it says nothing about the pool.
+            code == _NOT_HERE,
+            ServiceError,
+            "this region does not offer this call; check the region and the endpoint",
+        ),
+        (
+            # A 404 without a code comes from some other server and says nothing about the pool.
             call == "show pool" and ((status == 400 and code == _NO_POOL) or (status == 404 and code != "")),
             PoolNotFound,
             "the pool does not exist",
@@ -111,11 +119,19 @@ def _advice(call: str, status: int, code: str, words: str) -> tuple[type[Service
         (
             status == 429,
             ServiceError,
-            "too many requests for minutes; run less often or with less parallelism",
+            "the service refused requests for several minutes; run less often or with a lower concurrency",
         ),
-        ("HTML" in words, ServiceError, "is the endpoint right, or is a proxy in between?"),
-        (300 <= status < 400, ServiceError, "redirects are not followed; set the endpoint itself"),
-        (status >= 500, ServiceError, "the service has trouble; run again later"),
+        (
+            "HTML" in words,
+            ServiceError,
+            "check the endpoint, and whether a proxy answered instead of the service",
+        ),
+        (
+            300 <= status < 400,
+            ServiceError,
+            "redirects are not followed; set the endpoint to the final address",
+        ),
+        (status >= 500, ServiceError, "the service failed; try again later"),
     )
     return next(
         ((kind, hint) for holds, kind, hint in rows if holds), (ServiceError, "see the service's message")

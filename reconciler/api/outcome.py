@@ -1,7 +1,8 @@
-"""Owns what became of one write: not sent, rejected, accepted or unknown, and nothing else.
+"""Classifies the outcome of one write: not sent, rejected, accepted or unknown.
 
-The rule behind every row: only what cannot have reached the service is *not sent*, only the service's own
-well-formed refusal is *rejected*, only a job id without an error is *accepted*. All else is *unknown*.
+Only a request that cannot have reached the service is *not sent*, only the service's own well-formed refusal is
+*rejected*, and only a job id without an error is *accepted*. Everything else is *unknown*. What follows from the
+outcome is left to ``apply``.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from reconciler.api.failure import describe, request_id_of, told_by
+from reconciler.api.failure import describe, parse_error, request_id_of
 from reconciler.api.transport import Answer, httpx
 from reconciler.errors import ReconcilerError
 from reconciler.journal.records import Outcome, State
 from reconciler.safe_text import safe_text
 
 _TIMED_OUT = 408
-"""Said by a gateway that waited in vain: the service may have begun."""
+"""Request Timeout, from a gateway: the service may have started the work, so this 4xx is no refusal."""
 
+# A transport may raise these later as well (a proxy that fails in mid-request), so ``of_error`` also asks whether
+# sending began.
 _BEFORE_SENDING = (
     httpx.ConnectError,  # refused, DNS, TLS
     httpx.ConnectTimeout,
@@ -28,60 +31,69 @@ _BEFORE_SENDING = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
     httpx.InvalidURL,
-    ReconcilerError,  # our own refusal: no credentials, login refused
+    ReconcilerError,  # our own refusal: no credentials, or the login failed
 )
 
 
 def of_answer(answer: Answer, now: datetime) -> Outcome:
-    """The outcome of a write that was answered completely."""
+    """The outcome of a write with a complete answer."""
     status, headers = answer.status, answer.headers
     code, words = describe(answer.body)
     request_id = request_id_of(headers)
-    # The service documents 200 here, and 202 for its other calls of this kind.
+    # The service documents 200 for this call and 202 for similar ones.
     if 200 <= status < 300:
         job_id = _job_id(answer.body)
-        if job_id and told_by(answer.body) is None and not _object(answer.body).get("error_code"):
+        # The service can report an error under status 200. ``parse_error`` wants a code and a message; a code
+        # alone is reason enough not to trust the job id.
+        if job_id and parse_error(answer.body) is None and not _object(answer.body).get("error_code"):
             return Outcome(State.ACCEPTED, job_id, request_id, status, message="accepted")
-        return Outcome(State.UNKNOWN, "", request_id, status, code, f"a success without a job: {words}")
+        return Outcome(State.UNKNOWN, "", request_id, status, code, f"success without a job id: {words}")
+    # A 4xx without an error code may come from a proxy that gave up after it passed the request on.
     if 400 <= status < 500 and status != _TIMED_OUT and code:
         return Outcome(State.REJECTED, "", request_id, status, code, words, retry_after(headers, now))
     return Outcome(State.UNKNOWN, "", request_id, status, code, words)
 
 
 def of_error(error: BaseException, *, sending_began: bool) -> Outcome:
-    """The outcome of a write without a whole answer.
+    """The outcome of a write without a complete answer.
 
-    ``sending_began``: the first byte of the request may have left; then nobody knows what arrived.
+    ``sending_began``: the first byte of the request may have left, so the service may have received it.
     """
-    words = {True: "cut or timed out after it may have been sent", False: "no connection"}[sending_began]
+    words = (
+        "connection lost or timed out after the request may have been sent"
+        if sending_began
+        else "no connection"
+    )
     if isinstance(error, _BEFORE_SENDING) and not sending_began:
         return Outcome(State.NOT_SENT, message=f"{words}: {safe_text(str(error)) or type(error).__name__}")
+    # Also an error nobody thought of: if it cannot be shown that nothing was sent, the outcome is unknown.
     return Outcome(State.UNKNOWN, message=f"{words} ({type(error).__name__})")
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds of a ``Retry-After`` header, given as seconds or as a date; None without a usable one."""
+    """Seconds of a ``Retry-After`` header, given in seconds or as a date; None if it is absent or unusable."""
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
-        return float(text[:9])  # 30 years; longer ones would be infinite
+        return float(text[:9])  # up to 30 years; more digits could overflow to infinity
     try:
         moment = parsedate_to_datetime(text)
     except (TypeError, ValueError, OverflowError):
         return None
+    # HTTP dates are GMT; one without a zone would otherwise be read as local time.
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max((moment - now).total_seconds(), 0.0)
 
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        told = json.loads(body)
+        document = json.loads(body)
     except (ValueError, RecursionError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return document if isinstance(document, dict) else {}
 
 
 def _job_id(body: bytes) -> str:
     job_id = _object(body).get("job_id")
-    # An id that would need escaping is none that can be asked for.
+    # An id with unsafe characters cannot go into a URL, so treat it as missing.
     usable = isinstance(job_id, str) and job_id and safe_text(job_id) == job_id
     return str(job_id) if usable else ""

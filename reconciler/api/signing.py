@@ -1,4 +1,7 @@
-"""Owns AK/SK signing (SDK-HMAC-SHA256), as an ``httpx.Auth``; proved equal to the official SDK in the tests."""
+"""Signs requests with an access key (SDK-HMAC-SHA256), as an ``httpx.Auth``.
+
+The tests compare the signatures with those of the official SDK. ``token`` has the other ways to authenticate.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,13 @@ from reconciler.credentials import AccessKeys
 
 ALGORITHM = "SDK-HMAC-SHA256"
 SIGNED_AT = "signed_at"
-"""Request extension with the moment to sign with, for writes whose time is journalled before."""
+"""Request extension with the time to sign with, for writes: the journal records it before they are sent."""
 _UNRESERVED = "-_.~"
+"""Characters that stay unescaped next to letters and digits (RFC 3986); ``quote`` alone would keep the slash."""
 
 
 class SdkHmacAuth(httpx.Auth):
-    """Signs each request with access key and secret key; the signature is valid for 15 minutes."""
+    """Signs each request with access key and secret key; the service accepts it for 15 minutes."""
 
     requires_request_body = True
 
@@ -28,12 +32,13 @@ class SdkHmacAuth(httpx.Auth):
         self._now = now
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Put date, project and signature on the request; one round only."""
+        """Add date, project and signature to the request; sends it once."""
         moment = (request.extensions.get(SIGNED_AT) or self._now()).astimezone(UTC)
         request.headers["X-Sdk-Date"] = f"{moment:%Y%m%dT%H%M%SZ}"
         request.headers["X-Project-Id"] = self._project_id
         if self._keys.security_token:
             request.headers["X-Security-Token"] = self._keys.security_token.reveal()
+        # Only these: a proxy may change other headers, which would break the signature.
         names = ["content-type", "host", "x-project-id", "x-sdk-date"]
         if self._keys.security_token:
             names.append("x-security-token")
@@ -47,6 +52,7 @@ class SdkHmacAuth(httpx.Auth):
 
 def sign(request: httpx.Request, headers: dict[str, str], secret_key: str) -> str:
     """The hexadecimal signature over method, path, query, the given headers and the body."""
+    # The layout of the canonical request is fixed by the service; an empty line separates headers and their names.
     canonical = "\n".join(
         (
             request.method,
@@ -64,16 +70,17 @@ def sign(request: httpx.Request, headers: dict[str, str], secret_key: str) -> st
 
 
 def canonical_path(path: str) -> str:
-    """Each segment decoded and encoded anew, with a trailing slash that the wire does not have."""
-    # Decoded before it is split, as the official signer does: an encoded slash counts as a slash here.
+    """Each segment decoded and encoded again, with a trailing slash that the sent path does not have."""
+    # Decode before splitting, as the official signer does: an encoded slash counts as a slash here.
     encoded = "/".join(quote(segment, safe=_UNRESERVED) for segment in unquote(path).split("/"))
     return encoded if encoded.endswith("/") else f"{encoded}/"
 
 
 def canonical_query(query: str) -> str:
-    """Pairs sorted by key and value, each encoded anew."""
+    """The pairs sorted by key and value, each decoded and encoded again."""
     if not query:
         return ""
     pairs = [item.partition("=") for item in query.split("&")]
-    told = sorted((unquote_plus(key), unquote_plus(value)) for key, _, value in pairs)
-    return "&".join(f"{quote(k, safe=_UNRESERVED)}={quote(v, safe=_UNRESERVED)}" for k, v in told)
+    # Sort the decoded pairs: the order after encoding can differ.
+    decoded = sorted((unquote_plus(key), unquote_plus(value)) for key, _, value in pairs)
+    return "&".join(f"{quote(k, safe=_UNRESERVED)}={quote(v, safe=_UNRESERVED)}" for k, v in decoded)

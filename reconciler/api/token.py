@@ -1,7 +1,7 @@
-"""Owns the other ways to authenticate: a given token, a login that renews itself, keys of the metadata service.
+"""Authenticates with a given token, a password login that renews itself, or keys from the metadata service.
 
-Each login goes over a client of its own and fails as ``CredentialsError``, so that its trouble is never
-taken for trouble of the request it was made for.
+Each login uses its own client and fails with ``CredentialsError``, so that its failure is never taken for a
+failure of the request that needed it. ``signing`` signs requests.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from reconciler.api.failure import told_by
+from reconciler.api.failure import parse_error
 from reconciler.api.signing import SdkHmacAuth
 from reconciler.api.transport import Answer, ProtocolError, fetch, httpx
 from reconciler.credentials import AccessKeys, Password, Secret, no_credentials
@@ -20,31 +20,32 @@ from reconciler.errors import CredentialsError
 from reconciler.safe_text import safe_text
 
 ONCE = "once"
-"""Request extension of a write: it is sent once, whatever the answer."""
+"""Request extension of a write: never send it again, whatever the answer is."""
 LOGIN_SECONDS = 10.0
 METADATA = "http://169.254.169.254"
 METADATA_SECONDS = 3.0
 RENEW_BEFORE = timedelta(minutes=10)
-"""How long before their end temporary keys are fetched anew."""
+"""Time before their expiry at which temporary keys are renewed."""
 
 
 class TokenAuth(httpx.Auth):
-    """Sends a ready-made token."""
+    """Sends a given token."""
 
     def __init__(self, token: Secret) -> None:
         self._token = token
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Put the token on the request; one round only."""
+        """Add the token to the request; sends it once."""
         request.headers["X-Auth-Token"] = self._token.reveal()
         yield request
 
 
 class PasswordAuth(httpx.Auth):
-    """Logs in on first use and once more when a read is answered 401; concurrent logins become one."""
+    """Logs in on first use, and again if a read is answered 401; concurrent logins are coalesced into one."""
 
     def __init__(self, login: Password, iam_endpoint: str, project_id: str, http: httpx.AsyncClient) -> None:
         self._login = login
+        # Without the catalog of all services, which nobody here needs.
         self._url = f"{iam_endpoint}/v3/auth/tokens?nocatalog=true"
         self._project_id = project_id
         self._http = http
@@ -52,18 +53,20 @@ class PasswordAuth(httpx.Auth):
         self._lock = asyncio.Lock()
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Log in where needed, send, and log in once more for a read that was answered 401."""
+        """Log in if needed and send; on 401, log in again and send a read once more."""
         used = await self._other_than(None)
         request.headers["X-Auth-Token"] = used.reveal()
         response = yield request
+        # A write is never sent twice, not even after a 401: its outcome is decided from this one answer.
         if response.status_code != 401 or request.extensions.get(ONCE):
             return
         request.headers["X-Auth-Token"] = (await self._other_than(used)).reveal()
         yield request
 
     async def _other_than(self, refused: Secret | None) -> Secret:
-        """A token that is not the one that was refused; whoever comes first logs in for all."""
+        """A token other than the refused one; the first caller logs in for all that wait."""
         async with self._lock:
+            # Compared by identity: a caller that waited here finds the token that another one has just obtained.
             if self._token is None or self._token is refused:
                 self._token = await self._log_in()
             return self._token
@@ -83,23 +86,23 @@ class PasswordAuth(httpx.Auth):
         except (httpx.HTTPError, ProtocolError, TimeoutError, OSError) as error:
             raise CredentialsError(
                 f"{who} was not answered: {safe_text(str(error)) or type(error).__name__}",
-                "is the IAM endpoint right and reachable?",
-            ) from None
+                "check that the IAM endpoint is right and reachable",
+            ) from None  # the original error can hold the request with the password
         token = answer.headers.get("x-subject-token", "")
         if answer.status == 201 and token:
             return Secret(token)
-        code, message = told_by(answer.body) or ("", "")
+        code, message = parse_error(answer.body) or ("", "")
         raise CredentialsError(
             f"{who} was refused: {message or 'no reason given'} "
             f"(HTTP {answer.status}{', ' + code if code else ''})",
-            "check HW_USER_NAME, HW_USER_PASSWORD and HW_DOMAIN_NAME; users with MFA need access keys",
+            "check HW_USER_NAME, HW_USER_PASSWORD and HW_DOMAIN_NAME; a user with MFA needs access keys",
             status=answer.status,
             code=code,
         )
 
 
 class _Keys(msgspec.Struct):
-    """Temporary keys as the metadata service writes them."""
+    """Temporary keys as the metadata service returns them."""
 
     access: str
     secret: str
@@ -112,7 +115,7 @@ class _KeysAnswer(msgspec.Struct):
 
 
 class MetadataAuth(httpx.Auth):
-    """Signs with temporary keys of the cloud server this runs on, fetched anew before they end."""
+    """Signs with temporary keys of the cloud server this runs on, renewed before they expire."""
 
     requires_request_body = True
 
@@ -128,7 +131,7 @@ class MetadataAuth(httpx.Auth):
         self._lock = asyncio.Lock()
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Fetch keys where needed, then sign as always."""
+        """Fetch or renew the keys if needed, then sign."""
         async with self._lock:
             if self._signer is None or self._now() > self._ends - RENEW_BEFORE:
                 self._signer = await self._renewed()
@@ -140,17 +143,19 @@ class MetadataAuth(httpx.Auth):
             headers: dict[str, str] = {}
             lifetime = {"X-Metadata-Token-Ttl-Seconds": "21600"}
             given = await self._ask("PUT", "/meta-data/latest/api/token", lifetime)
-            if given.status == 200:  # older metadata services have no token
+            if given.status == 200:  # older metadata services have no token and need none
                 headers["X-Metadata-Token"] = given.body.decode("ascii")
             answer = await self._ask("GET", "/openstack/latest/securitykey", headers)
-            told = msgspec.json.decode(answer.body, type=_KeysAnswer).credential
+            found = msgspec.json.decode(answer.body, type=_KeysAnswer).credential
         except (httpx.HTTPError, ProtocolError, TimeoutError, OSError, ValueError):
+            # Renewal starts ten minutes early, so a short outage of the metadata service does no harm.
             if self._signer is not None and self._now() < self._ends:
                 return self._signer
             raise no_credentials() from None
-        ends = told.expires_at
+        ends = found.expires_at
+        # UTC if the zone is missing: naive and aware times cannot be compared.
         self._ends = ends if ends.tzinfo else ends.replace(tzinfo=UTC)
-        keys = AccessKeys(told.access, Secret(told.secret), Secret(told.securitytoken))
+        keys = AccessKeys(found.access, Secret(found.secret), Secret(found.securitytoken))
         return SdkHmacAuth(keys, self._project_id, self._now)
 
     async def _ask(self, method: str, path: str, headers: Mapping[str, str]) -> Answer:

@@ -1,7 +1,7 @@
-"""Owns bytes and deadlines: one request, one whole answer within its time and size, or an error.
+"""Sends one request and reads one complete answer within its limits of time and size, or raises an error.
 
-The only module that imports httpx first: httpx drags in its own command line with rich, click and
-pygments wherever these are installed (70 ms of every start), so that part is kept out here.
+httpx is imported here first and the other modules take it from here: on import it loads its own command line
+with rich, click and pygments if they are installed (70 ms of every start), which this module prevents.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # httpx copes: it is an optional extra
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # an optional extra, so httpx works without it
 
 import httpx as httpx  # noqa: E402, PLC0414 - the other modules of api take it from here
 
@@ -23,16 +23,16 @@ from reconciler.settings import is_loopback  # noqa: E402
 
 CONNECT_SECONDS = 5.0
 MOST_BYTES = 64 * 1024 * 1024
-"""Bytes of one answer; a page of 1,000 pools has about 2.5 MB."""
+"""Maximum bytes of one answer; a page of 1,000 pools has about 2.5 MB."""
 
 
 class ProtocolError(Exception):
-    """The answer is too large, or compressed although nobody asked for that."""
+    """The answer is too large, or compressed although the request did not accept that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One whole answer."""
+    """One complete answer."""
 
     status: int
     headers: Mapping[str, str]
@@ -47,9 +47,9 @@ def open_http(
     *,
     idle_connections: int = 16,
 ) -> httpx.AsyncClient:
-    """A client for the origin ``base`` that verifies TLS, follows no redirect, and asks for no compression.
+    """A client for the origin ``base`` that verifies TLS, follows no redirect and accepts no compression.
 
-    With no idle connections every request gets a connection of its own.
+    With no idle connections every request gets its own connection.
     """
     parts = urlsplit(base)
     plain = parts.scheme == "http"
@@ -57,7 +57,7 @@ def open_http(
         auth=auth,
         transport=transport,
         verify=_nothing_trusted() if plain else _system_trusted(),
-        # What is meant for this machine or its metadata service must not leave it through a proxy.
+        # Requests to this machine or its metadata service must not leave it through a proxy.
         trust_env=not plain and not is_loopback(parts.hostname or ""),
         follow_redirects=False,
         timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
@@ -68,13 +68,13 @@ def open_http(
 
 @functools.cache
 def _system_trusted() -> ssl.SSLContext:
-    """Built once: reading the certificates takes 25 ms."""
+    """Cached, because reading the certificates takes 25 ms."""
     return httpx.create_ssl_context()
 
 
 @functools.cache
 def _nothing_trusted() -> ssl.SSLContext:
-    """For plain http, where no certificate is needed; any TLS would fail rather than go unverified."""
+    """For plain http, which needs no certificates; an unexpected TLS connection fails instead of going unverified."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
@@ -84,7 +84,7 @@ def sandbox_transport(app: Any) -> httpx.AsyncBaseTransport:
 
 
 async def fetch(http: httpx.AsyncClient, request: httpx.Request, seconds: float) -> Answer:
-    """Send ``request`` and read the whole answer; ``seconds`` bounds all of it, however slowly it drips.
+    """Send ``request`` and read the complete answer; ``seconds`` limits the total time, however slow the answer is.
 
     Raises ``httpx.HTTPError``, ``ProtocolError`` or ``TimeoutError``.
     """
@@ -92,7 +92,7 @@ async def fetch(http: httpx.AsyncClient, request: httpx.Request, seconds: float)
         response = await http.send(request, stream=True)
         try:
             if response.headers.get("content-encoding", "identity") != "identity":
-                raise ProtocolError("the answer is compressed although that was not asked for")
+                raise ProtocolError("the answer is compressed although the request does not accept that")
             body = bytearray()
             async for chunk in response.aiter_raw():
                 body += chunk

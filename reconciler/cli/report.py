@@ -19,7 +19,7 @@ from reconciler.clock import CLOCK
 from reconciler.errors import ExitCode
 from reconciler.journal.records import DriftPoint, Journal, Operation, Step
 from reconciler.planning.drift import MEMORY
-from reconciler.render.trend import Happened, Reading, Trend, trend_html
+from reconciler.render.trend import OperationRow, Reading, Trend, trend_html
 from reconciler.render.words import count
 
 DETECTING = frozenset({"drift", "correct"})
@@ -55,15 +55,15 @@ def trend_of(kept: Journal, until: datetime, length: timedelta) -> Trend:
     unresolved = kept.unresolved()
     removed = [each for each in kept.operations(since) if each.intent.step is Step.REMOVE]
     keys = [each.pool for each in points] + [each.intent.pool for each in (*unresolved, *removed)]
-    worlds = {key.service.removeprefix("sandbox:") for key in keys if key.service.startswith("sandbox:")}
+    sandboxes = {key.service.removeprefix("sandbox:") for key in keys if key.service.startswith("sandbox:")}
     return Trend(
         since=since,
         until=until,
         readings=tuple(_reading(each) for each in points),
-        looks=sum(run.command in DETECTING and run.started >= since for run in kept.runs(MOST_RUNS)),
-        unresolved=tuple(map(_happened, unresolved)),
-        removals=tuple(map(_happened, reversed(removed))),
-        worlds=tuple(sorted(worlds)),
+        checks=sum(run.command in DETECTING and run.started >= since for run in kept.runs(MOST_RUNS)),
+        unresolved=tuple(map(_row, unresolved)),
+        removals=tuple(map(_row, reversed(removed))),
+        sandboxes=tuple(sorted(sandboxes)),
     )
 
 
@@ -74,10 +74,10 @@ def _reading(point: DriftPoint) -> Reading:
     )
 
 
-def _happened(operation: Operation) -> Happened:
+def _row(operation: Operation) -> OperationRow:
     intent = operation.intent
     disks = ", ".join(f"{disk.type} {disk.size} GB" for disk in intent.disks)
-    return Happened(
+    return OperationRow(
         operation.opened,
         intent.pool_name,
         intent.pool.target,

@@ -1,5 +1,5 @@
-"""Owns the way from YAML files to desired state, and from live pools back to YAML.
+"""Reads YAML manifests into the desired state, and writes manifests for live pools.
 
-Comparing desired with live is left to ``reconciler.planning.matching``. Import from the modules: this package
-file stays empty so that ``reconciler version`` does not pay for YAML and pydantic.
+Comparing desired with live is the job of ``reconciler.planning.matching``. Import from the modules: this file
+stays empty so that ``reconciler version`` does not load YAML and pydantic.
 """

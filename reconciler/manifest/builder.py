@@ -1,6 +1,6 @@
-"""Owns the building of value trees from YAML events, refusing what a manifest may not use.
+"""Builds value trees from YAML events and refuses YAML features that a manifest must not use.
 
-Where the events come from is left to ``events``; what the keys and values mean to ``schema`` and ``rules``.
+``events`` supplies the events; ``schema`` and ``rules`` decide what keys and values mean.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from yaml._yaml import Mark
 
 MAX_DEPTH: Final = 16
-"""Mappings and lists inside each other; the schema needs six."""
+"""Levels of nested mappings and lists; the schema needs six."""
 MAX_SCALAR: Final = 4096
-"""Characters of one key or value."""
+"""Maximum length of one key or value, in characters."""
 
 
 class Unreadable(Exception):
-    """The rest of the file cannot be understood; the fault is recorded already."""
+    """The rest of the file cannot be parsed; the fault is already recorded."""
 
 
 class Document:
@@ -32,14 +32,14 @@ class Document:
     def __init__(self, root: Value, at: Mark) -> None:
         self.root = root
         self.at = at
-        """Where its value begins."""
+        """Position of its root value."""
 
 
 class Builder:
-    """Turns events into trees, one method for each kind; raises ``Unreadable`` and ``TooManyFaults``.
+    """Turns events into trees, with one method per event type; raises ``Unreadable`` and ``TooManyFaults``.
 
-    ``Any`` events and the repeated attribute reads are on purpose: these methods run 300,000 times for
-    10,000 pools.
+    Events are typed ``Any`` and attributes are read repeatedly on purpose: these methods run 300,000 times
+    for 10,000 pools, where a cast or an extra call is measurable.
     """
 
     __slots__ = ("documents", "faults", "key", "key_mark", "stack", "top", "words")
@@ -48,53 +48,57 @@ class Builder:
         self.faults = faults
         self.documents: list[Document] = []
         self.stack: list[Map | Seq] = []
-        """The containers that are open; not empty at the end means that the last document is incomplete."""
+        """Open containers, outermost first; if any is left at the end, the last document is incomplete."""
+        # Always ``stack[-1]``, kept apart because every event needs it.
         self.top: Map | Seq | None = None
         self.key: str | None = None
-        """The key that waits for its value in the innermost mapping."""
+        """Key of the innermost mapping whose value has not come yet."""
         self.key_mark: Any = None
         self.words: dict[str, Value] = {}
-        """Unquoted words resolved before: the same few come back thousands of times."""
+        """Cache of resolved unquoted words: the same few words appear thousands of times."""
 
     def document_start(self, event: Any) -> None:
-        """Refuses directives; they could switch the meaning of what follows."""
+        """Refuse directives: they can change the meaning of what follows."""
         if event.version is not None or event.tags:
             self.faults.add(event.start_mark, "'%' directives are not allowed; remove the line")
 
     def scalar(self, event: Any) -> None:
-        """Takes a key, or resolves a value and puts it where it belongs."""
+        """Take a key, or resolve a value and add it to the open container."""
         word: str = event.value
         if len(word) > MAX_SCALAR:
-            self._stop(event, f"{len(word)} characters in one value; at most {MAX_SCALAR} are taken")
+            self._stop(event, f"{len(word)} characters in one value; write at most {MAX_SCALAR}")
         if event.anchor is not None or event.tag is not None:
             self._refuse_properties(event)
+        # The events do not say which scalar is a key: in a mapping, keys and values alternate.
         if self.key is None and type(self.top) is Map:
             self.key = word
             self.key_mark = event.start_mark
         elif event.style:
+            # Any quotes make it text: '100' is not the number 100.
             self._put(word, event.start_mark)
         elif word in self.words:
             self._put(self.words[word], event.start_mark)
         elif self.top is not None or word not in NULLS:
             self._put(self._resolved(word, event.start_mark), event.start_mark)
-        # What is left is an empty document, from '---' at the very end or twice: it says nothing.
+        # Otherwise it is an empty document ('---' at the end, or twice in a row), which is ignored.
 
     def mapping_start(self, event: Any) -> None:
-        """Opens a mapping."""
+        """Open a mapping."""
         self._open(Map(event.start_mark), event)
 
     def sequence_start(self, event: Any) -> None:
-        """Opens a list."""
+        """Open a list."""
         self._open(Seq(event.start_mark), event)
 
     def close(self, _event: Any) -> None:
-        """Leaves the innermost container."""
+        """Close the innermost container."""
         self.stack.pop()
         self.top = self.stack[-1] if self.stack else None
 
     def alias(self, event: Any) -> None:
-        """Refuses an alias, and goes on with the rest of the file."""
+        """Refuse an alias and continue with the rest of the file."""
         if self.key is None and type(self.top) is Map:
+            # An unknown key would shift every later key and value of this mapping, so reading stops.
             self._stop(event, "aliases ('*name') are not allowed; write a word as the key")
         self.faults.add(event.start_mark, "aliases ('*name') are not allowed; write the value out")
         self._put(BROKEN, event.start_mark)
@@ -104,9 +108,11 @@ class Builder:
         if type(top) is Map and self.key is not None:
             key, self.key = self.key, None
             if key in top:
+                # YAML loaders keep the last of two equal keys without a word; a second ``disks`` would
+                # then decide what is deleted.
                 first = self.faults.position(top.key_mark(key))
                 self.faults.add(
-                    self.key_mark, f"key {shown(key)} stands twice; it stands first at {first}; keep one"
+                    self.key_mark, f"duplicate key {shown(key)}; it is already set at {first}; keep one"
                 )
             else:
                 top[key] = value

@@ -1,6 +1,6 @@
-"""Owns writing manifests for live pools, so that adopting the tool is one command with an empty first plan.
+"""Writes manifests for live pools, so that a team can adopt the tool with one command and an empty first plan.
 
-Reading live pools, and writing files, is left to the callers; pure.
+Pure: the callers read the live pools and write the files.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _WORDS_WITH_MEANING: Final = frozenset({"true", "false", "null", "yes", "no", "o
 
 
 def emit(pools: Sequence[Pool], target: Target, ambiguous: Collection[str] = ()) -> str:
-    """One YAML document declaring these pools as they are, in this order.
+    """One YAML document that declares these pools as they are, in this order.
 
-    ``ambiguous`` are names that other pools of the same reading share; such pools, and namesakes among
-    ``pools``, are declared by id as well. A pool that no manifest can declare (a disk of 15 GB, say)
-    becomes a comment with the reason, and so stays unmanaged.
+    ``ambiguous`` holds names that other live pools share; those pools, and pools of the same name within
+    ``pools``, are declared by id as well. A pool that a manifest cannot declare (for example one with a
+    15 GB disk) becomes a comment with the reason and stays unmanaged.
     """
     counts = Counter(pool.name for pool in pools)
     shared = set(ambiguous) | {name for name, count in counts.items() if count > 1}
@@ -31,7 +31,7 @@ def emit(pools: Sequence[Pool], target: Target, ambiguous: Collection[str] = ())
     body: list[str] = []
     for pool in pools:
         entry = list(_pool(pool, pool.name in shared))
-        # The reader itself is the judge of what a manifest can say.
+        # Ask the reader itself what a manifest can declare; a second set of rules here could disagree.
         if faults := check("", "\n".join([*head, "pools:", *entry]).encode("utf-8")):
             reasons = "; ".join(fault.what for fault in faults[:3])
             body.append(f"  # {_quoted(pool.name)} (id {_quoted(pool.id)}) cannot be declared: {reasons}")
@@ -56,7 +56,7 @@ def _identity(pool: Pool, shares_its_name: bool) -> dict[str, str]:
 
 
 def _writable(name: str) -> bool:
-    """True if YAML can hold the name: not empty, not too long, and no halves of surrogate pairs."""
+    """True if YAML can hold the name: not empty, not too long, no lone surrogates."""
     return 0 < len(name) <= 255 and not any("\ud800" <= character <= "\udfff" for character in name)
 
 
@@ -68,7 +68,7 @@ def _pool(pool: Pool, shares_its_name: bool) -> Iterator[str]:
         yield f"{start}{key}: {_text(value)}{comment}"
         start = "    "
     for doubt in pool.doubts:
-        yield f"    # doubtful when it was read: {_quoted(doubt)}"
+        yield f"    # doubtful when read: {_quoted(doubt)}"
     if not pool.disks:
         yield "    disks: []"
         yield "    allow_empty: true"
@@ -84,14 +84,14 @@ def _pool(pool: Pool, shares_its_name: bool) -> Iterator[str]:
 
 
 def _text(value: str) -> str:
-    """The value as YAML that our reader, and those of other tools, take for this very text."""
+    """The value as YAML that our reader and other YAML readers parse as exactly this text."""
     if _PLAIN.fullmatch(value) and value.lower() not in _WORDS_WITH_MEANING:
         return value
     return _quoted(value)
 
 
 def _quoted(value: str) -> str:
-    """The value in double quotes, with nothing raw in it that could end the line or the quotes."""
+    """The value in double quotes, with everything escaped that could end the line or the quotes."""
     return '"' + "".join(map(_escaped, value)) + '"'
 
 

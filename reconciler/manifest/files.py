@@ -1,6 +1,6 @@
-"""Owns finding and reading manifest files: paths as the user gave them to bytes.
+"""Finds and reads manifest files: from the paths the user gave to bytes.
 
-What the bytes mean is left to ``events``.
+``events`` parses the bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SUFFIXES: Final = (".yaml", ".yml")
 
 
 class Files:
-    """The files behind some paths, each once, and what stood in the way of reading others."""
+    """The files behind the given paths, each read once, and the faults of those that cannot be read."""
 
     def __init__(self, paths: Sequence[Path | str]) -> None:
         self.read: list[tuple[str, bytes]] = []
@@ -38,9 +38,7 @@ class Files:
             return
         inside = sorted(self._below(path))
         if not inside:
-            self._refuse(
-                path, "no .yaml or .yml file is in this directory or below; name the manifests themselves"
-            )
+            self._refuse(path, "no .yaml or .yml file in this directory or below it; name the manifest files")
         for each in inside:
             self._take_file(each)
 
@@ -60,7 +58,7 @@ class Files:
             return
         self._seen.add(real)
         try:
-            # Looked at before it is opened: opening a FIFO waits, and opening a device may act.
+            # Check the type before opening: opening a FIFO blocks, and opening a device can have effects.
             if not stat.S_ISREG(os.stat(path).st_mode):
                 self._refuse(path, "not a regular file; name a file or a directory")
                 return
@@ -81,15 +79,15 @@ class Files:
 def _reason(error: OSError | ValueError) -> str:
     match error:
         case FileNotFoundError():
-            return "there is no such file or directory; check the path"
+            return "no such file or directory; check the path"
         case PermissionError():
-            return "it may not be read; check its permissions"
+            return "permission denied; check the permissions of the file"
         case OSError():
-            return f"it cannot be read: {error.strerror or 'unknown reason'}"
+            return f"cannot be read: {error.strerror or 'unknown reason'}"
         case _:
-            return "this is not a path; check it"
+            return "not a valid path; check it"
 
 
 def shown_path(path: str) -> str:
-    """A path as messages show it: what would steer a terminal is spelled out."""
+    """A path as shown in messages, with terminal control characters escaped."""
     return path if path.isprintable() else repr(path)[1:-1]

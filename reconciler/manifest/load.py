@@ -1,6 +1,6 @@
-"""Owns the whole way from paths to desired state: read, parse, validate, cross-check, convert.
+"""Loads manifests: reads, parses, validates and cross-checks files, and converts them to the desired state.
 
-Each step lives in a module of its own; comparing with live state is left to ``planning.matching``.
+Each step has its own module; ``planning.matching`` compares the result with the live state.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from reconciler.model import (
 def load(paths: Sequence[Path | str]) -> Manifest:
     """The merged manifest of all files and directories; raises ``BadInput`` with every fault of every file.
 
-    A directory stands for its ``.yaml`` and ``.yml`` files, those below included and hidden ones not.
+    A directory stands for the ``.yaml`` and ``.yml`` files in it and below it, without hidden ones.
     """
     with _collector_paused():
         return _load(paths)
@@ -46,8 +46,8 @@ def load(paths: Sequence[Path | str]) -> Manifest:
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    # Ten thousand pools are half a million live objects and no garbage: collecting meanwhile
-    # costs a third of the time and frees nothing.
+    # Ten thousand pools are half a million live objects and no garbage: the collector would take a third
+    # of the time and free nothing.
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -58,7 +58,7 @@ def _collector_paused() -> Iterator[None]:
 
 
 def check(file: str, data: bytes) -> tuple[Fault, ...]:
-    """The faults that this content would have as a manifest file of its own; empty when it is good."""
+    """The faults of this content as a single manifest file; empty if there are none."""
     faults = Faults(file)
     _read(data, Rules(), _Merged(), faults)
     return tuple(faults.found)
@@ -75,7 +75,7 @@ def _load(paths: Sequence[Path | str]) -> Manifest:
         found += faults.found
     if not found and not merged.pools:
         where = shown_path(files.read[0][0]) if files.read else "<flags>"
-        what = "no pool is declared in any of the files; list at least one under pools"
+        what = "no file declares a pool; list at least one under pools"
         found.append(Fault(where, 0, 0, what))
     if found:
         raise _bad_input(found)
@@ -97,10 +97,10 @@ def _read(data: bytes, rules: Rules, merged: _Merged, faults: Faults) -> None:
             except ValidationError as error:
                 wording.report(error, document, faults)
             else:
-                # One fault anywhere, and nothing of what is merged here is ever seen.
+                # Merged even if an earlier document has faults: with any fault, nothing merged is returned.
                 merged.add(entry, cast(Map, document.root), faults)
     except TooManyFaults:
-        pass  # the last of the faults says so
+        pass  # the last fault says so
 
 
 def _bad_input(found: list[Fault]) -> BadInput:
@@ -111,7 +111,7 @@ def _bad_input(found: list[Fault]) -> BadInput:
 
 
 class _Merged:
-    """What the documents seen so far declare together."""
+    """What all documents read so far declare."""
 
     def __init__(self) -> None:
         self.pools: list[DesiredPool] = []
@@ -119,7 +119,7 @@ class _Merged:
         self.drift: list[DriftPolicy] = []
 
     def add(self, entry: schema.DocumentEntry, root: Map, faults: Faults) -> None:
-        """Takes one valid document, with the tree that knows its places."""
+        """Add one valid document; ``root`` is its tree, which has the positions."""
         target = Target(entry.target.region, entry.target.project_id, entry.target.profile)
         for pool, node in zip(entry.pools, cast(Seq, root.get("pools", ())), strict=True):
             self.pools.append(_pool(pool, cast(Map, node), (target, entry.defaults), faults))

@@ -1,7 +1,7 @@
-"""Owns the rules that no single key shows: between the keys of an entry, between entries, between files.
+"""Checks the rules between keys of an entry, between entries and between files.
 
-They look at the value trees, not at validated models, so that a fault elsewhere hides none of them; the
-shape of each key alone is left to ``schema``.
+They read the value trees, not validated models, so that a fault elsewhere hides none of these; ``schema``
+checks each key alone.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from reconciler.model import Position
 
 _TYPES: Final = frozenset({"SAS", "SSD", "SATA", "GPSSD", "ESSD", "GPSSD2", "ESSD2"})
-"""Documented volume types; others may exist, so only their spelling in other cases is refused."""
+"""Documented volume types; others may exist, so only a wrong case of these is refused."""
 
 
 class Rules:
-    """Checks one document after the other, and remembers where it saw what."""
+    """Checks one document after another and remembers where each pool, pin, limit and policy was declared."""
 
     def __init__(self) -> None:
         self._pools: dict[tuple[str, ...], tuple[Position, str]] = {}
@@ -33,7 +33,7 @@ class Rules:
         self._profiles: dict[tuple[str, ...], tuple[str, Position]] = {}
 
     def check(self, document: Document, faults: Faults) -> None:
-        """Adds to ``faults`` what this document breaks, alone or together with those checked before."""
+        """Add the faults of this document, alone or together with those checked before."""
         root = document.root
         if not isinstance(root, Map):
             return
@@ -65,13 +65,12 @@ class Rules:
             if value := _text(pool, key):
                 here, own_id = faults.position(pool.at), _text(pool, "id")
                 first, its_id = self._pools.setdefault((*project, key, value), (here, own_id))
-                # Two live pools may share a name; their ids then tell them apart.
+                # Two live pools may have the same name; entries with different ids then are different pools.
                 namesakes = key == "name" and own_id and its_id and own_id != its_id
                 if first != here and not namesakes:
                     faults.add(
                         pool.value_mark(key),
-                        f"the pool with {key} {shown(value)} stands twice; it stands first at {first}; "
-                        "merge the two",
+                        f"duplicate pool with {key} {shown(value)}; it is already declared at {first}; merge the two",
                     )
         disks = pool.get("disks")
         if not isinstance(disks, Seq):
@@ -79,8 +78,8 @@ class Rules:
         if not disks and pool.get("allow_empty") is not True:
             faults.add(
                 pool.value_mark("disks"),
-                "disks: an empty list means that the pool loses every data disk; list its disks, or add "
-                "'allow_empty: true' to the pool if that is meant",
+                "disks: an empty list removes every data disk of the pool; list its disks, or add "
+                "'allow_empty: true' to the pool if you mean that",
             )
         total = 0
         for disk in _maps(pool, "disks"):
@@ -88,15 +87,16 @@ class Rules:
         if total > MAX_POOL_DISKS and len(disks) <= MAX_POOL_DISKS:
             faults.add(
                 pool.value_mark("disks"),
-                f"disks: {total} disks with their counts; a pool has at most {MAX_POOL_DISKS}",
+                f"disks: the counts add up to {total} disks; write at most {MAX_POOL_DISKS}",
             )
 
     def _disk(self, disk: Map, faults: Faults) -> int:
-        """Checks one disk entry and says how many disks it stands for."""
+        """Check one disk entry and return how many disks it declares."""
         spelling = _text(disk, "type")
         if spelling not in _TYPES and spelling.upper() in _TYPES:
             faults.add(
-                disk.value_mark("type"), f"type: {shown(spelling)} is not a type; write {spelling.upper()}"
+                disk.value_mark("type"),
+                f"type: {shown(spelling)} is not a volume type; write {spelling.upper()}",
             )
         count = disk.get("count", 1)
         count = count if isinstance(count, int) else 1
@@ -105,14 +105,14 @@ class Rules:
         if count > 1:
             faults.add(
                 disk.value_mark("count"),
-                "count: a disk pinned by id is one disk; remove count, and list the others without id",
+                "count: an entry with an id is exactly one disk; remove count, and list the others without id",
             )
         if pin := _text(disk, "id"):
             first = self._pins.setdefault(pin, faults.position(disk.at))
             if first != faults.position(disk.at):
                 faults.add(
                     disk.value_mark("id"),
-                    f"disk {shown(pin)} is pinned twice; it is pinned first at {first}; keep one",
+                    f"disk {shown(pin)} is pinned twice; it is already pinned at {first}; keep one",
                 )
         return 1
 
@@ -124,7 +124,7 @@ class Rules:
                 if first != value:
                     faults.add(
                         limits.value_mark(key),
-                        f"{key}: the limit is {value} here and {first} at {place}; limits hold for the "
+                        f"{key}: the limit is {value} here and {first} at {place}; a limit applies to the "
                         "whole run, so write it once",
                     )
 
@@ -132,13 +132,13 @@ class Rules:
         first = self._policies.setdefault(project, faults.position(drift.at))
         if first != faults.position(drift.at):
             faults.add(
-                root.key_mark("drift"), f"this target has a drift policy at {first} already; merge the two"
+                root.key_mark("drift"), f"this target already has a drift policy at {first}; merge the two"
             )
         correct = drift.get("correct")
         if isinstance(correct, Seq) and "remove" in correct and "disks_per_day" not in drift:
             faults.add(
                 drift.at,
-                "'disks_per_day' is missing; correct lists remove, so write how many disks may go a day",
+                "'disks_per_day' is missing; correct lists remove, so write how many disks may be removed per day",
             )
         for window in _maps(drift, "windows"):
             _window(window, faults)
@@ -153,12 +153,12 @@ def _window(window: Map, faults: Faults) -> None:
     if start and start == end:
         faults.add(
             window.value_mark("end"),
-            f"end: equal to start, {start}, so the window never opens; write a later end",
+            f"end: equal to start ({start}), so the window never opens; write a different time",
         )
     if zone and not _known_zone(zone):
         faults.add(
             window.value_mark("timezone"),
-            f"timezone: {shown(zone)} is not known; write an IANA name, such as Asia/Bangkok",
+            f"timezone: {shown(zone)} is unknown; write an IANA name, such as Asia/Bangkok",
         )
 
 
@@ -166,7 +166,7 @@ def _known_zone(name: str) -> bool:
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - only windows need it
 
     if name in {"localtime", "posixrules", "Factory"}:
-        return False  # files beside the zones, different on each machine
+        return False  # files next to the zones that differ between machines
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -1,7 +1,7 @@
-"""Owns what an unquoted YAML word means: text, a whole number, true or false.
+"""Resolves unquoted YAML words: text, a whole number, true or false.
 
-Follows the YAML 1.2 core schema, and refuses what readers of YAML 1.1 would take for something else
-(``yes``, ``010``, ``1e3``, dates); words are looked at one by one, structure is left to ``events``.
+Follows the YAML 1.2 core schema and refuses words that YAML 1.1 readers read differently (``yes``, ``010``,
+``1e3``, dates). It sees single words; ``events`` and ``builder`` handle the structure.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
-"""The ways to write that there is no value."""
+"""All spellings of null."""
 
 _BOOLEANS: Final[dict[str, bool]] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -29,30 +29,32 @@ _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt\s].*)?")
 
 
 class RefusedScalar(ValueError):
-    """The word is not taken; the message says what to write and never repeats the word.
+    """The word is refused; the message says what to write and never quotes the word.
 
-    Silence about the word is deliberate: it may be a password that somebody put into the file.
+    The word may be a password that somebody put into the file by mistake.
     """
 
 
 def resolve(word: str) -> str | int:
     """The value of an unquoted word (a bool is an int); raises ``RefusedScalar``."""
     if word in NULLS:
-        raise RefusedScalar("no value stands here; write one, or remove the entry")
+        raise RefusedScalar("the value is missing; write one, or remove the entry")
     if word in _BOOLEANS:
         return _BOOLEANS[word]
     if word in _SWITCHES:
-        raise RefusedScalar(f"{word} is not a value here; write true or false, or quote it")
+        raise RefusedScalar(f"{word} is ambiguous in YAML; write true or false, or quote it")
     if not (word[0].isascii() and (word[0].isdigit() or word[0] in "+-.")):
         return word
     if _INTEGER.fullmatch(word):
         return int(word) if len(word) <= 20 else word
     if _ODD_INTEGER.fullmatch(word):
         raise RefusedScalar(
-            "a number with a plus sign, leading zero, prefix or underscore; write plain digits, or quote it"
+            "a number must not have a plus sign, leading zero, prefix or underscore; write plain digits, or quote it"
         )
     if _FLOAT.fullmatch(word):
-        raise RefusedScalar("a number with a fraction or an exponent; write a whole number, or quote it")
+        raise RefusedScalar(
+            "a number must not have a fraction or an exponent; write a whole number, or quote it"
+        )
     if _DATE.fullmatch(word):
-        raise RefusedScalar("dates are not values here; quote it if text is meant")
+        raise RefusedScalar("dates are not allowed; quote it if you mean text")
     return word

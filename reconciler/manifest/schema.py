@@ -1,6 +1,6 @@
-"""Owns the shape of a manifest, version 1: its keys, their types, bounds and meaning.
+"""Defines the manifest format, version 1: its keys, their types, bounds and meaning.
 
-Rules between keys, entries and files are left to ``rules``; sentences about what is wrong to ``wording``.
+``rules`` checks between keys, entries and files; ``wording`` writes the messages about faults.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from reconciler.model import MAX_DISK_GB, MAX_POOL_DISKS
 MIN_SIZE: Final = 10
 """GB; the smallest data disk (documented)."""
 SIZE_STEP: Final = 10
-"""GB; sizes are multiples of it (documented)."""
+"""GB; every size is a multiple of this (documented)."""
 
 Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=255)]
 Identifier: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,255}$")]
-Clock: TypeAlias = Annotated[str, Field(pattern=r"^(?:[01][0-9]|2[0-3]):[0-5][0-9]$")]
+TimeOfDay: TypeAlias = Annotated[str, Field(pattern=r"^(?:[01][0-9]|2[0-3]):[0-5][0-9]$")]
 Ceiling: TypeAlias = Annotated[int, Field(ge=0)]
 Reach: TypeAlias = Literal["new", "idle", "all"]
 Tie: TypeAlias = Literal["remove_newest", "remove_oldest"]
-Change: TypeAlias = Literal["remove", "expand", "add"]
+ManagedAction: TypeAlias = Literal["remove", "expand", "add"]
 Day: TypeAlias = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 _REACH: Final = (
@@ -31,21 +31,21 @@ _REACH: Final = (
     "all. Left out, the service decides and the plan assumes every desktop."
 )
 _TIE: Final = (
-    "Which disk goes when several are equally good to remove. Left out, the tool does not choose and the "
+    "Which disk to remove when several would do equally well. Left out, reconciler does not choose and the "
     "pool is blocked."
 )
 _MANAGE: Final = "Which changes are carried out; the others are only shown. Left out: [remove]."
-_LIVE: Final = "true allows removing disks from desktops on which somebody is working. Left out: false."
+_LIVE: Final = "true allows removing disks from desktops with a connected session. Left out: false."
 
 
 class Entry(BaseModel):
-    """What all parts of a manifest share: no unknown keys, no conversions."""
+    """Base of all parts of a manifest: no unknown keys, no conversions."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class TargetEntry(Entry):
-    """Whom the document speaks about; must equal the project of the credentials."""
+    """The project that the document manages; must be the project of the credentials."""
 
     region: str = Field(
         pattern=r"^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$",
@@ -61,55 +61,57 @@ class TargetEntry(Entry):
 
 
 class DefaultsEntry(Entry):
-    """What holds for each pool of this document that does not say otherwise."""
+    """Values for every pool of this document that does not set its own."""
 
     apply_to: Reach | None = Field(default=None, description=_REACH)
     on_tie: Tie | None = Field(default=None, description=_TIE)
-    manage: list[Change] | None = Field(default=None, description=_MANAGE)
+    manage: list[ManagedAction] | None = Field(default=None, description=_MANAGE)
     allow_live_sessions: bool | None = Field(default=None, description=_LIVE)
 
 
 class LimitsEntry(Entry):
-    """The most that one run may destroy, over all its pools together."""
+    """The most that one run may destroy, counted over all its pools."""
 
-    disks: Ceiling | None = Field(default=None, description="Disks removed a run. Left out: 10.")
+    disks: Ceiling | None = Field(default=None, description="Disks removed per run. Left out: 10.")
     copies: Ceiling | None = Field(
-        default=None, description="Copies destroyed a run: disks × desktops. Left out: 100."
+        default=None, description="Copies destroyed per run: disks × desktops. Left out: 100."
     )
-    pools: Ceiling | None = Field(default=None, description="Pools that lose a disk a run. Left out: 5.")
-    gigabytes: Ceiling | None = Field(default=None, description="GB destroyed a run. Left out: no limit.")
-    users: Ceiling | None = Field(default=None, description="Users who lose data a run. Left out: no limit.")
+    pools: Ceiling | None = Field(default=None, description="Pools that lose a disk per run. Left out: 5.")
+    gigabytes: Ceiling | None = Field(default=None, description="GB destroyed per run. Left out: no limit.")
+    users: Ceiling | None = Field(
+        default=None, description="Users who lose data per run. Left out: no limit."
+    )
 
 
 class DiskEntry(Entry):
-    """One data disk that each desktop of the pool shall have."""
+    """A data disk that every desktop of the pool should have."""
 
     type: str = Field(
         pattern=r"^[A-Za-z0-9_.-]{1,255}$", description="Volume type as the service spells it: SAS, SSD, …"
     )
     size: int = Field(ge=MIN_SIZE, le=MAX_DISK_GB, multiple_of=SIZE_STEP, description="GB; a multiple of 10.")
-    count: int = Field(default=1, ge=1, le=MAX_POOL_DISKS, description="How many such disks. Left out: 1.")
-    id: Identifier | None = Field(default=None, description="Pin: this very live disk and no other.")
-    iops: int | None = Field(default=None, ge=1, le=16380000, description="IOPS. Left out, not compared.")
+    count: int = Field(default=1, ge=1, le=MAX_POOL_DISKS, description="Number of such disks. Left out: 1.")
+    id: Identifier | None = Field(default=None, description="Pins this entry to one live disk.")
+    iops: int | None = Field(default=None, ge=1, le=16380000, description="IOPS. Left out: not compared.")
     throughput: int | None = Field(
-        default=None, ge=1, le=4095000, description="MiB/s. Left out, not compared."
+        default=None, ge=1, le=4095000, description="MiB/s. Left out: not compared."
     )
     kms_id: Identifier | None = Field(
-        default=None, description="Key that encrypts the disk. Left out, not compared."
+        default=None, description="Id of the key that encrypts the disk. Left out: not compared."
     )
     replace: bool = Field(
         default=False,
-        description="true allows destroying a live disk, with its data, to make room for this entry.",
+        description="true allows destroying a live disk, with its data, to create this one.",
     )
 
 
 class PoolEntry(Entry):
-    """One desktop pool and the data disks it shall have."""
+    """A desktop pool and the data disks it should have."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["name"]}, {"required": ["id"]}]})
 
     name: Text | None = Field(
-        default=None, description="The pool's name; with id, both must be the same pool."
+        default=None, description="The pool's name. With id, both must match the same pool."
     )
     id: Identifier | None = Field(default=None, description="The pool's id.")
     disks: list[DiskEntry] = Field(
@@ -117,39 +119,39 @@ class PoolEntry(Entry):
         description="All data disks of the pool, in any order. [] needs allow_empty: true.",
     )
     protect: list[Identifier] = Field(
-        default=[], description="Ids of disks that are never removed, whatever else is said."
+        default=[], description="Ids of disks that are never removed, whatever other keys say."
     )
     apply_to: Reach | None = Field(default=None, description=_REACH)
-    allow_empty: bool = Field(default=False, description="true allows disks: [], no data disk at all.")
+    allow_empty: bool = Field(default=False, description="true allows disks: [] (no data disks).")
     allow_live_sessions: bool | None = Field(default=None, description=_LIVE)
     on_tie: Tie | None = Field(default=None, description=_TIE)
-    manage: list[Change] | None = Field(default=None, description=_MANAGE)
+    manage: list[ManagedAction] | None = Field(default=None, description=_MANAGE)
 
 
 class WindowEntry(Entry):
-    """A stretch of the week in which drift may be corrected without a person."""
+    """A period of the week in which drift may be corrected unattended."""
 
-    days: list[Day] = Field(min_length=1, description="Days on which the window opens.")
-    start: Clock = Field(description='"HH:MM", inclusive.')
-    end: Clock = Field(description='"HH:MM", exclusive; earlier than start means the next day.')
+    days: list[Day] = Field(min_length=1, description="Days on which the window starts.")
+    start: TimeOfDay = Field(description='"HH:MM", inclusive.')
+    end: TimeOfDay = Field(description='"HH:MM", exclusive; earlier than start means the next day.')
     timezone: Text = Field(description="IANA name, such as Asia/Bangkok.")
 
 
 class DriftEntry(Entry):
-    """What a scheduled run may correct without a person. Left out: nothing."""
+    """What a scheduled run may correct unattended. Left out: nothing."""
 
-    correct: list[Change] = Field(description="Which changes are corrected.")
+    correct: list[ManagedAction] = Field(description="Changes that may be corrected.")
     disks_per_day: Ceiling = Field(
         default=0, description="Disks removed over all runs of one UTC day. Left out: 0."
     )
-    windows: list[WindowEntry] = Field(default=[], description="When corrections may run. Left out, never.")
+    windows: list[WindowEntry] = Field(default=[], description="When corrections may run. Left out: never.")
 
 
 class DocumentEntry(Entry):
-    """Desired data disks of desktop pools of one project."""
+    """The desired data disks of the desktop pools of one project."""
 
-    # Not Literal[1], which takes true for 1.
-    version: int = Field(ge=1, le=1, description="Version of the manifest's format: 1.")
+    # Not Literal[1], which accepts true.
+    version: int = Field(ge=1, le=1, description="Version of the manifest format: 1.")
     target: TargetEntry
     defaults: DefaultsEntry = DefaultsEntry.model_construct()
     limits: LimitsEntry = LimitsEntry.model_construct()
@@ -160,7 +162,7 @@ class DocumentEntry(Entry):
 
 
 class _ForEditors(GenerateJsonSchema):
-    """Leaves out null, which the reader refuses, and the titles that only repeat the keys."""
+    """Leaves out null, which the reader refuses, and titles, which only repeat the keys."""
 
     def nullable_schema(self, schema: Any) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])

@@ -1,6 +1,6 @@
-"""Owns the value tree of one YAML document: plain values that remember where they stand.
+"""The value tree of one YAML document: plain values that remember their positions.
 
-What the values mean is left to ``schema`` and ``rules``.
+``schema`` and ``rules`` decide what the values mean.
 """
 
 from __future__ import annotations
@@ -14,39 +14,39 @@ if TYPE_CHECKING:
 
 
 class Broken(Enum):
-    """Stands where a value was refused already, so that later checks do not report it again."""
+    """Placeholder for a value that was already refused, so that later checks do not report it again."""
 
     BROKEN = "broken"
 
 
 BROKEN: Final = Broken.BROKEN
 Value: TypeAlias = Union[str, int, "Map", "Seq", Broken]
-"""A bool is an int; null is not among them, because no key of a manifest takes it."""
+"""A bool is an int. Null is left out because no key of a manifest accepts it."""
 
 
 class Map(dict[str, Value]):
-    """A mapping; equal to, and validated as, the plain dict it is."""
+    """A mapping with positions; compares and validates as a plain dict."""
 
     __slots__ = ("at", "marks")
 
     def __init__(self, at: Mark) -> None:
         super().__init__()
         self.at = at
-        """Where the mapping begins, 0-based as the parser counts."""
+        """Start of the mapping, 0-based as the parser counts."""
         self.marks: list[Mark] = []
-        """Key, value, key, value … in the order of the entries; flat, because it is built in a hot loop."""
+        """Key, value, key, value … in the order of the entries; flat because it is built in a hot loop."""
 
     def key_mark(self, key: str) -> Mark:
-        """Where the key stands."""
+        """Position of the key."""
         return self.marks[2 * list(self).index(key)]
 
     def value_mark(self, key: str) -> Mark:
-        """Where the key's value begins."""
+        """Position of the key's value."""
         return self.marks[2 * list(self).index(key) + 1]
 
 
 class Seq(list[Value]):
-    """A list; equal to, and validated as, the plain list it is."""
+    """A list with positions; compares and validates as a plain list."""
 
     __slots__ = ("at", "marks")
 
@@ -54,11 +54,11 @@ class Seq(list[Value]):
         super().__init__()
         self.at = at
         self.marks: list[Mark] = []
-        """Where each item begins."""
+        """Position of each item."""
 
 
 def locate(root: Value, at: Mark, path: Sequence[str | int]) -> Mark:
-    """Where the value under a path of keys and indexes begins, or the nearest enclosing value that exists."""
+    """Position of the value at a path of keys and indexes, or of the nearest enclosing value that exists."""
     node = root
     for step in path:
         if isinstance(node, Map) and isinstance(step, str) and step in node:

@@ -1,6 +1,6 @@
-"""Owns the sentences about a document that has not the shape of a manifest: pydantic's errors, said plainly.
+"""Turns pydantic's errors about a document into messages that name the key, the fault and what to write instead.
 
-Each names the key, what is wrong, and what to write instead; the shape itself is left to ``schema``.
+``schema`` defines what a valid document is.
 """
 
 from __future__ import annotations
@@ -58,13 +58,12 @@ _ADVICE: Final[Mapping[str, str]] = {
     "pools": "write a list of pools, each as '- name: …' with its disks",
     "pools entry": "write the pool as a mapping: '- name: …' with its disks",
     "name": "write the pool's name: 1 to 255 characters",
-    "id": "write the id as the service gives it: letters, digits, '.', '_' and '-'",
-    "disks": "list the pool's data disks, such as [{type: SSD, size: 100}]; "
-    f"a pool has at most {MAX_POOL_DISKS}",
+    "id": "write the id as the service shows it: letters, digits, '.', '_' and '-'",
+    "disks": f"list the pool's data disks, such as [{{type: SSD, size: 100}}]; a pool has at most {MAX_POOL_DISKS}",
     "disks entry": "write the disk as a mapping such as {type: SSD, size: 100}",
     "type": "write the volume type as the service spells it, such as SAS or SSD",
     "size": "write the size in GB as a whole number, such as 100",
-    "count": f"write how many such disks there are: 1 to {MAX_POOL_DISKS}",
+    "count": f"write the number of such disks: 1 to {MAX_POOL_DISKS}",
     "iops": "write a whole number, 1 or more",
     "throughput": "write a whole number of MiB/s, 1 or more",
     "kms_id": "write the key's id: letters, digits, '.', '_' and '-'",
@@ -100,7 +99,7 @@ _ENDPOINTS: Final = frozenset({"endpoint", "iamendpoint", "endpoints", "url", "h
 
 
 def report(error: ValidationError, document: Document, faults: Faults) -> None:
-    """Adds one fault for each of pydantic's errors, at the place it is about."""
+    """Add one fault for each of pydantic's errors, at its position."""
     for each in error.errors(include_url=False):
         path: Path = each["loc"]
         kind, value = each["type"], each["input"]
@@ -110,8 +109,8 @@ def report(error: ValidationError, document: Document, faults: Faults) -> None:
             mark = parent.key_mark(key) if isinstance(parent, Map) else document.at
             faults.add(mark, _unknown_key(key, tuple(step for step in path[:-1] if isinstance(step, str))))
         elif not path:
-            # What stands here is not repeated: it may be a token file given by mistake.
-            faults.add(document.at, "this is no manifest; write a mapping with version, target and pools")
+            # The content is not quoted: it may be a token file given by mistake.
+            faults.add(document.at, "not a manifest; write a mapping with version, target and pools")
         elif value is not BROKEN:
             faults.add(
                 locate(document.root, document.at, path), _sentence(kind, path, value, each.get("ctx", {}))
@@ -131,18 +130,18 @@ def _unknown_key(key: str, parent: tuple[str, ...]) -> str:
         return "merge keys are not allowed; write the entries out"
     if plain in _SECRETS:
         return (
-            f"{shown(key)} does not belong in a manifest; credentials come from the environment or the "
-            "credentials file; remove it, and change the secret if anybody else can read this file"
+            f"{shown(key)} is not allowed in a manifest; put credentials into the environment or the credentials "
+            "file, remove them here, and change the secret if anybody else can read this file"
         )
     if plain in _ENDPOINTS:
-        return f"{shown(key)} does not belong in a manifest; use --endpoint or RECONCILER_ENDPOINT"
+        return f"{shown(key)} is not allowed in a manifest; use --endpoint or RECONCILER_ENDPOINT"
     known = list(_MODELS[parent].model_fields)
     if close := get_close_matches(key, known, n=1):
         return f"unknown key {shown(key)}; did you mean {close[0]!r}?"
     homes = [home for path, home in _HOMES.items() if key in _MODELS[path].model_fields]
     if homes:
-        return f"unknown key {shown(key)} here; it stands {' or '.join(homes)}"
-    return f"unknown key {shown(key)}; known here: {', '.join(known)}"
+        return f"unknown key {shown(key)} here; write it {' or '.join(homes)}"
+    return f"unknown key {shown(key)}; the keys here are {', '.join(known)}"
 
 
 def _sentence(kind: str, path: Path, value: Any, context: Mapping[str, Any]) -> str:
@@ -151,13 +150,13 @@ def _sentence(kind: str, path: Path, value: Any, context: Mapping[str, Any]) -> 
         case "missing":
             return f"{name!r} is missing; {advice}"
         case _ if name == "version":
-            what = f"{_said(value)} is not known"
+            what = f"{_shown_briefly(value)} is unknown"
         case "literal_error":
-            what, advice = f"{_said(value)} is not known", _nearest(value, advice)
+            what, advice = f"{_shown_briefly(value)} is unknown", _with_suggestion(value, advice)
         case "multiple_of" | "greater_than_equal" | "less_than_equal":
-            what, advice = _off_the_scale(kind, value, context)
+            what, advice = _out_of_range(kind, value, context)
         case "string_type" if isinstance(value, int):
-            what, advice = f"{_said(value)} is not text", f'write it in quotes: "{_bare(value)}"'
+            what, advice = f"{_shown_briefly(value)} is not text", f'write it in quotes: "{_plain(value)}"'
         case "int_type" if isinstance(value, str) and _NUMBER.fullmatch(value):
             what, advice = f"{shown(value)} is text", f"write {value} without quotes"
         case "bool_type" if isinstance(value, str) and value.lower() in ("true", "false"):
@@ -165,11 +164,11 @@ def _sentence(kind: str, path: Path, value: Any, context: Mapping[str, Any]) -> 
         case "too_long":
             what = f"{len(value)} entries are too many"
         case "too_short" | "string_too_short":
-            what = "nothing stands in it"
+            what = "must not be empty"
         case "string_too_long":
             what = f"{len(value)} characters are too many"
         case _:
-            what = f"{_said(value)} is not accepted"
+            what = f"{_shown_briefly(value)} is not accepted"
     return f"{name}: {what}; {advice}"
 
 
@@ -181,39 +180,39 @@ def _name_and_advice(path: Path) -> tuple[str, str]:
     return name, _CEILING if path[0] == "limits" and len(path) == 2 else _ADVICE[name]
 
 
-def _said(value: object) -> str:
+def _shown_briefly(value: object) -> str:
     match value:
         case Map():
             return "a mapping"
         case Seq():
             return "a list"
         case int():
-            return _bare(value) if len(_bare(value)) <= 20 else "this number"
+            return _plain(value) if len(_plain(value)) <= 20 else "this number"
         case _:
             return shown(value)
 
 
-def _bare(value: int) -> str:
+def _plain(value: int) -> str:
     return str(value).lower()
 
 
-def _off_the_scale(kind: str, value: int, context: Mapping[str, Any]) -> tuple[str, str]:
+def _out_of_range(kind: str, value: int, context: Mapping[str, Any]) -> tuple[str, str]:
     match kind:
         case "multiple_of":
-            return f"{_said(value)} is not a multiple of {schema.SIZE_STEP}", _sizes_near(value)
+            return f"{_shown_briefly(value)} is not a multiple of {schema.SIZE_STEP}", _nearest_sizes(value)
         case "greater_than_equal":
-            return f"{_said(value)} is too small", f"write {context['ge']} or more"
+            return f"{_shown_briefly(value)} is too small", f"write {context['ge']} or more"
         case _:
-            return f"{_said(value)} is too large", f"write {context['le']} or less"
+            return f"{_shown_briefly(value)} is too large", f"write {context['le']} or less"
 
 
-def _sizes_near(size: int) -> str:
+def _nearest_sizes(size: int) -> str:
     below = size - size % schema.SIZE_STEP
     near = [each for each in (below, below + schema.SIZE_STEP) if schema.MIN_SIZE <= each <= MAX_DISK_GB]
     return f"write {' or '.join(map(str, near)) or f'{schema.MIN_SIZE} to {MAX_DISK_GB}'}"
 
 
-def _nearest(value: object, advice: str) -> str:
+def _with_suggestion(value: object, advice: str) -> str:
     words: Iterable[str] = advice.replace(",", " ").split()
     close = get_close_matches(value, words, n=1) if isinstance(value, str) else []
     return f"{advice}; did you mean {close[0]!r}?" if close else advice

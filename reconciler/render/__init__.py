@@ -1,1 +1,1 @@
-"""Owns the looks of a plan: text, JSON and the review surfaces; pure, prints nothing."""
+"""Turns values into text, Markdown, JSON, HTML and metrics. Pure: ``cli`` prints and writes them."""

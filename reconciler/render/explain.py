@@ -1,4 +1,7 @@
-"""Owns the explanation of one pool: what matched what, by which rule, and what every guard measured."""
+"""Explains one pool: which disks were matched, by which rule, and what every guard measured.
+
+``planning`` does the matching and evaluates the guards.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ _MARKS = {
 
 
 def checks(plan: Plan, pool: PoolPlan) -> list[Finding]:
-    """Every guard with its number, passed or not: those of matching, of the pool, and of the run."""
+    """Every guard with its number, passed or not: of the matching, the pool and the run."""
     own = list(pool_checks(pool)) if pool.live else []
     seen = {(each.rule, each.message) for each in own}
     others = [each for each in pool.findings if (each.rule, each.message) not in seen]
@@ -27,7 +30,7 @@ def checks(plan: Plan, pool: PoolPlan) -> list[Finding]:
 
 
 def explain_lines(plan: Plan, pool: PoolPlan) -> Iterator[Line]:
-    """The whole explanation for a terminal."""
+    """The explanation for the console."""
     found = pool.live
     yield Line(
         f"Pool {pool.label}{f' ({found.id})' if found else ''}, declared at {pool.desired.at}", Tone.STRONG
@@ -39,7 +42,7 @@ def explain_lines(plan: Plan, pool: PoolPlan) -> Iterator[Line]:
         )
     yield Line()
     yield Line(
-        "Live disk                              Declared                       What and why", Tone.STRONG
+        "Live disk                              Declared                       Action and reason", Tone.STRONG
     )
     for change in pool.changes:
         yield Line(
@@ -50,7 +53,9 @@ def explain_lines(plan: Plan, pool: PoolPlan) -> Iterator[Line]:
             yield Line(f"{'':<76}{note} (shown only)", Tone.FAINT)
     for tie in pool.ties:
         for disk in tie.candidates:
-            yield Line(f"{live(disk):<50} {'':<24} undecided: {tie.remove} of {len(tie.candidates)} must go")
+            yield Line(
+                f"{live(disk):<50} {'':<24} undecided: {tie.remove} of {len(tie.candidates)} must be removed"
+            )
     yield Line()
     yield Line("Guard                 Measured  Limit  Set at", Tone.STRONG)
     for check in checks(plan, pool):

@@ -1,4 +1,4 @@
-"""Owns the terraform report that GitLab shows beside a merge request; writing it is left to ``cli``."""
+"""Renders the Terraform report that GitLab shows in a merge request; ``cli`` writes it."""
 
 from __future__ import annotations
 

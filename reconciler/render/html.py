@@ -1,7 +1,7 @@
-"""Owns the HTML of a plan: one self-contained page that needs no script and loads nothing.
+"""Renders a plan as one self-contained HTML page that needs no script and loads nothing.
 
-Layout is left to ``plan.html.j2`` and ``plan.css`` beside this file, escaping and the content security
-policy to ``page``; here is the geometry of the drawings.
+This module computes the geometry of the drawings. ``plan.html.j2`` and ``plan.css`` have the layout; ``page`` does
+the escaping and the content security policy.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from reconciler.render.page import render_page
 
 SHOWN_USERS = 50
 SHOWN_BARS = 20
-"""Pools in the drawing of what each loses; the sections below it name every pool."""
+"""Pools in the chart of losses; the sections below it list every pool."""
 _ONE = {"disks": "disk", "copies": "copy", "pools": "pool", "gigabytes": "GB", "users": "user"}
 _MANY = {"gigabytes": "GB"}
 _GAP = 0.6
-_NARROWEST = 1.5
+_MIN_WIDTH = 1.5
 
 
-class Kind(StrEnum):
-    """How a disk is drawn; the values are class names of the stylesheet."""
+class DiskStyle(StrEnum):
+    """How a disk is drawn; the values are CSS classes."""
 
     KEEP = "keep"
     REMOVE = "remove"
@@ -39,7 +39,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """One count of the blast radius against its limit; drawn on a scale of 0 to 100."""
+    """One count of the blast radius and its limit, drawn on a scale of 0 to 100."""
 
     label: str
     measured: int
@@ -47,17 +47,17 @@ class Meter:
     source: str
     fill: float
     mark: float | None
-    """Where the limit stands on the scale; None when there is no limit."""
+    """Position of the limit on the scale; None if there is no limit."""
 
     @property
     def over(self) -> bool:
-        """True when the count is above the limit."""
+        """True if the count is above the limit."""
         return self.limit is not None and self.measured > self.limit
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What one pool loses, relative to the pool that loses most."""
+    """The loss of one pool, relative to the largest loss."""
 
     pool: PoolPlan
     width: float
@@ -69,22 +69,22 @@ class Segment:
 
     x: float
     width: float
-    kind: Kind
+    kind: DiskStyle
     label: str
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """The disks of a pool side by side, as they are or as they will be."""
+    """The disks of a pool side by side, before or after the plan."""
 
     label: str
     gigabytes: int
-    """GB of one desktop's disks."""
+    """GB of all disks of one desktop."""
     segments: tuple[Segment, ...]
 
 
 def plan_html(plan: Plan) -> str:
-    """The whole plan as one page."""
+    """The complete plan as one page."""
     shown = [pool for pool in plan.pools if pool.drift or pool.ties]
     shown.sort(key=lambda pool: not pool.loss.disks)
     values = {
@@ -100,7 +100,7 @@ def plan_html(plan: Plan) -> str:
 
 
 def meters(plan: Plan) -> Iterator[Meter]:
-    """What an apply would destroy, blocked pools left out, against the limits of the run."""
+    """What apply would destroy (without blocked pools) and the limits of the run."""
     lost = totals([pool for pool in plan.pools if not pool.blocked])
     measured = {
         "disks": lost.destroy,
@@ -123,7 +123,7 @@ def meters(plan: Plan) -> Iterator[Meter]:
 
 
 def bars(plan: Plan) -> Iterator[Bar]:
-    """The pools that lose most, by GB, largest first."""
+    """The pools that lose the most GB, largest first."""
     losing = sorted(
         (pool for pool in plan.pools if pool.loss.disks), key=lambda pool: (-pool.loss.gigabytes, pool.label)
     )
@@ -133,20 +133,23 @@ def bars(plan: Plan) -> Iterator[Bar]:
 
 
 def lanes(pool: PoolPlan) -> tuple[Lane, Lane]:
-    """The disks of one desktop before and after: same scale, and each disk at the same place."""
+    """The disks of one desktop before and after, on one scale, each disk at the same position in both."""
     columns = [_column(change) for change in words.settled(pool)]
-    columns += [_Column(side, side, (Kind.TIE, Kind.TIE)) for side in map(words.side, words.candidates(pool))]
+    columns += [
+        _Column(side, side, (DiskStyle.TIE, DiskStyle.TIE))
+        for side in map(words.side, words.candidates(pool))
+    ]
     whole = sum(column.size for column in columns) or 1
-    # Gaps and narrowest widths come off the scale first, so that no lane grows wider than 100.
-    room = max(0.0, 100 - len(columns) * (_GAP + _NARROWEST))
+    # Subtract gaps and minimum widths from the scale first, so that no lane becomes wider than 100.
+    room = max(0.0, 100 - len(columns) * (_GAP + _MIN_WIDTH))
     x = 0.0
     drawn: tuple[list[Segment], list[Segment]] = ([], [])
     for column in columns:
         for lane, disk, kind in zip(drawn, (column.before, column.after), column.kinds, strict=True):
-            width = _NARROWEST + room * (max(0, disk.size) if disk else column.size) / whole
+            width = _MIN_WIDTH + room * (max(0, disk.size) if disk else column.size) / whole
             label = words.disk_words(disk) if disk else "none"
             lane.append(Segment(round(x, 2), round(width, 2), kind, label))
-        x += _NARROWEST + room * column.size / whole + _GAP
+        x += _MIN_WIDTH + room * column.size / whole + _GAP
     return (
         Lane("now", sum(column.before.size for column in columns if column.before), tuple(drawn[0])),
         Lane("after", sum(column.after.size for column in columns if column.after), tuple(drawn[1])),
@@ -157,7 +160,7 @@ def lanes(pool: PoolPlan) -> tuple[Lane, Lane]:
 class _Column:
     before: words.Side | None
     after: words.Side | None
-    kinds: tuple[Kind, Kind]
+    kinds: tuple[DiskStyle, DiskStyle]
 
     @property
     def size(self) -> int:
@@ -165,11 +168,11 @@ class _Column:
 
 
 _KINDS = {
-    Action.KEEP: (Kind.KEEP, Kind.KEEP),
-    Action.REMOVE: (Kind.REMOVE, Kind.NONE),
-    Action.EXPAND: (Kind.KEEP, Kind.EXPAND),
-    Action.ADD: (Kind.NONE, Kind.ADD),
-    Action.REPLACE: (Kind.REMOVE, Kind.ADD),
+    Action.KEEP: (DiskStyle.KEEP, DiskStyle.KEEP),
+    Action.REMOVE: (DiskStyle.REMOVE, DiskStyle.NONE),
+    Action.EXPAND: (DiskStyle.KEEP, DiskStyle.EXPAND),
+    Action.ADD: (DiskStyle.NONE, DiskStyle.ADD),
+    Action.REPLACE: (DiskStyle.REMOVE, DiskStyle.ADD),
 }
 
 
@@ -177,7 +180,7 @@ def _column(change: Change) -> _Column:
     before, after = words.sides(change)
     if change.carried_out:
         return _Column(before, after, _KINDS[change.action])
-    kind = Kind.KEEP if before else Kind.NONE  # only shown: apply leaves it as it is
+    kind = DiskStyle.KEEP if before else DiskStyle.NONE  # only shown: apply does not change it
     return _Column(before, before, (kind, kind))
 
 

@@ -1,6 +1,6 @@
-"""Owns the Markdown of a plan: one review comment for GitHub and GitLab, totals and lost data first.
+"""Renders a plan as one review comment in Markdown, for GitHub and GitLab, with totals and lost data first.
 
-Posting it is left to the workflow; GitHub's summary page and annotations are left to ``github``.
+The CI workflow posts it; ``github`` renders the job summary and the annotations.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from reconciler.render import words
 from reconciler.safe_text import LONGEST, safe_text
 
 MARKER = "<!-- reconciler-plan -->"
-"""First line of every comment: how a workflow finds the one it wrote before, to update it in place."""
+"""First line of every comment; a workflow uses it to find and update its earlier comment."""
 LIMIT = 60_000
-"""Characters; GitHub refuses a comment above 65,536, and whoever posts it may add a line of its own."""
+"""Characters; GitHub refuses a comment above 65,536, and the workflow may add a line of its own."""
 SHOWN_USERS = 20
 NAME_LENGTH = 120
 
-# One piece of a sentence: a word, or what stands in braces, with the punctuation around it.
+# One piece of a sentence: a word or a text in braces, with the punctuation around it.
 _PIECE = re.compile(r"(?P<open>\(*)(?P<word>\{[^{}]*\}|\S*?)(?P<close>[).,;]*)(?:\s+|$)")
-# What no Markdown dialect turns into anything else: letters, and numbers too short for a commit.
+# Words that no Markdown dialect changes: letters, and numbers too short to become a link to a commit.
 _PLAIN = re.compile(r"(?:[^\W\d_]+(?:['/-][^\W\d_]+)*|\d{1,6})[:?]?")
 _COLUMNS = "| | disk | type | before | after | copies | lost | why |\n|---|---|---|--:|--:|--:|--:|---|\n"
 
@@ -33,7 +33,7 @@ _COLUMNS = "| | disk | type | before | after | copies | lost | why |\n|---|---|-
 def plan_markdown(plan: Plan, limit: int = LIMIT) -> str:
     """The plan as one comment of at most ``limit`` characters, starting with ``MARKER``.
 
-    What does not fit is left out by whole findings and whole pools, and counted.
+    Whole findings and whole pools that do not fit are left out, and their number is stated.
     """
     head, foot = _head(plan), _foot(plan)
     room = limit - len(head) - len(foot)
@@ -43,30 +43,30 @@ def plan_markdown(plan: Plan, limit: int = LIMIT) -> str:
 
 
 def code(text: str, most: int = NAME_LENGTH) -> str:
-    """``text`` as a code span: the one place where Markdown, mentions and links all stay asleep.
+    """``text`` as a code span, the only place where Markdown, mentions and links are all inactive.
 
-    A backtick would end the span and a pipe the table cell, and dialects disagree on how to write
-    either inside, so both are spelled out.
+    A backtick would end the span and a pipe the table cell, and dialects disagree on how to escape them inside,
+    so both are written as ``\\x60`` and ``\\x7c``.
     """
-    spelled = safe_text(text).replace("`", "\\x60").replace("|", "\\x7c")
-    return f"`{words.shortened(spelled, most)}`" if spelled.strip() else "`(empty)`"
+    escaped = safe_text(text).replace("`", "\\x60").replace("|", "\\x7c")
+    return f"`{words.shortened(escaped, most)}`" if escaped.strip() else "`(empty)`"
 
 
 def prose(text: str) -> str:
-    """``text`` as a sentence in which everything but plain words stands in code spans."""
-    told: list[str] = []
+    """``text`` as a sentence with everything but plain words in code spans."""
+    pieces: list[str] = []
     for piece in _PIECE.finditer(safe_text(text)):
         word = piece["word"]
         if not piece[0].strip():
             continue
         if word and not _PLAIN.fullmatch(word):
             word = code(word, LONGEST)
-        told.append(f"{piece['open']}{word}{piece['close']}")
-    return " ".join(told).replace("` `", " ")  # neighbours share one span; no word holds a backtick
+        pieces.append(f"{piece['open']}{word}{piece['close']}")
+    return " ".join(pieces).replace("` `", " ")  # join adjacent spans; no word contains a backtick
 
 
 def fitting(sections: Sequence[str], room: int, what: str) -> str:
-    """As many whole sections as fit into ``room`` characters, and how many more there are."""
+    """As many whole sections as fit into ``room`` characters, and the number of those left out."""
     spare = len(_more(len(sections), what))
     taken, used = 0, 0
     for index, section in enumerate(sections):
@@ -79,27 +79,26 @@ def fitting(sections: Sequence[str], room: int, what: str) -> str:
 
 
 def _more(number: int, what: str) -> str:
-    told = words.count(number, f"more {what}")
-    return f"\n**{told} not shown.** The complete plan is in the run's output.\n\n"
+    return f"\n**{words.count(number, f'more {what}')} not shown.** The complete plan is in the run's output.\n\n"
 
 
 def _head(plan: Plan) -> str:
-    told = [MARKER, f"## {words.headline(plan)}", ""]
+    lines = [MARKER, f"## {words.headline(plan)}", ""]
     for name in sorted({service.name for service in plan.services if service.sandbox}):
-        world = code(name.removeprefix("sandbox:"))
-        told += [f"> **SANDBOX** {world}: a simulated service; nothing real is touched.", ""]
+        sandbox = code(name.removeprefix("sandbox:"))
+        lines += [f"> **SANDBOX** {sandbox}: a simulated service; nothing real is touched.", ""]
     if plan.has_changes and plan.failures:
-        told += [f"**{words.count(len(plan.failures), 'target')} could not be planned; see below.**", ""]
+        lines += [f"**{words.count(len(plan.failures), 'target')} could not be planned; see below.**", ""]
     destroyed = words.destruction(plan)
     if destroyed:
-        told += [f"**{destroyed}**", ""]
-    for blocking in (words.verdict(plan), words.held_back(plan)):
+        lines += [f"**{destroyed}**", ""]
+    for blocking in (words.blocked(plan), words.held_back(plan)):
         if blocking:
-            told += [f"**{blocking}**", ""]
+            lines += [f"**{blocking}**", ""]
     differing = words.inconsistent(plan)  # numbers only; which ones they are stands in the text and the JSON
     if differing:
-        told += [differing, ""]
-    return "\n".join(told) + "\n"
+        lines += [differing, ""]
+    return "\n".join(lines) + "\n"
 
 
 def _findings(plan: Plan) -> list[str]:
@@ -119,12 +118,12 @@ def _findings(plan: Plan) -> list[str]:
 def _finding(finding: Finding) -> str:
     weight = "blocked" if finding.severity is Severity.BLOCK else "warning"
     where = f" {code(finding.pool)}:" if finding.pool else ""
-    told = [f"- **{weight}** {code(finding.rule)}{where} {prose(finding.message)}"]
+    lines = [f"- **{weight}** {code(finding.rule)}{where} {prose(finding.message)}"]
     if finding.source:
-        told.append(f"  - set at: {code(finding.source, LONGEST)}")
+        lines.append(f"  - set at: {code(finding.source, LONGEST)}")
     if finding.allow:
-        told.append(f"  - to allow: {prose(finding.allow)}")
-    return "\n".join(told) + "\n"
+        lines.append(f"  - to allow: {prose(finding.allow)}")
+    return "\n".join(lines) + "\n"
 
 
 def _pools(plan: Plan) -> list[str]:
@@ -166,7 +165,7 @@ def _row(pool: PoolPlan, change: Change) -> str:
 def _candidates(pool: PoolPlan) -> Iterator[str]:
     for disk in words.candidates(pool):
         known = words.known(pool, disk)
-        why = f"tie: {f'{known}; ' if known else ''}pin it to keep it, as in {code(words.pin(disk), LONGEST)}"
+        why = f"tie: {f'{known}; ' if known else ''}to keep it, pin it: {code(words.pin(disk), LONGEST)}"
         yield _line(("`?`", code(disk.id), code(disk.type), f"{disk.size} GB", "", "", "", why))
 
 
@@ -186,11 +185,11 @@ def _notes(pool: PoolPlan) -> Iterator[str]:
 
 
 def _foot(plan: Plan) -> str:
-    made = f"{plan.created:%Y-%m-%d %H:%M} UTC, expires {plan.expires:%Y-%m-%d %H:%M} UTC"
-    told = [f"<sub>reconciler {plan.tool_version}, made {made}</sub>", ""]
+    times = f"created {plan.created:%Y-%m-%d %H:%M} UTC, expires {plan.expires:%Y-%m-%d %H:%M} UTC"
+    lines = [f"<sub>reconciler {plan.tool_version}, {times}</sub>", ""]
     if plan.has_changes and not plan.run_blocked:
         approve = ["Apply exactly this plan:", "", "```", words.approval(plan), "```", ""]
-        return "\n".join(approve + told)
+        return "\n".join(approve + lines)
     if plan.has_changes:
-        return "\n".join([f"Digest: `{plan.digest}`", "", *told])
-    return "\n".join(told)
+        return "\n".join([f"Digest: `{plan.digest}`", "", *lines])
+    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""A message for people and programs elsewhere; where it goes is left to ``notify``."""
+"""A notification for people and programs; ``notify`` sends it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is sent: a sentence for people, and JSON values for programs."""
+    """Title and text for people, and JSON values for programs."""
 
     title: str
     text: str

@@ -1,6 +1,6 @@
-"""Owns how a self-contained page is made: escaping, its stylesheet, and the policy that lets nothing else in.
+"""Renders self-contained pages: escaping, the stylesheet, and a content security policy that allows nothing else.
 
-What a page shows is left to the module beside its template.
+The module with the name of the template decides what a page shows.
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ NAME_LENGTH = 160
 
 
 class Drawn(str):
-    """Geometry of our own making: as long as it is, it is printed whole; names are cut and made safe."""
+    """Geometry that we computed: printed as it is, while texts are escaped and limited in length."""
 
     __slots__ = ()
 
 
 def render_page(template: str, stylesheets: tuple[str, ...], values: Mapping[str, Any]) -> str:
-    """Fill a template; it gets ``css``, the ``style_hash`` for its security policy, and ``words`` besides."""
+    """Render a template with ``values``, ``css``, the ``style_hash`` for the security policy, and ``words``."""
     css = _css(stylesheets)
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    found = _environment().get_template(template)
-    return found.render(css=css, style_hash=f"sha256-{digest}", words=words, **values)
+    loaded = _environment().get_template(template)
+    return loaded.render(css=css, style_hash=f"sha256-{digest}", words=words, **values)
 
 
 @cache
 def _css(stylesheets: tuple[str, ...]) -> Markup:
-    """Printed as it is: the hash in the security policy is over these very characters."""
+    """Not escaped: the hash in the security policy must match exactly these characters."""
     from markupsafe import Markup  # noqa: PLC0415 - comes with jinja2
 
     sources = (_loader().get_source(_environment(), name)[0].strip() for name in stylesheets)
-    return Markup("\n".join(sources))  # noqa: S704 - our own files, no foreign text
+    return Markup("\n".join(sources))  # noqa: S704 - only our own files
 
 
 def _loader() -> jinja2.BaseLoader:
-    import jinja2  # noqa: PLC0415 - costly, and only a page needs it
+    import jinja2  # noqa: PLC0415 - slow to import, and only pages need it
 
     return jinja2.PackageLoader("reconciler", "render")
 
 
 @cache
 def _environment() -> jinja2.Environment:
-    import jinja2  # noqa: PLC0415 - costly, and only a page needs it
+    import jinja2  # noqa: PLC0415 - slow to import, and only pages need it
 
     environment = jinja2.Environment(
         loader=_loader(),
@@ -67,5 +67,5 @@ def _environment() -> jinja2.Environment:
 
 
 def _safe(value: object) -> object:
-    """Every text that the page prints, made safe once more; escaping for HTML follows."""
+    """Make every printed text safe again; autoescape then escapes it for HTML."""
     return safe_text(value) if type(value) is str else value

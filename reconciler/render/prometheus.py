@@ -1,7 +1,7 @@
-"""Owns drift as Prometheus gauges, in the text format of the textfile collector and of a scrape.
+"""Renders drift as Prometheus gauges, in the text format of the textfile collector and of a scrape.
 
-Where the text goes is left to ``cli``. No time series has a label that a service could make grow without bound:
-there is one per declared pool.
+``cli`` writes or serves the text. There is one time series per declared pool, so the service cannot make their
+number grow.
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ from reconciler.safe_text import safe_text
 _POOL_GAUGES = (
     ("reconciler_pool_surplus_disks", "Disks that are live but not declared", "surplus"),
     ("reconciler_pool_missing_disks", "Disks that are declared but not live", "missing"),
-    ("reconciler_pool_differing_disks", "Disks smaller or otherwise different than declared", "differing"),
-    ("reconciler_pool_surplus_gigabytes", "GB of the surplus disks over all desktops", "surplus_gb"),
+    (
+        "reconciler_pool_differing_disks",
+        "Disks smaller than or otherwise different from their declaration",
+        "differing",
+    ),
+    ("reconciler_pool_surplus_gigabytes", "GB of the surplus disks on all desktops", "surplus_gb"),
 )
 
 
 def drift_metrics(round_: DriftRound) -> str:
-    """The gauges of one round: what is left after remediation; after a failed one the pools have no series."""
-    from prometheus_client import CollectorRegistry, Gauge, generate_latest  # noqa: PLC0415 - costs 60 ms
+    """The gauges of one round: the drift left after remediation; a failed round has no series for pools."""
+    from prometheus_client import CollectorRegistry, Gauge, generate_latest  # noqa: PLC0415 - takes 60 ms
 
     report = round_.report
     registry = CollectorRegistry()
@@ -37,10 +41,14 @@ def drift_metrics(round_: DriftRound) -> str:
     ended = round_.started.timestamp() + round_.seconds
     unresolved = report.unresolved if report else None
     single: tuple[tuple[str, str, float | None], ...] = (
-        ("reconciler_drift_last_run_timestamp_seconds", "When the last look at drift ended", ended),
-        ("reconciler_drift_duration_seconds", "How long the last look at drift took", round_.seconds),
-        ("reconciler_drift_last_exit_code", "Exit code of the last look: 0 none, 2 drift", round_.exit_code),
-        ("reconciler_unresolved_operations", "Operations whose end nobody knows yet", unresolved),
+        ("reconciler_drift_last_run_timestamp_seconds", "Time at which the last drift check ended", ended),
+        ("reconciler_drift_duration_seconds", "Duration of the last drift check", round_.seconds),
+        (
+            "reconciler_drift_last_exit_code",
+            "Exit code of the last drift check: 0 no drift, 2 drift",
+            round_.exit_code,
+        ),
+        ("reconciler_unresolved_operations", "Operations whose outcome is unknown", unresolved),
     )
     for name, meaning, value in single:
         if value is not None:

@@ -1,6 +1,6 @@
-"""Owns the terminal view of a plan, in Terraform's words so that eyes and parsers find their way.
+"""Renders a plan for the console, in Terraform's words, which people and parsers already know.
 
-Returns lines with a tone each; colour is left to ``cli``, which knows whether there is a terminal.
+Each line has a tone; ``cli`` knows whether there is a terminal and chooses the colours.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from reconciler.safe_text import safe_text
 SHOWN_USERS = 10
 """User names listed per pool before ``and N more``."""
 SHOWN_DESKTOPS = 20
-"""Differing desktops listed per pool before ``and N more``; the JSON has all of them."""
+"""Inconsistent desktops listed per pool before ``and N more``; the JSON lists all of them."""
 
 
 class Tone(StrEnum):
-    """What a line means, for whoever colours it."""
+    """The meaning of a line; ``cli`` maps it to a colour."""
 
     PLAIN = "plain"
     STRONG = "strong"
@@ -38,7 +38,7 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the screen; whatever names it holds, it stays one line and drives no terminal."""
+    """One line of the console, with control characters escaped, so that no name can break the line or the terminal."""
 
     text: str = ""
     tone: Tone = Tone.PLAIN
@@ -57,7 +57,7 @@ _TONES = {
 
 
 def plan_lines(plan: Plan) -> Iterator[Line]:
-    """The whole plan, complete even when it is blocked."""
+    """The complete plan, also if it is blocked."""
     yield from sandbox_lines(plan)
     changed = [pool for pool in plan.pools if pool.pending]
     if changed:
@@ -75,17 +75,17 @@ def plan_lines(plan: Plan) -> Iterator[Line]:
 
 
 def sandbox_lines(plan: Plan) -> Iterator[Line]:
-    """The banner without which no screen about a sandbox is shown."""
+    """The banner above all output about a sandbox."""
     for service in plan.services:
         if service.sandbox:
-            world = service.name.removeprefix("sandbox:")
-            yield Line(f"SANDBOX ({world}): a simulated service; nothing real is touched.", Tone.WARN)
+            name = service.name.removeprefix("sandbox:")
+            yield Line(f"SANDBOX ({name}): a simulated service; nothing real is touched.", Tone.WARN)
     if plan.sandbox:
         yield Line()
 
 
 def drift_line(pool: PoolPlan, change: Change) -> Line:
-    """One difference in one line."""
+    """One difference as one line."""
     return Line(
         f"{words.SYMBOLS[change.action]:>3} {words.address(pool, change)}: {_difference(change)}",
         _TONES[change.action],
@@ -96,7 +96,7 @@ def _change(pool: PoolPlan, change: Change) -> Iterator[Line]:
     tone = _TONES[change.action]
     symbol = words.SYMBOLS[change.action]
     blocked = "  (blocked, see below)" if pool.blocked else ""
-    yield Line(f"  # {words.address(pool, change)} {words.FATES[change.action]}{blocked}", Tone.STRONG)
+    yield Line(f"  # {words.address(pool, change)} {words.PHRASES[change.action]}{blocked}", Tone.STRONG)
     place = change.desired.at if change.desired else pool.desired.at
     yield Line(f"  # ({words.reason(change)}; {place})", Tone.FAINT)
     name = f' "{change.live.id or "(no id)"}"' if change.live else ""
@@ -153,7 +153,7 @@ def _unmanaged(plan: Plan) -> Iterator[Line]:
     shown = [(pool, change) for pool in plan.pools for change in pool.drift if not change.carried_out]
     if not shown:
         return
-    yield Line("Note: differences that are shown but not carried out (see manage in the manifest):")
+    yield Line("Note: these differences are shown but not carried out (see manage in the manifest):")
     yield Line()
     for pool, change in shown:
         yield drift_line(pool, change)
@@ -161,53 +161,53 @@ def _unmanaged(plan: Plan) -> Iterator[Line]:
 
 
 def _inconsistent(plan: Plan) -> Iterator[Line]:
-    told = words.inconsistent(plan)
-    if not told:
+    sentence = words.inconsistent(plan)
+    if not sentence:
         return
-    yield Line(f"Note: {told}", Tone.WARN if plan.inconsistent_count else Tone.PLAIN)
+    yield Line(f"Note: {sentence}", Tone.WARN if plan.inconsistent_count else Tone.PLAIN)
     yield Line()
     for pool in plan.pools:
         found = pool.inconsistent
         if not (found and found.desktops):
             continue
         yield Line(
-            f"  {pool.label}: {words.count(found.by_number, 'desktop')} with another number of disks, "
-            f"{found.by_size} with another sum of GB",
+            f"  {pool.label}: {words.count(found.by_number, 'desktop')} with a different number of disks, "
+            f"{found.by_size} with a different total size",
             Tone.STRONG,
         )
         for each in found.desktops[:SHOWN_DESKTOPS]:
             users = f" ({', '.join(each.users)})" if each.users else ""
-            yield Line(f"      {each.name or each.id}{users}: {'; '.join(_apart(each))}")
+            yield Line(f"      {each.name or each.id}{users}: {'; '.join(_deviations(each))}")
         if (more := len(found.desktops) - SHOWN_DESKTOPS) > 0:
-            yield Line(f"      and {more} more, all of them in the JSON")
+            yield Line(f"      and {more} more; the JSON output lists all of them")
         yield Line()
 
 
-def _apart(desktop: InconsistentDesktop) -> Iterator[str]:
+def _deviations(desktop: InconsistentDesktop) -> Iterator[str]:
     for copy in desktop.left_behind:
-        whose = f"disk {copy.disk_id}" if copy.disk_id else "no known disk"
-        yield f"still has a copy of {whose} ({copy.type} {copy.size} GB), which the pool does not have"
+        whose = f"disk {copy.disk_id}" if copy.disk_id else "an unknown disk"
+        yield f"still has a copy of {whose} ({copy.type} {copy.size} GB), which is not a disk of the pool"
     for disk in desktop.missing:
         yield f"has no copy of disk {disk.id} ({words.disk_words(disk)})"
     for each in desktop.resized:
-        yield f"its copy of disk {each.copy.disk_id} has {each.copy.size} GB, the pool's has {each.pool_size} GB"
+        yield f"its copy of disk {each.copy.disk_id} has {each.copy.size} GB, the disk of the pool {each.pool_size} GB"
     if not desktop.explained:
-        yield "the service counts it as different, its copies are those of the pool"
+        yield "the service counts it as inconsistent, but its copies match the pool"
 
 
 def _difference(change: Change) -> str:
     live, wanted = change.live, change.desired
-    told = [f"{name}" for name in words.drift_notes(change)]
+    parts = words.drift_notes(change)
     match change.action:
         case Action.EXPAND if live and wanted:
-            told.insert(0, f"{live.size} GB live, {wanted.size} GB declared")
+            parts.insert(0, f"{live.size} GB live, {wanted.size} GB declared")
         case Action.ADD:
-            told.insert(0, "declared, not live")
+            parts.insert(0, "declared, not live")
         case Action.REMOVE if live:
-            told.insert(0, f"{words.disk_words(live)} live, not declared")
+            parts.insert(0, f"{words.disk_words(live)} live, not declared")
         case Action.REPLACE if live and wanted:
-            told.insert(0, f"{words.disk_words(live)} live, {wanted.type} {wanted.size} GB declared")
-    return "; ".join(told)
+            parts.insert(0, f"{words.disk_words(live)} live, {wanted.type} {wanted.size} GB declared")
+    return "; ".join(parts)
 
 
 def _findings(plan: Plan) -> Iterator[Line]:
@@ -227,7 +227,7 @@ def _findings(plan: Plan) -> Iterator[Line]:
 
 
 def finding_lines(finding: Finding, tone: Tone) -> Iterator[Line]:
-    """One finding: rule and number first, then where it was set and what would allow it."""
+    """One finding: the rule and the numbers, then where the limit was set and what would allow it."""
     where = f"{finding.pool}: " if finding.pool else ""
     yield Line(f"  ! {finding.rule}: {where}{finding.message}", tone)
     if finding.source:
@@ -239,9 +239,7 @@ def finding_lines(finding: Finding, tone: Tone) -> Iterator[Line]:
 def _tie_candidates(plan: Plan) -> Iterator[Line]:
     for pool in plan.pools:
         for tie in pool.ties:
-            yield Line(
-                f"  {pool.label}: one entry per candidate; it keeps that disk, in the place of one without an id:"
-            )
+            yield Line(f"  {pool.label}: to keep a disk, replace an entry without an id with its line:")
             for disk in tie.candidates:
                 if known := words.known(pool, disk):
                     yield Line(f"      # {known}", Tone.FAINT)

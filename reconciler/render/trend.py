@@ -1,6 +1,6 @@
-"""Owns the page that shows drift over time: surplus GB and disks as steps, per pool, and what was removed.
+"""Renders the page of drift over time: surplus and missing disks as step charts, and past removals.
 
-Pure: what the journal kept is passed in. Layout is left to ``trend.html.j2`` and ``trend.css``.
+Pure: the values from the journal are passed in. ``trend.html.j2`` and ``trend.css`` have the layout.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from reconciler.render.page import Drawn, render_page
 SHOWN_POOLS = 100
 SHOWN_REMOVALS = 500
 COLUMNS = 300
-"""Places side by side in a drawing; what happens within one of them is drawn as its highest and its last value."""
+"""Columns of a chart; each shows the highest and the last value within it."""
 _HIGH = 40.0
-"""Height of a drawing whose width is 100."""
+"""Height of a chart with a width of 100."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How far one pool was from its manifest at one time."""
+    """The drift of one pool at one time."""
 
     at: datetime
     key: str
-    """The same for all readings of one pool."""
+    """Identifies the pool: the same in all its readings."""
     pool: str
     target: str
     surplus: int
     missing: int
     gigabytes: int
-    """Of the surplus disks, over all desktops."""
+    """GB of the surplus disks on all desktops."""
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
-    """One operation: a removal of the past, or one whose end nobody knows yet."""
+class OperationRow:
+    """One operation: a past removal, or one whose outcome is still unknown."""
 
     at: datetime
     pool: str
@@ -52,23 +52,23 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """What the page is made from."""
+    """The values of the page."""
 
     since: datetime
     until: datetime
     readings: tuple[Reading, ...]
-    """Oldest first; those of ``MEMORY`` before ``since`` belong to it."""
-    looks: int
-    """Runs since then that looked at drift."""
-    unresolved: tuple[Happened, ...] = ()
-    removals: tuple[Happened, ...] = ()
+    """Oldest first, starting ``MEMORY`` before ``since``: such a reading still counts at ``since``."""
+    checks: int
+    """Number of drift checks since ``since``."""
+    unresolved: tuple[OperationRow, ...] = ()
+    removals: tuple[OperationRow, ...] = ()
     """Newest first."""
-    worlds: tuple[str, ...] = ()
-    """Names of simulated services that any of it comes from."""
+    sandboxes: tuple[str, ...] = ()
+    """Names of the simulated services that any of the values come from."""
 
 
-class Step(NamedTuple):
-    """From this time on the value holds."""
+class Point(NamedTuple):
+    """The value from this time on, until the next point."""
 
     at: datetime
     value: int
@@ -76,14 +76,14 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Steps over the time of the page, drawn on a scale of 100 by 40."""
+    """A step chart over the period of the page, drawn on a scale of 100 by 40."""
 
     now: int
     peak: int
     line: Drawn
-    """Path of the upper edge."""
+    """SVG path of the upper edge."""
     area: Drawn
-    """Path of what is below it."""
+    """SVG path of the area below it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class PoolTrend:
 
 
 def trend_html(trend: Trend) -> str:
-    """The whole page."""
+    """The complete page."""
     pools = pool_trends(trend)
     values = {
         "trend": trend,
@@ -113,23 +113,23 @@ def trend_html(trend: Trend) -> str:
     return render_page("trend.html.j2", ("plan.css", "trend.css"), values)
 
 
-def total(trend: Trend, field: str) -> list[Step]:
-    """The sum of one number over all pools, from ``since`` on; a pool counts as last read, for ``MEMORY``."""
+def total(trend: Trend, field: str) -> list[Point]:
+    """The sum of one field over all pools, from ``since`` on; each reading counts for ``MEMORY`` at most."""
     changes: dict[datetime, int] = defaultdict(int)
     for readings in _by_pool(trend.readings).values():
         before = 0
-        for at, value in _steps(readings, field, trend.until):
+        for at, value in _points(readings, field, trend.until):
             changes[max(at, trend.since)] += value - before
             before = value
-    steps = [Step(trend.since, 0)]
+    points = [Point(trend.since, 0)]
     for at in sorted(changes):
         if changes[at] and at <= trend.until:
-            steps.append(Step(at, steps[-1].value + changes[at]))
-    return steps
+            points.append(Point(at, points[-1].value + changes[at]))
+    return points
 
 
 def pool_trends(trend: Trend) -> list[PoolTrend]:
-    """Every pool that had drift, those with most surplus GB now first."""
+    """Every pool that had drift, sorted by surplus GB now, largest first."""
     found = []
     for readings in _by_pool(trend.readings).values():
         last = readings[-1]
@@ -142,9 +142,9 @@ def pool_trends(trend: Trend) -> list[PoolTrend]:
     )
 
 
-def curve(trend: Trend, steps: Sequence[Step]) -> Curve:
-    """Draw steps; the highest one reaches the top."""
-    peak = max(step.value for step in steps)
+def curve(trend: Trend, points: Sequence[Point]) -> Curve:
+    """Draw the points; the highest one is at the top of the chart."""
+    peak = max(point.value for point in points)
     span = (trend.until - trend.since).total_seconds()
 
     def x(at: datetime) -> str:
@@ -153,17 +153,17 @@ def curve(trend: Trend, steps: Sequence[Step]) -> Curve:
     def y(value: int) -> str:
         return f"{_HIGH - _HIGH * value / (peak or 1):.2f}"
 
-    path = [f"M0 {y(steps[0].value)}"]
-    path += [f"H{x(step.at)}V{y(step.value)}" for step in _visible(trend, steps[1:])]
+    path = [f"M0 {y(points[0].value)}"]
+    path += [f"H{x(point.at)}V{y(point.value)}" for point in _visible(trend, points[1:])]
     line = "".join((*path, "H100"))
-    return Curve(steps[-1].value, peak, Drawn(line), Drawn(f"{line}V{_HIGH:.0f}H0Z"))
+    return Curve(points[-1].value, peak, Drawn(line), Drawn(f"{line}V{_HIGH:.0f}H0Z"))
 
 
-def _visible(trend: Trend, steps: Sequence[Step]) -> Iterator[Step]:
+def _visible(trend: Trend, points: Sequence[Point]) -> Iterator[Point]:
     width = (trend.until - trend.since) / COLUMNS
-    for _, group in groupby(steps, lambda step: (step.at - trend.since) // width):
+    for _, group in groupby(points, lambda point: (point.at - trend.since) // width):
         column = list(group)
-        highest = max(column, key=lambda step: step.value)
+        highest = max(column, key=lambda point: point.value)
         if highest is not column[-1]:
             yield highest
         yield column[-1]
@@ -176,10 +176,10 @@ def _by_pool(readings: Iterable[Reading]) -> dict[str, list[Reading]]:
     return found
 
 
-def _steps(readings: Sequence[Reading], field: str, until: datetime) -> Iterable[Step]:
-    """One pool's values; after a silence of ``MEMORY`` nobody knows any more, and it counts as nothing."""
+def _points(readings: Sequence[Reading], field: str, until: datetime) -> Iterable[Point]:
+    """The values of one pool; zero from ``MEMORY`` after a reading until the next one, as nothing is known then."""
     for index, each in enumerate(readings):
-        yield Step(each.at, getattr(each, field))
+        yield Point(each.at, getattr(each, field))
         following = readings[index + 1].at if index + 1 < len(readings) else until
         if following - each.at > MEMORY:
-            yield Step(each.at + MEMORY, 0)
+            yield Point(each.at + MEMORY, 0)

@@ -1,4 +1,7 @@
-"""Owns the sentences that every format of a plan shares, so that they say the same everywhere."""
+"""The sentences that all formats of a plan share, so that every output says the same.
+
+The format modules decide where a sentence goes and how it is escaped.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,18 @@ from reconciler.planning.change import Change
 from reconciler.planning.plan import DiskLoss, Plan, PoolPlan, Totals, totals
 
 SYMBOLS = {Action.KEEP: " ", Action.REMOVE: "-", Action.EXPAND: "~", Action.ADD: "+", Action.REPLACE: "-/+"}
-FATES = {
-    Action.KEEP: "stays as it is",
+PHRASES = {
+    Action.KEEP: "will not be changed",
     Action.REMOVE: "will be destroyed",
     Action.EXPAND: "will be expanded in place",
     Action.ADD: "will be created",
     Action.REPLACE: "must be replaced",
 }
 REASONS = {
-    "PINNED": "the manifest names this very disk",
+    "PINNED": "the manifest pins this disk",
     "EQUAL": "the manifest declares it",
-    "GROWN": "the manifest declares it larger; its data stays",
-    "SWAPPED": "no declared disk fits it, and one declared disk is missing",
+    "GROWN": "the manifest declares a larger size; the data stays",
+    "SWAPPED": "it matches no declared disk, and a declared disk is missing",
     "SURPLUS": "no declared disk needs it",
     "MISSING": "declared, but the pool does not have it",
     "SET_ASIDE": "set aside: the service's answer about it cannot be trusted",
@@ -30,7 +33,7 @@ REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What a disk is before or after a change."""
+    """Type and size of a disk before or after a change."""
 
     type: str
     size: int
@@ -43,12 +46,12 @@ def count(number: int, one: str, many: str = "") -> str:
 
 
 def summary(totals: Totals) -> str:
-    """Terraform's own line, which parsers look for."""
+    """Terraform's summary line, which parsers look for."""
     return f"Plan: {totals.add} to add, {totals.change} to change, {totals.destroy} to destroy."
 
 
 def headline(plan: Plan) -> str:
-    """The whole plan in one line: Terraform's totals, or that there is nothing to do."""
+    """The plan in one line: Terraform's totals, or that there is nothing to do."""
     if plan.has_changes:
         return summary(plan.totals)
     if plan.blocked or plan.failures:
@@ -57,28 +60,28 @@ def headline(plan: Plan) -> str:
 
 
 def inconsistent(plan: Plan) -> str:
-    """How many desktops differ from their pool, in one sentence; empty when nobody asked."""
-    asked = [pool.inconsistent for pool in plan.pools if pool.inconsistent]
-    if not asked:
+    """The number of inconsistent desktops in one sentence; empty if they were not read."""
+    found = [pool.inconsistent for pool in plan.pools if pool.inconsistent]
+    if not found:
         return ""
     if not plan.inconsistent_count:
-        return f"Every desktop of {count(len(asked), 'pool')} has the disks of its pool."
-    pools = sum(bool(each.desktops) for each in asked)
+        return f"Every desktop of {count(len(found), 'pool')} has the disks of its pool."
+    pools = sum(bool(each.desktops) for each in found)
     differ = "differs from its pool" if plan.inconsistent_count == 1 else "differ from their pools"
     return (
         f"{count(plan.inconsistent_count, 'desktop')} in {count(pools, 'pool')} {differ}; "
-        "this is only shown, nothing is changed about it."
+        "this is only reported, reconciler does not change it."
     )
 
 
-def verdict(plan: Plan) -> str:
-    """Whether findings forbid all of the plan or some of its pools; empty when they forbid nothing."""
+def blocked(plan: Plan) -> str:
+    """Whether findings block the whole plan or some of its pools, in one sentence; empty if nothing is blocked."""
     if plan.run_blocked:
-        return "Blocked: nothing can be applied while this stands."
-    blocked = sum(pool.blocked for pool in plan.pools)
-    if not blocked:
+        return "Blocked: nothing can be applied until this is resolved."
+    number = sum(pool.blocked for pool in plan.pools)
+    if not number:
         return ""
-    return f"{count(blocked, 'pool is', 'pools are')} blocked and will not be changed."
+    return f"{count(number, 'pool is', 'pools are')} blocked and will not be changed."
 
 
 def held_back(plan: Plan) -> str:
@@ -100,14 +103,15 @@ def held_back(plan: Plan) -> str:
 
 def approval(plan: Plan) -> str:
     """The command that applies exactly what was reviewed."""
-    given = [
+    # Limits from flags are part of the digest, so the command must repeat them.
+    flags = [
         f" {limit.source} {limit.value}" for _, limit in plan.limits.items() if limit.source.startswith("--")
     ]
-    return f"reconciler apply PATH…{''.join(given)} --approve {plan.digest}"
+    return f"reconciler apply PATH…{''.join(flags)} --approve {plan.digest}"
 
 
 def destruction(plan: Plan) -> str:
-    """One plain sentence on what would be lost for ever; empty when nothing would."""
+    """What would be permanently lost, in plain words; empty if nothing would be."""
     lost = plan.totals
     if not lost.destroy:
         return ""
@@ -118,8 +122,8 @@ def destruction(plan: Plan) -> str:
 
 
 def loss_words(lost: Totals) -> str:
-    """Copies, desktops, GB and people; says when it is the worst case."""
-    worst = " (the worst case: the service decides which desktops are reached)" if lost.upper_bound else ""
+    """Copies, desktops, GB and users, with a note if this is the worst case."""
+    worst = " (the worst case: the service decides which desktops are changed)" if lost.upper_bound else ""
     sessions = f", {lost.live_sessions} of them connected right now" if lost.live_sessions else ""
     return f"{amounts(lost)} affected{sessions}{worst}"
 
@@ -134,7 +138,7 @@ def amounts(lost: Totals) -> str:
 
 
 def address(pool: PoolPlan, change: Change) -> str:
-    """``pool name/disk id``; a disk that does not exist yet has its type and size instead."""
+    """``pool name/disk id``; type and size for a disk that does not exist yet."""
     if change.live:
         return f"{pool.label}/{change.live.id or '(no id)'}"
     wanted = change.desired
@@ -142,22 +146,22 @@ def address(pool: PoolPlan, change: Change) -> str:
 
 
 def pool_summary(pool: PoolPlan) -> str:
-    """What happens to one pool and what it loses, without any name in it."""
-    told = totals([pool])
+    """What happens to one pool and what it loses; contains no names."""
+    counts = totals([pool])
     parts = [
         f"{number} to {verb}"
-        for number, verb in ((told.destroy, "destroy"), (told.change, "expand"), (told.add, "add"))
+        for number, verb in ((counts.destroy, "destroy"), (counts.change, "expand"), (counts.add, "add"))
         if number
     ] or ["nothing to carry out"]
-    if told.destroy:
-        parts.append(f"loses {amounts(told)}")
+    if counts.destroy:
+        parts.append(f"loses {amounts(counts)}")
     if pool.blocked:
         parts.append("blocked")
     return ", ".join(parts)
 
 
 def sides(change: Change) -> tuple[Side | None, Side | None]:
-    """The disk before and after; None where there is none."""
+    """The disk before and after the change; None if it does not exist then."""
     live, wanted = change.live, change.desired
     before = side(live) if live else None
     match change.action:
@@ -170,28 +174,28 @@ def sides(change: Change) -> tuple[Side | None, Side | None]:
 
 
 def side(disk: Disk | DesiredDisk) -> Side:
-    """What matters of a disk beside another."""
+    """Type and size of a disk, to compare it with another."""
     return Side(disk.type, disk.size)
 
 
 def disk_loss(pool: PoolPlan, change: Change) -> DiskLoss | None:
-    """What destroying this very disk loses; None when the change destroys nothing."""
+    """What is lost with this disk; None if the change destroys nothing."""
     if not (change.destroys and change.live):
         return None
     return next((each for each in pool.disk_losses if each.disk_id == change.live.id), None)
 
 
 def reach(pool: PoolPlan) -> str:
-    """Why the numbers of a loss are the worst case; empty when they are not."""
+    """Why the numbers of a loss are the worst case; empty if they are exact."""
     if not (pool.loss.disks and pool.loss.upper_bound):
         return ""
     if pool.desired.apply_to is ApplyTo.IDLE:
         return "apply_to is idle; the service does not define idle, so every desktop is counted."
-    return "apply_to is not set, so every desktop is assumed to be reached."
+    return "apply_to is not set, so every desktop is counted."
 
 
 def settled(pool: PoolPlan) -> Iterator[Change]:
-    """The changes that are decided, one per disk; :func:`candidates` has the others."""
+    """The decided changes, one per disk; ``candidates`` has the undecided disks."""
     undecided = {disk.id for disk in candidates(pool)}
     for change in pool.changes:
         if not (change.live and change.live.id in undecided):
@@ -199,17 +203,17 @@ def settled(pool: PoolPlan) -> Iterator[Change]:
 
 
 def candidates(pool: PoolPlan) -> Iterator[Disk]:
-    """The disks between which the plan does not choose."""
+    """The disks of ties, between which the plan does not choose."""
     for tie in pool.ties:
         yield from tie.candidates
 
 
 def known(pool: PoolPlan, disk: Disk) -> str:
-    """What helps to choose between the disks of a tie; empty when the desktops were not read."""
+    """Facts that help to choose between the disks of a tie; empty if the desktops were not read."""
     found = next((each for each in pool.candidates if each.disk_id == disk.id), None)
     if found is None:
         return ""
-    created = f"created {found.created:%Y-%m-%d %H:%M} UTC" if found.created else "creation time not known"
+    created = f"created {found.created:%Y-%m-%d %H:%M} UTC" if found.created else "creation time unknown"
     return (
         f"{count(found.copies, 'copy', 'copies')} on {count(found.desktops, 'desktop')}, "
         f"{count(len(found.users), 'user')}, {created}"
@@ -217,12 +221,12 @@ def known(pool: PoolPlan, disk: Disk) -> str:
 
 
 def pin(disk: Disk) -> str:
-    """The manifest line that keeps this very disk."""
+    """The manifest line that pins this disk."""
     return f"- {{id: {disk.id}, type: {disk.type}, size: {disk.size}}}"
 
 
 def shortened(text: str, most: int) -> str:
-    """At most ``most`` characters, and how many more there were."""
+    """At most ``most`` characters, and the number of characters left out."""
     if len(text) <= most:
         return text
     return f"{text[:most]}… ({len(text) - most} more characters)"
@@ -234,7 +238,7 @@ def disk_words(disk: Disk | Side) -> str:
 
 
 def reason(change: Change) -> str:
-    """Why this happens, for a person."""
+    """Why this change is planned, for people."""
     return REASONS[change.rule.name]
 
 
@@ -243,10 +247,10 @@ def drift_notes(change: Change) -> list[str]:
     if not (change.live and change.desired):
         return []
     return [
-        f"{name}: {getattr(change.desired, name)} declared, {_told(getattr(change.live, name))} live"
+        f"{name}: {getattr(change.desired, name)} declared, {_or_none(getattr(change.live, name))} live"
         for name in change.differs
     ]
 
 
-def _told(value: object) -> str:
+def _or_none(value: object) -> str:
     return "none" if value is None else str(value)

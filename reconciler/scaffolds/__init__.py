@@ -1,6 +1,6 @@
-"""Owns the ready-made files of ``reconciler init``: workflows, manifests of schedulers, IAM policies.
+"""The files that ``reconciler init`` writes: CI workflows, scheduler manifests, IAM policies.
 
-Each folder is one kind and holds the files as they are written; ``iam`` comes with every kind.
+Each folder holds the files of one kind; those of ``iam`` come with every kind. ``cli`` writes them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _MARK = "@VERSION@"
 
 
 def files(kind: str) -> dict[str, str]:
-    """Path below the target folder, and text, of every file of a kind, the IAM policies included."""
+    """Relative path and text of every file of a kind, including the IAM policies."""
     root = resources.files(__package__)
     own = dict(_texts(root / kind, ""))
     shared = {f"iam/{path}": text for path, text in _texts(root / WITH_EVERY_KIND, "")}

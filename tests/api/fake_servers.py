@@ -1,4 +1,4 @@
-"""Owns the small real servers of the tests of ``api``: TCP on loopback, scripted byte by byte."""
+"""Small servers for the tests of ``api``: real TCP on loopback, with answers scripted byte by byte."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ async def read_request(reader: asyncio.StreamReader) -> Seen:
 def answer(status: int, body: Any = b"", **headers: str) -> bytes:
     """One whole answer; anything but bytes is sent as JSON."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    told = {"Content-Length": str(len(raw)), "Connection": "close"} | {
+    fields = {"Content-Length": str(len(raw)), "Connection": "close"} | {
         name.replace("_", "-"): value for name, value in headers.items()
     }
-    lines = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     return f"HTTP/1.1 {status} X\r\n{lines}\r\n".encode() + raw
 
 

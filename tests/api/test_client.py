@@ -1,4 +1,4 @@
-"""The calls, over real TCP against scripted servers."""
+"""The calls over real TCP, against scripted servers."""
 
 from __future__ import annotations
 
@@ -361,10 +361,10 @@ def test_without_being_told_it_waits_a_minute_and_a_bit() -> None:
     assert 60 <= sum(clock.slept) <= 66
 
 
-@pytest.mark.parametrize("told", ["0", "1", "60", "299", "999999999", "9" * 400])
-def test_throttling_is_given_up_after_five_minutes(told: str) -> None:
+@pytest.mark.parametrize("retry_after", ["0", "1", "60", "299", "999999999", "9" * 400])
+def test_throttling_is_given_up_after_five_minutes(retry_after: str) -> None:
     clock = FakeClock()
-    service = script(answer(429, THROTTLED, Retry_After=told))
+    service = script(answer(429, THROTTLED, Retry_After=retry_after))
     with pytest.raises(ServiceError, match="throttling threshold") as failure:
         ask(service, pools, clock)
     assert "less often" in failure.value.hint

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.api.failure import ACTIONS, failure, told_by
+from reconciler.api.failure import ACTIONS, failure, parse_error
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "error"),
     [
         ({"error_code": "WKS.0001", "error_msg": "m"}, ("WKS.0001", "m")),
         ({"error_msg": "m", "error_code": "APIGW.0308", "request_id": "r"}, ("APIGW.0308", "m")),
@@ -26,8 +26,8 @@ from reconciler.api.failure import ACTIONS, failure, told_by
         ({"error_code": "C", "error_msg": ""}, ("C", "")),
     ],
 )
-def test_every_spelling_of_an_error_is_read(body: Any, told: tuple[str, str]) -> None:
-    assert told_by(json.dumps(body).encode()) == told
+def test_every_spelling_of_an_error_is_read(body: Any, error: tuple[str, str]) -> None:
+    assert parse_error(json.dumps(body).encode()) == error
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_every_spelling_of_an_error_is_read(body: Any, told: tuple[str, str]) ->
     ],
 )
 def test_anything_else_is_no_error_of_the_service(body: bytes) -> None:
-    assert told_by(body) is None
+    assert parse_error(body) is None
 
 
 @pytest.mark.parametrize("call", [*ACTIONS, "hello"])

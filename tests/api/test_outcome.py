@@ -1,4 +1,4 @@
-"""What becomes of a write, row by row, over real sockets."""
+"""Every outcome of a write, over real sockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our signatures against those of the official SDK."""
+"""Our signatures equal those of the official SDK."""
 
 from __future__ import annotations
 

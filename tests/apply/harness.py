@@ -1,4 +1,7 @@
-"""Owns the small world of the tests of ``apply``: one pool, its service, a journal in memory, virtual time."""
+"""The harness of the tests of ``apply``: one pool, its simulated service, a journal in memory, virtual time.
+
+The faults of the service are left to ``tests.simulation``.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ LIFETIME = 900.0
 
 @dataclass
 class Scripted(Service):
-    """Answers the first calls and readings as told, then as the simulated service does."""
+    """Gives the scripted answers first, then those of the simulated service."""
 
     answers: list[Outcome] = field(default_factory=list)
     shown: list[tuple[Pool, ...]] = field(default_factory=list)
@@ -48,7 +51,7 @@ class Scripted(Service):
 
 
 @dataclass
-class Stage:
+class Harness:
     """One pool with one surplus disk, and everything a run needs."""
 
     loop: VirtualLoop
@@ -58,16 +61,16 @@ class Stage:
     said: list[str] = field(default_factory=list)
     serial: int = 0
 
-    def run(self, story: Coroutine[Any, Any, T]) -> T:
-        """Tell a story to its end, in virtual time."""
-        return self.loop.run_until_complete(story)
+    def run(self, scenario: Coroutine[Any, Any, T]) -> T:
+        """Run a scenario to its end, in virtual time."""
+        return self.loop.run_until_complete(scenario)
 
     def site(self, lifetime: float | None = LIFETIME) -> TargetContext:
         """The target as a run sees it."""
         return TargetContext.of(Connection(Named(TARGET, "simulated"), self.service, lifetime), self.clock)
 
     def context(self, options: Options | None = None, run_id: str = "run", group: str = "") -> RunContext:
-        """A run of this world."""
+        """The context of one run."""
         options = options or Options()
         return RunContext(
             self.journal,
@@ -119,15 +122,15 @@ def removal() -> Call:
 
 
 @contextmanager
-def stage(faults: Faults | None = None) -> Iterator[Stage]:
-    """A fresh world that is cleared away at the end."""
+def harness(faults: Faults | None = None) -> Iterator[Harness]:
+    """A new harness that is closed at the end."""
     loop = VirtualLoop()
     clock = VirtualClock(loop)
     pool = TruePool("pool", "pool", {disk.id: disk for disk in (KEPT, GOING)}, 2, [("SAS", 50)])
     service = Scripted(loop, random.Random(1), {"pool": pool}, faults or Faults())
     journal = open_journal("sqlite://", clock.now)
     try:
-        yield Stage(loop, clock, service, journal)
+        yield Harness(loop, clock, service, journal)
     finally:
         loop.close()
         journal.close()

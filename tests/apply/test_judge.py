@@ -1,4 +1,4 @@
-"""The verdict over a job's end and what the disks show, row by row; and what counts as stale."""
+"""The result of every combination of a job's end and the state of the disks; and what counts as stale."""
 
 from __future__ import annotations
 

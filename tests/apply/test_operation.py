@@ -17,15 +17,15 @@ from reconciler.errors import JournalError, PoolHeld, ServiceError
 from reconciler.journal.records import Journal, Outcome, State, Step
 from reconciler.model import Pool
 from reconciler.workspace import Call
-from tests.apply.harness import Scripted, Stage, removal, stage
+from tests.apply.harness import Harness, Scripted, harness, removal
 from tests.simulation.service import Faults
 
 
-def carried_out(world: Stage, options: Options | None = None) -> Result:
+def carried_out(world: Harness, options: Options | None = None) -> Result:
     return world.run(carry_out(removal(), world.intent(), world.site(), world.context(options)))
 
 
-def state(world: Stage) -> tuple[State, bool]:
+def state(world: Harness) -> tuple[State, bool]:
     operation = world.journal.operation("op")
     assert operation
     return operation.state, operation.closed is not None
@@ -49,23 +49,23 @@ def state(world: Stage) -> tuple[State, bool]:
 def test_every_ending_is_told_and_kept_alike(
     faults: Faults, ending: Status, kept: tuple[State, bool]
 ) -> None:
-    with stage(faults) as world:
+    with harness(faults) as world:
         assert carried_out(world).status is ending
         assert state(world) == kept
         assert len(world.service.sent) == 1
 
 
 def test_not_waiting_leaves_an_accepted_operation_open() -> None:
-    with stage() as world:
+    with harness() as world:
         verdict = carried_out(world, Options(wait=False))
         assert verdict.status is Status.ACCEPTED
         assert state(world) == (State.ACCEPTED, False)
 
 
 def test_a_run_that_follows_a_long_job_keeps_its_hold() -> None:
-    with stage(Faults(job_hangs=1.0)) as world:
+    with harness(Faults(job_hangs=1.0)) as world:
 
-        async def story() -> None:
+        async def scenario() -> None:
             ctx = world.context(Options(lease=60))
             following = asyncio.ensure_future(carry_out(removal(), world.intent(), world.site(), ctx))
             await asyncio.sleep(600)
@@ -74,7 +74,7 @@ def test_a_run_that_follows_a_long_job_keeps_its_hold() -> None:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
 
-        world.run(story())
+        world.run(scenario())
 
 
 @dataclass
@@ -93,10 +93,10 @@ class Hanging(Scripted):
 def test_an_interruption_waits_briefly_for_the_answer_and_records_what_it_knows(
     silence: float, kept: State
 ) -> None:
-    with stage() as world:
+    with harness() as world:
         world.service = Hanging(world.loop, world.service.rng, world.service.pools_, silence=silence)
 
-        async def story() -> float:
+        async def scenario() -> float:
             sending = asyncio.ensure_future(
                 carry_out(removal(), world.intent(), world.site(), world.context())
             )
@@ -106,23 +106,23 @@ def test_an_interruption_waits_briefly_for_the_answer_and_records_what_it_knows(
                 await sending
             return world.loop.moment
 
-        assert world.run(story()) <= 5
+        assert world.run(scenario()) <= 5
         assert state(world) == (kept, False)
 
 
 def test_a_run_that_lost_its_hold_while_it_sent_says_that_nobody_knows() -> None:
-    with stage() as world:
+    with harness() as world:
         world.service = Hanging(world.loop, world.service.rng, world.service.pools_, silence=20.0)
         context = world.context(Options(lease=10))
         world.journal.open_run("run", "apply", "0", [])
 
-        async def story() -> Result:
+        async def scenario() -> Result:
             sending = asyncio.ensure_future(carry_out(removal(), world.intent(), world.site(), context))
             await asyncio.sleep(15)
             world.journal.take_over("op", "another", 60)
             return await sending
 
-        verdict = world.run(story())
+        verdict = world.run(scenario())
         assert verdict.status is Status.UNKNOWN
         assert "sent (accepted: job job)" in verdict.message
         assert "held by run another" in verdict.message
@@ -135,10 +135,10 @@ def test_a_run_that_lost_its_hold_while_it_sent_says_that_nobody_knows() -> None
 
 
 def test_an_interruption_of_a_run_that_lost_its_hold_stays_an_interruption() -> None:
-    with stage() as world:
+    with harness() as world:
         world.service = Hanging(world.loop, world.service.rng, world.service.pools_, silence=20.0)
 
-        async def story() -> None:
+        async def scenario() -> None:
             ctx = world.context(Options(lease=10))
             sending = asyncio.ensure_future(carry_out(removal(), world.intent(), world.site(), ctx))
             await asyncio.sleep(15)
@@ -147,14 +147,14 @@ def test_an_interruption_of_a_run_that_lost_its_hold_stays_an_interruption() -> 
             with pytest.raises(asyncio.CancelledError):
                 await sending
 
-        world.run(story())
+        world.run(scenario())
         assert state(world) == (State.INTENDED, False)
 
 
 def test_a_run_that_waits_for_the_effect_keeps_its_hold() -> None:
-    with stage(Faults(job_lies=1.0)) as world:
+    with harness(Faults(job_lies=1.0)) as world:
 
-        async def story() -> None:
+        async def scenario() -> None:
             ctx = world.context(Options(lease=60, proof_timeout=600))
             following = asyncio.ensure_future(carry_out(removal(), world.intent(), world.site(), ctx))
             await asyncio.sleep(400)
@@ -162,7 +162,7 @@ def test_a_run_that_waits_for_the_effect_keeps_its_hold() -> None:
                 world.journal.take_over("op", "another", 60)
             await following
 
-        world.run(story())
+        world.run(scenario())
 
 
 @dataclass
@@ -178,7 +178,7 @@ class Lagging(Scripted):
 
 
 def test_what_a_job_did_that_failed_in_part_is_waited_for() -> None:
-    with stage() as world:
+    with harness() as world:
         first = world.service._view()
         world.service = Lagging(
             world.loop, world.service.rng, world.service.pools_, Faults(job_partial=1.0), first=first
@@ -201,7 +201,7 @@ class Full:
 
 
 def test_an_intent_that_cannot_be_kept_sends_nothing() -> None:
-    with stage() as world:
+    with harness() as world:
         kept: Any = Full(world.journal)
         world.journal, journal = kept, world.journal
         with pytest.raises(JournalError):
@@ -228,12 +228,12 @@ class CutDuringIntent:
 
 
 def test_a_signal_that_comes_while_the_intent_is_written_is_heard_before_the_call_leaves() -> None:
-    with stage() as world:
+    with harness() as world:
         cut: list[Callable[[], object]] = []
         kept: Any = CutDuringIntent(world.journal, cut)
         world.journal, journal = kept, world.journal
 
-        async def story() -> None:
+        async def scenario() -> None:
             sending = asyncio.ensure_future(
                 carry_out(removal(), world.intent(), world.site(), world.context())
             )
@@ -241,7 +241,7 @@ def test_a_signal_that_comes_while_the_intent_is_written_is_heard_before_the_cal
             with pytest.raises(asyncio.CancelledError):
                 await sending
 
-        world.run(story())
+        world.run(scenario())
         world.journal = journal
         assert world.service.sent == []
         assert state(world) == (State.NOT_SENT, True)
@@ -268,7 +268,7 @@ class Troubled(Scripted):
 def test_a_reading_that_fails_does_not_leave_an_accepted_call_alone(
     trouble: float, status: int, ending: Status, within: float
 ) -> None:
-    with stage() as world:
+    with harness() as world:
         service = world.service
         world.service = Troubled(service.loop, service.rng, service.pools_, trouble=trouble, status=status)
         verdict = carried_out(world)

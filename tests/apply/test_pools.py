@@ -1,4 +1,4 @@
-"""One pool: read anew before every call, wait as told, and never send what was not approved."""
+"""One pool: read again before every call, wait as long as the service asks, send only what was approved."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reconciler.journal.records import Claim, Outcome, SentDisk, StaleGeneration
 from reconciler.model import Action, ApplyTo, DesiredDisk, Disk
 from reconciler.planner import plan_pool
 from reconciler.workspace import Call, JobEnd, PoolReading
-from tests.apply.harness import AT, GOING, KEPT, Scripted, Stage, removal, stage
+from tests.apply.harness import AT, GOING, KEPT, Harness, Scripted, harness, removal
 from tests.simulation.service import TrueJob
 from tests.simulation.virtual import START
 
@@ -30,15 +30,15 @@ def rejected(status: int, code: str = "", retry_after: float | None = None) -> O
 BUSY = rejected(409, "WKS.00010032")
 
 
-def applied(world: Stage, options: Options | None = None) -> PoolResult:
-    async def story() -> PoolResult:
+def applied(world: Harness, options: Options | None = None) -> PoolResult:
+    async def scenario() -> PoolResult:
         return await apply_pool(await world.task(world.context(options)))
 
-    return world.run(story())
+    return world.run(scenario())
 
 
 def test_the_intent_says_all_that_is_needed_to_find_out_later() -> None:
-    with stage() as world:
+    with harness() as world:
         old = TrueJob("old", "pool", Step.REMOVE, 0, 0, JobEnd.FAILED, False, removal())
         world.service.jobs["old"] = old
         assert applied(world).status is Status.DONE
@@ -60,12 +60,12 @@ def test_the_intent_says_all_that_is_needed_to_find_out_later() -> None:
         (rejected(429, "APIGW.0308"), 60.0),
         (rejected(400, "WKS.0407"), 300.0),
     ],
-    ids=["busy", "throttled, told how long", "throttled", "disks are being added"],
+    ids=["busy", "throttled with Retry-After", "throttled", "disks are being added"],
 )
 def test_a_rejection_that_passes_is_waited_out_and_answered_by_a_new_reading(
     answer: Outcome, least: float
 ) -> None:
-    with stage() as world:
+    with harness() as world:
         world.service.answers = [answer]
         before = world.service.requests["pool"]
         assert applied(world).status is Status.DONE
@@ -77,7 +77,7 @@ def test_a_rejection_that_passes_is_waited_out_and_answered_by_a_new_reading(
 
 
 def test_a_rejection_that_stays_is_final_after_the_allowed_tries() -> None:
-    with stage() as world:
+    with harness() as world:
         world.service.answers = [BUSY] * 10
         assert applied(world, Options(tries=3)).status is Status.REJECTED
         assert len(world.service.sent) == 3
@@ -86,7 +86,7 @@ def test_a_rejection_that_stays_is_final_after_the_allowed_tries() -> None:
 
 @pytest.mark.parametrize("answer", [rejected(403, "WKS.403"), rejected(400, "WKS.0001")])
 def test_any_other_rejection_is_final(answer: Outcome) -> None:
-    with stage() as world:
+    with harness() as world:
         world.service.answers = [answer]
         result = applied(world)
         assert (result.status, result.done) == (Status.REJECTED, 0)
@@ -105,7 +105,7 @@ class Meddled(Scripted):
 
 
 def test_what_changed_while_waiting_is_stale_and_not_sent_again() -> None:
-    with stage() as world:
+    with harness() as world:
         world.service = Meddled(world.loop, world.service.rng, world.service.pools_, answers=[BUSY])
         with pytest.raises(StalePlan, match="changed since the plan was approved"):
             applied(world)
@@ -116,7 +116,7 @@ def test_what_changed_while_waiting_is_stale_and_not_sent_again() -> None:
 class Crowded(Scripted):
     """The budget has no room for five minutes; meanwhile somebody works in the console."""
 
-    world: Stage | None = None
+    world: Harness | None = None
 
     async def write_place(self, step: Step) -> None:
         assert self.world
@@ -126,7 +126,7 @@ class Crowded(Scripted):
 
 
 def test_the_wait_for_the_budget_holds_nothing_and_is_followed_by_a_new_reading() -> None:
-    with stage() as world:
+    with harness() as world:
         world.service = Crowded(world.loop, world.service.rng, world.service.pools_, world=world)
         with pytest.raises(StalePlan, match="changed since the plan was approved"):
             applied(world)
@@ -135,7 +135,7 @@ def test_the_wait_for_the_budget_holds_nothing_and_is_followed_by_a_new_reading(
 
 
 def test_a_call_is_sent_the_moment_its_intent_is_written() -> None:
-    with stage() as world:
+    with harness() as world:
         assert applied(world).status is Status.DONE
         [operation] = world.journal.operations(world.clock.now() - timedelta(days=1))
         [(moment, _)] = world.service.sent
@@ -143,21 +143,21 @@ def test_a_call_is_sent_the_moment_its_intent_is_written() -> None:
 
 
 def test_what_a_pool_would_lose_by_now_is_counted_for_the_whole_group() -> None:
-    with stage() as world:
+    with harness() as world:
 
-        async def story() -> PoolResult:
+        async def scenario() -> PoolResult:
             task = await world.task(world.context(group="night"))
             others = [Claim("copies", "of another share", 99)]
             assert world.journal.claim_losses("night", others, {}) == {}
             return await apply_pool(task)
 
         with pytest.raises(Refused, match="limit-copies: 101 over all its runs, the limit is 100"):
-            world.run(story())
+            world.run(scenario())
         assert world.service.sent == []
 
 
 def test_nothing_is_sent_into_a_running_job() -> None:
-    with stage() as world:
+    with harness() as world:
         world.service.jobs["other"] = TrueJob(
             "other", "pool", Step.REMOVE, 0, 600, JobEnd.SUCCEEDED, False, removal()
         )
@@ -167,14 +167,14 @@ def test_nothing_is_sent_into_a_running_job() -> None:
 
 
 def test_nothing_is_sent_into_a_pool_that_another_run_holds() -> None:
-    with stage() as world:
+    with harness() as world:
 
-        async def story() -> Task:
+        async def scenario() -> Task:
             task = await world.task(world.context())
             world.journal.open_operation(world.intent(), "gone", 60)
             return task
 
-        task = world.run(story())
+        task = world.run(scenario())
         with pytest.raises(PoolHeld, match="gone"):
             world.run(apply_pool(task))
         assert world.service.sent == []
@@ -184,7 +184,7 @@ def test_nothing_is_sent_into_a_pool_that_another_run_holds() -> None:
 class Outrun(Scripted):
     """Another run opens and closes an operation while this one reads."""
 
-    world: Stage | None = None
+    world: Harness | None = None
 
     async def pool(self, pool_id: str) -> PoolReading:
         reading = await super().pool(pool_id)
@@ -195,7 +195,7 @@ class Outrun(Scripted):
 
 
 def test_a_reading_that_another_run_has_overtaken_sends_nothing() -> None:
-    with stage() as world:
+    with harness() as world:
         world.service = Outrun(world.loop, world.service.rng, world.service.pools_, world=world)
         with pytest.raises(StaleGeneration):
             applied(world)
@@ -208,13 +208,13 @@ class Misread(Scripted):
 
     async def pool(self, pool_id: str) -> PoolReading:
         reading = await super().pool(pool_id)
-        told = json.loads(reading.raw)
-        told["data_volumes"] = [row for row in told["data_volumes"] if row["id"] != KEPT.id]
-        return PoolReading(reading.pool, json.dumps(told).encode())
+        document = json.loads(reading.raw)
+        document["data_volumes"] = [row for row in document["data_volumes"] if row["id"] != KEPT.id]
+        return PoolReading(reading.pool, json.dumps(document).encode())
 
 
 def test_a_second_check_that_disagrees_stops_before_anything_is_sent() -> None:
-    with stage() as world:
+    with harness() as world:
         world.service = Misread(world.loop, world.service.rng, world.service.pools_)
         with pytest.raises(SecondCheckFailed, match="disagrees with the plan"):
             applied(world)
@@ -233,11 +233,11 @@ class Fading(Scripted):
 
 
 def test_what_is_proven_done_counts_although_a_later_call_cannot_be_made() -> None:
-    with stage() as world:
+    with harness() as world:
         service = world.service
         world.service = Fading(service.loop, service.rng, service.pools_)
 
-        async def story() -> int:
+        async def scenario() -> int:
             task = await world.task(world.context())
             desired = replace(
                 task.pool.desired,
@@ -251,5 +251,5 @@ def test_what_is_proven_done_counts_although_a_later_call_cannot_be_made() -> No
                 await apply_pool(two_calls)
             return two_calls.progress.done
 
-        assert world.run(story()) == 1
+        assert world.run(scenario()) == 1
         assert [call.step for _, call in world.service.sent] == [Step.EXPAND]

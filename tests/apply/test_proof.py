@@ -1,4 +1,4 @@
-"""What became of the disks: seen twice, or not seen at all."""
+"""The effect on the disks is read twice, or does not count."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from reconciler.apply.proof import CONTRADICTING, Observation, observe
 from reconciler.model import Pool
 from reconciler.workspace import ABSENT_DISKS
-from tests.apply.harness import GOING, KEPT, Stage, stage
+from tests.apply.harness import GOING, KEPT, Harness, harness
 
 Shown = tuple[Pool, ...]
 
@@ -18,7 +18,7 @@ DOUBTFUL: Shown = (Pool("pool", "pool", (KEPT,), doubts=("disk b is listed 2 tim
 ABSENT: Shown = (Pool("pool", "pool", (), doubts=(ABSENT_DISKS,)),)
 
 
-def seen(world: Stage, seconds: float = 0.0) -> Observation:
+def seen(world: Harness, seconds: float = 0.0) -> Observation:
     if world.journal.operation("op") is None:
         world.journal.open_operation(world.intent(), "run", 60)
     return world.run(observe(world.intent(), world.site(), world.context(), seconds))
@@ -40,14 +40,14 @@ def seen(world: Stage, seconds: float = 0.0) -> Observation:
     ],
 )
 def test_only_what_two_readings_in_a_row_show_counts(shown: list[Shown], effect: Observation) -> None:
-    with stage() as world:
+    with harness() as world:
         world.service.shown = list(shown)
         assert seen(world) == effect
         assert world.service.shown == []
 
 
 def test_an_effect_that_lags_behind_its_job_is_waited_for_no_longer_than_allowed() -> None:
-    with stage() as world:
+    with harness() as world:
         world.service.shown = [BEFORE] * 5 + [AFTER] * 2
         assert seen(world, seconds=120.0) == Observation(1, 1)
         began = world.loop.moment
@@ -57,7 +57,7 @@ def test_an_effect_that_lags_behind_its_job_is_waited_for_no_longer_than_allowed
 
 
 def test_a_list_without_disks_means_none_only_if_the_detail_agrees() -> None:
-    with stage() as world:
+    with harness() as world:
         world.service.shown = [ABSENT] * 2
         assert seen(world) == Observation(0, 1)
         world.service.pools_["pool"].disks.clear()
@@ -66,7 +66,7 @@ def test_a_list_without_disks_means_none_only_if_the_detail_agrees() -> None:
 
 
 def test_readings_that_keep_contradicting_each_other_are_given_up() -> None:
-    with stage() as world:
+    with harness() as world:
         world.service.shown = [BEFORE, AFTER] * 50
         found = seen(world)
         assert found == Observation(0, 1, contradictory=True)

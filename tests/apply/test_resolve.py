@@ -1,4 +1,4 @@
-"""What an earlier run left open: found, decided or left open, and never sent again."""
+"""An operation that an earlier run left open is resolved or stays open, and is never sent again."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from reconciler.journal.records import ClosedBy, Intent, Outcome, State, Step
 from reconciler.model import Pool
 from reconciler.planner import Holds
 from reconciler.workspace import JobEnd
-from tests.apply.harness import GOING, KEPT, LIFETIME, TARGET, Scripted, Stage, removal, stage
+from tests.apply.harness import GOING, KEPT, LIFETIME, TARGET, Harness, Scripted, harness, removal
 from tests.simulation.service import Faults, TrueJob
 
 LEASE = 60.0
 
 
-def opened(world: Stage, intent: Intent, job_id: str = "") -> None:
+def opened(world: Harness, intent: Intent, job_id: str = "") -> None:
     """A run wrote its intent down, sent, and was never heard of again."""
     world.journal.open_operation(intent, "gone", LEASE)
     state = State.ACCEPTED if job_id else State.UNKNOWN
@@ -29,34 +29,34 @@ def opened(world: Stage, intent: Intent, job_id: str = "") -> None:
 
 
 def job(
-    world: Stage, name: str, *, lasts: float, end: JobEnd = JobEnd.SUCCEEDED, effect: bool = True
+    world: Harness, name: str, *, lasts: float, end: JobEnd = JobEnd.SUCCEEDED, effect: bool = True
 ) -> None:
     """The service runs a removal of the surplus disk from now on."""
     now = world.loop.moment
     world.service.jobs[name] = TrueJob(name, "pool", Step.REMOVE, now, now + lasts, end, effect, removal())
 
 
-def resolved(world: Stage, after: float) -> Resolution:
+def resolved(world: Harness, after: float) -> Resolution:
     """What a run decides that comes so many seconds later."""
 
-    async def story() -> Resolution:
+    async def scenario() -> Resolution:
         await asyncio.sleep(after)
         [operation] = world.journal.unresolved()
         return await resolve(operation, world.site(), world.context(run_id="next"))
 
-    resolution = world.run(story())
+    resolution = world.run(scenario())
     assert world.service.sent == []
     return resolution
 
 
-def state(world: Stage) -> tuple[State, bool]:
+def state(world: Harness) -> tuple[State, bool]:
     operation = world.journal.operation("op")
     assert operation
     return operation.state, operation.closed is not None
 
 
 def test_the_job_of_a_lost_answer_is_found_and_followed_to_its_end() -> None:
-    with stage() as world:
+    with harness() as world:
         opened(world, world.intent())
         job(world, "lost", lasts=200)
         resolution = resolved(world, after=LEASE + 1)
@@ -65,7 +65,7 @@ def test_the_job_of_a_lost_answer_is_found_and_followed_to_its_end() -> None:
 
 
 def test_a_job_that_was_there_before_is_not_taken_for_ours() -> None:
-    with stage() as world:
+    with harness() as world:
         job(world, "old", lasts=1, end=JobEnd.FAILED, effect=False)
         opened(world, world.intent(baseline=("old",)))
         resolution = resolved(world, after=LIFETIME + 1)
@@ -74,7 +74,7 @@ def test_a_job_that_was_there_before_is_not_taken_for_ours() -> None:
 
 
 def test_while_the_request_can_arrive_nothing_is_decided() -> None:
-    with stage() as world:
+    with harness() as world:
         opened(world, world.intent())
         resolution = resolved(world, after=LIFETIME - 10)
         assert (resolution.resolved, resolution.result.status) == (False, Status.UNKNOWN)
@@ -87,7 +87,7 @@ def test_while_the_request_can_arrive_nothing_is_decided() -> None:
 
 
 def test_a_request_that_nothing_bounds_is_left_to_a_person() -> None:
-    with stage() as world:
+    with harness() as world:
         opened(world, world.intent(lifetime=None))
         assert "there is no time limit" in resolved(world, after=1_000_000).result.message
         decide(world.journal.unresolved()[0], State.NOT_ACCEPTED, world.context(run_id="next"))
@@ -97,7 +97,7 @@ def test_a_request_that_nothing_bounds_is_left_to_a_person() -> None:
 
 
 def test_neither_a_run_nor_a_person_takes_over_while_the_owner_lives() -> None:
-    with stage() as world:
+    with harness() as world:
         opened(world, world.intent())
         with pytest.raises(PoolHeld, match="gone"):
             resolved(world, after=LEASE - 1)
@@ -107,7 +107,7 @@ def test_neither_a_run_nor_a_person_takes_over_while_the_owner_lives() -> None:
 
 
 def test_a_known_job_is_followed_and_judged_by_the_disks() -> None:
-    with stage() as world:
+    with harness() as world:
         opened(world, world.intent(), job_id="known")
         job(world, "known", lasts=1, effect=False)
         resolution = resolved(world, after=LEASE + 1)
@@ -116,7 +116,7 @@ def test_a_known_job_is_followed_and_judged_by_the_disks() -> None:
 
 
 def test_a_found_job_without_effect_is_a_failure_only_when_nothing_else_can_come() -> None:
-    with stage() as world:
+    with harness() as world:
         opened(world, world.intent())
         job(world, "lost", lasts=1, end=JobEnd.FAILED, effect=False)
         assert not resolved(world, after=LEASE + 1).resolved
@@ -125,7 +125,7 @@ def test_a_found_job_without_effect_is_a_failure_only_when_nothing_else_can_come
 
 
 def test_two_new_jobs_of_which_one_runs_decide_nothing() -> None:
-    with stage() as world:
+    with harness() as world:
         opened(world, world.intent())
         job(world, "one", lasts=1, effect=False)
         job(world, "two", lasts=7200, effect=False)
@@ -135,7 +135,7 @@ def test_two_new_jobs_of_which_one_runs_decide_nothing() -> None:
 
 
 def test_a_kept_disk_that_vanished_leaves_the_operation_open_as_an_alarm() -> None:
-    with stage() as world:
+    with harness() as world:
         opened(world, world.intent())
         world.service.pools_["pool"].disks.clear()
         resolution = resolved(world, after=LIFETIME + 1)
@@ -144,7 +144,7 @@ def test_a_kept_disk_that_vanished_leaves_the_operation_open_as_an_alarm() -> No
         assert state(world) == (State.UNKNOWN, False)
 
 
-def arrives(world: Stage, name: str, *, at: float, until: float, seen: float | None = None) -> None:
+def arrives(world: Harness, name: str, *, at: float, until: float, seen: float | None = None) -> None:
     """Our request is accepted at a moment; its effect is there when the job ends, and perhaps ``seen`` later."""
     job = TrueJob(name, "pool", Step.REMOVE, at, until, JobEnd.SUCCEEDED, True, removal())
     world.loop.call_at(at, lambda: world.service.jobs.__setitem__(name, job))
@@ -167,7 +167,7 @@ class Late(Scripted):
 
 
 def test_a_request_accepted_while_another_job_was_followed_is_not_given_up() -> None:
-    with stage() as world:
+    with harness() as world:
         opened(world, world.intent())
         by_hand = TrueJob("hand", "pool", Step.REMOVE, 10, LIFETIME + 2, JobEnd.SUCCEEDED, False, removal())
         world.service.jobs["hand"] = by_hand
@@ -179,7 +179,7 @@ def test_a_request_accepted_while_another_job_was_followed_is_not_given_up() -> 
 
 
 def test_a_request_accepted_right_after_the_jobs_were_listed_is_not_given_up() -> None:
-    with stage() as world:
+    with harness() as world:
         opened(world, world.intent())
         world.service = Overtaken(world.loop, world.service.rng, world.service.pools_)
         resolution = resolved(world, after=LIFETIME - 0.5)
@@ -201,7 +201,7 @@ class Overtaken(Scripted):
 
 
 def test_the_effect_of_a_found_job_is_waited_for_before_the_disks_decide() -> None:
-    with stage() as world:
+    with harness() as world:
         opened(world, world.intent())
         arrives(world, "ours", at=800, until=LIFETIME + 50, seen=LIFETIME + 100)
         assert resolved(world, after=LIFETIME).result.status is Status.DONE
@@ -209,7 +209,7 @@ def test_the_effect_of_a_found_job_is_waited_for_before_the_disks_decide() -> No
 
 
 def test_an_answer_noted_after_the_operation_was_listed_counts() -> None:
-    with stage() as world:
+    with harness() as world:
         job(world, "other", lasts=1, end=JobEnd.FAILED, effect=False)
         world.journal.open_operation(world.intent(), "gone", LEASE)
         [listed] = world.journal.unresolved()
@@ -223,7 +223,7 @@ def test_an_answer_noted_after_the_operation_was_listed_counts() -> None:
 
 @pytest.mark.parametrize("outcome", [State.REJECTED, State.NOT_SENT])
 def test_a_refusal_that_was_noted_but_not_closed_is_closed_at_once(outcome: State) -> None:
-    with stage() as world:
+    with harness() as world:
         world.journal.open_operation(world.intent(lifetime=None), "gone", LEASE)
         world.journal.record_outcome("op", "gone", Outcome(outcome))
         resolution = resolved(world, after=LEASE + 1)
@@ -233,7 +233,7 @@ def test_a_refusal_that_was_noted_but_not_closed_is_closed_at_once(outcome: Stat
 
 
 def test_readings_that_contradict_each_other_decide_nothing() -> None:
-    with stage() as world:
+    with harness() as world:
         opened(world, world.intent())
         before = world.service._view()
         after = (replace(before[0], disks=(KEPT,)),)
@@ -244,21 +244,21 @@ def test_readings_that_contradict_each_other_decide_nothing() -> None:
 
 
 def test_disks_that_are_gone_are_done_whoever_did_it() -> None:
-    with stage() as world:
+    with harness() as world:
         opened(world, world.intent())
         del world.service.pools_["pool"].disks[GOING.id]
         assert resolved(world, after=LEASE + 1).result.status is Status.DONE
         assert state(world) == (State.DONE, True)
 
 
-def all_resolved(world: Stage, run_id: str) -> tuple[tuple[Resolution, ...], Holds]:
+def all_resolved(world: Harness, run_id: str) -> tuple[tuple[Resolution, ...], Holds]:
     """What a run makes of everything that is open right now."""
     site = world.site()
     return world.run(resolve_all(world.context(run_id=run_id), {TARGET: site}))
 
 
 def test_what_stays_open_is_let_go_for_whoever_comes_next() -> None:
-    with stage() as world:
+    with harness() as world:
         opened(world, world.intent())
         world.run(asyncio.sleep(LEASE + 1))
         for run_id in ("next", "the one after"):
@@ -270,7 +270,7 @@ def test_what_stays_open_is_let_go_for_whoever_comes_next() -> None:
 
 
 def test_an_operation_that_cannot_be_looked_into_stays_open_and_says_why() -> None:
-    with stage() as world:
+    with harness() as world:
         opened(world, world.intent())
         world.run(asyncio.sleep(LEASE + 1))
         world.service.faults = Faults(read_error=1.0)
@@ -281,7 +281,7 @@ def test_an_operation_that_cannot_be_looked_into_stays_open_and_says_why() -> No
 
 
 def test_several_operations_are_waited_for_at_the_same_time() -> None:
-    with stage() as world:
+    with harness() as world:
         for name in ("one", "two", "three"):
             intent = replace(world.intent(), operation_id=name, pool=world.site().key(name))
             world.journal.open_operation(intent, "gone", 0)

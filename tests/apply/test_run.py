@@ -1,4 +1,4 @@
-"""A run over many pools: one alone first, stopping at the first anomaly, and an alarm whatever was asked."""
+"""A run over many pools: one pool first, a stop at the first anomaly, and the right exit code."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from reconciler.planning.finding import Finding
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
 from reconciler.workspace import Call, JobEnd
-from tests.apply.harness import GOING, Stage, removal, stage
+from tests.apply.harness import GOING, Harness, harness, removal
 from tests.simulation.service import Faults, Service, TrueJob, TruePool
 from tests.simulation.virtual import VirtualClock, VirtualLoop
 
@@ -48,7 +48,7 @@ NAMES = ("one", "two", "three")
 
 
 class Vandal(Service):
-    """Deletes a disk that had to stay along with the one it was told to."""
+    """Deletes a disk that must stay together with the requested one."""
 
     def _take_effect(self, job: TrueJob) -> None:
         super()._take_effect(job)
@@ -91,7 +91,7 @@ def carried_out(
     async def approve(_plan: Plan) -> None:
         """Everything is approved."""
 
-    async def story() -> ApplyReport:
+    async def scenario() -> ApplyReport:
         request = ApplyRequest(manifest, manifest.limits, approve, options)
         journal = wrap(open_journal("sqlite://", clock.now))
         stop = Stop()
@@ -117,7 +117,7 @@ def carried_out(
             journal.close()
 
     try:
-        return loop.run_until_complete(story()), service, said
+        return loop.run_until_complete(scenario()), service, said
     finally:
         loop.close()
 
@@ -304,35 +304,35 @@ def test_no_wait_leaves_every_operation_open() -> None:
 
 
 def test_a_blocked_pool_is_told_and_never_carried_out() -> None:
-    with stage() as world:
+    with harness() as world:
 
-        async def story() -> tuple[PoolResult, ...]:
+        async def scenario() -> tuple[PoolResult, ...]:
             ctx = world.context()
             task = await world.task(ctx)
             finding = Finding("tie", "cannot decide")
             plan = replace(task.plan, pools=(replace(task.pool, findings=(finding,)),))
             return await run_pools(plan, {TARGET: task.site}, ctx)
 
-        [result] = world.run(story())
+        [result] = world.run(scenario())
         assert result.status is Status.REFUSED
         assert world.service.sent == []
 
 
 def test_a_run_that_is_asked_to_stop_starts_no_pool() -> None:
-    with stage() as world:
+    with harness() as world:
 
-        async def story() -> tuple[PoolResult, ...]:
+        async def scenario() -> tuple[PoolResult, ...]:
             ctx = world.context()
             task = await world.task(ctx)
             ctx.stop.requested = True
             return await run_pools(task.plan, {TARGET: task.site}, ctx)
 
-        [result] = world.run(story())
+        [result] = world.run(scenario())
         assert result.status is Status.NOT_STARTED
         assert world.service.sent == []
 
 
-def saved_plan_applied(world: Stage, plan: Plan) -> ApplyReport:
+def saved_plan_applied(world: Harness, plan: Plan) -> ApplyReport:
     async def approve(_plan: Plan) -> None:
         """Everything is approved."""
 
@@ -341,7 +341,7 @@ def saved_plan_applied(world: Stage, plan: Plan) -> ApplyReport:
 
 
 def test_a_saved_plan_is_applied_once_even_if_the_surplus_comes_back() -> None:
-    with stage() as world:
+    with harness() as world:
         plan = world.run(world.task(world.context())).plan
         assert saved_plan_applied(world, plan).exit_code is ExitCode.DONE
         world.run(world.clock.sleep(60))
@@ -353,7 +353,7 @@ def test_a_saved_plan_is_applied_once_even_if_the_surplus_comes_back() -> None:
 
 
 def test_what_an_earlier_run_left_open_is_resolved_before_anything_is_sent() -> None:
-    with stage() as world:
+    with harness() as world:
         plan = world.run(world.task(world.context())).plan
         world.journal.open_operation(world.intent(), "gone", 0)
         report = saved_plan_applied(world, plan)
@@ -434,7 +434,7 @@ def test_an_interruption_while_an_earlier_job_is_followed_says_what_is_in_flight
 
 
 def test_a_plan_that_expires_while_it_waits_is_not_applied() -> None:
-    with stage() as world:
+    with harness() as world:
         plan = world.run(world.task(world.context())).plan
 
         async def think_it_over(_plan: Plan) -> None:
@@ -449,7 +449,7 @@ def test_a_plan_that_expires_while_it_waits_is_not_applied() -> None:
 def test_a_job_that_failed_under_an_earlier_run_is_told_by_the_exit_code_unless_this_run_made_it_good() -> (
     None
 ):
-    with stage(Faults(job_fails=1.0)) as world:
+    with harness(Faults(job_fails=1.0)) as world:
         plan = world.run(world.task(world.context())).plan
         world.journal.open_operation(world.intent(), "gone", 0)
         world.journal.record_outcome("op", "gone", Outcome(State.ACCEPTED, "old"))

@@ -1,4 +1,4 @@
-"""Looking keeps what it saw; correcting does what the policy allows through the one apply, and no more."""
+"""Detecting drift records it; remediation carries out what the policy allows, with the same apply, and no more."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ class Scene:
         clock = VirtualClock(self.loop)
         return RunContext(self.journal, clock, self.new_id, connections, say=self.said.append)
 
-    def run(self, story: Coroutine[Any, Any, T]) -> T:
-        return self.loop.run_until_complete(story)
+    def run(self, scenario: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run_until_complete(scenario)
 
     def detect(self, manifest: Manifest) -> DriftReport:
         return self.run(detect(manifest, Limits(), self.context))
@@ -90,7 +90,7 @@ Make = Callable[..., Scene]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
-    """A scene with pools of one declared disk and so many surplus ones."""
+    """A scene with pools of one declared disk and the given number of surplus ones."""
     loop = VirtualLoop()
     journal = open_journal(f"sqlite:///{tmp_path}/journal.db", VirtualClock(loop).now)
 

@@ -30,10 +30,11 @@ def test_copies_left_behind_by_apply_to_new_are_shown_and_left_alone(run: Run, t
 
         shown = run("plan", str(path), "--desktops", env=served.env)
         assert shown.code == 0
-        assert "3 desktops in 1 pool differ from their pools; this is only shown" in shown.out
-        assert "p: 3 desktops with another number of disks, 3 with another sum of GB" in shown.out
+        assert "3 desktops in 1 pool differ from their pools; this is only reported" in shown.out
+        assert "p: 3 desktops with a different number of disks, 3 with a different total size" in shown.out
         assert (
-            shown.out.count(f"still has a copy of disk {gone} (SAS 50 GB), which the pool does not have") == 3
+            shown.out.count(f"still has a copy of disk {gone} (SAS 50 GB), which is not a disk of the pool")
+            == 3
         )
         assert "No changes." in shown.out
         assert run("plan", str(path), "--desktops", "--detailed-exitcode", env=served.env).code == 2

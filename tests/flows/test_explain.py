@@ -83,7 +83,7 @@ def test_a_tie_and_a_missing_disk_are_explained_too(run: Run, tmp_path: Path) ->
     with serving(seed.world("explain", [seed.pool("p", [("SAS", 50), ("SAS", 50)], 1, 1)])) as served:
         path = manifest(tmp_path, ["{name: p, disks: [{type: SAS, size: 50}, {type: SSD, size: 10}]}"])
         text = run("explain", "p", str(path), env=served.env).out
-        assert text.count("undecided: 1 of 2 must go") == 2
+        assert text.count("undecided: 1 of 2 must be removed") == 2
         assert "add: declared, but the pool does not have it (not managed)" in text
         assert "NO tie" in text
 

@@ -1,4 +1,4 @@
-"""Owns what the journal's tests do in processes of their own: race, die, be somebody with fewer rights.
+"""What the journal tests do in separate processes: race, die, run with fewer rights.
 
 Run as ``python -m tests.journal.child WHAT ARGUMENTS…``; results are one line of JSON on stdout.
 """

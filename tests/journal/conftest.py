@@ -1,4 +1,4 @@
-"""Owns the journals that the contract tests run against: one per kind of database, empty each time."""
+"""The journals of the contract tests: one per kind of database, empty for each test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the starting of ``tests.journal.child`` in processes of their own."""
+"""Starts ``tests.journal.child`` in separate processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the sample values of the journal's tests: an intent, a pool, a clock moved by hand."""
+"""Sample values for the journal tests: an intent, a pool, a clock moved by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files, permissions, servers and everything that can be wrong with them: a plain sentence, no secret."""
+"""Whatever is wrong with a journal's file, permissions or server is one plain message without a secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Manifests for live pools: our own reader takes them for what is live."""
+"""Our reader reads the manifests for live pools as what is live."""
 
 from __future__ import annotations
 

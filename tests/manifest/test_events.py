@@ -1,4 +1,4 @@
-"""Strict YAML: what is taken, where it stands, and input made to hurt."""
+"""Strict YAML: what is accepted, the positions of values, and hostile input."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_first_of_two_equal_keys_stays() -> None:
     roots, faults = parsed("a: 1\nb: 3\na: [2]\nc: 4\n")
     assert roots == [{"a": 1, "b": 3, "c": 4}]
     assert [str(fault) for fault in faults.found] == [
-        "m.yaml:3:1: key 'a' stands twice; it stands first at m.yaml:1:1; keep one"
+        "m.yaml:3:1: duplicate key 'a'; it is already set at m.yaml:1:1; keep one"
     ]
 
 

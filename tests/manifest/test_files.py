@@ -1,4 +1,4 @@
-"""Which files are read, and what happens with those that cannot be."""
+"""Which files are read, and the faults of those that cannot be read."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def test_a_missing_file_is_a_fault_and_the_others_are_read(tmp_path: Path) -> No
     (tmp_path / "a.yaml").write_text("x")
     files = Files([tmp_path / "absent.yaml", tmp_path / "a.yaml"])
     assert names(files, tmp_path) == ["a.yaml"]
-    assert "there is no such file" in str(files.faults[0])
+    assert "no such file" in str(files.faults[0])
 
 
 def test_a_broken_link_in_a_directory_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").symlink_to("gone.yaml")
-    assert "there is no such file" in only_fault(Files([tmp_path]))
+    assert "no such file" in only_fault(Files([tmp_path]))
 
 
 def test_an_unreadable_file_or_directory_is_a_fault() -> None:
@@ -72,9 +72,9 @@ def test_an_unreadable_file_or_directory_is_a_fault() -> None:
         (folder / "a.yaml").write_text("x")
         (folder / "a.yaml").chmod(0)
         with unprivileged():
-            assert "may not be read" in only_fault(Files([folder]))
+            assert "permission denied" in only_fault(Files([folder]))
             (folder / "sub").mkdir(mode=0)
-            assert "may not be read" in str(Files([folder / "sub"]).faults[0])
+            assert "permission denied" in str(Files([folder / "sub"]).faults[0])
 
 
 def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:
@@ -97,5 +97,5 @@ def test_a_file_of_two_megabytes_is_refused_and_one_at_the_limit_is_read(tmp_pat
 
 
 def test_a_path_that_cannot_be_a_path_is_a_fault_with_its_characters_escaped() -> None:
-    assert only_fault(Files(["a\0b.yaml"])) == "a\\x00b.yaml: this is not a path; check it"
-    assert only_fault(Files(["a\x1b[2J.yaml"])).startswith("a\\x1b[2J.yaml: there is no such file")
+    assert only_fault(Files(["a\0b.yaml"])) == "a\\x00b.yaml: not a valid path; check it"
+    assert only_fault(Files(["a\x1b[2J.yaml"])).startswith("a\\x1b[2J.yaml: no such file")

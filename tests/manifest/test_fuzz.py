@@ -1,4 +1,4 @@
-"""Whatever the bytes, the answer is a manifest or a refusal with places."""
+"""Any bytes are a manifest or are refused with positions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From files to desired state."""
+"""From files to the desired state."""
 
 from __future__ import annotations
 
@@ -206,8 +206,8 @@ pools:
         load([file])
     assert [(fault.line, fault.what.split(";")[0]) for fault in refusal.value.faults] == [
         (4, "name: 7 is not text"),
-        (4, "disks: an empty list means that the pool loses every data disk"),
-        (6, "the pool with name 'a' stands twice"),
+        (4, "disks: an empty list removes every data disk of the pool"),
+        (6, "duplicate pool with name 'a'"),
         (6, "size: 15 is not a multiple of 10"),
         (6, "disk 'd1' is pinned twice"),
     ]
@@ -259,4 +259,4 @@ def test_a_name_that_could_mean_either_pool_stands_twice(tmp_path: Path, other: 
     )
     with pytest.raises(BadInput) as caught:
         load([file])
-    assert "the pool with name 'a' stands twice" in str(caught.value.faults[0])
+    assert "duplicate pool with name 'a'" in str(caught.value.faults[0])

@@ -1,4 +1,4 @@
-"""What an unquoted word means."""
+"""The meaning of unquoted words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A webhook over real TCP: told once, within its time, with its address kept secret whatever goes wrong."""
+"""A webhook over real TCP: sent once, within its time limit, and its address stays secret whatever fails."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_nobody_listening_is_told() -> None:
 
 
 def test_garbage_for_an_answer_is_told() -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         async def garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.readuntil(b"\r\n\r\n")
             writer.write(b"\x00\xff not http\r\n\r\n")
@@ -107,11 +107,11 @@ def test_garbage_for_an_answer_is_told() -> None:
             await deliver(webhook(f"http://127.0.0.1:{port}/{SECRET}"), MESSAGE)
         server.close()
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 def test_an_answer_that_drips_ends_at_the_deadline() -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         over = asyncio.Event()
 
         async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -132,7 +132,7 @@ def test_an_answer_that_drips_ends_at_the_deadline() -> None:
             await over.wait()
         server.close()
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 def test_other_services_get_a_title_and_a_text_through_apprise() -> None:

@@ -14,7 +14,7 @@ from reconciler.model import Action, Disk, DriftPolicy, Manifest, Position, Wind
 from reconciler.planning.drift import Past, allowed, keys_of, measure, narrow, opens, proven, removals_of
 from reconciler.planning.finding import Finding
 from reconciler.planning.plan import PoolPlan
-from tests import sample_plans as scenes
+from tests import sample_plans
 
 AT = Position("drift.yaml", 4, 3)
 ALWAYS = Window(("mon", "tue", "wed", "thu", "fri", "sat", "sun"), "00:00", "23:59", "UTC", AT)
@@ -23,7 +23,7 @@ NOON = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)  # a Saturday
 
 def policy(*correct: Action, disks_per_day: int = 5, windows: Sequence[Window] = (ALWAYS,)) -> DriftPolicy:
     return DriftPolicy(
-        scenes.TARGET, AT, frozenset(correct or {Action.REMOVE}), disks_per_day, tuple(windows)
+        sample_plans.TARGET, AT, frozenset(correct or {Action.REMOVE}), disks_per_day, tuple(windows)
     )
 
 
@@ -33,11 +33,11 @@ def window(days: str, start: str, end: str, zone: str = "UTC") -> Window:
 
 def surplus(name: str, number: int, manage: frozenset[Action] | None = None) -> PoolPlan:
     """A pool with one declared disk and ``number`` that nobody declared."""
-    declared = scenes.pool(name, scenes.wanted("SSD", 100))
+    declared = sample_plans.pool(name, sample_plans.wanted("SSD", 100))
     if manage is not None:
         declared = replace(declared, manage=manage)
     extra = [Disk(f"{name}-{index}", "SAS", 50) for index in range(number)]
-    return scenes.planned(declared, [Disk(f"{name}-kept", "SSD", 100), *extra], users=["ann", "bob"])
+    return sample_plans.planned(declared, [Disk(f"{name}-kept", "SSD", 100), *extra], users=["ann", "bob"])
 
 
 def rules(found: Sequence[Finding]) -> list[str]:
@@ -48,27 +48,27 @@ def rules(found: Sequence[Finding]) -> list[str]:
 
 
 def test_surplus_is_counted_in_disks_and_in_gb_over_all_desktops() -> None:
-    (found,) = measure(scenes.whole(surplus("finance", 2)))
+    (found,) = measure(sample_plans.whole(surplus("finance", 2)))
     assert (found.surplus, found.missing, found.differing, found.surplus_gb) == (2, 0, 0, 2 * 50 * 2)
 
 
 def test_what_manage_leaves_out_is_drift_all_the_same() -> None:
-    (managed,) = measure(scenes.whole(surplus("finance", 2)))
-    (shown,) = measure(scenes.whole(surplus("finance", 2, manage=frozenset())))
+    (managed,) = measure(sample_plans.whole(surplus("finance", 2)))
+    (shown,) = measure(sample_plans.whole(surplus("finance", 2, manage=frozenset())))
     assert (shown.surplus, shown.surplus_gb) == (managed.surplus, managed.surplus_gb)
 
 
 def test_a_missing_disk_and_a_small_one_are_told_apart() -> None:
-    declared = scenes.pool("p", scenes.wanted("SSD", 100), scenes.wanted("SAS", 20))
-    (found,) = measure(scenes.whole(scenes.planned(declared, [Disk("a", "SSD", 50)], ["ann"])))
+    declared = sample_plans.pool("p", sample_plans.wanted("SSD", 100), sample_plans.wanted("SAS", 20))
+    (found,) = measure(sample_plans.whole(sample_plans.planned(declared, [Disk("a", "SSD", 50)], ["ann"])))
     assert (found.surplus, found.missing, found.differing) == (0, 1, 1)
 
 
 def test_of_tied_disks_as_many_count_as_must_go() -> None:
-    declared = scenes.pool("p", scenes.wanted("SAS", 50))
-    pool = scenes.planned(declared, [Disk("a", "SAS", 50), Disk("b", "SAS", 50)], ["ann"])
+    declared = sample_plans.pool("p", sample_plans.wanted("SAS", 50))
+    pool = sample_plans.planned(declared, [Disk("a", "SAS", 50), Disk("b", "SAS", 50)], ["ann"])
     assert pool.ties
-    (found,) = measure(scenes.whole(pool))
+    (found,) = measure(sample_plans.whole(pool))
     assert (found.surplus, found.surplus_gb) == (1, 50)
 
 
@@ -76,14 +76,14 @@ def test_a_doubtful_reading_is_not_measured_and_never_corrected() -> None:
     pool = surplus("finance", 2)
     assert pool.live
     doubtful = replace(pool, live=replace(pool.live, doubts=("a disk is listed twice",)))
-    assert measure(scenes.whole(doubtful)) == ()
+    assert measure(sample_plans.whole(doubtful)) == ()
     assert allowed([doubtful], policy(), NOON, Past()).pools == ()
 
 
 def test_what_is_proven_done_is_no_drift_any_more_and_what_is_only_shown_stays() -> None:
-    declared = scenes.pool("p", scenes.wanted("SSD", 100))
-    pool = scenes.planned(declared, [Disk("a", "SSD", 50), Disk("b", "SAS", 50)], ["ann"])
-    (found,) = measure(scenes.whole(pool))
+    declared = sample_plans.pool("p", sample_plans.wanted("SSD", 100))
+    pool = sample_plans.planned(declared, [Disk("a", "SSD", 50), Disk("b", "SAS", 50)], ["ann"])
+    (found,) = measure(sample_plans.whole(pool))
     assert (found.surplus, found.differing) == (1, 1)
     assert (proven(found).surplus, proven(found).differing) == (0, 1)
 
@@ -195,8 +195,10 @@ def test_a_change_that_failed_before_is_not_tried_again() -> None:
 
 
 def test_a_failed_addition_is_not_tried_again_either() -> None:
-    declared = replace(scenes.pool("p", scenes.wanted("SSD", 100)), manage=frozenset({Action.ADD}))
-    pool = scenes.planned(declared, [], ["ann"])
+    declared = replace(
+        sample_plans.pool("p", sample_plans.wanted("SSD", 100)), manage=frozenset({Action.ADD})
+    )
+    pool = sample_plans.planned(declared, [], ["ann"])
     assert list(keys_of(pool)) == [("id-of-p", "SSD", 100)]
     past = Past(failed=frozenset(keys_of(pool)))
     assert rules(allowed([pool], policy(Action.ADD), NOON, past).refused) == ["drift-attempted"]
@@ -205,9 +207,9 @@ def test_a_failed_addition_is_not_tried_again_either() -> None:
 def test_narrowing_leaves_only_what_manifest_and_policy_both_say() -> None:
     every = frozenset({Action.REMOVE, Action.EXPAND, Action.ADD})
     pools = (
-        replace(scenes.pool("a"), manage=every),
-        replace(scenes.pool("b"), manage=frozenset({Action.ADD})),
-        replace(scenes.pool("c", target=scenes.OTHER), manage=every),
+        replace(sample_plans.pool("a"), manage=every),
+        replace(sample_plans.pool("b"), manage=frozenset({Action.ADD})),
+        replace(sample_plans.pool("c", target=sample_plans.OTHER), manage=every),
     )
     narrowed = narrow(Manifest(pools, drift=(policy(Action.REMOVE, Action.EXPAND),)))
     assert [pool.manage for pool in narrowed.pools] == [{Action.REMOVE, Action.EXPAND}, set(), set()]

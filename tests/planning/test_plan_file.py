@@ -13,24 +13,24 @@ import pytest
 from reconciler.cli.plan_files import is_plan_file, load, save
 from reconciler.errors import BadInput, ExitCode
 from reconciler.planning.plan import Plan, digest_of
-from tests import sample_plans as scenes
+from tests import sample_plans
 
 SCENES: list[Callable[[], Plan]] = [
-    scenes.no_changes,
-    scenes.resize,
-    scenes.tie,
-    scenes.two_removals,
-    scenes.over_limit,
-    scenes.target_failed,
-    scenes.sandbox,
-    scenes.everything,
+    sample_plans.no_changes,
+    sample_plans.resize,
+    sample_plans.tie,
+    sample_plans.two_removals,
+    sample_plans.over_limit,
+    sample_plans.target_failed,
+    sample_plans.sandbox,
+    sample_plans.everything,
 ]
 
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     path = tmp_path / "plan.json"
-    save(scenes.everything(), path)
+    save(sample_plans.everything(), path)
     return path
 
 
@@ -55,7 +55,7 @@ def test_a_plan_comes_back_equal_with_the_same_digest(scene: Callable[[], Plan],
 
 @pytest.mark.parametrize("text", ["a\udcffb", "\u202e</script>\n\x00", "💾" * 40])
 def test_foreign_text_comes_back_too(text: str, tmp_path: Path) -> None:
-    plan = scenes.hostile(text)
+    plan = sample_plans.hostile(text)
     save(plan, tmp_path / "plan")
     assert load(tmp_path / "plan") == plan
 
@@ -71,16 +71,16 @@ def test_only_the_owner_can_read_it_even_over_a_file_that_was_open_to_all(tmp_pa
     path = tmp_path / "plan"
     path.write_text("old")
     path.chmod(0o666)
-    save(scenes.tie(), path)
+    save(sample_plans.tie(), path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert load(path) == scenes.tie()
+    assert load(path) == sample_plans.tie()
 
 
 def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_text("untouched")
     link.symlink_to(target)
-    save(scenes.tie(), link)
+    save(sample_plans.tie(), link)
     assert target.read_text() == "untouched"
     assert not link.is_symlink()
 
@@ -92,7 +92,7 @@ def test_nothing_is_left_beside_it(saved: Path) -> None:
 @pytest.mark.parametrize("place", ["missing/plan", ".", "x" * 300], ids=["no folder", "a folder", "too long"])
 def test_a_place_that_cannot_be_written_is_bad_input_and_leaves_nothing(place: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot be written") as told:
-        save(scenes.tie(), tmp_path / place)
+        save(sample_plans.tie(), tmp_path / place)
     assert "--out" in told.value.hint
     assert list(tmp_path.iterdir()) == []
 
@@ -102,7 +102,7 @@ def test_a_plan_that_cannot_be_put_in_place_leaves_what_was_there(tmp_path: Path
     folder.mkdir()
     (folder / "kept").write_text("here")
     with pytest.raises(BadInput, match="cannot be written"):
-        save(scenes.tie(), folder)
+        save(sample_plans.tie(), folder)
     assert list(tmp_path.iterdir()) == [folder]
     assert (folder / "kept").read_text() == "here"
 

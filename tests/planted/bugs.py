@@ -282,8 +282,8 @@ BUGS = (
     Bug(
         "a success without a job is taken for acceptance",
         "api/outcome.py",
-        'State.UNKNOWN, f"a success',
-        'State.ACCEPTED, f"a success',
+        'State.UNKNOWN, "", request_id, status, code, f"success',
+        'State.ACCEPTED, "", request_id, status, code, f"success',
         f"{OUTCOME}::test_an_answer_that_says_neither_yes_nor_no_is_unknown",
     ),
     Bug(

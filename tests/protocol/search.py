@@ -1,4 +1,4 @@
-"""Searches every state that a model can reach, nearest first; what a state means is left to ``model``."""
+"""Searches every state that a model can reach, nearest first; ``model`` defines the states."""
 
 from __future__ import annotations
 

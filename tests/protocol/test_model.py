@@ -94,6 +94,6 @@ def test_no_order_of_events_breaks_a_promise_in_larger_worlds(name: str, record_
 def test_without_a_safeguard_a_promise_breaks(safeguard: Safeguard, record_property: Recorder) -> None:
     start = WITHOUT_PATIENCE_IN_PART if safeguard is Safeguard.PATIENCE_IN_PART else WITHOUT
     found: Found = search(Model(without=safeguard), start)
-    told = f"{found.broken}, after {len(found.trace)} steps ({found.counts})"
-    record_property("counted", f"protocol, without {safeguard.name}: {told}")
+    counted = f"{found.broken}, after {len(found.trace)} steps ({found.counts})"
+    record_property("counted", f"protocol, without {safeguard.name}: {counted}")
     assert found.broken, f"nothing breaks without: {safeguard.value}"

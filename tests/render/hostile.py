@@ -1,4 +1,4 @@
-"""Texts that try to be more than a name: for terminals, Markdown, HTML, and the runners' log parsers."""
+"""Hostile names: for terminals, Markdown, HTML and the log parsers of CI runners."""
 
 from __future__ import annotations
 

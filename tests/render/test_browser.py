@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.render.html import plan_html
-from tests import needs
-from tests import sample_plans as scenes
+from tests import needs, sample_plans
 from tests.render.hostile import HOSTILE
 
 FLAGS = (
@@ -59,7 +58,7 @@ def picture(folder: Path, page: str, *flags: str) -> tuple[tuple[int, int], tupl
 
 
 def test_our_stylesheet_applies_under_the_policy(tmp_path: Path) -> None:
-    assert picture(tmp_path, plan_html(scenes.everything()), "--window-size=1100,900") == (
+    assert picture(tmp_path, plan_html(sample_plans.everything()), "--window-size=1100,900") == (
         (1100, 900),
         LIGHT,
     )
@@ -67,17 +66,17 @@ def test_our_stylesheet_applies_under_the_policy(tmp_path: Path) -> None:
 
 def test_a_reader_who_prefers_dark_gets_it_dark(tmp_path: Path) -> None:
     flags = ("--window-size=1100,900", "--blink-settings=preferredColorScheme=0")
-    assert picture(tmp_path, plan_html(scenes.everything()), *flags) == ((1100, 900), DARK)
+    assert picture(tmp_path, plan_html(sample_plans.everything()), *flags) == ((1100, 900), DARK)
 
 
 def test_the_policy_refuses_any_other_style(tmp_path: Path) -> None:
-    spoiled = plan_html(scenes.everything()).replace(":root {", ":root { --other: 1px;", 1)
+    spoiled = plan_html(sample_plans.everything()).replace(":root {", ":root { --other: 1px;", 1)
     done = _browse(tmp_path, spoiled, "--dump-dom")
     assert "Content Security Policy" in done.stderr
 
 
 def test_no_name_runs_as_script(tmp_path: Path) -> None:
-    page = plan_html(scenes.hostile(" ".join(HOSTILE[6:20])[:900]))
+    page = plan_html(sample_plans.hostile(" ".join(HOSTILE[6:20])[:900]))
     title = re.search(r"<title>.*?</title>", page)
     assert title
     assert title[0] in _browse(tmp_path, page, "--dump-dom").stdout
@@ -85,7 +84,7 @@ def test_no_name_runs_as_script(tmp_path: Path) -> None:
 
 def test_the_page_prints(tmp_path: Path) -> None:
     file = tmp_path / "plan.pdf"
-    _browse(tmp_path, plan_html(scenes.everything()), f"--print-to-pdf={file}")
+    _browse(tmp_path, plan_html(sample_plans.everything()), f"--print-to-pdf={file}")
     assert file.read_bytes().startswith(b"%PDF-")
 
 
@@ -98,7 +97,7 @@ WINDOWS = [("390,800", "phone"), ("1100,800", "desk")]
 def test_nothing_of_a_plan_is_wider_than_the_window(
     tmp_path: Path, name: str, window: str, layout: str
 ) -> None:
-    assert width(tmp_path, plan_html(scenes.hostile(name)), window) == (layout, 0)
+    assert width(tmp_path, plan_html(sample_plans.hostile(name)), window) == (layout, 0)
 
 
 def width(folder: Path, page: str, window: str) -> tuple[str, int]:
@@ -110,6 +109,6 @@ def width(folder: Path, page: str, window: str) -> tuple[str, int]:
         " + Math.max(0, document.documentElement.scrollWidth - innerWidth)</script></body>"
     )
     shown = _browse(folder, free.replace("</body>", measure), f"--window-size={window}", "--dump-dom").stdout
-    told = re.search(r"<title>(\d+) wide, overflow (\d+)</title>", shown)
-    assert told
-    return ("phone" if int(told[1]) <= 640 else "desk"), int(told[2])
+    found = re.search(r"<title>(\d+) wide, overflow (\d+)</title>", shown)
+    assert found
+    return ("phone" if int(found[1]) <= 640 else "desk"), int(found[2])

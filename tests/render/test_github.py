@@ -1,4 +1,4 @@
-"""GitHub's surfaces: the summary fits, annotations are well-formed, and no data is obeyed."""
+"""GitHub's outputs: the summary fits, annotations are well-formed, and no name is run as a command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reconciler.planning.finding import Severity
 from reconciler.render.github import job_summary, neutral, plan_annotations
 from reconciler.render.markdown import MARKER
 from reconciler.render.text import plan_lines
-from tests import sample_plans as scenes
+from tests import sample_plans
 from tests.render.hostile import HOSTILE
 
 # As the runner reads a line: properties end at the first "::", values hold no bare colon or comma.
@@ -41,10 +41,10 @@ def _decoded(value: str) -> str:
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_every_annotation_is_one_command_and_nothing_more(text: str) -> None:
-    plan = scenes.hostile(text)
+    plan = sample_plans.hostile(text)
     shown = list(plan_annotations(plan))
-    told = [each for each in plan.all_findings if each.severity is not Severity.PASS]
-    assert len(shown) == len(told) + len(plan.failures)
+    findings = [each for each in plan.all_findings if each.severity is not Severity.PASS]
+    assert len(shown) == len(findings) + len(plan.failures)
     for line in shown:
         assert line.isprintable()
         _, properties, _ = annotation(line)
@@ -52,7 +52,7 @@ def test_every_annotation_is_one_command_and_nothing_more(text: str) -> None:
 
 
 def test_a_finding_is_shown_at_its_manifest_line() -> None:
-    level, properties, message = annotation(next(plan_annotations(scenes.over_limit())))
+    level, properties, message = annotation(next(plan_annotations(sample_plans.over_limit())))
     assert level == "error"
     assert properties == {
         "file": "pools/finance.yaml",
@@ -67,20 +67,20 @@ def test_a_finding_is_shown_at_its_manifest_line() -> None:
 
 
 def test_a_limit_from_a_flag_has_no_place() -> None:
-    shown = [annotation(line) for line in plan_annotations(scenes.over_limit())]
+    shown = [annotation(line) for line in plan_annotations(sample_plans.over_limit())]
     flagged = [properties for _, properties, _ in shown if properties["title"].endswith("limit-users")]
     assert flagged == [{"title": "reconciler: limit-users"}]
 
 
 def test_a_warning_stays_a_warning() -> None:
-    shown = [annotation(line) for line in plan_annotations(scenes.everything())]
+    shown = [annotation(line) for line in plan_annotations(sample_plans.everything())]
     assert [properties["title"] for level, properties, _ in shown if level == "warning"] == [
         "reconciler: clock-skew"
     ]
 
 
 def test_a_path_with_colons_commas_and_percents_comes_through() -> None:
-    plan = scenes.hostile("a:b,c%d")
+    plan = sample_plans.hostile("a:b,c%d")
     places = [
         properties for _, properties, _ in map(annotation, plan_annotations(plan)) if "file" in properties
     ]
@@ -89,7 +89,7 @@ def test_a_path_with_colons_commas_and_percents_comes_through() -> None:
 
 
 def test_a_failed_target_is_annotated() -> None:
-    *_, last = plan_annotations(scenes.target_failed())
+    *_, last = plan_annotations(sample_plans.target_failed())
     level, properties, message = annotation(last)
     assert (level, properties["title"]) == ("error", "reconciler: target-failed")
     assert "answered 503" in message
@@ -106,7 +106,7 @@ def test_no_line_of_data_is_obeyed() -> None:
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_no_line_of_a_plan_is_obeyed(text: str) -> None:
-    shown = [line.text for line in plan_lines(scenes.hostile(text))]
+    shown = [line.text for line in plan_lines(sample_plans.hostile(text))]
     assert not any(_obeyed(line) for line in neutral(shown))
 
 
@@ -121,6 +121,6 @@ def test_commands_stay_readable() -> None:
 
 
 def test_the_job_summary_is_the_comment_with_more_room() -> None:
-    assert job_summary(scenes.tie()).startswith(MARKER)
-    large = job_summary(scenes.many(1_500))
+    assert job_summary(sample_plans.tie()).startswith(MARKER)
+    large = job_summary(sample_plans.many(1_500))
     assert 60_000 < len(large.encode()) <= 1024 * 1024

@@ -1,7 +1,7 @@
-"""Golden screens: what a person sees of a handful of scenes, as text and as a review comment.
+"""Golden outputs of the sample plans, as text and as a review comment.
 
 After a wanted change: ``RECONCILER_GOLDEN=rewrite python -m pytest tests/render/test_golden.py``, then
-look at the difference before committing it.
+read the difference before committing it.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import pytest
 from reconciler.planning.plan import Plan
 from reconciler.render.markdown import plan_markdown
 from reconciler.render.text import plan_lines
-from tests import sample_plans as scenes
+from tests import sample_plans
 
 GOLDEN = Path(__file__).parent / "golden"
 SCENES: tuple[Callable[[], Plan], ...] = (
-    scenes.resize,
-    scenes.tie,
-    scenes.over_limit,
-    scenes.no_changes,
-    scenes.two_removals,
-    scenes.target_failed,
-    scenes.sandbox,
-    scenes.everything,
+    sample_plans.resize,
+    sample_plans.tie,
+    sample_plans.over_limit,
+    sample_plans.no_changes,
+    sample_plans.two_removals,
+    sample_plans.target_failed,
+    sample_plans.sandbox,
+    sample_plans.everything,
 )
 
 

@@ -13,8 +13,8 @@ import pytest
 from reconciler.model import Limit, Limits
 from reconciler.planning.plan import Plan
 from reconciler.render import words
-from reconciler.render.html import Kind, bars, lanes, meters, plan_html
-from tests import sample_plans as scenes
+from reconciler.render.html import DiskStyle, bars, lanes, meters, plan_html
+from tests import sample_plans
 from tests.render.hostile import HOSTILE
 from tests.render.test_golden import SCENES
 
@@ -92,7 +92,10 @@ class Page(HTMLParser):
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_no_name_changes_the_structure_of_the_page(text: str) -> None:
-    page, harmless = Page(plan_html(scenes.hostile(text))), Page(plan_html(scenes.hostile("harmless")))
+    page, harmless = (
+        Page(plan_html(sample_plans.hostile(text))),
+        Page(plan_html(sample_plans.hostile("harmless"))),
+    )
     assert page.structure == harmless.structure
 
 
@@ -104,14 +107,14 @@ def test_the_page_holds_only_our_own_elements(scene: Callable[[], Plan]) -> None
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_no_name_brings_an_element_or_an_invisible_character(text: str) -> None:
-    shown = plan_html(scenes.hostile(text))
+    shown = plan_html(sample_plans.hostile(text))
     for tag, attrs in Page(shown).elements:
         assert {name for name, _ in attrs} <= OURS[tag], tag
     assert shown.replace("\n", "").isprintable()
 
 
 def test_the_policy_allows_our_stylesheet_and_nothing_else() -> None:
-    page = Page(plan_html(scenes.everything()))
+    page = Page(plan_html(sample_plans.everything()))
     digest = base64.b64encode(hashlib.sha256(page.style.encode()).digest()).decode()
     assert page.policy == (
         f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
@@ -121,7 +124,7 @@ def test_the_policy_allows_our_stylesheet_and_nothing_else() -> None:
 
 
 def test_the_page_tells_summary_loss_findings_and_digest() -> None:
-    plan = scenes.everything()
+    plan = sample_plans.everything()
     text = " ".join(" ".join(Page(plan_html(plan)).text).split())
     sentences = (words.summary(plan.totals), words.destruction(plan), words.held_back(plan))
     for told in (*sentences, words.approval(plan)):
@@ -133,48 +136,48 @@ def test_the_page_tells_summary_loss_findings_and_digest() -> None:
 
 
 def test_a_blocked_run_shows_its_digest_but_no_command() -> None:
-    shown = plan_html(scenes.over_limit())
-    assert scenes.over_limit().digest in shown
+    shown = plan_html(sample_plans.over_limit())
+    assert sample_plans.over_limit().digest in shown
     assert "--approve" not in shown
 
 
 def test_a_sandbox_page_says_so_in_banner_and_title() -> None:
-    shown = plan_html(scenes.sandbox())
+    shown = plan_html(sample_plans.sandbox())
     assert "SANDBOX (<bdi>default</bdi>)" in shown
     assert "<title>SANDBOX: " in shown
-    assert "SANDBOX" not in plan_html(scenes.two_removals())
+    assert "SANDBOX" not in plan_html(sample_plans.two_removals())
 
 
 def test_a_meter_over_its_limit_marks_the_limit_inside_the_bar() -> None:
-    told = {meter.label: meter for meter in meters(scenes.over_limit())}
-    copies = told["copies"]
+    by_label = {meter.label: meter for meter in meters(sample_plans.over_limit())}
+    copies = by_label["copies"]
     assert (copies.measured, copies.limit, copies.fill) == (30, 20, 100.0)
     assert copies.mark == pytest.approx(66.67)
     assert copies.over
-    assert not told["GB"].over
-    assert told["GB"].mark == 100.0
+    assert not by_label["GB"].over
+    assert by_label["GB"].mark == 100.0
 
 
 @pytest.mark.parametrize(("limit", "over"), [(1, True), (2, False), (3, False)])
 def test_a_meter_is_over_only_above_its_limit(limit: int, over: bool) -> None:
-    plan = scenes.whole(*scenes.two_removals().pools, limits=Limits(disks=Limit(limit)))
+    plan = sample_plans.whole(*sample_plans.two_removals().pools, limits=Limits(disks=Limit(limit)))
     assert next(iter(meters(plan))).over is over
 
 
 def test_a_blocked_pool_does_not_count_in_the_meters() -> None:
-    told = {meter.label: meter.measured for meter in meters(scenes.everything())}
-    assert told["GB"] == 160
+    by_label = {meter.label: meter.measured for meter in meters(sample_plans.everything())}
+    assert by_label["GB"] == 160
 
 
 def test_bars_are_relative_to_the_pool_that_loses_most() -> None:
-    drawn = [(bar.pool.label, bar.width) for bar in bars(scenes.everything())]
+    drawn = [(bar.pool.label, bar.width) for bar in bars(sample_plans.everything())]
     assert drawn == [("design-studio", 100.0), ("trading", 2.96)]
 
 
 def test_a_removed_disk_is_hollow_after_and_a_kept_one_stays_in_place() -> None:
-    now, after = lanes(scenes.two_removals().pools[0])
-    assert [each.kind for each in now.segments] == [Kind.KEEP, Kind.REMOVE, Kind.REMOVE]
-    assert [each.kind for each in after.segments] == [Kind.KEEP, Kind.NONE, Kind.NONE]
+    now, after = lanes(sample_plans.two_removals().pools[0])
+    assert [each.kind for each in now.segments] == [DiskStyle.KEEP, DiskStyle.REMOVE, DiskStyle.REMOVE]
+    assert [each.kind for each in after.segments] == [DiskStyle.KEEP, DiskStyle.NONE, DiskStyle.NONE]
     assert [(each.x, each.width) for each in now.segments] == [
         (each.x, each.width) for each in after.segments
     ]
@@ -182,14 +185,14 @@ def test_a_removed_disk_is_hollow_after_and_a_kept_one_stays_in_place() -> None:
 
 
 def test_an_expansion_grows_and_one_that_is_only_shown_does_not() -> None:
-    managed, shown = scenes.resize().pools
+    managed, shown = sample_plans.resize().pools
     now, after = lanes(managed)
-    assert after.segments[0].kind is Kind.EXPAND
+    assert after.segments[0].kind is DiskStyle.EXPAND
     assert after.segments[0].width > now.segments[0].width
     assert lanes(shown)[0].segments == lanes(shown)[1].segments
 
 
-@pytest.mark.parametrize("scene", [*SCENES, lambda: scenes.hostile("x")])
+@pytest.mark.parametrize("scene", [*SCENES, lambda: sample_plans.hostile("x")])
 def test_no_lane_is_wider_than_its_drawing(scene: Callable[[], Plan]) -> None:
     for pool in scene().pools:
         for lane in lanes(pool):
@@ -197,4 +200,4 @@ def test_no_lane_is_wider_than_its_drawing(scene: Callable[[], Plan]) -> None:
 
 
 def test_drawings_need_no_style_attribute() -> None:
-    assert not re.search(r"\sstyle=", plan_html(scenes.everything()))
+    assert not re.search(r"\sstyle=", plan_html(sample_plans.everything()))

@@ -14,7 +14,7 @@ from reconciler.model import Target
 from reconciler.planning.drift import measure
 from reconciler.render.apply_report import report_page
 from reconciler.render.drift_report import drift_page
-from tests import sample_plans as scenes
+from tests import sample_plans
 from tests.render.hostile import HOSTILE
 from tests.render.test_github import annotation
 from tests.render.test_markdown import AWAKE, ENGINES, OURS, Rendered
@@ -31,8 +31,8 @@ def run_of(text: str) -> ApplyReport:
 
 
 def looked(text: str) -> DriftRound:
-    """A look at drift in which everything is called the same, and a correction that did not go well."""
-    plan = scenes.hostile(text)
+    """A drift check in which everything is called the same, and a correction that did not go well."""
+    plan = sample_plans.hostile(text)
     report = DriftReport("run", plan, measure(plan), applied=run_of(text))
     return DriftRound(NOW, 1.0, ExitCode.CHANGES, report)
 

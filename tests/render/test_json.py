@@ -18,7 +18,7 @@ from reconciler.render.json.explain import explain_json
 from reconciler.render.json.history import history_json, run_json
 from reconciler.render.json.plan import plan_document, plan_json
 from reconciler.render.json.resolve import resolve_json
-from tests import sample_plans as scenes
+from tests import sample_plans
 from tests.documents import applied, failed, measured, record
 from tests.render.hostile import HOSTILE
 
@@ -27,7 +27,7 @@ ENDS = ("\x7f", "\x00\x1f", "\U0001f600 é\x7f\ue000", '/ \\ " \b\f\n\r\t', "\ud
 
 
 def test_the_json_of_a_plan_is_the_golden_one() -> None:
-    shown = f"{plan_json(scenes.everything())}\n"
+    shown = f"{plan_json(sample_plans.everything())}\n"
     if os.environ.get("RECONCILER_GOLDEN") == "rewrite":
         GOLDEN.write_text(shown, encoding="ascii")
     assert shown == GOLDEN.read_text(encoding="ascii")
@@ -35,14 +35,14 @@ def test_the_json_of_a_plan_is_the_golden_one() -> None:
 
 @pytest.mark.parametrize("text", HOSTILE + ENDS, ids=range(len(HOSTILE + ENDS)))
 def test_the_text_is_what_json_dumps_writes(text: str) -> None:
-    for document in (plan_document(scenes.hostile(text)), drift_document(measured(text))):
+    for document in (plan_document(sample_plans.hostile(text)), drift_document(measured(text))):
         found = document.model_dump(mode="python")
         assert json_text(document) == json.dumps(found, indent=2, default=lambda moment: moment.isoformat())
 
 
 def test_what_the_service_got_wrong_is_still_printed() -> None:
     """A schema that the service breaks must not keep a report from the one who reads it."""
-    plan = scenes.everything()
+    plan = sample_plans.everything()
     pool = next(pool for pool in plan.pools if pool.loss.disks)
     broken = replace(pool, loss=replace(pool.loss, gigabytes=-10))
     found = json.loads(plan_json(replace(plan, pools=(broken,))))
@@ -60,7 +60,7 @@ def test_a_finished_run_says_how_each_pool_ended() -> None:
         "remaining": 1,
         "results": [
             {
-                "target": str(scenes.TARGET),
+                "target": str(sample_plans.TARGET),
                 "pool": "finance",
                 "ending": "alarm",
                 "done": 0,
@@ -129,7 +129,7 @@ def test_a_measured_round_keeps_the_order_of_its_keys() -> None:
         "unresolved_operations",
     ]
     assert found["correction"] == json.loads(apply_json(applied()))
-    planned = json.loads(plan_json(scenes.hostile("finance")))
+    planned = json.loads(plan_json(sample_plans.hostile("finance")))
     drifting = [
         each
         for each in planned["resource_changes"]
@@ -139,7 +139,7 @@ def test_a_measured_round_keeps_the_order_of_its_keys() -> None:
 
 
 def test_lists_stand_under_a_name_beside_their_version() -> None:
-    plan = scenes.tie()
+    plan = sample_plans.tie()
     assert list(json.loads(history_json([record().run]))) == ["format_version", "runs"]
     assert json.loads(history_json([])) == {"format_version": "1.0", "runs": []}
     assert json.loads(resolve_json([])) == {"format_version": "1.0", "operations": []}
@@ -150,7 +150,7 @@ def test_a_run_is_shown_whole_and_its_operations_name_themselves_first() -> None
     found = json.loads(run_json(record()))
     [listed] = json.loads(history_json([record().run]))["runs"]
     assert list(found) == ["format_version", *listed, "plan", "operations", "events"]
-    assert found["plan"] == json.loads(plan_json(scenes.everything()))
+    assert found["plan"] == json.loads(plan_json(sample_plans.everything()))
     assert [each["kind"] for each in found["events"]] == ["operation.closed"]
     [operation] = found["operations"]
     ids = [key for key in _keys(operation) if key == "id" or key.endswith("_id")]

@@ -18,7 +18,7 @@ from reconciler.model import Limit
 from reconciler.planning.plan import Plan
 from reconciler.render import words
 from reconciler.render.markdown import LIMIT, MARKER, code, plan_markdown, prose
-from tests import sample_plans as scenes
+from tests import sample_plans
 from tests.render.hostile import HOSTILE
 
 OURS = frozenset(
@@ -104,13 +104,13 @@ def _check(rendered: Rendered, plan: Plan) -> None:
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.__name__)
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_no_name_becomes_markup(text: str, engine: Callable[[str], str]) -> None:
-    plan = scenes.hostile(text)
+    plan = sample_plans.hostile(text)
     _check(Rendered(engine(plan_markdown(plan))), plan)
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.__name__)
 def test_the_check_sees_markup_that_comes_through(engine: Callable[[str], str]) -> None:
-    plan = scenes.two_removals()
+    plan = sample_plans.two_removals()
     good = plan_markdown(plan)
     for bad in ("[x](http://evil.example)", "www.evil.example", "@octocat", "<b>x</b>", "| more |", "# head"):
         spoiled = good.replace("**Users who", f"{bad}\n\n**Users who")
@@ -120,19 +120,21 @@ def test_the_check_sees_markup_that_comes_through(engine: Callable[[str], str]) 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_no_name_starts_a_line(text: str) -> None:
-    shown = plan_markdown(scenes.hostile(text))
+    shown = plan_markdown(sample_plans.hostile(text))
     assert not re.search(r"^\s*(?:/[a-z]|::|##\[)", shown, re.MULTILINE)
     assert len(shown) <= LIMIT
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.__name__)
 def test_names_come_through_readable(engine: Callable[[str], str]) -> None:
-    rendered = Rendered(engine(plan_markdown(scenes.two_removals())))
-    assert {"finance-analysts", "ann", "bob", "chen", scenes.disk(2, "SAS", 50).id} <= set(rendered.coded)
+    rendered = Rendered(engine(plan_markdown(sample_plans.two_removals())))
+    assert {"finance-analysts", "ann", "bob", "chen", sample_plans.disk(2, "SAS", 50).id} <= set(
+        rendered.coded
+    )
 
 
 def test_totals_and_loss_come_before_everything_else() -> None:
-    plan = scenes.over_limit()
+    plan = sample_plans.over_limit()
     lines = [line for line in plan_markdown(plan).split("\n") if line]
     assert lines[0] == MARKER
     assert lines[1] == f"## {words.summary(plan.totals)}"
@@ -141,19 +143,19 @@ def test_totals_and_loss_come_before_everything_else() -> None:
 
 
 def test_the_approve_command_carries_the_digest() -> None:
-    plan = scenes.two_removals()
+    plan = sample_plans.two_removals()
     assert f"\n```\nreconciler apply PATH… --approve {plan.digest}\n```\n" in plan_markdown(plan)
 
 
 def test_a_blocked_run_offers_no_approve_command() -> None:
-    plan = scenes.over_limit()
+    plan = sample_plans.over_limit()
     assert "--approve" not in plan_markdown(plan)
     assert plan.digest in plan_markdown(plan)
 
 
 @pytest.mark.parametrize("limit", [2_000, 5_000, 20_000, LIMIT])
 def test_what_does_not_fit_is_dropped_by_whole_pools_and_counted(limit: int) -> None:
-    plan = scenes.many(300)
+    plan = sample_plans.many(300)
     shown = plan_markdown(plan, limit)
     rendered = Rendered(_github(shown))
     left = re.search(r"\*\*(\d+) more pools? not shown\.\*\*", shown)
@@ -164,7 +166,7 @@ def test_what_does_not_fit_is_dropped_by_whole_pools_and_counted(limit: int) -> 
 
 
 def test_findings_that_do_not_fit_are_counted_and_leave_room_for_pools() -> None:
-    plan = scenes.whole(*(scenes.tie().pools[0] for _ in range(400)))
+    plan = sample_plans.whole(*(sample_plans.tie().pools[0] for _ in range(400)))
     shown = plan_markdown(plan)
     left = re.search(r"\*\*(\d+) more findings not shown\.\*\*", shown)
     assert left
@@ -174,26 +176,26 @@ def test_findings_that_do_not_fit_are_counted_and_leave_room_for_pools() -> None
 
 
 def test_what_fits_is_shown_without_a_remark() -> None:
-    assert "not shown" not in plan_markdown(scenes.everything())
+    assert "not shown" not in plan_markdown(sample_plans.everything())
 
 
 def test_pools_that_lose_data_come_first() -> None:
-    shown = plan_markdown(scenes.everything())
+    shown = plan_markdown(sample_plans.everything())
     assert shown.index("<code>trading</code>") < shown.index("<code>finance-analysts</code>")
 
 
 def test_an_undecided_disk_is_not_shown_as_kept() -> None:
-    shown = plan_markdown(scenes.tie())
-    assert shown.count(f"| `{scenes.disk(1, 'SAS', 50).id}` |") == 1
+    shown = plan_markdown(sample_plans.tie())
+    assert shown.count(f"| `{sample_plans.disk(1, 'SAS', 50).id}` |") == 1
 
 
 def test_a_sandbox_plan_says_so() -> None:
-    assert "> **SANDBOX** `default`" in plan_markdown(scenes.sandbox())
+    assert "> **SANDBOX** `default`" in plan_markdown(sample_plans.sandbox())
 
 
 def test_a_sentence_keeps_its_words_and_codes_the_rest() -> None:
-    told = prose("the disk (d-1), see a@b.c: {type: SAS, size: 10} or on_tie: oldest, 12 GB.")
-    assert told == "the disk (`d-1`), see `a@b.c: {type: SAS, size: 10}` or `on_tie:` oldest, 12 GB."
+    text = prose("the disk (d-1), see a@b.c: {type: SAS, size: 10} or on_tie: oldest, 12 GB.")
+    assert text == "the disk (`d-1`), see `a@b.c: {type: SAS, size: 10}` or `on_tie:` oldest, 12 GB."
 
 
 def test_an_empty_name_is_still_visible() -> None:
@@ -202,6 +204,6 @@ def test_an_empty_name_is_still_visible() -> None:
 
 
 def test_the_approve_command_repeats_the_limits_of_flags() -> None:
-    plan = scenes.two_removals()
+    plan = sample_plans.two_removals()
     wide = replace(plan, limits=replace(plan.limits, disks=Limit(20, "--limit-disks")))
     assert f"reconciler apply PATH… --limit-disks 20 --approve {wide.digest}\n" in plan_markdown(wide)

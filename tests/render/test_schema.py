@@ -14,7 +14,7 @@ from reconciler.planning.plan import Plan
 from reconciler.render.json.explain import explain_json
 from reconciler.render.json.plan import plan_json
 from reconciler.render.json.schemas import document_schema
-from tests import sample_plans as scenes
+from tests import sample_plans
 from tests.documents import DOCUMENTS, printed, strict
 from tests.render.hostile import HOSTILE
 from tests.render.test_golden import SCENES
@@ -70,11 +70,11 @@ def test_documents_with_hostile_names_fit_and_print_in_plain_ascii(text: str) ->
 
 
 def test_what_is_blocked_is_counted_beside_the_summary_and_not_in_it() -> None:
-    document = json.loads(plan_json(scenes.everything()))
+    document = json.loads(plan_json(sample_plans.everything()))
     assert document["summary"] == {"add": 0, "change": 0, "destroy": 1}
     assert document["destroyed"]["disks"] == 1
     assert document["blocked_summary"] == {"pools": 2, "add": 2, "change": 0, "destroy": 3, "undecided": 1}
-    quiet = json.loads(plan_json(scenes.two_removals()))
+    quiet = json.loads(plan_json(sample_plans.two_removals()))
     assert quiet["blocked_summary"] == {"pools": 0, "add": 0, "change": 0, "destroy": 0, "undecided": 0}
 
 
@@ -137,4 +137,4 @@ def test_the_plan_schema_lists_the_closed_vocabularies() -> None:
         "set-aside",
     ]
     assert parts["ResourceChange"]["properties"]["type"]["const"] == "desktop_pool_disk"
-    assert list(parts["LimitsEntry"]["properties"]) == [name for name, _ in scenes.tie().limits.items()]
+    assert list(parts["LimitsEntry"]["properties"]) == [name for name, _ in sample_plans.tie().limits.items()]

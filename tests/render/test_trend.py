@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.planning.drift import MEMORY
-from reconciler.render.trend import Happened, Reading, Trend, curve, pool_trends, total, trend_html
+from reconciler.render.trend import OperationRow, Reading, Trend, curve, pool_trends, total, trend_html
 from tests.render.hostile import HOSTILE
 from tests.render.test_browser import DARK, LIGHT, WINDOWS, picture, width
 
@@ -24,10 +24,10 @@ def reading(day: float, pool: str, gigabytes: int, surplus: int = 1, missing: in
     return Reading(SINCE + day * DAY, f"key-{pool}", pool, "ap-southeast-3/p", surplus, missing, gigabytes)
 
 
-def trend(*readings: Reading, worlds: tuple[str, ...] = ()) -> Trend:
-    gone = Happened(SINCE + DAY, "finance", "ap-southeast-3/p", "remove SAS 50 GB", "done", "run-1")
-    opened = Happened(SINCE + DAY, "trading", "ap-southeast-3/p", "remove SSD 100 GB", "unknown", "run-2")
-    return Trend(SINCE, UNTIL, readings, 12, (opened,), (gone,), worlds)
+def trend(*readings: Reading, sandboxes: tuple[str, ...] = ()) -> Trend:
+    gone = OperationRow(SINCE + DAY, "finance", "ap-southeast-3/p", "remove SAS 50 GB", "done", "run-1")
+    opened = OperationRow(SINCE + DAY, "trading", "ap-southeast-3/p", "remove SSD 100 GB", "unknown", "run-2")
+    return Trend(SINCE, UNTIL, readings, 12, (opened,), (gone,), sandboxes)
 
 
 def levels(*readings: Reading) -> list[tuple[float, int]]:
@@ -96,7 +96,7 @@ def test_the_policy_allows_our_stylesheet_and_nothing_else() -> None:
 
 
 def full_of(text: str) -> str:
-    happened = (Happened(SINCE, text, text, text, text, text),)
+    happened = (OperationRow(SINCE, text, text, text, text, text),)
     readings = (Reading(UNTIL, text, text, text, 1, 1, 1),)
     return trend_html(Trend(SINCE, UNTIL, readings, 1, happened, happened, (text,)))
 
@@ -111,7 +111,7 @@ def test_no_text_becomes_markup(text: str) -> None:
 def test_nothing_yet_says_what_to_run() -> None:
     page = trend_html(Trend(SINCE, UNTIL, (), 0))
     assert "No drift now" in page
-    assert "Nobody looked in this time" in page
+    assert "No drift check ran in this period" in page
 
 
 @pytest.mark.parametrize(

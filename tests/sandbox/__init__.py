@@ -1,1 +1,1 @@
-"""The simulated service by itself: what it answers must be what is documented of the real one."""
+"""The simulated service alone: it must answer as the real one is documented to answer."""

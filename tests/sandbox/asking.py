@@ -1,4 +1,4 @@
-"""A simulated service in this process, whose clock the test holds, and requests to it."""
+"""Requests to a simulated service in this process, with a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Asked:
         """A read of the built-in project."""
         return self.ask("GET", f"/v2/{sandbox.PROJECT_ID}{path}", params=query)
 
-    def told(self, path: str, **query: Any) -> Any:
+    def read(self, path: str, **query: Any) -> Any:
         """The document of a read that must succeed."""
         answer = self.get(path, **query)
         assert answer.status_code == 200, answer.text
@@ -74,7 +74,7 @@ class Asked:
 
     def shown(self, pool: Pool) -> Any:
         """The pool as the detail call shows it."""
-        return self.told(f"/desktop-pools/{pool['id']}")
+        return self.read(f"/desktop-pools/{pool['id']}")
 
 
 def code(answer: httpx.Response) -> tuple[int, str]:

@@ -23,8 +23,8 @@ def sizes(shown: Any) -> list[int]:
 
 
 def copy_counts(asked: Asked, pool: Any) -> list[int]:
-    told = asked.told(f"/desktop-pools/{pool['id']}/desktops", limit=100)
-    return [len(desktop["data_volumes"]) for desktop in told["pool_desktops"]]
+    found = asked.read(f"/desktop-pools/{pool['id']}/desktops", limit=100)
+    return [len(desktop["data_volumes"]) for desktop in found["pool_desktops"]]
 
 
 def test_a_deletion_takes_effect_when_its_job_ends_and_not_before() -> None:
@@ -32,11 +32,11 @@ def test_a_deletion_takes_effect_when_its_job_ends_and_not_before() -> None:
     pool = asked.pool("finance-analysts")
     job = asked.job(pool, "batch-delete", items(pool, 2))
     asked.now += SOON
-    assert asked.told(f"/workspace-jobs/{job}")["status"] == "RUNNING"
+    assert asked.read(f"/workspace-jobs/{job}")["status"] == "RUNNING"
     assert sizes(asked.shown(pool)) == [50, 100, 200]
     assert asked.shown(pool)["status"] == "TEMPORARY"
     asked.now += AFTER - SOON
-    assert asked.told(f"/workspace-jobs/{job}")["status"] == "SUCCESS"
+    assert asked.read(f"/workspace-jobs/{job}")["status"] == "SUCCESS"
     assert sizes(asked.shown(pool)) == [50, 100]
     assert set(copy_counts(asked, pool)) == {2}
     assert asked.shown(pool)["status"] == "TEMPORARY", "desktops lag behind their job"
@@ -69,14 +69,14 @@ def test_handle_type_decides_which_desktops_lose_their_copy(handle_type: str | N
     asked.now += STEADY
     assert sizes(asked.shown(pool)) == [50, 100], "the template always changes"
     assert sorted(copy_counts(asked, pool)) == left
-    assert asked.told(f"/workspace-jobs/{job}")["sub_jobs_total"] == left.count(2)
+    assert asked.read(f"/workspace-jobs/{job}")["sub_jobs_total"] == left.count(2)
     differing = left.count(3)
-    statics = asked.told(f"/desktop-pools/{pool['id']}/inconsistent-statics")
+    statics = asked.read(f"/desktop-pools/{pool['id']}/inconsistent-statics")
     assert statics == {"product_id": 0, "image_id": 0, "disk_num": differing, "disk_size": differing}
     for kind in ("DISK_NUM", "DISK_SIZE"):
-        told = asked.told(f"/desktop-pools/{pool['id']}/desktops", inconsistent_type=kind)
-        assert told["total_count"] == differing
-    assert told["inconsistent_type"] == (["disk_num", "disk_size"] if differing else [])
+        found = asked.read(f"/desktop-pools/{pool['id']}/desktops", inconsistent_type=kind)
+        assert found["total_count"] == differing
+    assert found["inconsistent_type"] == (["disk_num", "disk_size"] if differing else [])
 
 
 def test_expanding_keeps_the_disk_and_its_copies() -> None:

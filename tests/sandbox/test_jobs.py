@@ -9,7 +9,7 @@ from tests.sandbox.test_changes import STEADY, copy_counts, items, sizes
 
 
 def words(asked: Asked, job: str) -> list[str]:
-    return [sub["status"] for sub in asked.told(f"/workspace-jobs/{job}")["sub_jobs"]]
+    return [sub["status"] for sub in asked.read(f"/workspace-jobs/{job}")["sub_jobs"]]
 
 
 def test_sub_jobs_appear_late_and_finish_one_after_the_other() -> None:
@@ -29,14 +29,14 @@ def test_a_job_shows_its_times_and_the_desktops_it_reached() -> None:
     asked = Asked()
     pool = asked.pool("design-studio")
     job = asked.job(pool, "batch-delete", items(pool, 2))
-    running = asked.told(f"/workspace-jobs/{job}")
+    running = asked.read(f"/workspace-jobs/{job}")
     assert (running["job_type"], running["end_time"]) == ("deleteDesktopPoolVolumes", None)
     asked.now += JOB_SECONDS
-    told = asked.told(f"/workspace-jobs/{job}")
-    assert (told["begin_time"], told["end_time"]) == ("2027-01-15 08:00:00", "2027-01-15 08:00:10")
-    reached = {sub["entities"]["desktop_id"] for sub in told["sub_jobs"]}
+    found = asked.read(f"/workspace-jobs/{job}")
+    assert (found["begin_time"], found["end_time"]) == ("2027-01-15 08:00:00", "2027-01-15 08:00:10")
+    reached = {sub["entities"]["desktop_id"] for sub in found["sub_jobs"]}
     assert reached == {desktop["id"] for desktop in pool["desktops"]}
-    assert {sub["job_id"] for sub in told["sub_jobs"]} == {job}
+    assert {sub["job_id"] for sub in found["sub_jobs"]} == {job}
 
 
 def test_sub_jobs_are_found_by_pool_type_job_and_several_statuses() -> None:
@@ -47,14 +47,14 @@ def test_sub_jobs_are_found_by_pool_type_job_and_several_statuses() -> None:
     asked.now += JOB_SECONDS / 2
 
     def found(**query: Any) -> int:
-        return int(asked.told("/workspace-sub-jobs", **query)["total_count"])
+        return int(asked.read("/workspace-sub-jobs", **query)["total_count"])
 
     assert found() == 12 + 25
     assert found(desktop_pool_id=calls["id"]) == 25
     assert found(job_type="deleteDesktopPoolVolumes") == found(job_id=first) == 12
     assert found(status=["WAITING", "RUNNING", "SUCCESS"]) == 37
     assert 0 < found(status=["WAITING"]) < 37
-    page = asked.told("/workspace-sub-jobs", limit=5, offset=35)
+    page = asked.read("/workspace-sub-jobs", limit=5, offset=35)
     assert (len(page["jobs"]), page["total_count"]) == (2, 37)
     assert asked.get("/workspace-sub-jobs", status="DONE").status_code == 400
 
@@ -65,9 +65,9 @@ def test_a_failed_job_changes_nothing() -> None:
     pool["behaviour"]["delete"] = "fail"
     job = asked.job(pool, "batch-delete", items(pool, 2))
     asked.now += STEADY
-    told = asked.told(f"/workspace-jobs/{job}")
-    assert (told["status"], set(words(asked, job))) == ("FAIL", {"FAILED"})
-    assert told["fail_reason"]
+    found = asked.read(f"/workspace-jobs/{job}")
+    assert (found["status"], set(words(asked, job))) == ("FAIL", {"FAILED"})
+    assert found["fail_reason"]
     assert sizes(asked.shown(pool)) == [50, 100, 200]
     assert set(copy_counts(asked, pool)) == {3}
 
@@ -78,7 +78,7 @@ def test_a_job_that_ended_well_can_hide_a_failed_sub_job() -> None:
     pool["behaviour"]["delete"] = "partial"
     job = asked.job(pool, "batch-delete", items(pool, 2))
     asked.now += STEADY
-    assert asked.told(f"/workspace-jobs/{job}")["status"] == "SUCCESS"
+    assert asked.read(f"/workspace-jobs/{job}")["status"] == "SUCCESS"
     assert sorted(words(asked, job)) == ["FAILED"] + ["SUCCESS"] * 11
     assert sizes(asked.shown(pool)) == [50, 100]
     assert sorted(copy_counts(asked, pool)) == [2] * 11 + [3]
@@ -90,4 +90,4 @@ def test_a_pool_may_have_its_own_pace_and_its_own_word_for_success() -> None:
     pool["behaviour"] = {"ended": "COMPLETE", "seconds": 1.0}
     job = asked.job(pool, "batch-delete", items(pool, 2))
     asked.now += 1.0
-    assert asked.told(f"/workspace-jobs/{job}")["status"] == "COMPLETE"
+    assert asked.read(f"/workspace-jobs/{job}")["status"] == "COMPLETE"

@@ -15,9 +15,9 @@ def disk_orders(pages: list[Any]) -> set[tuple[str, ...]]:
 
 
 def test_pools_come_with_their_disks_in_one_request() -> None:
-    told = Asked().told("/desktop-pools")
-    assert told["total_count"] == len(told["desktop_pools"]) == 6
-    finance = next(pool for pool in told["desktop_pools"] if pool["name"] == "finance-analysts")
+    found = Asked().read("/desktop-pools")
+    assert found["total_count"] == len(found["desktop_pools"]) == 6
+    finance = next(pool for pool in found["desktop_pools"] if pool["name"] == "finance-analysts")
     shapes = sorted((disk["type"], disk["size"]) for disk in finance["data_volumes"])
     assert shapes == [("SAS", 50), ("SAS", 200), ("SSD", 100)]
     assert (finance["desktop_count"], finance["desktop_used"], finance["charging_mode"]) == (12, 11, "1")
@@ -27,34 +27,34 @@ def test_pools_come_with_their_disks_in_one_request() -> None:
 
 def test_neither_pools_nor_disks_nor_copies_have_a_stable_order() -> None:
     asked = Asked()
-    lists = [asked.told("/desktop-pools")["desktop_pools"] for _ in range(12)]
+    lists = [asked.read("/desktop-pools")["desktop_pools"] for _ in range(12)]
     assert len({tuple(pool["id"] for pool in each) for each in lists}) > 1
     assert len(disk_orders([asked.shown(asked.pool("design-studio")) for _ in range(12)])) == 6
     path = f"/desktop-pools/{asked.pool('design-studio')['id']}/desktops"
-    first = [asked.told(path)["pool_desktops"][0] for _ in range(12)]
+    first = [asked.read(path)["pool_desktops"][0] for _ in range(12)]
     assert len(disk_orders(first)) > 1
 
 
 def test_pages_of_a_long_list_fit_together() -> None:
     asked = Asked(sandbox.make_world(pools=25, disks=2, desktops=0))
-    pages = [asked.told("/desktop-pools", limit=10, offset=offset) for offset in (0, 10, 20, 30)]
+    pages = [asked.read("/desktop-pools", limit=10, offset=offset) for offset in (0, 10, 20, 30)]
     assert [len(page["desktop_pools"]) for page in pages] == [10, 10, 5, 0]
     assert {page["total_count"] for page in pages} == {25}
     assert len({pool["id"] for page in pages for pool in page["desktop_pools"]}) == 25
 
 
 def test_the_name_filter_is_fuzzy_and_counted() -> None:
-    told = Asked().told("/desktop-pools", name="an")
-    assert {pool["name"] for pool in told["desktop_pools"]} == {"finance-analysts"}
-    assert told["total_count"] == 1
+    found = Asked().read("/desktop-pools", name="an")
+    assert {pool["name"] for pool in found["desktop_pools"]} == {"finance-analysts"}
+    assert found["total_count"] == 1
 
 
 def test_desktops_come_ten_a_page_unless_asked_otherwise() -> None:
     asked = Asked()
     path = f"/desktop-pools/{asked.pool('call-centre')['id']}/desktops"
-    assert len(asked.told(path)["pool_desktops"]) == 10
-    told = asked.told(path, limit=100)
-    assert len(told["pool_desktops"]) == told["total_count"] == 25
+    assert len(asked.read(path)["pool_desktops"]) == 10
+    found = asked.read(path, limit=100)
+    assert len(found["pool_desktops"]) == found["total_count"] == 25
     assert code(asked.get(path, limit=101)) == (400, "WKS.0001")
     assert code(asked.get(path, limit=0)) == (400, "WKS.0001")
 
@@ -64,7 +64,7 @@ def test_a_copy_is_linked_to_its_disk_by_the_pool_disk_id_alone() -> None:
     pool = asked.pool("contractors")
     copies = [
         copy
-        for desktop in asked.told(f"/desktop-pools/{pool['id']}/desktops")["pool_desktops"]
+        for desktop in asked.read(f"/desktop-pools/{pool['id']}/desktops")["pool_desktops"]
         for copy in desktop["data_volumes"]
     ]
     disks = {disk["id"] for disk in pool["disks"]}
@@ -76,8 +76,8 @@ def test_a_copy_is_linked_to_its_disk_by_the_pool_disk_id_alone() -> None:
 def test_desktops_are_filtered_by_user_and_session_is_shown() -> None:
     asked = Asked()
     path = f"/desktop-pools/{asked.pool('contractors')['id']}/desktops"
-    bound = asked.told(path, user_attached="true")["pool_desktops"]
-    assert (len(bound), len(asked.told(path, user_attached="false")["pool_desktops"])) == (4, 1)
+    bound = asked.read(path, user_attached="true")["pool_desktops"]
+    assert (len(bound), len(asked.read(path, user_attached="false")["pool_desktops"])) == (4, 1)
     assert sum(desktop["login_status"] == "CONNECTED" for desktop in bound) == 1
     assert code(asked.get(path, user_attached="yes")) == (400, "WKS.0001")
 
@@ -134,7 +134,7 @@ def test_disks_may_lack_an_id_and_an_empty_pool_its_list() -> None:
 def test_two_pools_may_share_a_name() -> None:
     asked = Asked()
     asked.pool("design-studio")["name"] = "call-centre"
-    assert asked.told("/desktop-pools", name="call-centre")["total_count"] == 2
+    assert asked.read("/desktop-pools", name="call-centre")["total_count"] == 2
 
 
 def test_beyond_the_budget_a_user_is_throttled_for_that_operation_only() -> None:

@@ -1,4 +1,4 @@
-"""Where a world is kept: a file that several processes use, that a kill leaves whole, and that tells its faults."""
+"""The file of a world: several processes use it, a kill leaves it whole, and its faults are reported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def kept(path: Path) -> Asked:
 
 def test_reading_writes_nothing(tmp_path: Path) -> None:
     asked = kept(tmp_path / "deep" / "state.json")
-    assert asked.told("/desktop-pools")["total_count"] == 6
+    assert asked.read("/desktop-pools")["total_count"] == 6
     assert list(tmp_path.iterdir()) == []
 
 
@@ -37,13 +37,13 @@ def test_a_change_is_kept_privately_and_goes_on_in_another_process(tmp_path: Pat
     job = first.job(pool, "batch-delete", items(pool, 2))
     assert {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()} == {0o600}
     second = kept(path)
-    assert second.told(f"/workspace-jobs/{job}")["status"] == "RUNNING"
+    assert second.read(f"/workspace-jobs/{job}")["status"] == "RUNNING"
     second.now += STEADY
     assert sizes(second.shown(pool)) == [50, 100]
-    told: Any = sandbox.state(path, second.now)
-    assert [entry["answer"] for entry in told["record"]] == [{"job_id": job}]
-    assert told["jobs"][0]["ending"] == "success"
-    finance = next(each for each in told["projects"][0]["pools"] if each["name"] == "finance-analysts")
+    found: Any = sandbox.state(path, second.now)
+    assert [entry["answer"] for entry in found["record"]] == [{"job_id": job}]
+    assert found["jobs"][0]["ending"] == "success"
+    finance = next(each for each in found["projects"][0]["pools"] if each["name"] == "finance-analysts")
     assert (len(finance["disks"]), finance["copies"], finance["users"]) == (2, 24, 11)
 
 

@@ -1,17 +1,17 @@
-"""Replay one seed, or tell many: ``python -m tests.simulation FIRST [LAST]``."""
+"""Replay one seed or run many: ``python -m tests.simulation FIRST [LAST]``."""
 
 from __future__ import annotations
 
 import sys
 
-from tests.simulation.scenario import tell_all
+from tests.simulation.scenario import run_all
 
 
 def main() -> int:
     """Print every complaint with the line that replays it; exit 1 when there is one."""
     first = int(sys.argv[1])
     last = int(sys.argv[2]) if len(sys.argv) > 2 else first + 1
-    verdicts = tell_all(range(first, last))
+    verdicts = run_all(range(first, last))
     for verdict in verdicts:
         for complaint in verdict.complaints:
             print(f"python -m tests.simulation {verdict.seed}  # {complaint}")

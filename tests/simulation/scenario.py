@@ -86,7 +86,7 @@ class Mortal:
         return call
 
 
-class Story:
+class Scenario:
     """A world and the runs in it."""
 
     def __init__(self, seed: int, journal: Journal, loop: VirtualLoop) -> None:
@@ -98,7 +98,7 @@ class Story:
         self.approved: set[str] = set()
         self.serial = 0
 
-    async def tell(self) -> Result:
+    async def run(self) -> Result:
         """Runs with faults, then without, then the judgement."""
         calm = Faults()
         for _ in range(self.rng.randint(1, 3)):
@@ -176,11 +176,11 @@ class Story:
             self.verdict.complaints.append(f"exit 0, but surplus is left: {left}")
 
     def _judge_end(self, ends: list[tuple[ApplyReport | ReconcilerError | None, int]]) -> None:
-        told = [_brief(report) for report, _ in ends]
-        quiet = told[-1] == "0: "
-        stable = told[-1] == told[-2] and ends[-1][1] == 0 and told[-1].partition(": ")[2]
+        summaries = [_brief(report) for report, _ in ends]
+        quiet = summaries[-1] == "0: "
+        stable = summaries[-1] == summaries[-2] and ends[-1][1] == 0 and summaries[-1].partition(": ")[2]
         if not quiet and not stable:
-            self.verdict.complaints.append(f"no quiet end and no stable request for a person: {told}")
+            self.verdict.complaints.append(f"no quiet end and no stable request for a person: {summaries}")
 
     def _judge_record(self) -> None:
         for line in self.service.record:
@@ -193,16 +193,16 @@ class Story:
                 self.verdict.complaints.append(f"deleted although needed: {line.needed} at {line.at}")
 
 
-def tell_all(seeds: Iterable[int]) -> list[Result]:
+def run_all(seeds: Iterable[int]) -> list[Result]:
     """Run these seeds, each on a loop and a journal of its own."""
-    return [_tell(seed) for seed in seeds]
+    return [_run_seed(seed) for seed in seeds]
 
 
-def _tell(seed: int) -> Result:
+def _run_seed(seed: int) -> Result:
     loop = VirtualLoop()
     journal = open_journal("sqlite://", VirtualClock(loop).now)
     try:
-        return loop.run_until_complete(Story(seed, journal, loop).tell())
+        return loop.run_until_complete(Scenario(seed, journal, loop).run())
     finally:
         loop.close()
         journal.close()

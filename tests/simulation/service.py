@@ -1,6 +1,6 @@
 """The simulated world's service: true state, its own record, and a face that lies, fails and reorders.
 
-Shares nothing with the code under test but the protocol ``Workspace`` and the values it speaks in.
+Shares nothing with the code under test but the protocol ``Workspace`` and its values.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Two thousand stories of the real apply code with virtual time and a lying, failing, reordering service.
+"""Two thousand scenarios of the real apply code with virtual time and a lying, failing, reordering service.
 
-``RECONCILER_SEEDS=200000 python -m pytest tests/simulation -n 2`` tells more (about 100 minutes on two cores);
+``RECONCILER_SEEDS=200000 python -m pytest tests/simulation -n 2`` runs more (about 100 minutes on two cores);
 ``python -m tests.simulation SEED`` replays one.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.simulation.scenario import Result, tell_all
+from tests.simulation.scenario import Result, run_all
 
 SEEDS = int(os.environ.get("RECONCILER_SEEDS", "2000"))
 PARTS = 8
@@ -21,7 +21,7 @@ PARTS = 8
 def test_nothing_twice_nothing_unplanned_nothing_forgotten(
     part: int, record_property: Callable[[str, object], None]
 ) -> None:
-    verdicts = tell_all(range(part * SEEDS // PARTS, (part + 1) * SEEDS // PARTS))
+    verdicts = run_all(range(part * SEEDS // PARTS, (part + 1) * SEEDS // PARTS))
     bad = [each for each in verdicts if each.complaints]
     record_property("counted", f"simulation part {part}: {_counts(verdicts)}")
     assert not bad, "\n".join(
@@ -31,7 +31,7 @@ def test_nothing_twice_nothing_unplanned_nothing_forgotten(
 
 def test_the_simulation_meets_what_it_is_for() -> None:
     """Not a promise of the tool but of the simulation: faults, crashes and unknown outcomes do happen."""
-    verdicts = tell_all(range(200))
+    verdicts = run_all(range(200))
     assert sum(each.crashes for each in verdicts) > 20
     assert sum(each.unknown for each in verdicts) > 20
     assert sum(each.deleted for each in verdicts) > 100
@@ -39,5 +39,5 @@ def test_the_simulation_meets_what_it_is_for() -> None:
 
 def _counts(verdicts: list[Result]) -> str:
     names = ("runs", "crashes", "posts", "unknown", "deleted")
-    told = ", ".join(f"{sum(getattr(each, name) for each in verdicts)} {name}" for name in names)
-    return f"{len(verdicts)} seeds, {told}"
+    numbers = ", ".join(f"{sum(getattr(each, name) for each in verdicts)} {name}" for name in names)
+    return f"{len(verdicts)} seeds, {numbers}"
