@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Generator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -18,6 +19,30 @@ hypothesis.settings.register_profile(
     print_blob=True,
 )
 hypothesis.settings.load_profile("reconciler")
+
+LONG = (
+    *(
+        "protocol/",
+        "simulation/",
+        "test_match.py",
+        "test_scale.py",
+        "flows/test_rivals.py",
+        "flows/test_shards.py",
+    ),
+    *("test_second_check.py", "test_shards.py", "journal/test_processes.py", "flows/test_watch.py"),
+)
+"""Where the tests are that take longest, the longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long tests: with one test at a time to each worker, all workers then end together."""
+    here = Path(__file__).parent
+
+    def rank(item: pytest.Item) -> int:
+        name = item.path.relative_to(here).as_posix() if here in item.path.parents else ""
+        return next((at for at, start in enumerate(LONG) if name.startswith(start)), len(LONG))
+
+    items.sort(key=rank)
 
 
 @pytest.hookimpl(wrapper=True)

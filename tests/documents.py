@@ -43,7 +43,7 @@ from reconciler.render.json.history import history_json, run_json
 from reconciler.render.json.plan import plan_json
 from reconciler.render.json.resolve import resolve_json
 from reconciler.render.json.schemas import document_schema
-from tests import sample_plans
+from tests import builders, sample_plans
 
 DOCUMENTS = ("plan", "apply", "drift", "history", "resolve", "explain")
 """The commands whose JSON has a published schema; ``schema --<command>`` prints it."""
@@ -68,7 +68,7 @@ def operation(text: str = "finance") -> Operation:
     intent = Intent(
         operation_id="operation-1",
         run_id="run-1",
-        pool=PoolKey(str(sample_plans.TARGET), "workspace.example.com", "pool-1"),
+        pool=PoolKey(str(builders.TARGET), "workspace.example.com", "pool-1"),
         pool_name=text,
         step=Step.REMOVE,
         handle_type="FOR_EXPAND_AND_ALL",
@@ -88,13 +88,13 @@ def record(text: str = "finance") -> RunRecord:
     """A run with its plan, one operation and one event."""
     approved = Event(1, "run-1", None, NOW, PLAN_APPROVED, document(sample_plans.everything()))
     closed = Event(2, "run-1", "operation-1", NOW, "operation.closed", {"verdict": text})
-    run = Run("run-1", "apply", "1.2.3", (str(sample_plans.TARGET),), NOW, NOW, "0" * 64, 0, {"done": 1})
+    run = Run("run-1", "apply", "1.2.3", (str(builders.TARGET),), NOW, NOW, "0" * 64, 0, {"done": 1})
     return RunRecord(run, (operation(text),), (approved, closed))
 
 
 def applied(text: str = "finance") -> ApplyReport:
     """A run with every way in which a pool can end, something resolved and something in flight."""
-    results = [PoolResult(sample_plans.TARGET, text, status, text, text, 0, 1) for status in Status]
+    results = [PoolResult(builders.TARGET, text, status, text, text, 0, 1) for status in Status]
     resolution = Resolution(operation(text), True, Result(Status.DONE, text))
     plan = sample_plans.resize()
     return ApplyReport(

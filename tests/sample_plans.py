@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from reconciler.model import (
     Action,
     ApplyTo,
-    Copy,
     DesiredDisk,
     DesiredPool,
     Desktop,
@@ -23,8 +22,8 @@ from reconciler.planning.draft import draft
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import judge
 from reconciler.planning.plan import Plan, PoolPlan, Service, TargetFailure
+from tests.builders import TARGET, copies_of
 
-TARGET = Target("ap-southeast-3", "0123456789abcdef0123456789abcdef")
 OTHER = Target("eu-west-101", "fedcba9876543210fedcba9876543210")
 MADE = datetime(2026, 3, 14, 9, 26, tzinfo=UTC)
 FILE = "pools/finance.yaml"
@@ -48,7 +47,7 @@ def desktops(disks: Sequence[Disk], users: Sequence[str], connected: int = 0) ->
             name=f"DESKTOP-{index}",
             users=(user,) if user else (),
             live_session=index < connected,
-            copies=tuple(Copy(each.id, f"v-{index}-{each.id}", each.type, each.size) for each in disks),
+            copies=copies_of(disks, index),
         )
         for index, user in enumerate(users)
     )

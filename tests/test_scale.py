@@ -21,19 +21,18 @@ from reconciler.credentials import AccessKeys, Secret
 from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.errors import ExitCode, ReadingDoubtful, ServiceError
 from reconciler.journal.store import open_journal
-from reconciler.model import DesiredDisk, DesiredPool, Limit, Limits, Manifest, Position, Target
+from reconciler.model import DesiredDisk, DesiredPool, Manifest, Target
 from reconciler.planner import Connection, Connections, PlanMetadata, compute
 from reconciler.planning.plan import Plan, Service
 from reconciler.sandbox import world as rules
 from reconciler.settings import Settings
 from reconciler.workspace import LiveWorkspace
+from tests.builders import AT, NO_LIMITS
 from tests.simulation.virtual import START, VirtualClock, VirtualLoop
 
 T = TypeVar("T")
 NewId = Callable[[], str]
 TARGET = Target(sandbox.REGION, sandbox.PROJECT_ID)
-AT = Position("pools.yaml", 1, 1)
-NO_LIMITS = Limits(*(Limit(None) for _ in range(5)))
 JOB_SECONDS = 45.0
 
 

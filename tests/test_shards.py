@@ -21,9 +21,10 @@ from reconciler.journal.store import open_journal
 from reconciler.model import DesiredPool, Limit, Limits, Manifest, Shard, Target
 from reconciler.planner import Connections
 from reconciler.planning.plan import Plan
+from tests.builders import AT, NO_LIMITS, TARGET
 from tests.simulation.scenario import Killed, Mortal
 from tests.simulation.virtual import VirtualClock
-from tests.test_scale import AT, TARGET, Counted, NewId, declared
+from tests.test_scale import Counted, NewId, declared
 
 SHARDS = 8
 POOLS = 24
@@ -93,7 +94,7 @@ def _together(
 
 
 def _exactly(disks: int | None, pools: int | None) -> Limits:
-    return replace(Limits(*(Limit(None) for _ in range(5))), disks=Limit(disks), pools=Limit(pools))
+    return replace(NO_LIMITS, disks=Limit(disks), pools=Limit(pools))
 
 
 def test_eight_shards_do_what_one_run_does(tmp_path: Path) -> None:

@@ -16,17 +16,16 @@ from reconciler.apply.context import Options, RunContext, TargetContext
 from reconciler.apply.pools import Task
 from reconciler.journal.records import Intent, Journal, Outcome, PoolKey, SentDisk, Step
 from reconciler.journal.store import open_journal
-from reconciler.model import ApplyTo, DesiredDisk, DesiredPool, Disk, Manifest, Pool, Position, Target
+from reconciler.model import ApplyTo, Disk, Manifest, Pool
 from reconciler.planner import Connection, PlanMetadata, compute
 from reconciler.planning.plan import Service as Named
 from reconciler.workspace import Call
+from tests.builders import TARGET, entry, pool
 from tests.simulation.service import Faults, Service, TruePool
 from tests.simulation.virtual import VirtualClock, VirtualLoop
 
 T = TypeVar("T")
 
-TARGET = Target("ap-southeast-3", "0" * 32)
-AT = Position("pools.yaml", 1, 1)
 KEPT, GOING = Disk("a", "SAS", 50), Disk("b", "SAS", 200)
 LIFETIME = 900.0
 """Seconds for which a request can arrive in this world."""
@@ -89,8 +88,7 @@ class Harness:
 
     async def task(self, ctx: RunContext) -> Task:
         """The pool's share of a plan made now."""
-        entry = DesiredDisk("SAS", 50, AT)
-        desired = DesiredPool(TARGET, AT, (entry,), name="pool", apply_to=ApplyTo.ALL)
+        desired = pool(entry("SAS", 50), apply_to=ApplyTo.ALL)
         manifest = Manifest((desired,))
         metadata = PlanMetadata("plan", self.clock.now(), timedelta(hours=1))
         plan = await compute(manifest, manifest.limits, ctx.connections, metadata)

@@ -15,14 +15,14 @@ from reconciler.apply.proof import Observation, observed
 from reconciler.apply.results import Status
 from reconciler.errors import Refused, StalePlan
 from reconciler.journal.records import Intent, PoolKey, SentDisk, Step
-from reconciler.model import ApplyTo, DesiredDisk, DesiredPool, Disk, Pool, Position, Target
+from reconciler.model import ApplyTo, Disk, Pool
 from reconciler.planning.draft import draft
 from reconciler.planning.guards import judge_pool
 from reconciler.planning.plan import PoolPlan
 from reconciler.workspace import JobEnd
+from tests.builders import entry, pool
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
-AT = Position("pools.yaml", 1, 1)
 
 
 def intent(step: Step = Step.REMOVE, disks: tuple[SentDisk, ...] = (SentDisk("b", "SAS", 50),)) -> Intent:
@@ -79,8 +79,7 @@ def test_an_expansion_is_seen_by_the_size_and_an_addition_by_a_new_id() -> None:
 
 
 def planned(*disks: Disk) -> PoolPlan:
-    entry = DesiredDisk("SAS", 50, AT)
-    desired = DesiredPool(Target("r", "p"), AT, (entry,), name="pool", apply_to=ApplyTo.ALL)
+    desired = pool(entry("SAS", 50), apply_to=ApplyTo.ALL)
     return judge_pool(draft(desired, Pool("pool", "pool", disks), ()))
 
 

@@ -18,7 +18,8 @@ from reconciler.journal.records import Claim, Outcome, SentDisk, StaleGeneration
 from reconciler.model import Action, ApplyTo, DesiredDisk, Disk
 from reconciler.planner import plan_pool
 from reconciler.workspace import Call, JobEnd, PoolReading
-from tests.apply.harness import AT, GOING, KEPT, Harness, Scripted, harness, removal
+from tests.apply.harness import GOING, KEPT, Harness, Scripted, harness, removal
+from tests.builders import AT
 from tests.simulation.service import TrueJob
 from tests.simulation.virtual import START
 

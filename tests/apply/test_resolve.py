@@ -15,7 +15,8 @@ from reconciler.journal.records import ClosedBy, Intent, Outcome, State, Step
 from reconciler.model import Pool
 from reconciler.planner import Holds
 from reconciler.workspace import JobEnd
-from tests.apply.harness import GOING, KEPT, LIFETIME, TARGET, Harness, Scripted, harness, removal
+from tests.apply.harness import GOING, KEPT, LIFETIME, Harness, Scripted, harness, removal
+from tests.builders import TARGET
 from tests.simulation.service import Faults, TrueJob
 
 LEASE = 60.0

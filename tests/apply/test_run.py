@@ -30,8 +30,6 @@ from reconciler.model import (
     Limits,
     Manifest,
     Pool,
-    Position,
-    Target,
 )
 from reconciler.planner import Connection
 from reconciler.planning.finding import Finding
@@ -39,11 +37,10 @@ from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
 from reconciler.workspace import Call, JobEnd
 from tests.apply.harness import GOING, Harness, harness, removal
+from tests.builders import AT, TARGET
 from tests.simulation.service import Faults, Service, TrueJob, TruePool
 from tests.simulation.virtual import VirtualClock, VirtualLoop
 
-TARGET = Target("ap-southeast-3", "0" * 32)
-AT = Position("pools.yaml", 1, 1)
 NAMES = ("one", "two", "three")
 
 

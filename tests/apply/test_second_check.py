@@ -24,17 +24,16 @@ from reconciler.model import (
     Limits,
     OnTie,
     Pool,
-    Position,
 )
 from reconciler.planning.draft import draft
 from reconciler.planning.guards import judge_pool
 from reconciler.planning.plan import PoolPlan
-from tests.planning.random_pools import TARGET, random_case
+from tests.builders import entry, pool
+from tests.planning.random_pools import random_case
 
 POOLS = 12_000
 POOL_ID = "pool-1"
 ROOT = "the-root-disk"
-AT = Position("pools.yaml", 5, 3)
 Row = tuple[str, str, int]
 
 
@@ -134,12 +133,12 @@ def alterations(
     for protected in kept:
         if protected.id in plan.desired.protect:
             yield "a protected disk instead", [*rows((protected,)), *others]
-    for entry in plan.desired.disks:
-        if entry.id:
+    for pinned in plan.desired.disks:
+        if pinned.id:
             yield (
                 "a pinned disk instead",
                 [
-                    *rows(tuple(disk for disk in live if disk.id == entry.id)),
+                    *rows(tuple(disk for disk in live if disk.id == pinned.id)),
                     *others,
                 ],
             )
@@ -151,16 +150,11 @@ A, B, C = Disk("a", "SSD", 100), Disk("b", "SAS", 50), Disk("c", "SAS", 70)
 LIVE = (A, B, C)
 
 
-def entry(kind: str, size: int, *, pin: str = "", replacing: bool = False) -> DesiredDisk:
-    return DesiredDisk(kind, size, AT, id=pin, replace=replacing)
+def managed(*disks: DesiredDisk, allow_empty: bool = False) -> DesiredPool:
+    return pool(*disks, allow_empty=allow_empty, manage=frozenset({Action.REMOVE, Action.ADD}))
 
 
-def pool(*disks: DesiredDisk, allow_empty: bool = False) -> DesiredPool:
-    manage = frozenset({Action.REMOVE, Action.ADD})
-    return DesiredPool(TARGET, AT, disks, name="pool", allow_empty=allow_empty, manage=manage)
-
-
-WANTED = pool(entry("SSD", 100), entry("SAS", 70))
+WANTED = managed(entry("SSD", 100), entry("SAS", 70))
 
 
 def test_the_surplus_disk_may_go() -> None:
@@ -172,19 +166,19 @@ def test_a_kept_disk_instead_of_the_surplus_is_refused() -> None:
 
 
 def test_a_disk_that_grows_into_its_entry_is_needed() -> None:
-    grown = pool(entry("SSD", 200), entry("SAS", 70))
+    grown = managed(entry("SSD", 200), entry("SAS", 70))
     assert "would be lost" in refusal(raw(LIVE), rows((A, B)), grown)
     assert agrees(raw(LIVE), rows((B,)), grown)
 
 
 def test_a_pin_serves_only_the_disk_it_names() -> None:
-    pinned = pool(entry("SAS", 100, pin="b"), entry("SAS", 50, replacing=True))
+    pinned = managed(entry("SAS", 100, pin="b"), entry("SAS", 50, replacing=True))
     assert agrees(raw((B, C)), rows((C,)), pinned)
     assert "is pinned" in refusal(raw((B, C)), rows((B,)), pinned)
 
 
 def test_a_pinned_disk_is_not_counted_for_another_entry() -> None:
-    pinned = pool(entry("SAS", 50, pin="b"), entry("SAS", 70))
+    pinned = managed(entry("SAS", 50, pin="b"), entry("SAS", 70))
     assert "would be lost" in refusal(raw((B, C)), rows((C,)), pinned)
 
 
@@ -203,30 +197,30 @@ def test_a_root_disk_among_the_data_disks_stops_everything() -> None:
 @pytest.mark.parametrize(("room", "fits"), [(-1, False), (0, True), (1, True)])
 def test_the_limit_of_disks_holds_once_more(room: int, fits: bool) -> None:
     limits = Limits(disks=Limit(2 + room, "limits.yaml:3:9"))
-    assert agrees(raw(LIVE), rows((B, C)), pool(entry("SSD", 100)), limits) is fits
+    assert agrees(raw(LIVE), rows((B, C)), managed(entry("SSD", 100)), limits) is fits
     if not fits:
-        assert "limits.yaml:3:9" in refusal(raw(LIVE), rows((B, C)), pool(entry("SSD", 100)), limits)
+        assert "limits.yaml:3:9" in refusal(raw(LIVE), rows((B, C)), managed(entry("SSD", 100)), limits)
 
 
 @pytest.mark.parametrize(("count", "fits"), [(9, True), (10, True), (11, False)])
 def test_a_call_holds_at_most_ten_disks(count: int, fits: bool) -> None:
     many = tuple(Disk(f"d{number}", "SAS", 10) for number in range(count))
     unlimited = Limits(disks=Limit(None))
-    assert agrees(raw((*many, A)), rows(many), pool(entry("SSD", 100)), unlimited) is fits
+    assert agrees(raw((*many, A)), rows(many), managed(entry("SSD", 100)), unlimited) is fits
 
 
 def test_emptying_the_pool_needs_to_be_allowed() -> None:
-    assert "without any disk" in refusal(raw((B,)), rows((B,)), pool())
-    assert agrees(raw((B,)), rows((B,)), pool(allow_empty=True))
+    assert "without any disk" in refusal(raw((B,)), rows((B,)), managed())
+    assert agrees(raw((B,)), rows((B,)), managed(allow_empty=True))
 
 
 def test_a_replacement_needs_an_entry_that_allows_it_and_lacks_a_disk() -> None:
-    assert "replace: true" in refusal(raw((B,)), rows((B,)), pool(entry("SAS", 10)))
-    assert agrees(raw((B,)), rows((B,)), pool(entry("SAS", 10, replacing=True)))
+    assert "replace: true" in refusal(raw((B,)), rows((B,)), managed(entry("SAS", 10)))
+    assert agrees(raw((B,)), rows((B,)), managed(entry("SAS", 10, replacing=True)))
 
 
 def test_a_replacement_needs_adding_to_be_managed() -> None:
-    wanted = replace(pool(entry("SAS", 10, replacing=True)), manage=frozenset({Action.REMOVE}))
+    wanted = replace(managed(entry("SAS", 10, replacing=True)), manage=frozenset({Action.REMOVE}))
     assert "replace: true" in refusal(raw((B,)), rows((B,)), wanted)
 
 
@@ -236,7 +230,7 @@ def test_a_pool_that_does_not_manage_removal_loses_nothing() -> None:
 
 
 def test_a_pin_that_is_not_live_stops_every_removal() -> None:
-    gone = pool(entry("SSD", 100), entry("SAS", 70), entry("SAS", 10, pin="gone"))
+    gone = managed(entry("SSD", 100), entry("SAS", 70), entry("SAS", 10, pin="gone"))
     assert "is not a data disk of the pool" in refusal(raw(LIVE), rows((B,)), gone)
 
 
@@ -286,7 +280,7 @@ def test_nothing_goes_beside_a_replacement_that_is_only_shown() -> None:
 
 
 def test_a_permission_beside_a_disk_that_is_there_allows_nothing_else() -> None:
-    wanted = pool(entry("SSD", 100, replacing=True), entry("GPSSD", 50))
+    wanted = managed(entry("SSD", 100, replacing=True), entry("GPSSD", 50))
     assert "replace: true" in refusal(raw((A, B)), rows((B,)), wanted)
 
 

@@ -22,27 +22,23 @@ from reconciler.journal.store import open_journal
 from reconciler.model import (
     Action,
     DesiredDisk,
-    DesiredPool,
     Disk,
     DriftPolicy,
     Limit,
     Limits,
     Manifest,
     Pool,
-    Position,
-    Target,
     Window,
 )
 from reconciler.planner import Connection
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
 from reconciler.workspace import Call
+from tests.builders import AT, TARGET, entry, pool
 from tests.simulation.service import Faults, Service, TruePool
 from tests.simulation.virtual import START, VirtualClock, VirtualLoop
 
 T = TypeVar("T")
-TARGET = Target("ap-southeast-3", "0" * 32)
-AT = Position("pools.yaml", 1, 1)
 DAY = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 OPEN = Window(DAY, "00:00", "23:59", "UTC", AT)
 MIDNIGHT = START.replace(hour=0)
@@ -118,7 +114,7 @@ def manifest(*names: str, **policy: Any) -> Manifest:
         "disks_per_day": 5,
         "windows": (OPEN,),
     } | policy
-    pools = tuple(DesiredPool(TARGET, AT, (DesiredDisk("SSD", 100, AT),), name=name) for name in names)
+    pools = tuple(pool(entry("SSD", 100), name=name) for name in names)
     return Manifest(pools, drift=(DriftPolicy(TARGET, AT, **told),))
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from reconciler.model import DesiredDisk, DesiredPool, Disk, OnTie, Position, Target
+from reconciler.model import DesiredDisk, DesiredPool, Disk, OnTie, Position
+from tests.builders import TARGET
 
-TARGET = Target("ap-southeast-3", "0123456789abcdef0123456789abcdef")
 TYPES = ("SAS", "SSD", "GPSSD")
 SIZES = (10, 20, 30, 50, 100)
 MOST = 7

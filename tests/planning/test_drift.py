@@ -14,7 +14,7 @@ from reconciler.model import Action, Disk, DriftPolicy, Manifest, Position, Wind
 from reconciler.planning.drift import Past, allowed, keys_of, measure, narrow, opens, proven, removals_of
 from reconciler.planning.finding import Finding
 from reconciler.planning.plan import PoolPlan
-from tests import sample_plans
+from tests import builders, sample_plans
 
 AT = Position("drift.yaml", 4, 3)
 ALWAYS = Window(("mon", "tue", "wed", "thu", "fri", "sat", "sun"), "00:00", "23:59", "UTC", AT)
@@ -23,7 +23,7 @@ NOON = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)  # a Saturday
 
 def policy(*correct: Action, disks_per_day: int = 5, windows: Sequence[Window] = (ALWAYS,)) -> DriftPolicy:
     return DriftPolicy(
-        sample_plans.TARGET, AT, frozenset(correct or {Action.REMOVE}), disks_per_day, tuple(windows)
+        builders.TARGET, AT, frozenset(correct or {Action.REMOVE}), disks_per_day, tuple(windows)
     )
 
 

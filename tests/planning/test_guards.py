@@ -18,23 +18,19 @@ from reconciler.model import (
     Limit,
     Limits,
     Pool,
-    Position,
-    Target,
 )
 from reconciler.planning.draft import draft
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import judge, judge_pool, pool_checks, run_checks
 from reconciler.planning.plan import PoolPlan
+from tests.builders import AT, NO_LIMITS, copies_of, entry, pool
 
-TARGET = Target("ap-southeast-3", "0123456789abcdef0123456789abcdef")
-AT = Position("pools.yaml", 5, 3)
 KEPT = Disk("kept", "SSD", 100)
 
 
 def desired(name: str = "finance") -> DesiredPool:
     """A pool that wants one disk of 100 GB."""
-    wanted = (DesiredDisk("SSD", 100, Position("pools.yaml", 7, 7)),)
-    return DesiredPool(TARGET, AT, wanted, name=name, apply_to=ApplyTo.ALL)
+    return pool(entry("SSD", 100), name=name, apply_to=ApplyTo.ALL)
 
 
 def surplus(count: int) -> tuple[Disk, ...]:
@@ -55,7 +51,7 @@ def drafted(
             f"D{number}",
             (f"user-{declared.name}-{number}",),
             number < connected,
-            tuple(Copy(disk.id, f"v-{number}-{disk.id}", disk.type, disk.size) for disk in disks),
+            copies_of(disks, number),
         )
         for number in range(desktops)
     ]
@@ -65,8 +61,7 @@ def drafted(
 
 def only(**limits: int) -> Limits:
     """Nothing is limited but these, set in a manifest."""
-    free = Limits(*(Limit(None) for _ in Limits().items()))
-    return replace(free, **{name: Limit(value, "limits.yaml:3:9") for name, value in limits.items()})
+    return replace(NO_LIMITS, **{name: Limit(value, "limits.yaml:3:9") for name, value in limits.items()})
 
 
 def blocking(findings: Sequence[Finding]) -> list[str]:
@@ -127,13 +122,13 @@ def test_the_defaults_are_ten_disks_a_hundred_copies_and_five_pools() -> None:
 
 
 def test_growing_and_adding_counts_against_no_ceiling() -> None:
-    wanted = (DesiredDisk("SSD", 200, AT), DesiredDisk("SAS", 10, AT))
+    wanted = (entry("SSD", 200), entry("SAS", 10))
     pool = replace(desired(), disks=wanted, manage=frozenset({Action.EXPAND, Action.ADD}))
     assert judge([drafted(pool, (KEPT,))], only(**dict.fromkeys(MEASURED, 0)))[1] == ()
 
 
 def test_a_replacement_counts_as_a_removal() -> None:
-    wanted = (DesiredDisk("SSD", 10, AT, replace=True),)
+    wanted = (entry("SSD", 10, replacing=True),)
     pool = replace(desired(), disks=wanted, manage=frozenset({Action.REMOVE, Action.ADD}))
     assert blocking(judge([drafted(pool, (KEPT,))], only(disks=0))[1]) == ["limit-disks"]
 
@@ -181,7 +176,7 @@ def test_emptying_a_pool_blocks_however_few_disks_it_has() -> None:
 @pytest.mark.parametrize(("stays", "blocks"), [(0, True), (1, False), (2, False)])
 def test_a_pool_keeps_at_least_one_disk(stays: int, blocks: bool) -> None:
     kept = tuple(Disk(f"kept-{number}", "SSD", 100 + 10 * number) for number in range(stays))
-    pool = replace(desired(), disks=tuple(DesiredDisk("SSD", disk.size, AT) for disk in kept))
+    pool = replace(desired(), disks=tuple(entry("SSD", disk.size) for disk in kept))
     assert bool(judge_pool(drafted(pool, (*kept, *surplus(2)))).findings) is blocks
 
 
@@ -191,7 +186,7 @@ def test_emptying_is_allowed_where_the_entry_says_so() -> None:
 
 
 def test_replacing_the_only_disk_does_not_empty_the_pool() -> None:
-    wanted = (DesiredDisk("SSD", 10, AT, replace=True),)
+    wanted = (entry("SSD", 10, replacing=True),)
     pool = replace(desired(), disks=wanted, manage=frozenset({Action.REMOVE, Action.ADD}))
     assert judge_pool(drafted(pool, (KEPT,))).findings == ()
 
@@ -271,7 +266,7 @@ def test_a_pool_without_changes_is_not_judged_by_its_state() -> None:
 
 
 def test_a_change_that_only_grows_is_judged_by_the_pools_state_too() -> None:
-    wanted = (DesiredDisk("SSD", 200, AT),)
+    wanted = (entry("SSD", 200),)
     pool = drafted(replace(desired(), disks=wanted, manage=frozenset({Action.EXPAND})), (KEPT,))
     assert pool.live is not None
     judged = judge_pool(replace(pool, live=replace(pool.live, status="TEMPORARY")))

@@ -18,27 +18,22 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from reconciler.model import Action, DesiredDisk, DesiredPool, Disk, OnTie, Position, Target
+from reconciler.model import Action, DesiredDisk, DesiredPool, Disk, OnTie, Position
 from reconciler.planning.change import Change, Rule
 from reconciler.planning.finding import Severity
 from reconciler.planning.matching import Match, match
+from tests.builders import AT, pool
 from tests.planning.matching_oracle import Decision, decide, try_all
 from tests.planning.random_pools import Case, random_case, shuffled
 
 CASES = int(os.environ.get("RECONCILER_MATCH_CASES", "20000"))
 FIRST = int(os.environ.get("RECONCILER_MATCH_FIRST", "0"))
-TARGET = Target("ap-southeast-3", "0123456789abcdef0123456789abcdef")
-AT = Position("pools.yaml", 1, 1)
 LOSING = frozenset({Action.REMOVE, Action.REPLACE})
 cases = st.integers(min_value=0, max_value=10**12).map(random_case)
 
 
 def sas(size: int, **more: object) -> DesiredDisk:
     return replace(DesiredDisk("SAS", size, AT), **more)  # type: ignore[arg-type]
-
-
-def pool(*disks: DesiredDisk, **more: object) -> DesiredPool:
-    return replace(DesiredPool(TARGET, AT, disks, name="pool"), **more)  # type: ignore[arg-type]
 
 
 def live(**sizes: int) -> tuple[Disk, ...]:

@@ -42,21 +42,16 @@ from reconciler.planning.plan import (
     totals,
 )
 from reconciler.planning.stale_plan import explain
+from tests.builders import TARGET, copies_of, entry, pool
 from tests.planning.random_pools import random_case, shuffled
 
-TARGET = Target("ap-southeast-3", "0123456789abcdef0123456789abcdef")
-AT = Position("pools.yaml", 5, 3)
 MADE = datetime(2026, 3, 14, 9, 26, tzinfo=UTC)
 EVERYTHING = frozenset({Action.REMOVE, Action.EXPAND, Action.ADD})
 A, B, C = Disk("a", "SSD", 100), Disk("b", "SAS", 50), Disk("c", "SAS", 70)
 
 
-def entry(kind: str, size: int, line: int = 9, *, replacing: bool = False, pin: str = "") -> DesiredDisk:
-    return DesiredDisk(kind, size, Position("pools.yaml", line, 7), id=pin, replace=replacing)
-
-
 def declared(*disks: DesiredDisk, apply_to: ApplyTo | None = ApplyTo.ALL) -> DesiredPool:
-    return DesiredPool(TARGET, AT, disks, name="finance", apply_to=apply_to)
+    return pool(*disks, name="finance", apply_to=apply_to)
 
 
 def managed(*disks: DesiredDisk) -> DesiredPool:
@@ -68,7 +63,7 @@ def live(*disks: Disk) -> Pool:
 
 
 def desktop(number: int, *disks: Disk, users: tuple[str, ...] = (), connected: bool = False) -> Desktop:
-    copies = tuple(Copy(disk.id, f"v-{number}-{disk.id}", disk.type, disk.size) for disk in disks)
+    copies = copies_of(disks, number)
     return Desktop(f"desktop-{number}", f"D{number}", users, connected, copies)
 
 

@@ -12,8 +12,9 @@ from reconciler.model import ApplyTo, DesiredDisk, Disk, Limit, Limits, Position
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.plan import Plan, Service
 from reconciler.planning.stale_plan import explain
+from tests.builders import TARGET
 from tests.planning.random_pools import random_case
-from tests.sample_plans import MADE, TARGET, disk, planned, pool, wanted, whole
+from tests.sample_plans import MADE, disk, planned, pool, wanted, whole
 
 KEPT, GONE, OTHER = disk(1, "SSD", 100), disk(2, "SAS", 50), disk(3, "SAS", 60)
 DECLARED = pool("finance", wanted("SSD", 100))

@@ -7,6 +7,7 @@ libraries once. Words choose the bugs whose names hold them all.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -43,7 +44,7 @@ FEW = {"RECONCILER_MATCH_CASES": "400"}
 FAILED = 1
 """Exit code of pytest when tests failed; any other means that the tests did not really run."""
 QUIETLY = (
-    *("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"),
+    *("-x", "-q", "-p", "no:cacheprovider"),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # hypothesis is imported before pytest looks at it
 )
 BROKEN = ("SyntaxError", "NameError", "ImportError", "ModuleNotFoundError")
@@ -75,7 +76,8 @@ def main(words: Sequence[str]) -> int:
     tests = sorted({each for job in jobs for each in job.tests})
     jobs.append(Job("the same tests without a bug", tests))
     for name in LIBRARIES:
-        importlib.import_module(name)
+        with contextlib.suppress(ImportError):  # a library that is gone is one import less
+            importlib.import_module(name)
     gc.collect()
     gc.freeze()  # forks share what is never collected
     failed: list[str] = []

@@ -10,16 +10,15 @@ import pytest
 
 from reconciler.apply.results import ApplyReport, DriftReport, DriftRound, PoolResult, Status
 from reconciler.errors import ExitCode, ServiceError
-from reconciler.model import Target
 from reconciler.planning.drift import measure
 from reconciler.render.apply_report import report_page
 from reconciler.render.drift_report import drift_page
 from tests import sample_plans
+from tests.builders import TARGET
 from tests.render.hostile import HOSTILE
 from tests.render.test_github import annotation
 from tests.render.test_markdown import AWAKE, ENGINES, OURS, Rendered
 
-TARGET = Target("ap-southeast-3", "0" * 32)
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 

@@ -18,7 +18,7 @@ from reconciler.render.json.explain import explain_json
 from reconciler.render.json.history import history_json, run_json
 from reconciler.render.json.plan import plan_document, plan_json
 from reconciler.render.json.resolve import resolve_json
-from tests import sample_plans
+from tests import builders, sample_plans
 from tests.documents import applied, failed, measured, record
 from tests.render.hostile import HOSTILE
 
@@ -60,7 +60,7 @@ def test_a_finished_run_says_how_each_pool_ended() -> None:
         "remaining": 1,
         "results": [
             {
-                "target": str(sample_plans.TARGET),
+                "target": str(builders.TARGET),
                 "pool": "finance",
                 "ending": "alarm",
                 "done": 0,

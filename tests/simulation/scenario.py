@@ -15,15 +15,14 @@ from reconciler.engine.apply import apply as run_apply
 from reconciler.errors import ExitCode, ReconcilerError
 from reconciler.journal.records import Journal
 from reconciler.journal.store import open_journal
-from reconciler.model import Action, DesiredDisk, DesiredPool, Disk, Limit, Limits, Manifest, Position, Target
+from reconciler.model import Action, DesiredDisk, DesiredPool, Disk, Limit, Limits, Manifest
 from reconciler.planner import Connection
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
+from tests.builders import AT, TARGET
 from tests.simulation.service import Faults, Service, TruePool
 from tests.simulation.virtual import VirtualClock, VirtualLoop
 
-TARGET = Target("ap-southeast-3", "0" * 32)
-AT = Position("pools.yaml", 1, 1)
 BETWEEN_RUNS = 3600.0
 """Seconds between runs: longer than a lease, longer than a request can live."""
 

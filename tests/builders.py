@@ -1,0 +1,35 @@
+"""Values that many tests need and none is about: a target, a place in a manifest, pools, disks and their copies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from reconciler.model import Copy, DesiredDisk, DesiredPool, Disk, Limit, Limits, Position, Target
+from reconciler.planner import Connection
+from reconciler.planning.plan import Service
+from reconciler.workspace import Workspace
+
+TARGET = Target("ap-southeast-3", "0123456789abcdef0123456789abcdef")
+AT = Position("pools.yaml", 5, 3)
+NO_LIMITS = Limits(*(Limit(None) for _ in Limits().items()))
+
+
+def entry(kind: str, size: int, line: int = 9, *, pin: str = "", replacing: bool = False) -> DesiredDisk:
+    """A declared disk, in GB, in that line of the manifest; ``pin`` is the id of the live disk that it names."""
+    return DesiredDisk(kind, size, Position("pools.yaml", line, 7), id=pin, replace=replacing)
+
+
+def pool(*disks: DesiredDisk, name: str = "pool", **more: Any) -> DesiredPool:
+    """A declared pool of the target."""
+    return DesiredPool(TARGET, AT, disks, name=name, **more)
+
+
+def copies_of(disks: Sequence[Disk], desktop: int) -> tuple[Copy, ...]:
+    """A copy of every disk on the desktop of this number."""
+    return tuple(Copy(disk.id, f"v-{desktop}-{disk.id}", disk.type, disk.size) for disk in disks)
+
+
+def opened(service: Workspace, name: str = "simulated") -> dict[Target, Connection]:
+    """The target, opened: this service under this name."""
+    return {TARGET: Connection(Service(TARGET, name), service)}
