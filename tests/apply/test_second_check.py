@@ -235,7 +235,7 @@ def test_a_pin_that_is_not_live_stops_every_removal() -> None:
 
 
 def growing(*disks: DesiredDisk) -> DesiredPool:
-    return replace(pool(*disks), manage=frozenset({Action.REMOVE, Action.EXPAND}))
+    return replace(managed(*disks), manage=frozenset({Action.REMOVE, Action.EXPAND}))
 
 
 def test_the_larger_of_two_disks_is_not_given_up_for_the_smaller() -> None:
@@ -259,24 +259,24 @@ def test_a_disk_that_equals_a_declared_one_goes_only_where_enough_others_like_it
 
 @pytest.mark.parametrize("size", [100, 120])
 def test_where_disks_do_not_grow_none_goes_that_could_be_the_declared_one(size: int) -> None:
-    wanted = pool(entry("SAS", size))
+    wanted = managed(entry("SAS", size))
     assert "does not let disks be expanded" in refusal(raw((B, C)), rows((B,)), wanted)
     assert agrees(raw((B, C)), rows((B,)), growing(entry("SAS", size)))
-    assert agrees(raw((A, B)), rows((B,)), pool(entry("SSD", size)))
+    assert agrees(raw((A, B)), rows((B,)), managed(entry("SSD", size)))
 
 
 def test_a_pinned_disk_that_does_not_grow_gives_no_reason_to_lose_one_that_equals_its_entry() -> None:
     like_c = entry("SAS", 70, pin="b")
-    assert "does not let disks be expanded" in refusal(raw((B, C)), rows((C,)), pool(like_c))
+    assert "does not let disks be expanded" in refusal(raw((B, C)), rows((C,)), managed(like_c))
     assert agrees(raw((B, C)), rows((C,)), growing(like_c))
-    assert agrees(raw((B, C)), rows((C,)), pool(entry("SAS", 80, pin="b")))
+    assert agrees(raw((B, C)), rows((C,)), managed(entry("SAS", 80, pin="b")))
 
 
 def test_nothing_goes_beside_a_replacement_that_is_only_shown() -> None:
-    wanted = replace(pool(entry("SAS", 10, replacing=True)), manage=frozenset({Action.REMOVE}))
+    wanted = replace(managed(entry("SAS", 10, replacing=True)), manage=frozenset({Action.REMOVE}))
     assert "replace: true" in refusal(raw((B, C)), rows((C,)), wanted)
-    assert agrees(raw((B, C)), rows((B, C)), pool(entry("SAS", 10, replacing=True)))
-    assert "replace: true" in refusal(raw((B, C)), rows((C,)), pool(entry("SAS", 10)))
+    assert agrees(raw((B, C)), rows((B, C)), managed(entry("SAS", 10, replacing=True)))
+    assert "replace: true" in refusal(raw((B, C)), rows((C,)), managed(entry("SAS", 10)))
 
 
 def test_a_permission_beside_a_disk_that_is_there_allows_nothing_else() -> None:
