@@ -37,7 +37,7 @@ def history(
         record = kept.run(run) if kept and run is not None else None
     if run is None:
         if missing:
-            console.say(missing)
+            console.info(missing)
         if shown is flags.Output.JSON:
             console.data([run_json(each) for each in runs])
         elif not missing:

@@ -77,7 +77,7 @@ class Stage:
             run_id=run_id,
             options=options,
             group=group,
-            say=self.said.append,
+            log=self.said.append,
         )
 
     def new_id(self) -> str:

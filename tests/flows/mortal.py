@@ -75,7 +75,7 @@ async def run(
             connections,
             shard=shard,
             group=group,
-            say=lambda message: print(message, file=sys.stderr),
+            log=lambda message: print(message, file=sys.stderr),
         )
         try:
             report: ApplyReport = await apply(request, context)
