@@ -103,8 +103,8 @@ class RunContext:
     """The share of the pools that this run works on."""
     group: str = ""
     """Runs of the same group share their limits through the journal; empty for a run of its own."""
-    say: Callable[[str], None] = _quiet
-    """Gets one line per event that a person may want to see."""
+    log: Callable[[str], None] = _quiet
+    """Receives one line per event that the user should see."""
 
     def plan_metadata(self, lifetime: timedelta) -> PlanMetadata:
         """The metadata of a plan made now."""

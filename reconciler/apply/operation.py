@@ -40,7 +40,7 @@ async def carry_out(call: Call, intent: Intent, site: TargetContext, ctx: RunCon
     """
     # The intent is durable before the call leaves, so that a run that dies here leaves a trace to resolve.
     ctx.journal.open_operation(intent, ctx.run_id, ctx.options.lease)
-    ctx.say(f"{intent.pool_name}: {_doing(intent)}")
+    ctx.log(f"{intent.pool_name}: {_doing(intent)}")
     await _heed_signals(intent, ctx)
     if lost := _lost_hold(intent, ctx):
         return lost
@@ -94,7 +94,7 @@ async def _conclude(intent: Intent, outcome: Outcome, site: TargetContext, ctx: 
 
 async def follow(intent: Intent, job_id: str, site: TargetContext, ctx: RunContext) -> Result:
     """Wait for an accepted job, prove its effect, and close the operation; renews the lease meanwhile."""
-    ctx.say(f"{intent.pool_name}: job {job_id} accepted")
+    ctx.log(f"{intent.pool_name}: job {job_id} accepted")
     end, reason = await wait_for_job(intent, job_id, site, ctx)
     if end is JobEnd.RUNNING:
         waited = f"{ctx.options.wait_timeout:.0f} s"

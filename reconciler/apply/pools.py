@@ -91,7 +91,7 @@ async def _one_call(task: Task, call: Call, expected: Counter[DiskEffect], index
         wait = _wait_after(result.outcome) if result.status is Status.REJECTED else None
         if wait is None or attempt + 1 == ctx.options.tries:
             break
-        ctx.say(f"{task.pool.label}: {result.message}; waiting {wait:.0f} s, then reading again")
+        ctx.log(f"{task.pool.label}: {result.message}; waiting {wait:.0f} s, then reading again")
         await ctx.clock.sleep(wait)
     return result
 

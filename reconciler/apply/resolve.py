@@ -23,7 +23,7 @@ async def resolve(operation: Operation, site: TargetContext, ctx: RunContext) ->
     # Read again with the take-over: its run may have recorded the answer after the operation was listed.
     operation = ctx.journal.take_over(operation.id, ctx.run_id, ctx.options.lease)
     intent = operation.intent
-    ctx.say(f"{intent.pool_name}: resolving operation {intent.operation_id} of run {intent.run_id}")
+    ctx.log(f"{intent.pool_name}: resolving operation {intent.operation_id} of run {intent.run_id}")
     if operation.state in NOT_APPLIED:
         return _closed(
             operation, operation.state, Status.DONE, "nothing was changed: the call was not accepted", ctx

@@ -96,7 +96,7 @@ async def _pool(pool: PoolPlan, plan: Plan, digest: str, site: TargetContext, ct
     # Set before the gate opens for the next pool, which reads them before its first call.
     ctx.stop.alarm |= result.status is Status.ALARM
     ctx.stop.failed |= result.status not in _GOOD and not ctx.options.keep_going
-    ctx.say(f"{pool.label}: {result.status.value}: {result.message}")
+    ctx.log(f"{pool.label}: {result.status.value}: {result.message}")
     return result
 
 

@@ -85,7 +85,7 @@ def apply(
         with journal(connection, settings, clock) as kept:
             async with connections(manifest.targets, connection, settings) as opened:
                 run = RunContext(
-                    kept, clock, new_id, opened, stop=stop, shard=share, group=run_group, say=console.say
+                    kept, clock, new_id, opened, stop=stop, shard=share, group=run_group, log=console.info
                 )
                 with console.working("Reading the live pools"):
                     return await run_apply(request, run)
@@ -93,7 +93,7 @@ def apply(
     report = run_async(work)
     _show(report, shown, console)
     if approve and report.plan and not report.plan.has_changes:
-        console.say("Nothing to do; the approved digest was not used.")
+        console.info("Nothing to do; the approved digest was not used.")
     if report.plan and not report.results:
         tell_github(report.plan, console)
     else:

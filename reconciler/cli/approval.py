@@ -61,7 +61,7 @@ def approval(console: Console, shown: flags.Output, given: Approval) -> Approve:
             show_plan(plan, flags.Format.TEXT, console)
             return
         for line in plan_lines(plan):  # on stderr, since stdout holds only the result as JSON
-            console.say(line.text)
+            console.info(line.text)
 
     async def approved(plan: Plan) -> None:
         console.end()

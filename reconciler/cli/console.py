@@ -73,7 +73,7 @@ class Console:
         for line in lines:
             print(line, file=sys.stderr, flush=True)
 
-    def say(self, message: str) -> None:
+    def info(self, message: str) -> None:
         """Print a message that is not part of the result, on stderr."""
         self._stderr(Line(message))
 

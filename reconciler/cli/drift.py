@@ -80,13 +80,13 @@ def drift(
         to_github(lambda: drift_page(outcome), console)
         try:
             if noteworthy(outcome):
-                await notify.send(outcome, console.say)
+                await notify.send(outcome, console.info)
             else:
-                notify.write_gauges(outcome, console.say)
+                notify.write_gauges(outcome, console.info)
         except asyncio.CancelledError:
             if not stop.requested:
                 raise
-            console.say("Warning: interrupted before every webhook had answered")
+            console.info("Warning: interrupted before every webhook had answered")
         return outcome
 
     return int(run_async(work).exit_code)
@@ -114,7 +114,7 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
                     stop=stop,
                     shard=asked.shard,
                     group=asked.group,
-                    say=console.say,
+                    log=console.info,
                 )
                 act = remediate if asked.remediate else detect
                 report = await act(manifest, limits, run)

@@ -37,7 +37,7 @@ def history(
         record = kept.run(run) if kept and run is not None else None
     if run is None:
         if missing:
-            console.say(missing)
+            console.info(missing)
         if shown is flags.Output.JSON:
             from reconciler.render.json.history import history_json  # noqa: PLC0415 - one of two forms
 

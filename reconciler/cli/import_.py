@@ -65,7 +65,7 @@ def import_(
             path.write_text(emit([each], target, ambiguous), encoding="utf-8")
     except OSError as error:
         raise BadInput(f"{error.filename or out} cannot be written: {error.strerror}") from None
-    console.say(f"Wrote {count(len(files), 'manifest')} to {out}; check them with: reconciler plan {out}")
+    console.info(f"Wrote {count(len(files), 'manifest')} to {out}; check them with: reconciler plan {out}")
     return int(ExitCode.DONE)
 
 

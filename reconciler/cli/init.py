@@ -96,8 +96,8 @@ def init(
         except OSError as error:
             message = f"{error.filename or path} cannot be written: {error.strerror}"
             raise BadInput(message, "use --dir to name a folder you can write to") from None
-        console.say(f"Wrote {path}")
-    console.say("Next:")
+        console.info(f"Wrote {path}")
+    console.info("Next:")
     for number, step in enumerate(_NEXT[platform], 1):
-        console.say(f"  {number}. {step}")
+        console.info(f"  {number}. {step}")
     return int(ExitCode.DONE)

@@ -91,7 +91,7 @@ def to_github(page: Callable[[], Page], console: Console) -> None:
             with Path(place).open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(summary)
         except OSError as error:
-            console.say(f"The job summary could not be written: {error.strerror}")
+            console.info(f"The job summary could not be written: {error.strerror}")
     if in_actions:
         console.commands(annotations)
 

@@ -65,7 +65,7 @@ def plan(
     show_plan(made, shown, console)
     tell_github(made, console)
     if out:
-        console.say(f"Saved to {out}; apply exactly this with: reconciler apply {out}")
+        console.info(f"Saved to {out}; apply exactly this with: reconciler apply {out}")
     return exit_code_of(made, console, detailed=detailed_exitcode)
 
 
@@ -105,7 +105,7 @@ def exit_code_of(plan: Plan, console: Console, *, detailed: bool) -> int:
         return first.exit_code
     if plan.blocked:
         blocking = sum(each.severity == "block" for each in plan.all_findings)
-        console.say(f"Error: the plan is blocked by {blocking} finding{'s'[: blocking != 1]}; see above.")
+        console.info(f"Error: the plan is blocked by {blocking} finding{'s'[: blocking != 1]}; see above.")
         return int(ExitCode.REFUSED)
     return int(
         ExitCode.CHANGES if detailed and (plan.has_changes or plan.inconsistent_count) else ExitCode.DONE

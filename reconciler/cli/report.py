@@ -44,7 +44,7 @@ def report(
         trend = trend_of(kept, clock.now(), length)
     write_text(out, trend_html(trend))
     pools = count(len({each.key for each in trend.readings}), "pool")
-    Console().say(f"{pools} with drift since {trend.since:%Y-%m-%d}: {out}")
+    Console().info(f"{pools} with drift since {trend.since:%Y-%m-%d}: {out}")
     return int(ExitCode.DONE)
 
 

@@ -62,7 +62,7 @@ def resolve(
         open_ones = sum(not each.resolved for each in found.resolutions)
         held_ones = f", {found.held} held by a run that is still active" if found.held else ""
         checked = count(len(found.resolutions), "operation")
-        console.say(f"{checked} checked, {open_ones} still open{held_ones}.")
+        console.info(f"{checked} checked, {open_ones} still open{held_ones}.")
     code = worst(each.result.status for each in found.resolutions).exit_code
     return int(code or (ExitCode.HELD if found.held else found.failed))
 
@@ -91,7 +91,7 @@ def _resolve(
     async def work(stop: Stop) -> _Found:
         found = _Found()
         with journal(connection, settings, clock) as kept:
-            ctx = RunContext(kept, clock, new_id, run_id=new_id(), stop=stop, say=console.say)
+            ctx = RunContext(kept, clock, new_id, run_id=new_id(), stop=stop, log=console.info)
             if decision:
                 accept(*decision, ctx)
                 return found
@@ -114,7 +114,7 @@ def _resolve(
                 held = [finding for finding in holds.values() if finding.rule == "pool-held"]
                 found.held += len(held)
                 for finding in held:
-                    console.say(f"{finding.pool}: {finding.message}; {finding.allow}")
+                    console.info(f"{finding.pool}: {finding.message}; {finding.allow}")
         return found
 
     return run_async(work)

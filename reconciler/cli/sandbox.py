@@ -55,7 +55,7 @@ def reset(state: State = None) -> int:
 
     with sandbox_errors():
         sandbox.reset(sandbox_file(state))
-    Console().say("Sandbox reset.")
+    Console().info("Sandbox reset.")
     return int(ExitCode.DONE)
 
 

@@ -88,13 +88,13 @@ def watch(
             if health_port is not None:
                 pages = {"/healthz": state.healthz, "/metrics": state.gauges}
                 port = await stack.enter_async_context(health.serving(health_address, health_port, pages))
-                console.say(f"Health: http://{_host(health_address)}:{port}/healthz and /metrics")
+                console.info(f"Health: http://{_host(health_address)}:{port}/healthz and /metrics")
             try:
                 return await _rounds(asked, state, notify, console, stop)
             except asyncio.CancelledError:
                 if not stop.requested:
                     raise
-        console.say("Stopped; no change was in progress.")
+        console.info("Stopped; no change was in progress.")
         return ExitCode.DONE
 
     return int(run_async(work))
@@ -118,7 +118,9 @@ async def _rounds(
         if stop.requested:
             return outcome.exit_code
         # Without news, only the webhooks whose last delivery failed are notified again.
-        undelivered = await notify.send(outcome, console.say, None if _news(outcome, before) else undelivered)
+        undelivered = await notify.send(
+            outcome, console.info, None if _news(outcome, before) else undelivered
+        )
         await state.clock.sleep(state.every.total_seconds() * random.uniform(1 - JITTER, 1 + JITTER))
 
 

@@ -131,7 +131,7 @@ def _closed(report: ApplyReport, ctx: RunContext) -> ApplyReport:
     try:
         ctx.journal.close_run(report.run_id, int(report.exit_code), digest, _summary(report))
     except JournalError as error:
-        ctx.say(f"the journal could not record the end of the run: {error.message}")
+        ctx.log(f"the journal could not record the end of the run: {error.message}")
         return replace(report, exit_code=report.exit_code or ExitCode.JOURNAL)
     return report
 
@@ -141,7 +141,7 @@ def _in_flight(ctx: RunContext) -> tuple[Operation, ...]:
     try:
         own = tuple(each for each in ctx.journal.unresolved() if each.owner == ctx.run_id)
     except JournalError as error:
-        ctx.say(f"the operations in flight could not be read: {error.message}")
+        ctx.log(f"the operations in flight could not be read: {error.message}")
         return ()
     for each in own:
         let_go(each, ctx)
@@ -164,12 +164,12 @@ async def _remaining(
             request.manifest, request.limits, ctx.connections, ctx.plan_metadata(request.lifetime), holds
         )
     except ServiceError as error:
-        ctx.say(f"the plan after the run failed: {error.message}")
+        ctx.log(f"the plan after the run failed: {error.message}")
         return None
     except asyncio.CancelledError:
         if not ctx.stop.requested:
             raise
-        ctx.say("interrupted while making the plan after the run")
+        ctx.log("interrupted while making the plan after the run")
         return None
     return sum(len(pool.pending) for pool in again.pools if (pool.target, pool.label) in done)
 

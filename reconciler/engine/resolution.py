@@ -33,7 +33,7 @@ async def resolve_all(
             try:
                 found = await resolve(operation, site, ctx)
                 state = "resolved" if found.resolved else "still open"
-                ctx.say(
+                ctx.log(
                     f"{operation.intent.pool_name}: {state}: {found.result.status}: {found.result.message}"
                 )
                 return found

@@ -18,8 +18,8 @@ from reconciler.files import NOT_REPLACEABLE, replaceable, write_atomically
 from reconciler.notify.webhooks import Webhook, deliver, webhook
 from reconciler.render.drift_report import message, metrics
 
-Say = Callable[[str], None]
-"""Gets one line for stderr."""
+Warn = Callable[[str], None]
+"""Receives one line for stderr."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +30,19 @@ class Notifications:
     webhooks: tuple[Webhook, ...]
 
     async def send(
-        self, outcome: DriftRound, say: Say, only: tuple[Webhook, ...] | None = None
+        self, outcome: DriftRound, warn: Warn, only: tuple[Webhook, ...] | None = None
     ) -> tuple[Webhook, ...]:
         """Write the gauges and notify all webhooks, or only some, concurrently; a failure is only a warning.
 
         Returns the webhooks whose delivery failed.
         """
-        self.write_gauges(outcome, say)
+        self.write_gauges(outcome, warn)
         webhooks = self.webhooks if only is None else only
-        delivered = await asyncio.gather(*(_deliver(each, outcome, say) for each in webhooks))
+        delivered = await asyncio.gather(*(_deliver(each, outcome, warn) for each in webhooks))
         return tuple(each for each, arrived in zip(webhooks, delivered, strict=True) if not arrived)
 
-    def write_gauges(self, outcome: DriftRound, say: Say) -> None:
-        """Write the gauges alone."""
+    def write_gauges(self, outcome: DriftRound, warn: Warn) -> None:
+        """Write only the gauges."""
         if self.textfile is None:
             return
         try:
@@ -50,7 +50,7 @@ class Notifications:
             # so the file must be readable for all.
             write_atomically(self.textfile, metrics(outcome), mode=0o644, suffix=".new")
         except OSError as error:
-            say(f"Warning: the gauges could not be written to {self.textfile}: {error.strerror}")
+            warn(f"Warning: the gauges could not be written to {self.textfile}: {error.strerror}")
 
 
 def notifications(textfile: Path | None, webhooks: Sequence[str]) -> Notifications:
@@ -69,10 +69,10 @@ def notifications(textfile: Path | None, webhooks: Sequence[str]) -> Notificatio
     return Notifications(textfile, tuple(map(webhook, webhooks)))
 
 
-async def _deliver(target: Webhook, outcome: DriftRound, say: Say) -> bool:
+async def _deliver(target: Webhook, outcome: DriftRound, warn: Warn) -> bool:
     try:
         await deliver(target, message(outcome))
     except ServiceError as error:
-        say(f"Warning: {error.message}")
+        warn(f"Warning: {error.message}")
         return False
     return True

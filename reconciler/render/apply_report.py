@@ -1,4 +1,7 @@
-"""Owns how a finished run is told: a table per pool, what is in flight, and one closing line."""
+"""Renders a finished apply: a line per pool, the operations in flight, and a closing line; as text, page and JSON.
+
+Printing is left to ``cli``.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ def report_lines(report: ApplyReport) -> Iterator[Line]:
 
 
 def resolution_lines(resolutions: Sequence[Resolution]) -> Iterator[Line]:
-    """What became of operations that earlier runs left open."""
+    """How operations ended that earlier runs left open."""
     for each in resolutions:
         verb = "resolved" if each.resolved else "still open"
         intent = each.operation.intent
@@ -45,19 +48,19 @@ def resolution_lines(resolutions: Sequence[Resolution]) -> Iterator[Line]:
 
 
 def in_flight_lines(operations: Sequence[Operation]) -> Iterator[Line]:
-    """Operations that are open: sent or about to be, without a verdict."""
+    """Operations that are open: sent or about to be, without a result."""
     for operation in operations:
         job = operation.outcome.job_id if operation.outcome else ""
         yield Line(
             f"In flight: {operation.intent.pool_name}: {operation.intent.step.value} of "
             f"{count(len(operation.intent.disks), 'disk')}, operation {operation.id}, "
-            f"{operation.state.value}{f', job {job}' if job else ''}. The next apply resolves it first.",
+            f"{operation.state.value}{f', job {job}' if job else ''}. The next apply will resolve it first.",
             Tone.WARN,
         )
 
 
 def report_page(report: ApplyReport) -> tuple[str, list[str]]:
-    """The same for the page of a CI job: Markdown, and an annotation for each pool that did not end well."""
+    """The same for the page of a CI job: Markdown, and one annotation per pool that did not end well."""
     from reconciler.render.github import SUMMARY_LIMIT, annotation  # noqa: PLC0415 - only under GitHub Actions
     from reconciler.render.markdown import code, fitting, prose  # noqa: PLC0415
 
@@ -69,7 +72,7 @@ def report_page(report: ApplyReport) -> tuple[str, list[str]]:
     open_ones = [
         f"- {prose(line.text)}\n" for line in (*resolution_lines(earlier), *in_flight_lines(report.in_flight))
     ]
-    told = [
+    parts = [
         f"## {_headline(report)}\n\n",
         "| pool | ended | proven | what happened |\n|---|---|--:|---|\n" if rows else "",
         fitting(rows, SUMMARY_LIMIT, "pool"),
@@ -87,7 +90,7 @@ def report_page(report: ApplyReport) -> tuple[str, list[str]]:
         )
         for each in earlier
     ]
-    return "".join(told), notes
+    return "".join(parts), notes
 
 
 def _complete(report: ApplyReport) -> bool:

@@ -1,4 +1,7 @@
-"""Owns how drift is told: on the console, as gauges, and as a message to somebody elsewhere."""
+"""Renders a round of drift: as text and page, as gauges, and as a notification.
+
+Printing is left to ``cli``, delivery to ``notify``.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,12 @@ from reconciler.render.text import Line, Tone, drift_line, finding_lines, sandbo
 from reconciler.render.words import count, settled
 
 FORMAT_VERSION = "1.0"
-MOST_POOLS_TOLD = 20
-"""Pools that a message names."""
+MOST_POOLS = 20
+"""How many pools a notification names."""
 
 
 def drift_lines(outcome: DriftRound) -> Iterator[Line]:
-    """What was found, what was done about it, and why the rest was left alone."""
+    """What was detected, what was remediated, and why the rest was not."""
     report = outcome.report
     if report is None:
         return
@@ -51,12 +54,12 @@ def headline(outcome: DriftRound) -> str:
     if not outcome.drifting:
         if report.plan.blocked or report.plan.failures:
             return f"No drift in {checked}, but not everything could be decided."
-        return f"No drift: {checked} checked, every one is as declared."
-    told = f"Drift in {len(outcome.drifting)} of {checked}: {_sum(outcome.drifting)}."
+        return f"No drift: {checked} checked, all as declared."
+    text = f"Drift in {len(outcome.drifting)} of {checked}: {_sum(outcome.drifting)}."
     left = [each for each in report.measures_now if each.drifts]
     if report.applied and report.applied.results:
-        told += f" After correcting: {_sum(left)}." if left else " All of it was corrected and proven."
-    return told
+        text += f" After remediation: {_sum(left)}." if left else " All of it was remediated and proven."
+    return text
 
 
 def counts(outcome: DriftRound) -> dict[str, int]:
@@ -84,31 +87,31 @@ def drift_page(outcome: DriftRound) -> tuple[str, list[str]]:
     ]
     head = "| pool | surplus disks | missing disks | differing disks | surplus |\n|---|--:|--:|--:|--:|\n"
     table = (head if rows else "") + fitting(rows, github.SUMMARY_LIMIT // 2, "pool")
-    told = f"## {prose(headline(outcome))}\n\n{table}\n"
+    text = f"## {prose(headline(outcome))}\n\n{table}\n"
     if report is None:
-        return told, [github.annotation("error", "drift", [headline(outcome)])]
+        return text, [github.annotation("error", "drift", [headline(outcome)])]
     done, notes = report_page(report.applied) if report.applied and _acted(report.applied) else ("", [])
-    return told + done, [*github.plan_annotations(report.plan), *notes]
+    return text + done, [*github.plan_annotations(report.plan), *notes]
 
 
 def _acted(applied: ApplyReport) -> bool:
-    """Whether a correction has anything to tell: what it did, or an alarm that it met."""
+    """Whether a remediation has something to show: results, or an alarm."""
     return bool(applied.results) or any(each.result.status is Status.ALARM for each in applied.resolutions)
 
 
 def metrics(outcome: DriftRound) -> str:
-    """The round as Prometheus gauges: what is left after a correction."""
+    """The round as Prometheus gauges: the drift that is left after remediation."""
     return drift_metrics(outcome)
 
 
 def message(outcome: DriftRound) -> Message:
-    """The round for people elsewhere; names pools, never people."""
+    """The round as a notification; names pools, never people."""
     report = outcome.report
     sandbox = bool(report and report.plan.sandbox)
     pools = [each.pool.label for each in outcome.drifting]
-    lines = [headline(outcome), *(f"- {name}" for name in pools[:MOST_POOLS_TOLD])]
-    if len(pools) > MOST_POOLS_TOLD:
-        lines.append(f"and {len(pools) - MOST_POOLS_TOLD} more")
+    lines = [headline(outcome), *(f"- {name}" for name in pools[:MOST_POOLS])]
+    if len(pools) > MOST_POOLS:
+        lines.append(f"and {len(pools) - MOST_POOLS} more")
     values = {
         "format_version": FORMAT_VERSION,
         "source": "reconciler",
@@ -118,7 +121,7 @@ def message(outcome: DriftRound) -> Message:
         "exit_code": int(outcome.exit_code),
         "sandbox": sandbox,
         "summary": counts(outcome),
-        "pools": pools[:MOST_POOLS_TOLD],
+        "pools": pools[:MOST_POOLS],
         "unresolved_operations": report.unresolved if report else None,
     }
     title = f"{'SANDBOX: ' if sandbox else ''}reconciler: exit code {int(outcome.exit_code)}"
@@ -132,19 +135,19 @@ def _pool_lines(found: Measure) -> Iterator[Line]:
         if change in pool.drift:
             yield drift_line(pool, change)
     for tie in pool.ties:
-        yield Line(f"  ? {tie.remove} of {len(tie.candidates)} equally good disks too many", Tone.WARN)
+        yield Line(f"  ? {tie.remove} of {len(tie.candidates)} equally good disks are surplus", Tone.WARN)
     yield Line()
 
 
 def _hindrances(report: DriftReport) -> Iterator[Line]:
-    """What the guards block, what could not be read, and what the policy leaves alone."""
+    """What the guards block, what could not be read, and what the policy does not allow."""
     blocking = [each for each in report.plan.all_findings if each.severity is Severity.BLOCK]
     for finding in blocking:
         yield from finding_lines(finding, Tone.BLOCK)
     for failure in report.plan.failures:
         yield Line(f"  ! target {failure.target} could not be read: {failure.message}", Tone.BLOCK)
     if report.refused:
-        yield Line("Not corrected:", Tone.WARN)
+        yield Line("Not remediated:", Tone.WARN)
     for finding in report.refused:
         yield from finding_lines(finding, Tone.WARN)
     if blocking or report.plan.failures or report.refused:

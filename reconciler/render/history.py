@@ -1,4 +1,7 @@
-"""Owns how the journal is told: runs as a table, one run whole."""
+"""Renders the journal: a table of runs, or one run in full; as text and JSON.
+
+Reading the journal is left to ``cli``.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from reconciler.render.text import Line, Tone, plan_lines
 def runs_lines(runs: Sequence[Run]) -> Iterator[Line]:
     """One line per run, newest first."""
     if not runs:
-        yield Line("The journal holds no run yet.")
+        yield Line("The journal has no runs yet.")
         return
     yield Line(f"{'RUN':<36}  {'STARTED (UTC)':<19}  {'COMMAND':<8}  {'EXIT':<4}  DIGEST", Tone.STRONG)
     for run in runs:
@@ -27,13 +30,13 @@ def runs_lines(runs: Sequence[Run]) -> Iterator[Line]:
 
 
 def run_lines(record: RunRecord) -> Iterator[Line]:
-    """Everything the journal knows of one run."""
+    """Everything the journal knows about one run."""
     run = record.run
     yield Line(f"Run {run.id}: {run.command}, version {run.tool_version}", Tone.STRONG)
     yield Line(f"  targets   {', '.join(run.targets)}")
     yield Line(f"  started   {_time(run.started)} UTC")
     yield Line(
-        f"  ended     {f'{_time(run.ended)} UTC' if run.ended else 'never: still running, or it died'}"
+        f"  ended     {f'{_time(run.ended)} UTC' if run.ended else 'not recorded: still running, or killed'}"
     )
     yield Line(f"  exit code {'-' if run.exit_code is None else run.exit_code}")
     yield Line(f"  digest    {run.digest or '-'}")
@@ -44,13 +47,13 @@ def run_lines(record: RunRecord) -> Iterator[Line]:
         yield Line()
         yield from _operation_lines(operation)
     for event in record.events:
-        told = {} if event.kind == PLAN_APPROVED else event.detail
-        words = "".join(f"  {name}: {value}" for name, value in told.items() if value != "")
+        detail = {} if event.kind == PLAN_APPROVED else event.detail
+        words = "".join(f"  {name}: {value}" for name, value in detail.items() if value != "")
         yield Line(f"  {_time(event.at)}  {event.kind}{words}", Tone.FAINT)
 
 
 def approved_plan(record: RunRecord) -> Plan | None:
-    """The plan that the run carried out; None when it approved none, or one that only another version reads."""
+    """The plan that the run carried out; None when there is none, or when only another version can read it."""
     kept = next((each for each in record.events if each.kind == PLAN_APPROVED), None)
     with suppress(BadInput):
         return read(kept.detail, f"the plan of run {record.run.id}") if kept else None
@@ -70,7 +73,7 @@ def _operation_lines(operation: Operation) -> Iterator[Line]:
             f"request {outcome.request_id or '-'}"
         )
     closed = f"{_time(operation.closed)} UTC" if operation.closed else "open"
-    yield Line(f"    verdict   {operation.verdict or '-'} ({closed})")
+    yield Line(f"    result    {operation.verdict or '-'} ({closed})")
 
 
 def _time(moment: datetime) -> str:

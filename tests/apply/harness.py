@@ -79,7 +79,7 @@ class Harness:
             run_id=run_id,
             options=options,
             group=group,
-            say=self.said.append,
+            log=self.said.append,
         )
 
     def new_id(self) -> str:

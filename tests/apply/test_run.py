@@ -94,7 +94,7 @@ def carried_out(
         stop = Stop()
         connections = {TARGET: Connection(Named(TARGET, "simulated"), service)}
         run = RunContext(
-            journal, clock, lambda: f"id-{next(serial)}", connections, stop=stop, say=said.append
+            journal, clock, lambda: f"id-{next(serial)}", connections, stop=stop, log=said.append
         )
         if before:
             await apply(replace(request, options=before), replace(run, stop=Stop()))

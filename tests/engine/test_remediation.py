@@ -62,7 +62,7 @@ class Scene:
     def context(self) -> RunContext:
         connections = {TARGET: Connection(Named(TARGET, "fake"), self.service)}
         clock = VirtualClock(self.loop)
-        return RunContext(self.journal, clock, self.new_id, connections, say=self.said.append)
+        return RunContext(self.journal, clock, self.new_id, connections, log=self.said.append)
 
     def run(self, scenario: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(scenario)

@@ -83,7 +83,7 @@ async def _run(what: Apply) -> int:
             connections,
             shard=shard,
             group=what.group,
-            say=lambda message: print(message, file=sys.stderr),
+            log=lambda message: print(message, file=sys.stderr),
         )
         try:
             report: ApplyReport = await apply(request, context)

@@ -83,7 +83,7 @@ def test_no_drift_ends_with_zero(run: Run, tmp_path: Path) -> None:
         path = manifest(tmp_path, ["{name: p, disks: [{type: SSD, size: 100}, {type: SAS, size: 50}]}"])
         ran = run("drift", str(path), env=served.env)
         assert ran.code == 0
-        assert "No drift: 1 pool checked, every one is as declared." in ran.out
+        assert "No drift: 1 pool checked, all as declared." in ran.out
 
 
 def test_a_pool_that_cannot_be_decided_is_no_drift_but_refused(run: Run, tmp_path: Path) -> None:
