@@ -36,7 +36,6 @@ LIBRARIES = (
     "uvicorn",
     "yaml",
     "msgspec",
-    "tenacity",
 )
 """What most tests import and no bug is in."""
 FEW = {"RECONCILER_MATCH_CASES": "400"}
