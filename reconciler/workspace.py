@@ -5,30 +5,29 @@ Text from the service is made safe here, once, on entry. Which pools matter is l
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
 from reconciler.api.client import Verb, WorkspaceClient
-from reconciler.api.wire import DesktopBody, JobBody, PoolBody, VolumeBody
+from reconciler.api.wire import CopyBody, DesktopBody, JobBody, PoolBody, VolumeBody
 from reconciler.journal.records import Outcome, Step
 from reconciler.model import ApplyTo, Copy, Desktop, Disk, Pool
+from reconciler.planning.readings import pool_doubts
 from reconciler.safe_text import safe_text
 
 ABSENT_DISKS = "data_volumes is missing"
 """Doubt about a list entry that the detail call can settle."""
-
-MAX_SIZE = 32_760
-"""GB; the largest size any document of the service names."""
 
 HANDLE_TYPES = {
     ApplyTo.NEW: "ONLY_FOR_EXPAND",
     ApplyTo.IDLE: "FOR_EXPAND_AND_IDLE",
     ApplyTo.ALL: "FOR_EXPAND_AND_ALL",
 }
+GROUP = "GROUP"
+"""``attach_user_infos[].type`` of a user group; whatever else stands there is somebody."""
 _GOOD_ENDS = frozenset({"SUCCESS", "COMPLETE"})
 _BAD_ENDS = frozenset({"FAIL", "FAILED"})
 
@@ -211,17 +210,20 @@ def _pool(body: PoolBody) -> Pool:
     doubts = [safe_text(doubt) for doubt in body.doubts]
     if body.data_volumes is None:
         doubts.append(ABSENT_DISKS)
-    doubts.extend(_disk_doubts(disks))
+    doubts.extend(pool_doubts(disks, body.desktop_count))
     return Pool(
         id=body.id,
         name=_text(body.name),
         disks=disks,
         status=_text(body.status),
         charging_mode=_text(body.charging_mode),
-        desktop_count=body.desktop_count or 0,
+        desktop_count=body.desktop_count,
         desktop_used=body.desktop_used or 0,
         created=_text(body.created_time),
         doubts=tuple(doubts),
+        type=_text(body.type),
+        autoscale=body.enable_autoscale,
+        in_maintenance_mode=body.in_maintenance_mode,
     )
 
 
@@ -236,38 +238,36 @@ def _disk(volume: VolumeBody) -> Disk:
     )
 
 
-def _disk_doubts(disks: Sequence[Disk]) -> Iterator[str]:
-    if len({disk.id for disk in disks}) != len(disks):
-        repeated = Counter(disk.id for disk in disks if disk.id)
-        for disk_id in sorted(each for each, times in repeated.items() if times > 1):
-            yield f"disk {disk_id} is listed {repeated[disk_id]} times"
-    for disk in disks:
-        if not disk.id:
-            yield f"a disk ({disk.type}, {disk.size} GB) has no id"
-        if not disk.type:
-            yield f"disk {disk.id} has no type"
-        if not 0 < disk.size <= MAX_SIZE:
-            yield f"disk {disk.id} has the size {disk.size} GB"
-
-
 def _desktop(body: DesktopBody) -> Desktop:
-    users = {body.user_name, *(each.user_name for each in body.attach_user_infos or ())}
+    attached = [(_text(each.user_name), each.type == GROUP) for each in body.attach_user_infos or ()]
+    groups = {name for name, is_group in attached if is_group and name}
+    users = {name for name, is_group in attached if not is_group}
+    # The desktop's own user_name repeats the first of those attached, which may be a group.
+    if (own := _text(body.user_name)) not in groups:
+        users.add(own)
     return Desktop(
         id=body.desktop_id,
         name=_text(body.computer_name),
-        users=tuple(sorted(safe_text(user) for user in users if user)),
+        users=tuple(sorted(user for user in users if user)),
         live_session=body.login_status == "CONNECTED",
-        copies=tuple(
-            Copy(
-                disk_id=_text(volume.desktop_pool_disk_id),
-                volume_id=_text(volume.volume_id),
-                type=safe_text(volume.type),
-                size=volume.size,
-                created=_time(volume.create_time or ""),
-            )
-            for volume in body.data_volumes or ()
-        ),
+        copies=tuple(_copy(volume) for volume in body.data_volumes or ()),
         status=_text(body.status),
+        groups=tuple(sorted(groups)),
+        user_list=tuple(sorted({_text(name) for name in body.user_list or ()} - {""})),
+        in_maintenance_mode=body.in_maintenance_mode,
+        isolated=body.isolated,
+        frozen=body.is_freeze,
+        copies_known=body.data_volumes is not None,
+    )
+
+
+def _copy(volume: CopyBody) -> Copy:
+    return Copy(
+        disk_id=_text(volume.desktop_pool_disk_id),
+        volume_id=_text(volume.volume_id),
+        type=safe_text(volume.type),
+        size=volume.size,
+        created=_time(volume.create_time or ""),
     )
 
 
@@ -278,8 +278,10 @@ def _job(body: JobBody) -> Job:
     reasons = [body.fail_reason, *(sub.fail_reason for sub in subs)]
     reason = safe_text("; ".join(sorted({each for each in reasons if each})))
     ended_badly = body.status in _BAD_ENDS
-    # An unknown word of a parent or of a sub-job is "not ended"; the caller's deadline bounds it.
-    if not ended_badly and (body.status not in _GOOD_ENDS or good + bad < len(subs)):
+    # An unknown word of a parent or of a sub-job is "not ended", and so is a list that lacks some of them;
+    # the caller's deadline bounds it.
+    lacking = len(subs) < (body.sub_jobs_total or 0)
+    if lacking or (not ended_badly and (body.status not in _GOOD_ENDS or good + bad < len(subs))):
         return Job(body.id or "", JobEnd.RUNNING)
     if ended_badly or bad:
         return Job(body.id or "", JobEnd.PARTIAL if good else JobEnd.FAILED, reason or "no reason given")

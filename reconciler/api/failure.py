@@ -22,6 +22,10 @@ ACTIONS = {
 }
 """IAM action that each call needs (documented; that of the counting inferred)."""
 
+MOST_BYTES = 1024 * 1024
+"""Bytes of an error answer, or of one with a job id; a larger body is neither (its texts have at most 1,000
+characters, documented)."""
+
 _SKEWED = "APIGW.0303"
 _NOT_HERE = "APIGW.0101"
 _NO_POOL = "WKS.0001"
@@ -36,6 +40,8 @@ _PAIRS = (
 
 def told_by(body: bytes) -> tuple[str, str] | None:
     """(code, message) of a well-formed error body, made safe; None when it is anything else."""
+    if len(body) > MOST_BYTES:
+        return None
     try:
         told: Any = json.loads(body)
     except (ValueError, RecursionError):

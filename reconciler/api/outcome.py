@@ -7,19 +7,25 @@ well-formed refusal is *rejected*, only a job id without an error is *accepted*.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from reconciler.api.failure import describe, request_id_of, told_by
+from reconciler.api.failure import MOST_BYTES, describe, request_id_of, told_by
 from reconciler.api.transport import Answer, httpx
 from reconciler.errors import ReconcilerError
 from reconciler.journal.records import Outcome, State
 from reconciler.safe_text import safe_text
 
+JOB_ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.:-]{1,255}")
+"""What can stand in the path of the call that asks for a job, as one segment and unescaped."""
 _TIMED_OUT = 408
 """Said by a gateway that waited in vain: the service may have begun."""
+
+_SHOWN = 100
+"""Characters of a job id that is none."""
 
 _BEFORE_SENDING = (
     httpx.ConnectError,  # refused, DNS, TLS
@@ -39,8 +45,11 @@ def of_answer(answer: Answer, now: datetime) -> Outcome:
     request_id = request_id_of(headers)
     # The service documents 200 here, and 202 for its other calls of this kind.
     if 200 <= status < 300:
-        job_id = _job_id(answer.body)
-        if job_id and told_by(answer.body) is None and not _object(answer.body).get("error_code"):
+        job_id = _object(answer.body).get("job_id")
+        if isinstance(job_id, str) and job_id and not JOB_ID.fullmatch(job_id):
+            words = f"a success whose job cannot be asked for: {safe_text(job_id)[:_SHOWN]!r}"
+            return Outcome(State.UNKNOWN, "", request_id, status, code, words)
+        if isinstance(job_id, str) and job_id and told_by(answer.body) is None and not _object(answer.body).get("error_code"):
             return Outcome(State.ACCEPTED, job_id, request_id, status, message="accepted")
         return Outcome(State.UNKNOWN, "", request_id, status, code, f"a success without a job: {words}")
     if 400 <= status < 500 and status != _TIMED_OUT and code:
@@ -73,15 +82,11 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
 
 def _object(body: bytes) -> dict[str, Any]:
+    if len(body) > MOST_BYTES:
+        return {}
     try:
         told = json.loads(body)
     except (ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}
 
-
-def _job_id(body: bytes) -> str:
-    job_id = _object(body).get("job_id")
-    # An id that would need escaping is none that can be asked for.
-    usable = isinstance(job_id, str) and job_id and safe_text(job_id) == job_id
-    return str(job_id) if usable else ""

@@ -57,6 +57,8 @@ async def _once(
             "a complete reading is not possible; split the project, or ask the vendor for a higher offset",
         )
     items = list(first)
+    if len(first) > limit:
+        return [], f"{len(first)} items came at once, at most {limit} were asked for"
     for counted, more in await _together(page, range(limit, total, limit)):
         if counted != total:
             return [], f"its total changed from {total} to {counted}"

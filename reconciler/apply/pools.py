@@ -111,7 +111,15 @@ async def _prepare(task: Task, call: Call, expected: Counter[Effect], index: int
     # Taken before the pool is read: whoever acts on the pool from here on makes the intent stale.
     generation = ctx.journal.generation(site.key(call.pool_id))
     reading = await _steady(call.pool_id, index, site, ctx)
-    fresh = await plan_pool(task.pool.desired, reading.pool, site.workspace)
+    fresh = await plan_pool(
+        task.pool.desired,
+        reading.pool,
+        site.workspace,
+        # Shared by all pools that are worked on: their counts cost no request of their own.
+        lambda: site.pools.after(ctx.clock.monotonic()),
+        ctx.clock,
+    )
+    _undoubted(fresh)
     _compare(task.pool, fresh, expected, index)
     _judge_again(fresh, task.plan)
     if ctx.group:
@@ -152,6 +160,15 @@ async def _steady(pool_id: str, index: int, site: TargetContext, ctx: RunContext
             return reading
         await ctx.clock.sleep(delay(polls))
         polls += 1
+
+
+def _undoubted(fresh: PoolPlan) -> None:
+    """What cannot be true is no reading, and so no change of what was approved either."""
+    if fresh.live and fresh.live.doubts:
+        raise Refused(
+            f"pool {fresh.label}: the service's answer is doubtful: {'; '.join(fresh.live.doubts)}",
+            "plan again later; if it stays so, ask the vendor's support",
+        )
 
 
 def _compare(approved: PoolPlan, fresh: PoolPlan, expected: Counter[Effect], index: int) -> None:

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from reconciler.model import MAX_DISKS, MAX_SIZE
+
 MIN_SIZE: Final = 10
 """GB; the smallest data disk (documented)."""
-MAX_SIZE: Final = 32760
-"""GB; the largest data disk that any document of the service names."""
 SIZE_STEP: Final = 10
 """GB; sizes are multiples of it (documented)."""
 
@@ -35,6 +35,10 @@ _TIE: Final = (
     "pool is blocked."
 )
 _MANAGE: Final = "Which changes are carried out; the others are only shown. Left out: [remove]."
+_COUNT: Final = (
+    "true allows removing disks although the service counts other desktops in the pool than it lists. "
+    "Left out: false."
+)
 _LIVE: Final = "true allows removing disks from desktops on which somebody is working. Left out: false."
 
 
@@ -113,7 +117,7 @@ class PoolEntry(Entry):
     )
     id: Identifier | None = Field(default=None, description="The pool's id.")
     disks: list[DiskEntry] = Field(
-        max_length=10, description="All data disks of the pool, in any order. [] needs allow_empty: true."
+        max_length=MAX_DISKS, description="All data disks of the pool, in any order. [] needs allow_empty: true."
     )
     protect: list[Identifier] = Field(
         default=[], description="Ids of disks that are never removed, whatever else is said."
@@ -121,6 +125,7 @@ class PoolEntry(Entry):
     apply_to: Reach | None = Field(default=None, description=_REACH)
     allow_empty: bool = Field(default=False, description="true allows disks: [], no data disk at all.")
     allow_live_sessions: bool | None = Field(default=None, description=_LIVE)
+    allow_count_mismatch: bool = Field(default=False, description=_COUNT)
     on_tie: Tie | None = Field(default=None, description=_TIE)
     manage: list[Change] | None = Field(default=None, description=_MANAGE)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from reconciler.manifest import schema
 from reconciler.manifest.faults import shown
 from reconciler.manifest.tree import BROKEN, Map, Seq, locate
+from reconciler.model import MAX_SIZE
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -69,6 +70,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "replace": _SWITCH,
     "allow_empty": _SWITCH,
     "allow_live_sessions": _SWITCH,
+    "allow_count_mismatch": _SWITCH,
     "protect": "write a list of disk ids, such as [305d3c76-199f-4407-8d82-2a42d970595e]",
     "protect entry": "write a disk's id: letters, digits, '.', '_' and '-'",
     "apply_to": "write new, idle or all",
@@ -207,8 +209,8 @@ def _off_the_scale(kind: str, value: int, context: Mapping[str, Any]) -> tuple[s
 
 def _sizes_near(size: int) -> str:
     below = size - size % schema.SIZE_STEP
-    near = [each for each in (below, below + schema.SIZE_STEP) if schema.MIN_SIZE <= each <= schema.MAX_SIZE]
-    return f"write {' or '.join(map(str, near)) or f'{schema.MIN_SIZE} to {schema.MAX_SIZE}'}"
+    near = [each for each in (below, below + schema.SIZE_STEP) if schema.MIN_SIZE <= each <= MAX_SIZE]
+    return f"write {' or '.join(map(str, near)) or f'{schema.MIN_SIZE} to {MAX_SIZE}'}"
 
 
 def _nearest(value: object, advice: str) -> str:
