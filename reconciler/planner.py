@@ -206,6 +206,9 @@ async def _with_desktops(
         again: list[int] = []
         for index, (pool, number) in zip(asked, looks, strict=True):
             live = pools[index].live
+            if number is None:
+                planned[index] = pool
+                continue
             if live is None or live.id not in listed:
                 planned[index] = doubted(pool, "the pool was no longer listed once its desktops were read")
                 continue
@@ -223,12 +226,18 @@ async def _with_desktops(
     return planned
 
 
-async def _look(pool: PoolPlan, workspace: Workspace, gate: asyncio.Semaphore) -> tuple[PoolPlan, int]:
-    """One pool planned with its desktops, and their number; the desktops themselves are not kept."""
+async def _look(pool: PoolPlan, workspace: Workspace, gate: asyncio.Semaphore) -> tuple[PoolPlan, int | None]:
+    """One pool planned with its desktops, and their number; None where they could not be read without a doubt.
+
+    The desktops themselves are not kept: all of them together could be millions.
+    """
     if pool.live is None:
-        return pool, 0
+        return pool, None
     async with gate:
-        desktops = await workspace.desktops(pool.live.id)
+        try:
+            desktops = await workspace.desktops(pool.live.id)
+        except ReadingDoubtful as error:
+            return doubted(pool, error.message), None
         return looked_into(pool, desktops), len(desktops)
 
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from reconciler.api.client import Verb, WorkspaceClient
+from reconciler.api.outcome import JOB_ID
 from reconciler.api.wire import CopyBody, DesktopBody, JobBody, PoolBody, VolumeBody
 from reconciler.journal.records import Outcome, Step
 from reconciler.model import ApplyTo, Copy, Desktop, Disk, Pool
@@ -113,7 +114,7 @@ class Workspace(Protocol):
         """Send one write at once, once; never raises for what network or service do."""
 
     async def job(self, job_id: str) -> Job | None:
-        """How the job stands; None when the service does not know it."""
+        """How the job stands; None when the service does not know it, or cannot be asked for it."""
 
     async def running_jobs(self, step: Step) -> frozenset[str]:
         """Ids of the jobs of this kind, over all pools, that still have an unfinished sub-job."""
@@ -167,7 +168,10 @@ class LiveWorkspace:
         return await self._client.post_volumes(_VERBS[call.step], call.pool_id, body_of(call), signed_at)
 
     async def job(self, job_id: str) -> Job | None:
-        """How the job stands."""
+        """How the job stands; one that cannot be asked for is one that the service does not know."""
+        # Its id would change which call is made. Asking again would never help: the disks decide.
+        if not JOB_ID.fullmatch(job_id):
+            return None
         body = await self._client.job(job_id)
         return None if body is None else _job(body)
 

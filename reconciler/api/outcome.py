@@ -49,7 +49,12 @@ def of_answer(answer: Answer, now: datetime) -> Outcome:
         if isinstance(job_id, str) and job_id and not JOB_ID.fullmatch(job_id):
             words = f"a success whose job cannot be asked for: {safe_text(job_id)[:_SHOWN]!r}"
             return Outcome(State.UNKNOWN, "", request_id, status, code, words)
-        if isinstance(job_id, str) and job_id and told_by(answer.body) is None and not _object(answer.body).get("error_code"):
+        if (
+            isinstance(job_id, str)
+            and job_id
+            and told_by(answer.body) is None
+            and not _object(answer.body).get("error_code")
+        ):
             return Outcome(State.ACCEPTED, job_id, request_id, status, message="accepted")
         return Outcome(State.UNKNOWN, "", request_id, status, code, f"a success without a job: {words}")
     if 400 <= status < 500 and status != _TIMED_OUT and code:
@@ -89,4 +94,3 @@ def _object(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}
-

@@ -117,7 +117,8 @@ class PoolEntry(Entry):
     )
     id: Identifier | None = Field(default=None, description="The pool's id.")
     disks: list[DiskEntry] = Field(
-        max_length=MAX_DISKS, description="All data disks of the pool, in any order. [] needs allow_empty: true."
+        max_length=MAX_DISKS,
+        description="All data disks of the pool, in any order. [] needs allow_empty: true.",
     )
     protect: list[Identifier] = Field(
         default=[], description="Ids of disks that are never removed, whatever else is said."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from reconciler.model import DesiredDisk, Disk
+from reconciler.model import DesiredDisk, Disk, Pool
 from reconciler.planning.guards import pool_checks, run_checks
 from reconciler.planning.plan import Finding, Plan, PoolPlan, Severity
 from reconciler.render import words
@@ -36,7 +36,7 @@ def explain_lines(plan: Plan, pool: PoolPlan) -> Iterator[Line]:
     if live:
         yield Line(
             f"  {live.status}, {'pay-per-use' if live.charging_mode == '1' else 'prepaid or unknown'}, "
-            f"{words.count(live.desktop_count, 'desktop')}, {live.desktop_used} in use"
+            f"{_desktops(live)}, {live.desktop_used} in use"
         )
     yield Line()
     yield Line(
@@ -84,6 +84,11 @@ def explain_json(plan: Plan, pool: PoolPlan) -> dict[str, Any]:
         ],
         "guards": [finding_json(each) for each in checks(plan, pool)],
     }
+
+
+def _desktops(live: Pool) -> str:
+    known = live.desktop_count is not None
+    return words.count(live.desktop_count or 0, "desktop") if known else "desktops not counted"
 
 
 def _live(disk: Disk | None) -> str:

@@ -216,6 +216,8 @@ def disk_words(disk: Disk | Side) -> str:
 
 def reason(change: Change) -> str:
     """Why this happens, for a person."""
+    if change.action is Action.KEEP and change.desired is None:
+        return "set aside: what was read of it or of its pool cannot be trusted"
     return REASONS[change.rule.name]
 
 
