@@ -67,7 +67,9 @@ async def apply_pool(task: Task) -> PoolResult:
             break
         expected -= Counter(call_effects(call))
     pool, done = task.pool, task.progress.done
-    return PoolResult(pool.target, pool.label, result.status, result.message, result.hint, done, planned)
+    told = (result.status, result.message, result.hint)
+    pool_id = pool.live.id if pool.live else ""
+    return PoolResult(pool.target, pool.label, *told, done, planned, pool_id)
 
 
 async def _one_call(task: Task, call: Call, expected: Counter[Effect], index: int) -> Result:
