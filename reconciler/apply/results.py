@@ -13,7 +13,6 @@ from reconciler.model import Target
 from reconciler.planning.drift import Measure, proven
 from reconciler.planning.plan import Finding, Plan, PoolPlan
 
-
 LivePool = tuple[Target, str]
 """One pool of a run: its target and its id. Its name says nothing, since another may have it as well."""
 

@@ -54,7 +54,7 @@ def test_hidden_desktops_never_turn_live_sessions_into_no_copies_and_no_users(
         ({"desktops": "stripped"}, "no desktop has a copy of disk"),
         ({"desktops": "negative"}, "has the size -10 GB"),
     ],
-    ids=lambda case: str(case),
+    ids=["stripped", "negative"],
 )
 def test_copies_that_cannot_be_true_are_a_doubt_that_removes_nothing(
     run: Run, tmp_path: Path, behaviour: Behaviour, words: str
