@@ -15,6 +15,8 @@ MAX_SIZE = 32_760
 """GB; the largest size any document of the service names."""
 MAX_DISKS = 10
 """Data disks of one pool (documented)."""
+ABSENT_DISKS = "data_volumes is missing"
+"""Doubt about a pool of the list that the detail call can settle."""
 
 
 class Action(StrEnum):

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from reconciler import __version__
 from reconciler.clock import Clock, SystemClock
 from reconciler.errors import ReadingDoubtful, ServiceError
-from reconciler.model import DesiredPool, Limits, Manifest, Pool, Shard, Target
+from reconciler.model import ABSENT_DISKS, DesiredPool, Limits, Manifest, Pool, Shard, Target
 from reconciler.planning.guards import judge, judge_pool
 from reconciler.planning.inconsistent_desktops import InconsistentDesktops, inconsistent_desktop
 from reconciler.planning.plan import (
@@ -26,7 +26,7 @@ from reconciler.planning.plan import (
     needs_desktops,
 )
 from reconciler.planning.readings import Counts, counted, doubted, drafted, looked_into
-from reconciler.workspace import ABSENT_DISKS, Workspace
+from reconciler.workspace import Workspace
 
 DESKTOP_READS = 8
 """Pools whose desktops are read at the same time, per target."""

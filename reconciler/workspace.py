@@ -14,12 +14,9 @@ from reconciler.api.client import Verb, WorkspaceClient
 from reconciler.api.outcome import JOB_ID
 from reconciler.api.wire import CopyBody, DesktopBody, JobBody, PoolBody, VolumeBody
 from reconciler.journal.records import Outcome, Step
-from reconciler.model import ApplyTo, Copy, Desktop, Disk, Pool
+from reconciler.model import ABSENT_DISKS, ApplyTo, Copy, Desktop, Disk, Pool
 from reconciler.planning.readings import pool_doubts
 from reconciler.safe_text import safe_text
-
-ABSENT_DISKS = "data_volumes is missing"
-"""Doubt about a list entry that the detail call can settle."""
 
 HANDLE_TYPES = {
     ApplyTo.NEW: "ONLY_FOR_EXPAND",
