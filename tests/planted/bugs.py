@@ -226,8 +226,8 @@ BUGS = (
     Bug(
         "a success without a job is taken for acceptance",
         "api/outcome.py",
-        'State.UNKNOWN, f"a success',
-        'State.ACCEPTED, f"a success',
+        'State.UNKNOWN, "", request_id, status, code, f"a success',
+        'State.ACCEPTED, "", request_id, status, code, f"a success',
         OUTCOME,
     ),
     Bug(
@@ -320,8 +320,8 @@ BUGS = (
     Bug(
         "further users of a desktop are not counted",
         "workspace.py",
-        "users = {body.user_name, *(each.user_name for each in body.attach_user_infos or ())}",
-        "users = {body.user_name}",
+        "users = {name for name, is_group in attached if not is_group}",
+        "users = set[str]()",
         LIVE,
     ),
     Bug(
