@@ -246,3 +246,14 @@ def test_what_is_proven_done_counts_although_a_later_call_cannot_be_made() -> No
             return wide.progress.done
 
         assert world.run(story()) == 10
+
+
+def test_a_doubt_that_comes_after_the_approval_refuses_its_pool_and_is_no_change_of_the_plan() -> None:
+    with stage() as world:
+        ctx = world.context()
+        task = world.run(world.task(ctx))
+        seen = world.run(world.service.pools())
+        world.service.shown = [tuple(replace(each, desktop_count=9) for each in seen)] * 20
+        with pytest.raises(Refused, match="doubtful: 2 desktops were read, and the pool counts 9"):
+            world.run(apply_pool(task))
+        assert world.service.sent == []

@@ -63,3 +63,46 @@ def test_copies_that_cannot_be_true_are_a_doubt_that_removes_nothing(
     ran, posts = apply(run, world, tmp_path, [declared("p", "allow_live_sessions: true, ")])
     assert (ran.code, posts) == (3, 0), ran.out + ran.err
     assert words in ran.out + ran.err
+
+
+def test_desktops_without_data_volumes_count_as_holding_a_copy_of_every_disk_that_goes(
+    run: Run, tmp_path: Path
+) -> None:
+    world = seed.world("lies", [pool_with("p", {"desktops": "absent"}, desktops=3)])
+    pools = [declared("p", "allow_live_sessions: true, ")]
+    ran, posts = apply(run, world, tmp_path, pools, "limits: {copies: 2}")
+    assert (ran.code, posts) == (3, 0), ran.out + ran.err
+    assert "3 copies would be destroyed; the limit is 2" in ran.out
+
+
+def test_a_count_that_never_fits_has_a_way_out_that_is_part_of_the_approval(run: Run, tmp_path: Path) -> None:
+    world = seed.world("lies", [pool_with("p", {"count": 7}, desktops=3)])
+    allowed = declared("p", "allow_live_sessions: true, allow_count_mismatch: true, ")
+    ran, posts = apply(run, world, tmp_path, [allowed])
+    assert (ran.code, posts) == (0, 1), ran.out + ran.err
+
+
+def test_a_pool_that_does_not_count_its_desktops_is_judged_by_the_other_rules_and_says_so(
+    run: Run, tmp_path: Path
+) -> None:
+    lying = pool_with("stripped", {"count": "absent", "desktops": "stripped"}, desktops=3)
+    world = seed.world("lies", [pool_with("p", {"count": "absent"}, desktops=3), lying])
+    pools = [declared(name, "allow_live_sessions: true, ") for name in ("p", "stripped")]
+    ran, posts = apply(run, world, tmp_path, pools)
+    assert (ran.code, posts) == (3, 1), ran.out + ran.err
+    assert "the service does not say how many desktops the pool has" in ran.out
+    assert "no desktop has a copy of disk" in ran.out
+
+
+def test_a_disk_without_id_is_set_aside_in_words_and_is_one_finding(run: Run, tmp_path: Path) -> None:
+    nameless = seed.pool("p", [("SAS", 50), ("SSD", 100)], 2, 1)
+    nameless["disks"][1]["id"] = ""
+    with serving(seed.world("lies", [nameless])) as served:
+        path = str(manifest(tmp_path, [declared("p")]))
+        explained = run("explain", "p", path, env=served.env)
+        planned = run("plan", path, env=served.env)
+    assert "(no id) SSD 100" in explained.out
+    assert "set aside" in explained.out
+    assert "the manifest declares it" not in explained.out
+    assert planned.code == 3
+    assert (planned.out.count("has no id"), planned.out.count("! ")) == (1, 1)

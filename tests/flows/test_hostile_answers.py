@@ -138,9 +138,9 @@ ANSWERS: dict[str, tuple[Callable[[], dict[str, bytes]], int, str]] = {
 
 
 @contextmanager
-def planning(folder: Path, app: Hostile) -> Iterator[subprocess.Popen[str]]:
-    """A plan of the one pool as a process that may use no more than the promise says."""
-    path = manifest(folder, ["{name: p, apply_to: all, disks: [{type: SAS, size: 50}]}"])
+def planning(folder: Path, app: Hostile, *more: str) -> Iterator[subprocess.Popen[str]]:
+    """A plan of the one pool, and of more, as a process that may use no more than the promise says."""
+    path = manifest(folder, ["{name: p, apply_to: all, disks: [{type: SAS, size: 50}]}", *more])
 
     with listening(app) as url:
         env = bare(folder) | {
@@ -189,3 +189,20 @@ def test_a_plan_of_a_hostile_answer_hears_sigterm(tmp_path: Path, name: str) -> 
         out, _ = process.communicate(timeout=ENOUGH)
     # Whoever had ended already could not hear it any more.
     assert process.returncode in (143, ANSWERS[name][1]), out[-3000:]
+
+
+@pytest.mark.parametrize(
+    "name", [b'"Caf\xff"', b"7", b'["p"]', b"null"], ids=["latin", "number", "list", "null"]
+)
+def test_a_pool_whose_name_is_no_text_is_blocked_alone(tmp_path: Path, name: bytes) -> None:
+    odd = json.dumps(pool(id="odd", name="NAME")).encode().replace(b'"NAME"', name)
+    body = b'{"total_count":2,"desktop_pools":[' + odd + b"," + json.dumps(pool()).encode() + b"]}"
+    desktop = f'{{"desktop_id":"d","data_volumes":[{COPY}]}}'
+    app = Hostile({"desktop-pools": body, "desktops": page(desktop, 1, "pool_desktops")})
+    with planning(tmp_path, app, "{id: odd, disks: [{type: SAS, size: 50}]}") as process:
+        out, _ = process.communicate(timeout=ENOUGH)
+    good = name == b"null"  # left out, as the schema allows
+    assert process.returncode == (0 if good else 3), out[-3000:]
+    assert f"{2 if good else 1} to destroy" in out
+    assert out.count("doubtful-reading") == (0 if good else 1)
+    assert "Traceback" not in out
