@@ -12,7 +12,9 @@ from typing import Any, Protocol
 
 from reconciler.api.client import Verb, WorkspaceClient
 from reconciler.api.outcome import JOB_ID
+from reconciler.api.paging import MoreThanListed
 from reconciler.api.wire import CopyBody, DesktopBody, JobBody, PoolBody, VolumeBody
+from reconciler.errors import ReadingDoubtful
 from reconciler.journal.records import Outcome, Step
 from reconciler.model import ABSENT_DISKS, ApplyTo, Copy, Desktop, Disk, Pool
 from reconciler.planning.readings import pool_doubts
@@ -27,6 +29,10 @@ GROUP = "GROUP"
 """``attach_user_infos[].type`` of a user group; whatever else stands there is somebody."""
 _GOOD_ENDS = frozenset({"SUCCESS", "COMPLETE"})
 _BAD_ENDS = frozenset({"FAIL", "FAILED"})
+_UNFINISHED, _ENDED = ("WAITING", "RUNNING"), ("SUCCESS", "FAILED")
+"""The words of sub-jobs that can be asked for (documented)."""
+UNLISTED = "(more jobs than the service lists)"
+"""Stands for ended jobs that nobody can list; no job has such an id."""
 
 
 JOB_TYPES = {
@@ -116,7 +122,11 @@ class Workspace(Protocol):
         """Ids of the jobs of this kind, over all pools, that still have an unfinished sub-job."""
 
     async def pool_jobs(self, pool_id: str, step: Step) -> frozenset[str]:
-        """Ids of all jobs of this kind that the pool ever had, as far as the service remembers."""
+        """Ids of all jobs of this kind that the pool ever had, as far as the service remembers.
+
+        ``UNLISTED`` stands among them where it remembers more than it lists: then the unfinished ones are
+        complete, and of the ended ones some may be missing.
+        """
 
 
 class LiveWorkspace:
@@ -173,15 +183,45 @@ class LiveWorkspace:
 
     async def running_jobs(self, step: Step) -> frozenset[str]:
         """Ids of the jobs of this kind that still have an unfinished sub-job."""
-        bodies = await self._client.sub_jobs(
-            job_type=JOB_TYPES[step] or None, statuses=("WAITING", "RUNNING")
-        )
+        bodies = await self._client.sub_jobs(job_type=JOB_TYPES[step] or None, statuses=_UNFINISHED)
         return frozenset(body.job_id for body in bodies if body.job_id)
 
     async def pool_jobs(self, pool_id: str, step: Step) -> frozenset[str]:
         """Ids of all jobs of this kind that the pool ever had."""
-        bodies = await self._client.sub_jobs(pool_id=pool_id, job_type=JOB_TYPES[step] or None)
+        job_type = JOB_TYPES[step] or None
+        try:
+            bodies = await self._client.sub_jobs(pool_id=pool_id, job_type=job_type)
+        except MoreThanListed as most:
+            return await self._unfinished_jobs(pool_id, job_type, most)
         return frozenset(body.job_id for body in bodies if body.job_id)
+
+    async def _unfinished_jobs(
+        self, pool_id: str, job_type: str | None, all_of_them: MoreThanListed
+    ) -> frozenset[str]:
+        """The pool's unfinished jobs, asked for by their status where the list of all cannot be had.
+
+        Those that ended are left out altogether: there is no sorting, so which of them would be listed is
+        the service's choice, and one that is seen today for the first time may be years old. The four
+        statuses must add up to all sub-jobs, or one with another word could be the very job looked for.
+        """
+        found: set[str] = set()
+        counted = 0
+        for status in (*_UNFINISHED, *_ENDED):
+            try:
+                bodies = await self._client.sub_jobs(pool_id=pool_id, job_type=job_type, statuses=(status,))
+                counted += len(bodies)
+            except MoreThanListed as most:
+                if status in _UNFINISHED:
+                    raise
+                counted += most.total
+            else:
+                found |= {body.job_id for body in bodies if body.job_id and status in _UNFINISHED}
+        if counted != all_of_them.total:
+            raise ReadingDoubtful(
+                f"the service counts {all_of_them.total} sub-jobs of the pool, and {counted} by their status",
+                "jobs may be changing right now; run again in a minute",
+            )
+        return frozenset(found | {UNLISTED})
 
 
 def body_of(call: Call) -> dict[str, Any]:

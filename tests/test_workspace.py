@@ -6,13 +6,15 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from reconciler.errors import ServiceError
 from reconciler.journal.records import Step
 from reconciler.model import ABSENT_DISKS, ApplyTo, Disk
-from reconciler.workspace import Call, JobEnd, LiveWorkspace
-from tests.api.fake_servers import NOW, Service, answer, client_at, listening, script
+from reconciler.workspace import UNLISTED, Call, JobEnd, LiveWorkspace
+from tests.api.fake_servers import NOW, Seen, Service, answer, client_at, listening, script
 
 T = TypeVar("T")
 
@@ -194,3 +196,45 @@ def test_a_count_that_the_service_leaves_out_is_no_zero(counts: dict[str, int], 
         kind for request in service.seen[1:] for kind in ("DISK_NUM", "DISK_SIZE") if kind in request.target
     ]
     assert kinds == asked
+
+
+def remembers(**statuses: int) -> Service:
+    """A service with so many sub-jobs of one pool by their status, each of a job of its own."""
+    jobs = [
+        {"id": f"{word}-{number}", "job_id": f"job-{word}-{number}", "status": word}
+        for word, times in statuses.items()
+        for number in range(times)
+    ]
+
+    def reply(request: Seen) -> bytes:
+        query = parse_qs(urlsplit(request.target).query)
+        assert (query["desktop_pool_id"], query["job_type"]) == (["p"], ["deleteDesktopPoolVolumes"])
+        asked = query.get("status", [])
+        known = {"WAITING", "RUNNING", "SUCCESS", "FAILED"}
+        found = [each for each in jobs if not asked or each["status"] in asked]
+        assert set(asked) <= known
+        offset, limit = int(query["offset"][0]), int(query["limit"][0])
+        return answer(200, {"total_count": len(found), "jobs": found[offset : offset + limit]})
+
+    return Service(reply)
+
+
+def test_all_jobs_of_a_pool_are_listed_where_they_can_be() -> None:
+    service = remembers(SUCCESS=1_500, RUNNING=1)
+    found = ask(service, lambda workspace: workspace.pool_jobs("p", Step.REMOVE))
+    assert len(found) == 1_501
+    assert UNLISTED not in found
+
+
+def test_of_more_jobs_than_are_listed_the_unfinished_ones_are_known_and_the_rest_is_said_to_be_unknown() -> (
+    None
+):
+    service = remembers(SUCCESS=11_001, FAILED=3, WAITING=1, RUNNING=2)
+    found = ask(service, lambda workspace: workspace.pool_jobs("p", Step.REMOVE))
+    assert found == {"job-WAITING-0", "job-RUNNING-0", "job-RUNNING-1", UNLISTED}
+
+
+@pytest.mark.parametrize("statuses", [{"SUCCESS": 11_001, "PAUSED": 1}, {"RUNNING": 11_001}])
+def test_where_an_unfinished_job_could_be_missed_there_is_no_list_at_all(statuses: dict[str, int]) -> None:
+    with pytest.raises(ServiceError):
+        ask(remembers(**statuses), lambda workspace: workspace.pool_jobs("p", Step.REMOVE))

@@ -19,7 +19,7 @@ from reconciler.journal.records import Intent, Outcome, SentDisk, Step
 from reconciler.planner import plan_pool
 from reconciler.planning.guards import STEADY, run_checks
 from reconciler.planning.plan import TRANSIENT_RULES, Finding, Plan, PoolPlan, Severity, pool_decision
-from reconciler.workspace import HANDLE_TYPES, Call, PoolReading
+from reconciler.workspace import HANDLE_TYPES, UNLISTED, Call, PoolReading
 
 ADDING_WAIT = 300.0
 """Seconds to wait after WKS.0407, the service's "disks are being added" (observed: five minutes)."""
@@ -127,6 +127,11 @@ async def _prepare(task: Task, call: Call, expected: Counter[Effect], index: int
     if ctx.group:
         claim([fresh], task.plan.limits, ctx.group, ctx.journal)  # its losses may have grown since the plan
     known = await site.workspace.pool_jobs(call.pool_id, call.step)
+    if UNLISTED in known:
+        ctx.say(
+            f"{fresh.label}: the service remembers more jobs of this pool than it lists; "
+            "should the answer be lost, the disks decide what became of the call"
+        )
     if known & await site.running[call.step].after(ctx.clock.monotonic()):
         raise Refused(f"pool {fresh.label} has a running job", "apply again when it has ended")
     if call.step is Step.REMOVE:

@@ -110,7 +110,8 @@ class Intent:
     keep: tuple[str, ...]
     """Ids of the disks that must survive."""
     baseline_jobs: tuple[str, ...]
-    """Ids of the pool's jobs that were known before the request."""
+    """Ids of the pool's jobs that were known before the request; ``workspace.UNLISTED`` among them where the
+    service could not list all, and then only those that had not ended."""
     generation: int
     """The pool's generation, taken before the pool was read."""
     signed_at: datetime

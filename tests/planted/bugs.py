@@ -384,7 +384,7 @@ BUGS = (
     Bug(
         "any job of the pool is taken for the lost one",
         "apply/resolve.py",
-        "    return known - set(intent.baseline_jobs)\n",
+        "    return known - set(intent.baseline_jobs) | gaps\n",
         "    return known\n",
         RESOLVE,
     ),
