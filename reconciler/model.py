@@ -16,6 +16,8 @@ MAX_DISK_GB = 32_760
 steps of 10). Others say less (8200 for a pool's disk), so what is larger is no disk but a broken answer."""
 MAX_POOL_DISKS = 10
 """Data disks of one pool, and of one call about them (both documented: product constraints, ``batch-delete``)."""
+ABSENT_DISKS = "data_volumes is missing"
+"""Doubt about a pool of the list that the detail call can settle."""
 
 
 class Action(StrEnum):
@@ -117,13 +119,20 @@ class Pool:
     """STEADY, TEMPORARY, EXIST_FROZEN, UNKNOWN or an undocumented word."""
     charging_mode: str = "1"
     """``0`` prepaid (yearly/monthly), ``1`` pay-per-use; empty if the service left it out."""
-    desktop_count: int = 0
+    desktop_count: int | None = None
+    """Desktops by the pool's own count; None when the service left it out."""
     desktop_used: int = 0
     """Desktops bound to a user."""
     created: str = ""
     """Creation time as the service sends it; distinguishes a pool from a later one with the same name."""
     doubts: tuple[str, ...] = ()
     """Why this reading of the pool is doubtful; any doubt blocks every change."""
+    type: str = ""
+    """``type``: STATIC, or DYNAMIC, whose desktops are unbound from their users after use; empty when left out."""
+    autoscale: bool | None = None
+    """``enable_autoscale``: the service makes and deletes desktops by itself; None when left out."""
+    in_maintenance_mode: bool | None = None
+    """``in_maintenance_mode``: users cannot connect; None when left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +155,24 @@ class Desktop:
     id: str
     name: str
     users: tuple[str, ...] = ()
-    """Names of the users bound to it, sorted."""
+    """Names of the users bound to it, sorted: ``user_name`` and ``attach_user_infos[]``, but no groups."""
     live_session: bool = False
     """True while ``login_status`` is CONNECTED."""
     copies: tuple[Copy, ...] = ()
     status: str = ""
-    """ACTIVE, SHUTOFF, ERROR, HIBERNATED or another word of the service."""
+    """ACTIVE, SHUTOFF, ERROR, HIBERNATED, or another word of the service."""
+    groups: tuple[str, ...] = ()
+    """Names of the user groups attached to it, sorted: ``attach_user_infos[]`` whose ``type`` is GROUP."""
+    user_list: tuple[str, ...] = ()
+    """``user_list``, sorted: who may use a shared desktop; that these are all of a group is not documented."""
+    in_maintenance_mode: bool | None = None
+    """``in_maintenance_mode``; None when left out, as below."""
+    isolated: bool | None = None
+    """``isolated``: taken out of service by the pool's own repair."""
+    frozen: bool | None = None
+    """``is_freeze``."""
+    copies_known: bool = True
+    """False when the service left ``data_volumes`` out, so that any disk may have a copy here."""
 
 
 # --- desired: what the manifests say ------------------------------------------------------------
@@ -191,6 +212,8 @@ class DesiredPool:
     """None: not sent; the service decides, and the plan assumes every desktop."""
     allow_empty: bool = False
     allow_live_sessions: bool = False
+    allow_count_mismatch: bool = False
+    """True: desktops read may be others than the pool counts; all else is judged as ever."""
     on_tie: OnTie | None = None
     manage: frozenset[Action] = frozenset({Action.REMOVE})
     """Which of remove, expand and add are carried out; the others are shown as drift."""

@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from reconciler import __version__
+from reconciler.clock import Clock, SystemClock
 from reconciler.errors import ReadingDoubtful, ServiceError
-from reconciler.model import DesiredPool, Desktop, Limits, Manifest, Pool, Shard, Target
-from reconciler.planning.draft import draft, needs_desktops
+from reconciler.model import ABSENT_DISKS, DesiredPool, Limits, Manifest, Pool, Shard, Target
+from reconciler.planning.draft import needs_desktops
 from reconciler.planning.finding import Finding
 from reconciler.planning.guards import judge, judge_pool
 from reconciler.planning.inconsistent_desktops import InconsistentDesktops, inconsistent_desktop
 from reconciler.planning.plan import Plan, PoolPlan, Service, TargetFailure
-from reconciler.workspace import ABSENT_DISKS, Workspace
+from reconciler.planning.readings import Counts, counted, doubted, drafted, looked_into
+from reconciler.workspace import Workspace
 
 DESKTOP_READS = 8
 """Pools whose desktops are read at the same time, per target."""
+COUNTING = 20.0
+"""Seconds within which desktops that contradict their pool's count are read again: desktops come and go."""
+FIRST_PAUSE = 1.0
+"""Seconds before they are read again for the first time; twice as long before each further time."""
 
 
 SIGNATURE_LIFETIME = 1800.0
@@ -38,6 +44,8 @@ class Connection:
     workspace: Workspace
     request_lifetime: float | None = SIGNATURE_LIFETIME
     """Seconds after its signature until which a request can be accepted; None when nothing bounds it."""
+    clock: Clock = field(default_factory=SystemClock)
+    """Measures the time in which a contradicting reading is made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,8 @@ class PlanMetadata:
 Connections = Mapping[Target, Connection | TargetFailure]
 Holds = Mapping[tuple[str, str], Finding]
 """What keeps a pool closed, by target (as text) and pool id: operations that are not resolved."""
+Listing = Callable[[], Awaitable[Sequence[Pool]]]
+"""Lists all pools of a target, in a reading that begins when it is called."""
 
 
 async def compute(
@@ -116,11 +126,13 @@ async def with_inconsistent_desktops(plan: Plan, connections: Connections) -> Pl
     return replace(plan, pools=tuple(pools))
 
 
-async def plan_pool(desired: DesiredPool, live: Pool, workspace: Workspace) -> PoolPlan:
+async def plan_pool(
+    desired: DesiredPool, live: Pool, workspace: Workspace, listing: Listing, clock: Clock
+) -> PoolPlan:
     """Plan one pool from a reading of it, counting its desktops when it loses a disk."""
-    pool = draft(desired, live)
+    pool = drafted(desired, live)
     if needs_desktops(pool):
-        pool = draft(desired, live, await workspace.desktops(live.id))
+        [pool] = await _with_desktops([pool], workspace, listing, clock)
     return judge_pool(pool)
 
 
@@ -142,9 +154,8 @@ async def _target(
     by_name: dict[str, list[Pool]] = defaultdict(list)
     for pool in pools:
         by_name[pool.name].append(pool)
-    gate = asyncio.Semaphore(DESKTOP_READS)
     planned: list[PoolPlan] = []
-    waiting: list[tuple[int, PoolPlan]] = []
+    losing: list[int] = []
     taken: dict[str, DesiredPool] = {}
     for desired in declared:
         found = _locate(desired, by_id, by_name)
@@ -159,20 +170,70 @@ async def _target(
             continue
         if ABSENT_DISKS in found.doubts:
             found = await _agree_on_absent(found, workspace)
-        pool_plan = draft(desired, found)
+        pool_plan = drafted(desired, found)
         if needs_desktops(pool_plan):
-            waiting.append((len(planned), pool_plan))
+            losing.append(len(planned))
         planned.append(pool_plan)
-    read = await asyncio.gather(*(_desktops(each.live, workspace, gate) for _, each in waiting if each.live))
-    for (index, pool_plan), desktops in zip(waiting, read, strict=True):
-        if pool_plan.live:
-            planned[index] = draft(pool_plan.desired, pool_plan.live, desktops)
+    read = await _with_desktops(
+        [planned[index] for index in losing], workspace, workspace.pools, connection.clock
+    )
+    for index, pool_plan in zip(losing, read, strict=True):
+        planned[index] = pool_plan
     return [_name_pin_holders(each, pools) for each in planned]
 
 
-async def _desktops(pool: Pool, workspace: Workspace, gate: asyncio.Semaphore) -> tuple[Desktop, ...]:
+async def _with_desktops(
+    pools: Sequence[PoolPlan], workspace: Workspace, listing: Listing, clock: Clock
+) -> list[PoolPlan]:
+    """Plan pools anew with their desktops, whose number their pools must agree with before and after.
+
+    Those that disagree are read again until ``COUNTING`` seconds have passed; then they are doubtful.
+    """
+    gate = asyncio.Semaphore(DESKTOP_READS)
+    planned = list(pools)
+    before = [pool.live.desktop_count if pool.live else None for pool in pools]
+    asked = list(range(len(pools)))
+    deadline, pause = clock.monotonic() + COUNTING, FIRST_PAUSE
+    while asked:
+        looks = await asyncio.gather(*(_look(pools[index], workspace, gate) for index in asked))
+        # One request for all of them, however many they are.
+        listed = {pool.id: pool.desktop_count for pool in await listing()}
+        again: list[int] = []
+        for index, (pool, number) in zip(asked, looks, strict=True):
+            live = pools[index].live
+            if number is None:
+                planned[index] = pool
+                continue
+            if live is None or live.id not in listed:
+                planned[index] = doubted(pool, "the pool was no longer listed once its desktops were read")
+                continue
+            counts = Counts(number, (before[index], listed[live.id]))
+            planned[index] = counted(pool, counts)
+            if not (counts.agree or pool.desired.allow_count_mismatch):
+                again.append(index)
+                before[index] = listed[live.id]
+        asked = again
+        if asked and clock.monotonic() + pause > deadline:
+            break
+        if asked:
+            await clock.sleep(pause)
+            pause *= 2
+    return planned
+
+
+async def _look(pool: PoolPlan, workspace: Workspace, gate: asyncio.Semaphore) -> tuple[PoolPlan, int | None]:
+    """One pool planned with its desktops, and their number; None where they could not be read without a doubt.
+
+    The desktops themselves are not kept: all of them together could be millions.
+    """
+    if pool.live is None:
+        return pool, None
     async with gate:
-        return await workspace.desktops(pool.id)
+        try:
+            desktops = await workspace.desktops(pool.live.id)
+        except ReadingDoubtful as error:
+            return doubted(pool, error.message), None
+        return looked_into(pool, desktops), len(desktops)
 
 
 async def _with_inconsistent(

@@ -5,29 +5,34 @@ Text from the service is made safe here, once, on entry. Which pools matter is l
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
 from reconciler.api.client import Verb, WorkspaceClient
-from reconciler.api.wire import DesktopBody, JobBody, PoolBody, VolumeBody
+from reconciler.api.outcome import JOB_ID
+from reconciler.api.paging import MoreThanListed
+from reconciler.api.wire import CopyBody, DesktopBody, JobBody, PoolBody, VolumeBody
+from reconciler.errors import ReadingDoubtful
 from reconciler.journal.records import Outcome, Step
-from reconciler.model import MAX_DISK_GB, ApplyTo, Copy, Desktop, Disk, Pool
+from reconciler.model import ABSENT_DISKS, ApplyTo, Copy, Desktop, Disk, Pool
+from reconciler.planning.readings import pool_doubts
 from reconciler.safe_text import safe_text
-
-ABSENT_DISKS = "data_volumes is missing"
-"""Doubt about a list entry that the detail call can settle."""
 
 HANDLE_TYPES = {
     ApplyTo.NEW: "ONLY_FOR_EXPAND",
     ApplyTo.IDLE: "FOR_EXPAND_AND_IDLE",
     ApplyTo.ALL: "FOR_EXPAND_AND_ALL",
 }
+GROUP = "GROUP"
+"""``attach_user_infos[].type`` of a user group; whatever else stands there is somebody."""
 _GOOD_ENDS = frozenset({"SUCCESS", "COMPLETE"})
 _BAD_ENDS = frozenset({"FAIL", "FAILED"})
+_UNFINISHED, _ENDED = ("WAITING", "RUNNING"), ("SUCCESS", "FAILED")
+"""The words of sub-jobs that can be asked for (documented)."""
+UNLISTED = "(more jobs than the service lists)"
+"""Stands for ended jobs that nobody can list; no job has such an id."""
 
 
 JOB_TYPES = {
@@ -111,13 +116,17 @@ class Workspace(Protocol):
         """Send one write at once, once; never raises for what network or service do."""
 
     async def job(self, job_id: str) -> Job | None:
-        """How the job stands; None when the service does not know it."""
+        """How the job stands; None when the service does not know it, or cannot be asked for it."""
 
     async def running_jobs(self, step: Step) -> frozenset[str]:
         """Ids of the jobs of this kind, over all pools, that still have an unfinished sub-job."""
 
     async def pool_jobs(self, pool_id: str, step: Step) -> frozenset[str]:
-        """Ids of all jobs of this kind that the pool ever had, as far as the service remembers."""
+        """Ids of all jobs of this kind that the pool ever had, as far as the service remembers.
+
+        ``UNLISTED`` stands among them where it remembers more than it lists: then the unfinished ones are
+        complete, and of the ended ones some may be missing.
+        """
 
 
 class LiveWorkspace:
@@ -165,21 +174,54 @@ class LiveWorkspace:
         return await self._client.post_volumes(_VERBS[call.step], call.pool_id, body_of(call), signed_at)
 
     async def job(self, job_id: str) -> Job | None:
-        """How the job stands."""
+        """How the job stands; one that cannot be asked for is one that the service does not know."""
+        # Its id would change which call is made. Asking again would never help: the disks decide.
+        if not JOB_ID.fullmatch(job_id):
+            return None
         body = await self._client.job(job_id)
         return None if body is None else _job(body)
 
     async def running_jobs(self, step: Step) -> frozenset[str]:
         """Ids of the jobs of this kind that still have an unfinished sub-job."""
-        bodies = await self._client.sub_jobs(
-            job_type=JOB_TYPES[step] or None, statuses=("WAITING", "RUNNING")
-        )
+        bodies = await self._client.sub_jobs(job_type=JOB_TYPES[step] or None, statuses=_UNFINISHED)
         return frozenset(body.job_id for body in bodies if body.job_id)
 
     async def pool_jobs(self, pool_id: str, step: Step) -> frozenset[str]:
         """Ids of all jobs of this kind that the pool ever had."""
-        bodies = await self._client.sub_jobs(pool_id=pool_id, job_type=JOB_TYPES[step] or None)
+        job_type = JOB_TYPES[step] or None
+        try:
+            bodies = await self._client.sub_jobs(pool_id=pool_id, job_type=job_type)
+        except MoreThanListed as most:
+            return await self._unfinished_jobs(pool_id, job_type, most)
         return frozenset(body.job_id for body in bodies if body.job_id)
+
+    async def _unfinished_jobs(
+        self, pool_id: str, job_type: str | None, all_of_them: MoreThanListed
+    ) -> frozenset[str]:
+        """The pool's unfinished jobs, asked for by their status where the list of all cannot be had.
+
+        Those that ended are left out altogether: there is no sorting, so which of them would be listed is
+        the service's choice, and one that is seen today for the first time may be years old. The four
+        statuses must add up to all sub-jobs, or one with another word could be the very job looked for.
+        """
+        found: set[str] = set()
+        counted = 0
+        for status in (*_UNFINISHED, *_ENDED):
+            try:
+                bodies = await self._client.sub_jobs(pool_id=pool_id, job_type=job_type, statuses=(status,))
+                counted += len(bodies)
+            except MoreThanListed as most:
+                if status in _UNFINISHED:
+                    raise
+                counted += most.total
+            else:
+                found |= {body.job_id for body in bodies if body.job_id and status in _UNFINISHED}
+        if counted != all_of_them.total:
+            raise ReadingDoubtful(
+                f"the service counts {all_of_them.total} sub-jobs of the pool, and {counted} by their status",
+                "jobs may be changing right now; run again in a minute",
+            )
+        return frozenset(found | {UNLISTED})
 
 
 def body_of(call: Call) -> dict[str, Any]:
@@ -208,17 +250,20 @@ def _pool(body: PoolBody) -> Pool:
     doubts = [safe_text(doubt) for doubt in body.doubts]
     if body.data_volumes is None:
         doubts.append(ABSENT_DISKS)
-    doubts.extend(_disk_doubts(disks))
+    doubts.extend(pool_doubts(disks, body.desktop_count))
     return Pool(
         id=body.id,
         name=_text(body.name),
         disks=disks,
         status=_text(body.status),
         charging_mode=_text(body.charging_mode),
-        desktop_count=body.desktop_count or 0,
+        desktop_count=body.desktop_count,
         desktop_used=body.desktop_used or 0,
         created=_text(body.created_time),
         doubts=tuple(doubts),
+        type=_text(body.type),
+        autoscale=body.enable_autoscale,
+        in_maintenance_mode=body.in_maintenance_mode,
     )
 
 
@@ -233,38 +278,36 @@ def _disk(volume: VolumeBody) -> Disk:
     )
 
 
-def _disk_doubts(disks: Sequence[Disk]) -> Iterator[str]:
-    if len({disk.id for disk in disks}) != len(disks):
-        repeated = Counter(disk.id for disk in disks if disk.id)
-        for disk_id in sorted(each for each, times in repeated.items() if times > 1):
-            yield f"disk {disk_id} is listed {repeated[disk_id]} times"
-    for disk in disks:
-        if not disk.id:
-            yield f"a disk ({disk.type}, {disk.size} GB) has no id"
-        if not disk.type:
-            yield f"disk {disk.id} has no type"
-        if not 0 < disk.size <= MAX_DISK_GB:
-            yield f"disk {disk.id} has the size {disk.size} GB"
-
-
 def _desktop(body: DesktopBody) -> Desktop:
-    users = {body.user_name, *(each.user_name for each in body.attach_user_infos or ())}
+    attached = [(_text(each.user_name), each.type == GROUP) for each in body.attach_user_infos or ()]
+    groups = {name for name, is_group in attached if is_group and name}
+    users = {name for name, is_group in attached if not is_group}
+    # The desktop's own user_name repeats the first of those attached, which may be a group.
+    if (own := _text(body.user_name)) not in groups:
+        users.add(own)
     return Desktop(
         id=body.desktop_id,
         name=_text(body.computer_name),
-        users=tuple(sorted(safe_text(user) for user in users if user)),
+        users=tuple(sorted(user for user in users if user)),
         live_session=body.login_status == "CONNECTED",
-        copies=tuple(
-            Copy(
-                disk_id=_text(volume.desktop_pool_disk_id),
-                volume_id=_text(volume.volume_id),
-                type=safe_text(volume.type),
-                size=volume.size,
-                created=_time(volume.create_time or ""),
-            )
-            for volume in body.data_volumes or ()
-        ),
+        copies=tuple(_copy(volume) for volume in body.data_volumes or ()),
         status=_text(body.status),
+        groups=tuple(sorted(groups)),
+        user_list=tuple(sorted({_text(name) for name in body.user_list or ()} - {""})),
+        in_maintenance_mode=body.in_maintenance_mode,
+        isolated=body.isolated,
+        frozen=body.is_freeze,
+        copies_known=body.data_volumes is not None,
+    )
+
+
+def _copy(volume: CopyBody) -> Copy:
+    return Copy(
+        disk_id=_text(volume.desktop_pool_disk_id),
+        volume_id=_text(volume.volume_id),
+        type=safe_text(volume.type),
+        size=volume.size,
+        created=_time(volume.create_time or ""),
     )
 
 
@@ -275,8 +318,10 @@ def _job(body: JobBody) -> Job:
     reasons = [body.fail_reason, *(sub.fail_reason for sub in subs)]
     reason = safe_text("; ".join(sorted({each for each in reasons if each})))
     ended_badly = body.status in _BAD_ENDS
-    # An unknown word of a parent or of a sub-job is "not ended"; the caller's deadline bounds it.
-    if not ended_badly and (body.status not in _GOOD_ENDS or good + bad < len(subs)):
+    # An unknown word of a parent or of a sub-job is "not ended", and so is a list that lacks some of them;
+    # the caller's deadline bounds it.
+    lacking = len(subs) < (body.sub_jobs_total or 0)
+    if lacking or (not ended_badly and (body.status not in _GOOD_ENDS or good + bad < len(subs))):
         return Job(body.id or "", JobEnd.RUNNING)
     if ended_badly or bad:
         return Job(body.id or "", JobEnd.PARTIAL if good else JobEnd.FAILED, reason or "no reason given")

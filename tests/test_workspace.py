@@ -6,13 +6,15 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from reconciler.errors import ServiceError
 from reconciler.journal.records import Step
-from reconciler.model import ApplyTo, Disk
-from reconciler.workspace import ABSENT_DISKS, Call, JobEnd, LiveWorkspace
-from tests.api.fake_servers import NOW, Service, answer, client_at, listening, script
+from reconciler.model import ABSENT_DISKS, ApplyTo, Disk
+from reconciler.workspace import UNLISTED, Call, JobEnd, LiveWorkspace
+from tests.api.fake_servers import NOW, Seen, Service, answer, client_at, listening, script
 
 T = TypeVar("T")
 
@@ -88,6 +90,27 @@ def test_a_call_says_exactly_what_is_to_be_done(
     assert json.loads(seen.body) == body
 
 
+@pytest.mark.parametrize(
+    ("total", "end"), [(2, JobEnd.SUCCEEDED), (3, JobEnd.RUNNING), (None, JobEnd.SUCCEEDED)]
+)
+def test_a_list_of_sub_jobs_that_is_shorter_than_its_total_has_not_ended(
+    total: int | None, end: JobEnd
+) -> None:
+    parts = [{"id": f"s{number}", "status": "SUCCESS"} for number in range(2)]
+    for word in ("SUCCESS", "FAIL"):
+        body = {"id": "j", "status": word, "sub_jobs": parts, "sub_jobs_total": total}
+        job = ask(script(answer(200, body)), lambda workspace: workspace.job("j"))
+        assert job
+        assert job.end is (end if word == "SUCCESS" or end is JobEnd.RUNNING else JobEnd.PARTIAL)
+
+
+@pytest.mark.parametrize("job_id", ["", ".", "..", "a/b", "a b", "a?b", "x" * 256])
+def test_a_job_that_cannot_be_asked_for_is_unknown_and_not_asked_for(job_id: str) -> None:
+    service = script(answer(200, {"id": "j", "status": "SUCCESS"}))
+    assert ask(service, lambda workspace: workspace.job(job_id)) is None
+    assert service.seen == []
+
+
 def test_absent_disks_are_a_doubt_of_the_list_that_the_detail_call_settles() -> None:
     row = {"id": "pool", "name": "pool"}
     listed = script(answer(200, {"total_count": 1, "desktop_pools": [row]}))
@@ -107,6 +130,49 @@ def test_everybody_bound_to_a_desktop_is_counted_once() -> None:
     service = script(answer(200, {"total_count": 1, "pool_desktops": [row]}))
     [desktop] = ask(service, lambda workspace: workspace.desktops("pool"))
     assert (desktop.users, desktop.live_session) == (("ann", "bob"), True)
+
+
+def test_groups_are_told_from_people_and_what_sets_a_desktop_apart_is_read() -> None:
+    row = {
+        "desktop_id": "d",
+        "user_name": "staff",
+        "attach_user_infos": [
+            {"user_name": "staff", "type": "GROUP"},
+            {"user_name": "ann", "type": "USER"},
+            {"user_name": "bob"},
+        ],
+        "user_list": ["eve", "ann"],
+        "in_maintenance_mode": True,
+        "isolated": True,
+        "is_freeze": True,
+    }
+    plain = {"desktop_id": "e", "data_volumes": []}
+    service = script(answer(200, {"total_count": 2, "pool_desktops": [row, plain]}))
+    desktop, other = ask(service, lambda workspace: workspace.desktops("pool"))
+    assert (desktop.users, desktop.groups, desktop.user_list) == (("ann", "bob"), ("staff",), ("ann", "eve"))
+    assert (desktop.in_maintenance_mode, desktop.isolated, desktop.frozen) == (True, True, True)
+    assert (desktop.copies_known, other.copies_known) == (False, True)
+    assert (other.in_maintenance_mode, other.isolated, other.frozen) == (None, None, None)
+    assert (other.users, other.groups, other.user_list) == ((), (), ())
+
+
+def test_what_makes_a_pool_change_by_itself_is_read() -> None:
+    told = {"type": "DYNAMIC", "enable_autoscale": True, "in_maintenance_mode": True, "desktop_count": 3}
+    rows = [{"id": "p", "data_volumes": []} | told, {"id": "q", "data_volumes": []}]
+    service = script(answer(200, {"total_count": 2, "desktop_pools": rows}))
+    pool, silent = ask(service, lambda workspace: workspace.pools())
+    assert (pool.type, pool.autoscale, pool.in_maintenance_mode, pool.desktop_count) == (
+        "DYNAMIC",
+        True,
+        True,
+        3,
+    )
+    assert (silent.type, silent.autoscale, silent.in_maintenance_mode, silent.desktop_count) == (
+        "",
+        None,
+        None,
+        None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,3 +196,45 @@ def test_a_count_that_the_service_leaves_out_is_no_zero(counts: dict[str, int], 
         kind for request in service.seen[1:] for kind in ("DISK_NUM", "DISK_SIZE") if kind in request.target
     ]
     assert kinds == asked
+
+
+def remembers(**statuses: int) -> Service:
+    """A service with so many sub-jobs of one pool by their status, each of a job of its own."""
+    jobs = [
+        {"id": f"{word}-{number}", "job_id": f"job-{word}-{number}", "status": word}
+        for word, times in statuses.items()
+        for number in range(times)
+    ]
+
+    def reply(request: Seen) -> bytes:
+        query = parse_qs(urlsplit(request.target).query)
+        assert (query["desktop_pool_id"], query["job_type"]) == (["p"], ["deleteDesktopPoolVolumes"])
+        asked = query.get("status", [])
+        known = {"WAITING", "RUNNING", "SUCCESS", "FAILED"}
+        found = [each for each in jobs if not asked or each["status"] in asked]
+        assert set(asked) <= known
+        offset, limit = int(query["offset"][0]), int(query["limit"][0])
+        return answer(200, {"total_count": len(found), "jobs": found[offset : offset + limit]})
+
+    return Service(reply)
+
+
+def test_all_jobs_of_a_pool_are_listed_where_they_can_be() -> None:
+    service = remembers(SUCCESS=1_500, RUNNING=1)
+    found = ask(service, lambda workspace: workspace.pool_jobs("p", Step.REMOVE))
+    assert len(found) == 1_501
+    assert UNLISTED not in found
+
+
+def test_of_more_jobs_than_are_listed_the_unfinished_ones_are_known_and_the_rest_is_said_to_be_unknown() -> (
+    None
+):
+    service = remembers(SUCCESS=11_001, FAILED=3, WAITING=1, RUNNING=2)
+    found = ask(service, lambda workspace: workspace.pool_jobs("p", Step.REMOVE))
+    assert found == {"job-WAITING-0", "job-RUNNING-0", "job-RUNNING-1", UNLISTED}
+
+
+@pytest.mark.parametrize("statuses", [{"SUCCESS": 11_001, "PAUSED": 1}, {"RUNNING": 11_001}])
+def test_where_an_unfinished_job_could_be_missed_there_is_no_list_at_all(statuses: dict[str, int]) -> None:
+    with pytest.raises(ServiceError):
+        ask(remembers(**statuses), lambda workspace: workspace.pool_jobs("p", Step.REMOVE))

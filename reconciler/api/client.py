@@ -30,11 +30,37 @@ from reconciler.safe_text import safe_text
 T = TypeVar("T")
 Verb = Literal["batch-delete", "batch-expand", "batch-add"]
 
+MOST_LISTED = 64 * 1024 * 1024
+"""Bytes of one whole list, over its pages; 10,000 pools have about 25 MB."""
 POOLS_LIMIT, POOLS_OFFSET = 1000, 20_000
 DESKTOPS_LIMIT, DESKTOPS_OFFSET = 100, 10_000
 JOBS_LIMIT, JOBS_OFFSET = 1000, 10_000
 """Items a page, and the highest offset (documented)."""
 SANDBOX_HEADER = "x-reconciler-sandbox"
+
+
+class _Size:
+    """The bytes of one list over its pages: a list is kept in memory as a whole."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._read = 0
+
+    def of(self, offset: int, decode: Callable[[bytes], T]) -> Callable[[Answer], T]:
+        """Decode the page at ``offset`` and count it; the first page begins the list anew."""
+        if offset == 0:
+            self._read = 0
+
+        def take(answer: Answer) -> T:
+            found = decode(_ok(answer))
+            self._read += len(answer.body)
+            if self._read > MOST_LISTED:
+                raise ReadingDoubtful(
+                    f"the list of {self._what} has more than {MOST_LISTED} bytes", "ask the vendor's support"
+                )
+            return found
+
+        return take
 
 
 class WorkspaceClient:
@@ -72,11 +98,12 @@ class WorkspaceClient:
 
     async def pools(self) -> list[wire.PoolBody]:
         """Every pool with its disks, complete: one request per 1,000."""
+        size = _Size("pools")
 
         async def page(offset: int) -> tuple[int, Sequence[wire.PoolBody]]:
             query = {"limit": POOLS_LIMIT, "offset": offset}
             url = f"{self._root}/desktop-pools"
-            found = await self._read("list pools", url, query, lambda a: wire.decode_pools(_ok(a)))
+            found = await self._read("list pools", url, query, size.of(offset, wire.decode_pools))
             return found.total_count, found.desktop_pools
 
         # A declared pool that stays unseen is refused as not found: one request reads a thousand pools.
@@ -96,13 +123,15 @@ class WorkspaceClient:
 
     async def desktops(self, pool_id: str, inconsistent_type: str | None = None) -> list[wire.DesktopBody]:
         """Every desktop of a pool, complete; with a type (DISK_NUM …) those that differ so from the pool."""
+        size = _Size("desktops")
 
         async def page(offset: int) -> tuple[int, Sequence[wire.DesktopBody]]:
             query: dict[str, Any] = {"limit": DESKTOPS_LIMIT, "offset": offset}
             if inconsistent_type:
                 query["inconsistent_type"] = inconsistent_type
             url = f"{self._pool(pool_id)}/desktops"
-            found = await self._read("list desktops", url, query, _decoded(wire.DesktopsPage))
+            take = size.of(offset, lambda body: wire.decode(body, wire.DesktopsPage))
+            found = await self._read("list desktops", url, query, take)
             return found.total_count, found.pool_desktops
 
         return await complete("desktops", page, lambda each: each.desktop_id, DESKTOPS_LIMIT, DESKTOPS_OFFSET)
@@ -127,13 +156,15 @@ class WorkspaceClient:
         self, *, job_type: str | None = None, pool_id: str | None = None, statuses: Sequence[str] = ()
     ) -> list[wire.SubJobBody]:
         """Every sub-job that fits, complete."""
+        size = _Size("sub-jobs")
 
         async def page(offset: int) -> tuple[int, Sequence[wire.SubJobBody]]:
             query: dict[str, Any] = {"limit": JOBS_LIMIT, "offset": offset}
             given = {"job_type": job_type, "desktop_pool_id": pool_id, "status": list(statuses) or None}
             query.update({name: value for name, value in given.items() if value is not None})
             url = f"{self._root}/workspace-sub-jobs"
-            found = await self._read("list sub-jobs", url, query, _decoded(wire.SubJobsPage))
+            take = size.of(offset, lambda body: wire.decode(body, wire.SubJobsPage))
+            found = await self._read("list sub-jobs", url, query, take)
             return found.total_count, found.jobs
 
         return await complete("sub-jobs", page, lambda each: each.id, JOBS_LIMIT, JOBS_OFFSET)
@@ -256,15 +287,7 @@ def _decoded(kind: type[T]) -> Callable[[Answer], T]:
 
 def _ok(answer: Answer) -> bytes:
     """The body of a success; anything else is garbage to a reader of structs."""
-    if answer.status != 200 or (b'"error_code"' in answer.body[:4096] and _carries_error(answer)):
+    # A 200 can carry an error, as the service's older calls do (documented).
+    if answer.status != 200 or wire.carries_error(answer.body):
         raise wire.DecodeError(f"HTTP {answer.status}")
     return answer.body
-
-
-def _carries_error(answer: Answer) -> bool:
-    """True when a 200 carries an error, as the service's older calls do (documented)."""
-    try:
-        told = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(told, dict) and bool(told.get("error_code"))

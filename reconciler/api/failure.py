@@ -25,6 +25,10 @@ ACTIONS = {
 }
 """IAM action that each call needs (documented; for the count of desktops inferred)."""
 
+MOST_BYTES = 1024 * 1024
+"""Bytes of an error answer, or of one with a job id; a larger body is neither (its texts have at most 1,000
+characters, documented)."""
+
 _SKEWED = "APIGW.0303"
 _NOT_HERE = "APIGW.0101"
 _NO_POOL = "WKS.0001"
@@ -39,6 +43,8 @@ _PAIRS = (
 
 def parse_error(body: bytes) -> tuple[str, str] | None:
     """(code, message) of a well-formed error body, made safe; None for any other body."""
+    if len(body) > MOST_BYTES:
+        return None
     try:
         document: Any = json.loads(body)
     except (ValueError, RecursionError):

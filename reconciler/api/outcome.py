@@ -8,19 +8,25 @@ outcome is left to ``apply``.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from reconciler.api.failure import describe, parse_error, request_id_of
+from reconciler.api.failure import MOST_BYTES, describe, parse_error, request_id_of
 from reconciler.api.transport import Answer, httpx
 from reconciler.errors import ReconcilerError
 from reconciler.journal.records import Outcome, State
 from reconciler.safe_text import safe_text
 
+JOB_ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.:-]{1,255}")
+"""What can stand in the path of the call that asks for a job, as one segment and unescaped."""
 _TIMED_OUT = 408
 """Request Timeout, from a gateway: the service may have started the work, so this 4xx is no refusal."""
+
+_SHOWN = 100
+"""Characters shown of a job id that cannot be used."""
 
 # A transport may raise these later as well (a proxy that fails in mid-request), so ``of_error`` also asks whether
 # sending began.
@@ -42,10 +48,14 @@ def of_answer(answer: Answer, now: datetime) -> Outcome:
     request_id = request_id_of(headers)
     # The service documents 200 for this call and 202 for similar ones.
     if 200 <= status < 300:
-        job_id = _job_id(answer.body)
+        job_id = _object(answer.body).get("job_id")
+        if isinstance(job_id, str) and job_id and not JOB_ID.fullmatch(job_id):
+            words = f"success, but its job id cannot go into a URL: {safe_text(job_id)[:_SHOWN]!r}"
+            return Outcome(State.UNKNOWN, "", request_id, status, code, words)
         # The service can report an error under status 200. ``parse_error`` wants a code and a message; a code
         # alone is reason enough not to trust the job id.
-        if job_id and parse_error(answer.body) is None and not _object(answer.body).get("error_code"):
+        trusted = parse_error(answer.body) is None and not _object(answer.body).get("error_code")
+        if isinstance(job_id, str) and job_id and trusted:
             return Outcome(State.ACCEPTED, job_id, request_id, status, message="accepted")
         return Outcome(State.UNKNOWN, "", request_id, status, code, f"success without a job id: {words}")
     # A 4xx without an error code may come from a proxy that gave up after it passed the request on.
@@ -85,15 +95,10 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
 
 def _object(body: bytes) -> dict[str, Any]:
+    if len(body) > MOST_BYTES:
+        return {}
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
-
-
-def _job_id(body: bytes) -> str:
-    job_id = _object(body).get("job_id")
-    # An id with unsafe characters cannot go into a URL, so treat it as missing.
-    usable = isinstance(job_id, str) and job_id and safe_text(job_id) == job_id
-    return str(job_id) if usable else ""

@@ -12,6 +12,18 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
+class MoreThanListed(ServiceError):
+    """The service counts more items than it shows, so that no complete list can be had."""
+
+    def __init__(self, what: str, total: int, most: int) -> None:
+        super().__init__(
+            f"the service counts {total} {what} and shows no more than the first {most}",
+            "a complete reading is not possible; split the project, or ask the vendor for a higher offset",
+        )
+        self.total = total
+        """How many there are."""
+
+
 class Pages(Protocol[T_co]):
     """Reads one page."""
 
@@ -52,11 +64,10 @@ async def _once(
 ) -> tuple[list[T], str]:
     total, first = await page(0)
     if total > most_offset + limit:
-        raise ServiceError(
-            f"the service counts {total} {what} and shows no more than the first {most_offset + limit}",
-            "a complete reading is not possible; split the project, or ask the vendor for a higher offset",
-        )
+        raise MoreThanListed(what, total, most_offset + limit)
     items = list(first)
+    if len(first) > limit:
+        return [], f"{len(first)} items came at once, at most {limit} were asked for"
     for counted, more in await _together(page, range(limit, total, limit)):
         if counted != total:
             return [], f"its total changed from {total} to {counted}"

@@ -22,7 +22,7 @@ import httpx as httpx  # noqa: E402, PLC0414 - the other modules of api take it 
 from reconciler.settings import is_loopback  # noqa: E402
 
 CONNECT_SECONDS = 5.0
-MOST_BYTES = 64 * 1024 * 1024
+MOST_BYTES = 16 * 1024 * 1024
 """Maximum bytes of one answer; a page of 1,000 pools has about 2.5 MB."""
 
 

@@ -1,15 +1,23 @@
 """Owns the answers as structs: the needed fields only, unknown ones ignored.
 
 The service's schema marks nearly every field optional, so defaults stand for absent and for null. A pool
-that does not decode is kept with its doubt instead of spoiling the page.
+that does not decode is kept with its doubt instead of spoiling the page. What could fill the memory is
+counted on the raw bytes, before anything is made of it.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+import re
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from reconciler.model import MAX_POOL_DISKS
+
+MOST_OBJECTS = 100_000
+"""JSON objects in one answer; a page of 1,000 pools has about 20,000."""
+MOST_VALUES = 2_000_000
+"""JSON values in one answer; a page of 1,000 pools has about 80,000."""
 Text = str | None
 Id = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -31,10 +39,13 @@ class PoolBody(msgspec.Struct, frozen=True):
 
     id: Id
     name: Text = None
-    data_volumes: list[VolumeBody] | None = None
+    data_volumes: Annotated[list[VolumeBody], msgspec.Meta(max_length=MAX_POOL_DISKS)] | None = None
     """None when absent."""
     status: Text = None
     charging_mode: Text = None
+    type: Text = None
+    enable_autoscale: bool | None = None
+    in_maintenance_mode: bool | None = None
     desktop_count: int | None = None
     desktop_used: int | None = None
     created_time: Text = None
@@ -50,9 +61,12 @@ class PoolsPage(msgspec.Struct, frozen=True):
 
 
 class UserBody(msgspec.Struct, frozen=True):
-    """Somebody attached to a desktop."""
+    """Somebody, or a group, attached to a desktop."""
 
     user_name: Text = None
+    """Of a group: the group's name."""
+    type: Text = None
+    """USER or GROUP; USER when absent."""
 
 
 class CopyBody(msgspec.Struct, frozen=True):
@@ -75,7 +89,12 @@ class DesktopBody(msgspec.Struct, frozen=True):
     login_status: Text = None
     user_name: Text = None
     attach_user_infos: list[UserBody] | None = None
+    user_list: list[str] | None = None
+    in_maintenance_mode: bool | None = None
+    isolated: bool | None = None
+    is_freeze: bool | None = None
     data_volumes: list[CopyBody] | None = None
+    """None when absent."""
 
 
 class DesktopsPage(msgspec.Struct, frozen=True):
@@ -110,6 +129,7 @@ class JobBody(msgspec.Struct, frozen=True):
     fail_reason: Text = None
     job_error_code: Text = None
     sub_jobs: list[SubJobBody] | None = None
+    sub_jobs_total: int | None = None
 
 
 class SubJobsPage(msgspec.Struct, frozen=True):
@@ -129,8 +149,17 @@ class _Named(msgspec.Struct, frozen=True):
     name: msgspec.Raw = msgspec.Raw(b"null")
 
 
+class _Disks(msgspec.Struct, frozen=True):
+    data_volumes: list[msgspec.Raw] = []
+
+
+class _Error(msgspec.Struct, frozen=True):
+    error_code: msgspec.Raw = msgspec.Raw(b"null")
+
+
 T = TypeVar("T")
 _POOLS = msgspec.json.Decoder(PoolsPage)
+_NO_ERROR = re.compile(rb'null|false|""|\[\s*\]|\{\s*\}|-?0+(\.0*)?([eE][+-]?[0-9]+)?')
 
 
 class DecodeError(Exception):
@@ -138,7 +167,8 @@ class DecodeError(Exception):
 
 
 def decode(body: bytes, kind: type[T]) -> T:
-    """One answer as a struct; raises ``Garbage``."""
+    """One answer as a struct; raises ``DecodeError``."""
+    _bound(body, MOST_OBJECTS)
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -148,12 +178,18 @@ def decode(body: bytes, kind: type[T]) -> T:
 def decode_pools(body: bytes) -> PoolsPage:
     """A page of pools; one that does not decode keeps its id, its name and the reason as a doubt.
 
-    Raises ``Garbage`` when the page is none, or a pool has not even an id.
+    Raises ``DecodeError`` when the page is none, or a pool has not even an id.
     """
+    if body.count(b"{") <= MOST_OBJECTS:
+        try:
+            return _POOLS.decode(body)
+        except (msgspec.ValidationError, UnicodeDecodeError):
+            pass  # one pool must not spoil the page: each is looked at alone
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise DecodeError(str(error)) from None
+    _bound(body, MOST_VALUES)
     try:
-        return _POOLS.decode(body)
-    except msgspec.ValidationError:
-        loose = decode(body, _LoosePage)
+        loose = msgspec.json.decode(body, type=_LoosePage)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(str(error)) from None
     return PoolsPage(loose.total_count, [decode_pool(bytes(raw)) for raw in loose.desktop_pools])
@@ -161,14 +197,65 @@ def decode_pools(body: bytes) -> PoolsPage:
 
 def decode_pool(raw: bytes) -> PoolBody:
     """One pool; one that does not decode keeps its id, its name and the reason as a doubt."""
+    _bound(raw, MOST_VALUES)
     try:
-        return msgspec.json.decode(raw, type=PoolBody)
+        return _one_pool(raw)
     except msgspec.ValidationError as error:
-        named = decode(raw, _Named)
-        name = decode(bytes(named.name), msgspec.Raw)
-        shown = msgspec.json.decode(name)
-        return PoolBody(
-            named.id, shown if isinstance(shown, str) else None, data_volumes=[], doubts=[str(error)]
-        )
+        return _doubtful(raw, str(error))
+    except UnicodeDecodeError:
+        # Only what is shown of it is mended; an id that came out of this would be an invented one.
+        mended = raw.decode("utf-8", "replace").encode()
+        return _doubtful(mended, "the answer about it is not UTF-8")
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise DecodeError(str(error)) from None
+
+
+def carries_error(body: bytes) -> bool:
+    """True when an answer has an ``error_code`` that says anything, whatever else stands in it."""
+    if b'"error_code"' not in body[:4096]:
+        return False
+    try:
+        found = msgspec.json.decode(body, type=_Error)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return not _NO_ERROR.fullmatch(bytes(found.error_code).strip())
+
+
+def _one_pool(raw: bytes) -> PoolBody:
+    # More objects than any pool has: they are not made at all, only counted.
+    if raw.count(b"{") <= MOST_OBJECTS:
+        try:
+            return msgspec.json.decode(raw, type=PoolBody)
+        except msgspec.ValidationError:
+            if _disks_of(raw) <= MAX_POOL_DISKS:
+                raise
+    number = _disks_of(raw)
+    if number > MAX_POOL_DISKS:
+        raise msgspec.ValidationError(f"{number} disks, and no pool can have more than {MAX_POOL_DISKS}")
+    raise msgspec.ValidationError("the answer about it is larger than that about any pool")
+
+
+def _disks_of(raw: bytes) -> int:
+    """How many entries ``data_volumes`` has; 0 when it is no list."""
+    try:
+        return len(msgspec.json.decode(raw, type=_Disks).data_volumes)
+    except msgspec.ValidationError:
+        return 0
+
+
+def _doubtful(raw: bytes, doubt: str) -> PoolBody:
+    """What can be said of a pool that does not decode: its id, its name where that is a text, and why."""
+    try:
+        named = msgspec.json.decode(raw, type=_Named)
+        name: Any = msgspec.json.decode(named.name) if bytes(named.name).startswith(b'"') else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(str(error)) from None
+    if "\ufffd" in named.id:
+        raise DecodeError("the id of a pool is not UTF-8")
+    return PoolBody(named.id, name, data_volumes=[], doubts=[doubt])
+
+
+def _bound(body: bytes, most: int) -> None:
+    """Refuse what would fill the memory, by the characters that no list of so many values can do without."""
+    if body.count(b"{") > most or body.count(b",") > MOST_VALUES:
+        raise DecodeError("it has more values than any answer of the service")

@@ -23,7 +23,7 @@ from reconciler.planner import plan_pool
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import STEADY, run_checks
 from reconciler.planning.plan import TRANSIENT_RULES, Plan, PoolPlan, pool_decision
-from reconciler.workspace import HANDLE_TYPES, Call, PoolReading
+from reconciler.workspace import HANDLE_TYPES, UNLISTED, Call, PoolReading
 
 ADDING_WAIT = 300.0
 """Seconds to wait after WKS.0407, the service's "disks are being added" (observed: five minutes)."""
@@ -72,7 +72,9 @@ async def apply_pool(task: Task) -> PoolResult:
         # Proven done, so the next plan of this pool must no longer contain it.
         expected -= Counter(call_effects(call))
     pool, done = task.pool, task.progress.done
-    return PoolResult(pool.target, pool.label, result.status, result.message, result.hint, done, planned)
+    told = (result.status, result.message, result.hint)
+    pool_id = pool.live.id if pool.live else ""
+    return PoolResult(pool.target, pool.label, *told, done, planned, pool_id)
 
 
 async def _one_call(task: Task, call: Call, expected: Counter[DiskEffect], index: int) -> Result:
@@ -116,13 +118,26 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
     # Taken before the pool is read: any run that acts on the pool from here on makes the intent stale.
     generation = ctx.journal.generation(site.key(call.pool_id))
     reading = await _steady(call.pool_id, index, site, ctx)
-    fresh = await plan_pool(task.pool.desired, reading.pool, site.workspace)
+    fresh = await plan_pool(
+        task.pool.desired,
+        reading.pool,
+        site.workspace,
+        # Shared by all pools that are worked on: their counts cost no request of their own.
+        lambda: site.pools.after(ctx.clock.monotonic()),
+        ctx.clock,
+    )
+    _undoubted(fresh)
     _compare(task.pool, fresh, expected, index)
     _judge_again(fresh, task.plan)
     if ctx.group:
         claim([fresh], task.plan.limits, ctx.group, ctx.journal)  # its losses may have grown since the plan
     # Kept in the intent: a job that is not among these appeared after it, so it may be the one of this call.
     known = await site.workspace.pool_jobs(call.pool_id, call.step)
+    if UNLISTED in known:
+        ctx.log(
+            f"{fresh.label}: the service remembers more jobs of this pool than it lists; "
+            "should the answer be lost, the disks decide what became of the call"
+        )
     if known & await site.running[call.step].after(ctx.clock.monotonic()):
         raise Refused(f"pool {fresh.label} has a running job", "apply again when it has ended")
     if call.step is Step.REMOVE:
@@ -160,6 +175,15 @@ async def _steady(pool_id: str, index: int, site: TargetContext, ctx: RunContext
             return reading
         await ctx.clock.sleep(delay(polls))
         polls += 1
+
+
+def _undoubted(fresh: PoolPlan) -> None:
+    """Raise ``Refused`` for a doubtful reading, which says nothing, not even that the pool changed."""
+    if fresh.live and fresh.live.doubts:
+        raise Refused(
+            f"pool {fresh.label}: the service's answer is doubtful: {'; '.join(fresh.live.doubts)}",
+            "plan again later; if it stays so, ask the vendor's support",
+        )
 
 
 def _compare(approved: PoolPlan, fresh: PoolPlan, expected: Counter[DiskEffect], index: int) -> None:

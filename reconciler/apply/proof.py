@@ -14,8 +14,7 @@ from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.polling import delay, is_transient
 from reconciler.errors import ServiceError
 from reconciler.journal.records import Intent, Step
-from reconciler.model import Disk, Pool
-from reconciler.workspace import ABSENT_DISKS
+from reconciler.model import ABSENT_DISKS, Disk, Pool
 
 NEEDED = 2
 """Complete readings in a row that must agree."""

@@ -12,7 +12,7 @@ from reconciler.apply.proof import observe
 from reconciler.apply.results import Resolution, Result, Status
 from reconciler.errors import Refused
 from reconciler.journal.records import NOT_APPLIED, ClosedBy, Intent, Operation, State
-from reconciler.workspace import JobEnd
+from reconciler.workspace import UNLISTED, JobEnd
 
 
 async def resolve(operation: Operation, site: TargetContext, ctx: RunContext) -> Resolution:
@@ -34,6 +34,12 @@ async def resolve(operation: Operation, site: TargetContext, ctx: RunContext) ->
     # be missing from the list and the request be judged as never accepted.
     expired = _can_no_longer_arrive(intent, ctx)
     new_jobs = await _new_jobs(intent, site)
+    if UNLISTED in new_jobs:
+        # Which ended jobs are listed is the service's choice: one that is new to us may be old, and one that
+        # is not listed may be ours. Only those under way are certain, so the disks decide about the rest.
+        new_jobs &= await site.running[intent.step].after(ctx.clock.monotonic())
+        if not new_jobs:
+            return await _by_disks(operation, frozenset({UNLISTED}), site, ctx, expired=expired)
     if len(new_jobs) == 1:
         return await _one_new_job(operation, next(iter(new_jobs)), site, ctx, expired=expired)
     # Any of several new jobs may be ours, so nothing is decided before all of them have ended.
@@ -100,8 +106,11 @@ async def _by_disks(
     if seen.done:
         return _closed(operation, State.PARTIAL, Status.PARTIAL, done_words(intent, seen), ctx)
     if new_jobs:
-        jobs = ", ".join(sorted(new_jobs))
-        return _closed(operation, State.FAILED, Status.FAILED, f"job {jobs} had no effect on the disks", ctx)
+        message = f"job {', '.join(sorted(new_jobs))} had no effect on the disks"
+        if UNLISTED in new_jobs:
+            # Not "never arrived": a job that failed looks the same, and what failed is not tried again by itself.
+            message = "no effect on the disks; whether a job failed is not known, as not all jobs are listed"
+        return _closed(operation, State.FAILED, Status.FAILED, message, ctx)
     return _closed(
         operation,
         State.NOT_ACCEPTED,
@@ -112,8 +121,10 @@ async def _by_disks(
 
 
 async def _new_jobs(intent: Intent, site: TargetContext) -> frozenset[str]:
+    """Jobs that were not there before the request; ``UNLISTED`` among them where that list has gaps."""
     known = await site.workspace.pool_jobs(intent.pool.pool_id, intent.step)
-    return known - set(intent.baseline_jobs)
+    gaps = {UNLISTED} & (known | set(intent.baseline_jobs))
+    return known - set(intent.baseline_jobs) | gaps
 
 
 def _can_no_longer_arrive(intent: Intent, ctx: RunContext) -> bool:

@@ -15,7 +15,10 @@ from reconciler.journal.records import Operation, Outcome
 from reconciler.model import Target
 from reconciler.planning.drift import Measure, proven
 from reconciler.planning.finding import Finding
-from reconciler.planning.plan import Plan
+from reconciler.planning.plan import Plan, PoolPlan
+
+LivePool = tuple[Target, str]
+"""One pool of a run: its target and its id. Its name says nothing, since another pool may have it as well."""
 
 
 class Status(StrEnum):
@@ -78,6 +81,13 @@ class PoolResult:
     done: int = 0
     """Disk changes proven done in this run."""
     planned: int = 0
+    pool_id: str = ""
+    """Which pool it is: two may share a name. Empty when it was not found."""
+
+    @property
+    def key(self) -> LivePool:
+        """The pool in this run."""
+        return self.target, self.pool_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +115,14 @@ class ApplyReport:
     exit_code: ExitCode = ExitCode.DONE
 
     @property
-    def proven_pools(self) -> frozenset[tuple[Target, str]]:
+    def pools_done(self) -> frozenset[LivePool]:
+        """The pools in which everything was carried out."""
+        return frozenset(each.key for each in self.results if each.status is Status.DONE and each.pool_id)
+
+    @property
+    def proven_pools(self) -> frozenset[LivePool]:
         """The pools that are as declared, proven by a new plan."""
-        if self.remaining != 0:
-            return frozenset()
-        return frozenset((each.target, each.pool) for each in self.results if each.status is Status.DONE)
+        return self.pools_done if self.remaining == 0 else frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +146,12 @@ class DriftReport:
     def measures_now(self) -> tuple[Measure, ...]:
         """The measures without the drift that this run has proven gone."""
         done = self.applied.proven_pools if self.applied else frozenset()
-        return tuple(
-            proven(each) if (each.pool.target, each.pool.label) in done else each for each in self.measures
-        )
+        return tuple(proven(each) if live_pool(each.pool) in done else each for each in self.measures)
+
+
+def live_pool(pool: PoolPlan) -> LivePool | None:
+    """Which pool a plan is about; None when it was not found."""
+    return (pool.target, pool.live.id) if pool.live else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,4 +101,5 @@ async def _pool(pool: PoolPlan, plan: Plan, digest: str, site: TargetContext, ct
 
 
 def _result(pool: PoolPlan, status: Status, message: str, hint: str = "", done: int = 0) -> PoolResult:
-    return PoolResult(pool.target, pool.label, status, message, hint, done, effects(pool).total())
+    pool_id = pool.live.id if pool.live else ""
+    return PoolResult(pool.target, pool.label, status, message, hint, done, effects(pool).total(), pool_id)

@@ -6,14 +6,14 @@ Prompts and printing are left to ``cli``; each step to the package named after i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from reconciler import __version__
 from reconciler.apply.context import Options, RunContext
 from reconciler.apply.group import claim
-from reconciler.apply.results import ApplyReport, PoolResult, Resolution, Status, worst
+from reconciler.apply.results import ApplyReport, Resolution, Status, live_pool, worst
 from reconciler.apply.run import run_pools
 from reconciler.clock import Clock
 from reconciler.engine.resolution import let_go, open_operations, resolve_all, target_contexts
@@ -115,7 +115,7 @@ async def _apply(request: ApplyRequest, ctx: RunContext) -> ApplyReport:
     own = _in_flight(ctx)
     remaining = None
     if not ctx.stop.requested and any(each.status is Status.DONE for each in results):
-        remaining = await _remaining(request, results, holds, ctx)
+        remaining = await _remaining(request, replace(report, results=results), holds, ctx)
     report = replace(report, results=results, in_flight=own, remaining=remaining)
     code = _code(report)
     if code is ExitCode.DONE and ctx.stop.requested:
@@ -154,11 +154,8 @@ def _keep_plan(plan: Plan, ctx: RunContext) -> None:
     ctx.journal.record_event(ctx.run_id, PLAN_APPROVED, document(replace(plan, pools=pools)))
 
 
-async def _remaining(
-    request: ApplyRequest, results: Sequence[PoolResult], holds: Holds, ctx: RunContext
-) -> int | None:
+async def _remaining(request: ApplyRequest, report: ApplyReport, holds: Holds, ctx: RunContext) -> int | None:
     """Plan again and count the changes left for the pools that were done: zero proves the run."""
-    done = {(result.target, result.pool) for result in results if result.status is Status.DONE}
     try:
         again = await compute(
             request.manifest, request.limits, ctx.connections, ctx.plan_metadata(request.lifetime), holds
@@ -171,7 +168,7 @@ async def _remaining(
             raise
         ctx.log("interrupted while making the plan after the run")
         return None
-    return sum(len(pool.pending) for pool in again.pools if (pool.target, pool.label) in done)
+    return sum(len(pool.pending) for pool in again.pools if live_pool(pool) in report.pools_done)
 
 
 def _code(report: ApplyReport) -> ExitCode:
@@ -191,9 +188,9 @@ def _code(report: ApplyReport) -> ExitCode:
 
 def _superseded(found: Resolution, report: ApplyReport) -> bool:
     """Whether an earlier operation's end no longer matters, because this run has done what its pool needed."""
-    pool = (found.operation.intent.pool.target, found.operation.intent.pool_name)
-    done = {(str(each.target), each.pool) for each in report.results if each.status is Status.DONE}
-    return found.resolved and pool in done
+    pool = found.operation.intent.pool
+    done = {(str(target), pool_id) for target, pool_id in report.pools_done}
+    return found.resolved and (pool.target, pool.pool_id) in done
 
 
 def _blocked_code(plan: Plan) -> ExitCode:

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 
 from reconciler import __version__
 from reconciler.apply.context import Options, RunContext
-from reconciler.apply.results import DriftReport
+from reconciler.apply.results import DriftReport, LivePool, live_pool
 from reconciler.engine.apply import DEFAULT_LIFETIME, ApplyRequest, apply
 from reconciler.errors import ExitCode, JournalError, ReconcilerError, Refused
 from reconciler.journal.records import NOT_APPLIED, DriftPoint, Journal, Operation, PoolKey, Step
-from reconciler.model import DriftPolicy, Limits, Manifest, Target
+from reconciler.model import DriftPolicy, Limits, Manifest
 from reconciler.planner import compute
 from reconciler.planning.drift import (
     MEMORY,
@@ -210,7 +210,7 @@ def _points(
     plan: Plan,
     run_id: str,
     ctx: RunContext,
-    only: frozenset[tuple[Target, str]] | None = None,
+    only: frozenset[LivePool] | None = None,
 ) -> list[DriftPoint]:
     """What the journal keeps for the trend: every pool with drift, and a zero for one whose drift has just ended.
 
@@ -221,7 +221,7 @@ def _points(
     latest = {point.pool: point for point in ctx.journal.drift(now - MEMORY)}
     points: list[DriftPoint] = []
     for each in measures:
-        if each.pool.live is None or (only is not None and (each.pool.target, each.pool.label) not in only):
+        if each.pool.live is None or (only is not None and live_pool(each.pool) not in only):
             continue
         key = PoolKey(str(each.pool.target), services[each.pool.target], each.pool.live.id)
         before = latest.get(key)

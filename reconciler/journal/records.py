@@ -112,7 +112,8 @@ class Intent:
     keep: tuple[str, ...]
     """Ids of the disks that must stay."""
     baseline_jobs: tuple[str, ...]
-    """Ids of the pool's jobs that were known before the request; any other may be its job."""
+    """Ids of the pool's jobs that were known before the request; any other may be its job. ``workspace.UNLISTED``
+    is among them where the service could not list all, and then only those that had not ended are."""
     generation: int
     """The pool's generation, taken before the pool was read."""
     signed_at: datetime

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from reconciler.manifest.load import check
-from reconciler.model import Disk, Pool, Target
+from reconciler.model import ABSENT_DISKS, Disk, Pool, Target
 
 _PLAIN: Final = re.compile("[A-Za-z][A-Za-z0-9_-]*")
 _WORDS_WITH_MEANING: Final = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
@@ -30,6 +30,13 @@ def emit(pools: Sequence[Pool], target: Target, ambiguous: Collection[str] = ())
     declared = False
     body: list[str] = []
     for pool in pools:
+        if not pool.disks and (doubts := [each for each in pool.doubts if each != ABSENT_DISKS]):
+            # Nothing is known of its disks: declared as having none, they would all be removed some day.
+            told = _quoted("; ".join(doubts))
+            body.append(
+                f"  # {_quoted(pool.name)} (id {_quoted(pool.id)}) cannot be declared: doubtful: {told}"
+            )
+            continue
         entry = list(_pool(pool, pool.name in shared))
         # Ask the reader itself what a manifest can declare; a second set of rules here could disagree.
         if faults := check("", "\n".join([*head, "pools:", *entry]).encode("utf-8")):

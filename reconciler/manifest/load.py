@@ -157,6 +157,7 @@ def _pool(
         apply_to=ApplyTo(apply_to) if apply_to else None,
         allow_empty=entry.allow_empty,
         allow_live_sessions=bool(live),
+        allow_count_mismatch=entry.allow_count_mismatch,
         on_tie=OnTie(on_tie) if on_tie else None,
         manage=frozenset({Action.REMOVE}) if manage is None else frozenset(map(Action, manage)),
     )

@@ -35,6 +35,10 @@ _TIE: Final = (
     "pool is blocked."
 )
 _MANAGE: Final = "Which changes are carried out; the others are only shown. Left out: [remove]."
+_COUNT: Final = (
+    "true allows removing disks although the service counts other desktops in the pool than it lists. "
+    "Left out: false."
+)
 _LIVE: Final = "true allows removing disks from desktops with a connected session. Left out: false."
 
 
@@ -124,6 +128,7 @@ class PoolEntry(Entry):
     apply_to: Reach | None = Field(default=None, description=_REACH)
     allow_empty: bool = Field(default=False, description="true allows disks: [] (no data disks).")
     allow_live_sessions: bool | None = Field(default=None, description=_LIVE)
+    allow_count_mismatch: bool = Field(default=False, description=_COUNT)
     on_tie: Tie | None = Field(default=None, description=_TIE)
     manage: list[ManagedAction] | None = Field(default=None, description=_MANAGE)
 

@@ -70,6 +70,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "replace": _SWITCH,
     "allow_empty": _SWITCH,
     "allow_live_sessions": _SWITCH,
+    "allow_count_mismatch": _SWITCH,
     "protect": "write a list of disk ids, such as [305d3c76-199f-4407-8d82-2a42d970595e]",
     "protect entry": "write a disk's id: letters, digits, '.', '_' and '-'",
     "apply_to": "write new, idle or all",

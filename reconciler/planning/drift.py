@@ -147,7 +147,7 @@ def _measure(pool: PoolPlan) -> Measure:
     goes = [change.live.size for change in pool.changes if change.live and change.action in DESTROYING]
     for tie in pool.ties:
         goes += sorted(disk.size for disk in tie.candidates)[: tie.remove]
-    desktops = pool.live.desktop_count if pool.live else 0
+    desktops = (pool.live.desktop_count if pool.live else None) or 0
     return Measure(
         pool,
         surplus=len(goes),

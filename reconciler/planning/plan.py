@@ -293,7 +293,11 @@ def decision(plan: Plan, *, ignoring: frozenset[str] = frozenset()) -> dict[str,
 def pool_decision(pool: PoolPlan, *, ignoring: frozenset[str] = frozenset()) -> dict[str, Any]:
     """The decision about one pool, disk by disk; shared by the digest and the stale check."""
     live, desired = pool.live, pool.desired
-    allowed = {"empty": desired.allow_empty, "live_sessions": desired.allow_live_sessions}
+    allowed = {
+        "empty": desired.allow_empty,
+        "live_sessions": desired.allow_live_sessions,
+        "count_mismatch": desired.allow_count_mismatch,
+    }
     return {
         "name": live.name if live else pool.label,
         "apply_to": desired.apply_to.value if desired.apply_to else None,

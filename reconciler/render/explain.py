@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reconciler.model import DesiredDisk, Disk
+from reconciler.model import DesiredDisk, Disk, Pool
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import pool_checks, run_checks
 from reconciler.planning.plan import Plan, PoolPlan
@@ -38,7 +38,7 @@ def explain_lines(plan: Plan, pool: PoolPlan) -> Iterator[Line]:
     if found:
         yield Line(
             f"  {found.status}, {'pay-per-use' if found.charging_mode == '1' else 'prepaid or unknown'}, "
-            f"{words.count(found.desktop_count, 'desktop')}, {found.desktop_used} in use"
+            f"{_desktops(found)}, {found.desktop_used} in use"
         )
     yield Line()
     yield Line(
@@ -67,6 +67,11 @@ def explain_lines(plan: Plan, pool: PoolPlan) -> Iterator[Line]:
         yield Line(f"     {check.message}", Tone.FAINT)
         if check.allow and check.severity is not Severity.PASS:
             yield Line(f"     to allow: {check.allow}", Tone.FAINT)
+
+
+def _desktops(pool: Pool) -> str:
+    known = pool.desktop_count is not None
+    return words.count(pool.desktop_count or 0, "desktop") if known else "desktops not counted"
 
 
 def live(disk: Disk | None) -> str:

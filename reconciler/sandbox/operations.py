@@ -69,16 +69,23 @@ def list_pools(call: Call) -> bytes:
     """All pools with their disks, at most 1,000 a page (documented default and maximum); ``name`` is fuzzy."""
     _known(call, "name", "type", "enterprise_project_id", "in_maintenance_mode", "offset", "limit")
     offset, limit = _page(call, default=1000, least=0, most=1000, furthest=20000)
-    every_pool_has = {"type": "STATIC", "enterprise_project_id": "0", "in_maintenance_mode": "false"}
-    pools = list(call.project["pools"].values())
-    if any(_one(call, name) not in (None, value) for name, value in every_pool_has.items()):
-        pools = []
+    pools = [pool for pool in call.project["pools"].values() if _listed(call, pool)]
     if name := _one(call, "name"):
         pools = [pool for pool in pools if name.lower() in pool["name"].lower()]
     if offset == 0 and len(pools) <= limit:  # several pages must fit together, so they keep their order
         random.Random(f"{call.world['seed']}:{call.count}").shuffle(pools)
     items = [_shown(call, pool) for pool in pools[offset : offset + limit]]
     return b'{"total_count":%d,"desktop_pools":[%b]}' % (len(pools), b",".join(items))
+
+
+def _listed(call: Call, pool: Pool) -> bool:
+    maintained = str(pool.get("in_maintenance_mode", False)).lower()
+    has = {
+        "type": pool.get("type", "STATIC"),
+        "enterprise_project_id": "0",
+        "in_maintenance_mode": maintained,
+    }
+    return all(_one(call, name) in (None, value) for name, value in has.items())
 
 
 def show_pool(call: Call) -> bytes:
@@ -102,9 +109,10 @@ def _shown(call: Call, pool: Pool) -> bytes:
 
 def _seen(world: World, pool: Pool) -> tuple[object, ...]:
     bound = sum(1 for desktop in pool["desktops"] if desktop["users"])
-    fixed = (pool["name"], pool["created"], pool["charging_mode"], pool["behaviour"].get("empty"))
+    fixed = ("name", "created", "charging_mode", "type", "enable_autoscale", "in_maintenance_mode")
     return (
-        *fixed,
+        *(pool.get(name) for name in fixed),
+        *(pool["behaviour"].get(name) for name in ("empty", "count")),
         pool_status(world, pool),
         len(pool["desktops"]),
         bound,
@@ -127,7 +135,8 @@ def list_desktops(call: Call) -> bytes:
     filters = ("status", "user_name", "user_attached", "computer_name", "desktop_id", "inconsistent_type")
     _known(call, *filters, "offset", "limit")
     offset, limit = _page(call, default=10, least=1, most=100, furthest=10000)
-    found = [each for each in pool["desktops"] if _wanted(call, pool, each)]
+    hidden = pool["behaviour"].get("desktops") == "hidden"
+    found = [each for each in pool["desktops"] if not hidden and _wanted(call, pool, each)]
     found.sort(key=lambda desktop: desktop["name"])
     shuffle = random.Random(f"{call.world['seed']}:{call.count}")
     prepaid = pool["charging_mode"] == "0"

@@ -35,11 +35,11 @@ def pool(world: World, pool: Pool) -> Shown:
     return {
         "id": pool["id"],
         "name": pool["name"],
-        "type": "STATIC",
+        "type": pool.get("type", "STATIC"),
         "description": "",
         "created_time": iso(pool["created"]),
         "charging_mode": pool["charging_mode"],
-        "desktop_count": len(pool["desktops"]),
+        **_count(pool),
         "desktop_used": bound,
         "availability_zone": _ZONE,
         "subnet_ids": [derived_id("subnet", pool["id"])],
@@ -50,15 +50,20 @@ def pool(world: World, pool: Pool) -> Shown:
         "root_volume": {"id": derived_id("root", pool["id"])} | _ROOT,
         "security_groups": [{"id": derived_id("group", pool["id"]), "name": "WorkspaceUserSecurityGroup"}],
         "disconnected_retention_period": 60,
-        "enable_autoscale": False,
+        "enable_autoscale": pool.get("enable_autoscale", False),
         "autoscale_policy": {"autoscale_type": "AUTO_CREATED", "max_auto_created": 0, "min_idle": 0},
         "status": pool_status(world, pool),
         "enterprise_project_id": "0",
-        "in_maintenance_mode": False,
+        "in_maintenance_mode": pool.get("in_maintenance_mode", False),
         "tags": [],
         "vpc_id": derived_id("vpc", pool["id"]),
         "isolation_num": 0,
     }
+
+
+def _count(pool: Pool) -> Shown:
+    count = pool["behaviour"].get("count", len(pool["desktops"]))
+    return {} if count == "absent" else {"desktop_count": count}
 
 
 def disks(pool: Pool) -> list[Shown] | None:
@@ -72,28 +77,44 @@ def disks(pool: Pool) -> list[Shown] | None:
 def desktop(pool: Pool, desktop: Desktop, shuffle: random.Random) -> Shown:
     """A desktop with its copies, which ``desktop_pool_disk_id`` links to the pool's disks."""
     user = desktop["users"][0] if desktop["users"] else ""
+    groups = desktop.get("groups", [])
     return {
         "desktop_id": desktop["id"],
         "computer_name": desktop["name"],
         "status": desktop["status"],
         "task_status": "",
         "login_status": desktop["login_status"],
-        "attach_state": "ATTACHED" if user else "UNATTACH",
+        "attach_state": "ATTACHED" if user or groups else "UNATTACH",
         "user_name": user,
         "attach_user_infos": [
-            {"attach_id": "", "user_id": derived_id("user", name), "user_name": name, "type": "USER"}
-            for name in desktop["users"]
+            {"attach_id": "", "user_id": derived_id(kind.lower(), name), "user_name": name, "type": kind}
+            for kind, names in (("USER", desktop["users"]), ("GROUP", groups))
+            for name in names
         ],
-        "in_maintenance_mode": False,
-        "is_freeze": pool["status"] == "EXIST_FROZEN",
-        "isolated": False,
+        "user_list": desktop.get("user_list", []),
+        "in_maintenance_mode": desktop.get("in_maintenance_mode", False),
+        "is_freeze": desktop.get("is_freeze", pool["status"] == "EXIST_FROZEN"),
+        "isolated": desktop.get("isolated", False),
         "process": None,
         "order_id": "",
         "product": {"charge_mode": pool["charging_mode"]},
         "root_volume": {"id": derived_id("root", desktop["id"]), "device": "/dev/vda"} | _ROOT,
-        "data_volumes": shuffle.sample(_copies(desktop), len(desktop["copies"])),
+        **_volumes(pool, desktop, shuffle),
         "inconsistent_types": inconsistencies(pool, desktop),
     }
+
+
+def _volumes(pool: Pool, desktop: Desktop, shuffle: random.Random) -> Shown:
+    copies = shuffle.sample(_copies(desktop), len(desktop["copies"]))
+    match pool["behaviour"].get("desktops"):
+        case "stripped":
+            return {"data_volumes": []}
+        case "absent":
+            return {}
+        case "negative":
+            return {"data_volumes": [each | {"size": -10} for each in copies]}
+        case _:
+            return {"data_volumes": copies}
 
 
 def _copies(desktop: Desktop) -> list[Shown]:

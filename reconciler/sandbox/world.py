@@ -75,6 +75,13 @@ class Desktop(TypedDict):
     status: str
     """ACTIVE, SHUTOFF, ERROR, HIBERNATED."""
     copies: list[Copy]
+    groups: NotRequired[list[str]]
+    """User groups attached to it."""
+    user_list: NotRequired[list[str]]
+    """Names of all who may use it, of a shared desktop or through a group."""
+    in_maintenance_mode: NotRequired[bool]
+    isolated: NotRequired[bool]
+    is_freeze: NotRequired[bool]
 
 
 class Behaviour(TypedDict, total=False):
@@ -91,6 +98,11 @@ class Behaviour(TypedDict, total=False):
     """Status of the job once it ended well; default SUCCESS, COMPLETE is seen too."""
     empty: Literal["absent"]
     """Once the pool has no data disk, ``data_volumes`` is left out instead of being an empty list."""
+    count: int | Literal["absent"]
+    """What ``desktop_count`` says instead of the truth; ``absent`` leaves it out."""
+    desktops: Literal["hidden", "stripped", "absent", "negative"]
+    """How the list of desktops lies: ``hidden`` shows none of them, ``stripped`` shows them without any copy,
+    ``absent`` leaves their ``data_volumes`` out, ``negative`` gives every copy -10 GB."""
 
 
 class Pool(TypedDict):
@@ -105,6 +117,10 @@ class Pool(TypedDict):
     """What it is while no job runs: STEADY, EXIST_FROZEN, UNKNOWN."""
     disks: list[Disk]
     desktops: list[Desktop]
+    type: NotRequired[Literal["STATIC", "DYNAMIC"]]
+    """Default STATIC. A DYNAMIC pool unbinds a user from the desktop after use."""
+    enable_autoscale: NotRequired[bool]
+    in_maintenance_mode: NotRequired[bool]
     behaviour: Behaviour
     revision: int
     """Grows with each change."""

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.api.wire import DecodeError, JobBody, decode, decode_pool, decode_pools
+from reconciler.api.wire import (
+    MOST_OBJECTS,
+    DecodeError,
+    JobBody,
+    SubJobsPage,
+    carries_error,
+    decode,
+    decode_pool,
+    decode_pools,
+)
 
 GOOD = {
     "id": "p",
@@ -72,6 +81,71 @@ def test_one_malformed_pool_keeps_its_doubt_and_spoils_no_other(change: dict[str
     assert not bad.data_volumes
     assert (good.id, good.doubts) == ("q", [])
     assert decode_pool(json.dumps(GOOD | change).encode()).doubts == bad.doubts
+
+
+@pytest.mark.parametrize("name", [b'"Caf\xff"', b'["Caf\xff"]', b'{"a": "\xff"}'])
+def test_a_name_that_is_not_utf_8_spoils_its_own_pool_alone(name: bytes) -> None:
+    raw = json.dumps(GOOD | {"name": "NAME"}).encode().replace(b'"NAME"', name)
+    body = page("POOL", GOOD | {"id": "q"}).replace(b'"POOL"', raw)
+    bad, good = decode_pools(body).desktop_pools
+    assert (bad.id, len(bad.doubts), bad.data_volumes) == ("p", 1, [])
+    assert bad.name in (None, "Caf\ufffd")
+    assert (good.id, good.doubts) == ("q", [])
+    assert decode_pool(raw) == bad
+
+
+def test_an_id_that_is_not_utf_8_is_never_mended_into_another() -> None:
+    raw = json.dumps(GOOD | {"id": "ID"}).encode().replace(b'"ID"', b'"p\xff"')
+    with pytest.raises(DecodeError):
+        decode_pool(raw)
+    with pytest.raises(DecodeError):
+        decode_pools(page("POOL").replace(b'"POOL"', raw))
+
+
+@pytest.mark.parametrize("number", [11, 1_500, 120_000])
+def test_a_pool_with_more_disks_than_any_can_have_is_counted_and_not_read(number: int) -> None:
+    many = GOOD | {"data_volumes": [{"id": str(each), "type": "SAS", "size": 10} for each in range(number)]}
+    bad, good = decode_pools(page(many, GOOD | {"id": "q"})).desktop_pools
+    assert bad.doubts == [f"{number} disks, and no pool can have more than 10"]
+    assert bad.data_volumes == []
+    assert good.doubts == []
+
+
+def test_ten_disks_are_read() -> None:
+    ten = GOOD | {"data_volumes": [{"id": str(each), "type": "SAS", "size": 10} for each in range(10)]}
+    assert len(decode_pool(json.dumps(ten).encode()).data_volumes or ()) == 10
+
+
+@pytest.mark.parametrize(
+    ("more", "error"),
+    [
+        (b"null", False),
+        (b'""', False),
+        (b"0", False),
+        (b"false", False),
+        (b"[]", False),
+        (b" { } ", False),
+        (b'"WKS.0001"', True),
+        (b"7", True),
+        (b"[0]", True),
+        (b"0.5", True),
+    ],
+)
+def test_a_success_carries_an_error_when_its_code_says_anything(more: bytes, error: bool) -> None:
+    assert carries_error(b'{"error_code": ' + more + b', "error_msg": "m"}') is error
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"jobs": [{"error_code": "x"}]}', b'["error_code"]', b'{"error_code": "x"']
+)
+def test_a_code_further_inside_or_in_no_object_is_no_error_of_the_answer(body: bytes) -> None:
+    assert not carries_error(body)
+
+
+def test_more_values_than_any_answer_has_are_refused_before_anything_is_made_of_them() -> None:
+    subs = b'{"total_count": 1, "jobs": [' + b",".join([b'{"id":"s"}'] * (MOST_OBJECTS + 1)) + b"]}"
+    with pytest.raises(DecodeError, match="more values than any answer"):
+        decode(subs, SubJobsPage)
 
 
 @pytest.mark.parametrize("item", [{"name": "n"}, {"id": ""}, {"id": None}, {"id": 7}, "p", None, []])

@@ -66,7 +66,9 @@ class Harness:
 
     def site(self, lifetime: float | None = LIFETIME) -> TargetContext:
         """The target as a run sees it."""
-        return TargetContext.of(Connection(Named(TARGET, "simulated"), self.service, lifetime), self.clock)
+        return TargetContext.of(
+            Connection(Named(TARGET, "simulated"), self.service, lifetime, self.clock), self.clock
+        )
 
     def context(self, options: Options | None = None, run_id: str = "run", group: str = "") -> RunContext:
         """The context of one run."""
@@ -75,7 +77,7 @@ class Harness:
             self.journal,
             self.clock,
             self.new_id,
-            {TARGET: Connection(Named(TARGET, "simulated"), self.service, LIFETIME)},
+            {TARGET: Connection(Named(TARGET, "simulated"), self.service, LIFETIME, self.clock)},
             run_id=run_id,
             options=options,
             group=group,

@@ -246,7 +246,10 @@ def test_what_is_proven_done_counts_although_a_later_call_cannot_be_made() -> No
                 manage=frozenset({Action.REMOVE, Action.EXPAND}),
             )
             reading = await world.service.pool("pool")
-            pool = await plan_pool(desired, reading.pool, world.service)
+            listing = world.site().pools.after
+            pool = await plan_pool(
+                desired, reading.pool, world.service, lambda: listing(world.clock.monotonic()), world.clock
+            )
             two_calls = replace(task, pool=pool, plan=replace(task.plan, pools=(pool,)))
             with pytest.raises(ServiceError):
                 await apply_pool(two_calls)
@@ -254,3 +257,14 @@ def test_what_is_proven_done_counts_although_a_later_call_cannot_be_made() -> No
 
         assert world.run(scenario()) == 1
         assert [call.step for _, call in world.service.sent] == [Step.EXPAND]
+
+
+def test_a_doubt_that_comes_after_the_approval_refuses_its_pool_and_is_no_change_of_the_plan() -> None:
+    with harness() as world:
+        ctx = world.context()
+        task = world.run(world.task(ctx))
+        seen = world.run(world.service.pools())
+        world.service.shown = [tuple(replace(each, desktop_count=9) for each in seen)] * 20
+        with pytest.raises(Refused, match="doubtful: 2 desktops were read, and the pool counts 9"):
+            world.run(apply_pool(task))
+        assert world.service.sent == []

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.apply.proof import CONTRADICTING, Observation, observe
-from reconciler.model import Pool
-from reconciler.workspace import ABSENT_DISKS
+from reconciler.model import ABSENT_DISKS, Pool
 from tests.apply.harness import GOING, KEPT, Harness, harness
 
 Shown = tuple[Pool, ...]

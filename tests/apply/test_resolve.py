@@ -14,7 +14,7 @@ from reconciler.errors import PoolHeld
 from reconciler.journal.records import ClosedBy, Intent, Outcome, State, Step
 from reconciler.model import Pool
 from reconciler.planner import Holds
-from reconciler.workspace import JobEnd
+from reconciler.workspace import UNLISTED, JobEnd
 from tests.apply.harness import GOING, KEPT, LIFETIME, Harness, Scripted, harness, removal
 from tests.builders import TARGET
 from tests.simulation.service import Faults, TrueJob
@@ -295,3 +295,54 @@ def test_several_operations_are_waited_for_at_the_same_time() -> None:
         assert [each.resolved for each in found] == [True] * 3
         assert holds == {}
         assert 600 < world.loop.moment < 700
+
+
+class Forgetful(Scripted):
+    """Remembers more jobs of the pool than it lists: only the unfinished ones can be had."""
+
+    async def pool_jobs(self, pool_id: str, step: Step) -> frozenset[str]:
+        found = await super().pool_jobs(pool_id, step)
+        return found & await self.running_jobs(step) | {UNLISTED}
+
+
+def forgetful(world: Harness) -> None:
+    world.service = Forgetful(world.loop, world.service.rng, world.service.pools_, world.service.faults)
+
+
+@pytest.mark.parametrize("baseline", [(), (UNLISTED,), ("old", UNLISTED)])
+def test_where_not_all_jobs_are_listed_one_under_way_is_followed(baseline: tuple[str, ...]) -> None:
+    with harness() as world:
+        forgetful(world)
+        opened(world, world.intent(baseline=baseline))
+        job(world, "lost", lasts=200)
+        resolution = resolved(world, after=LEASE + 1)
+        assert (resolution.resolved, resolution.result.status) == (True, Status.DONE)
+        assert state(world) == (State.DONE, True)
+
+
+def test_where_not_all_jobs_are_listed_the_disks_decide_and_nothing_is_called_never_arrived() -> None:
+    with harness() as world:
+        forgetful(world)
+        job(world, "ours, and listed nowhere", lasts=1, end=JobEnd.FAILED, effect=False)
+        opened(world, world.intent(baseline=(UNLISTED,)))
+        resolution = resolved(world, after=LIFETIME + 1)
+        assert "not all jobs are listed" in resolution.result.message
+        assert state(world) == (State.FAILED, True)
+
+
+def test_where_not_all_jobs_are_listed_nothing_is_decided_while_the_request_can_arrive() -> None:
+    with harness() as world:
+        forgetful(world)
+        opened(world, world.intent(baseline=(UNLISTED,)))
+        resolution = resolved(world, after=LIFETIME - 300)
+        assert (resolution.resolved, resolution.result.status) == (False, Status.UNKNOWN)
+
+
+def test_an_old_job_that_is_listed_for_the_first_time_is_not_taken_for_ours() -> None:
+    """The list had gaps before the request and has none any more."""
+    with harness() as world:
+        job(world, "ancient", lasts=1, end=JobEnd.FAILED, effect=False)
+        opened(world, world.intent(baseline=(UNLISTED,)))
+        resolution = resolved(world, after=LIFETIME + 1)
+        assert "ancient" not in resolution.result.message
+        assert state(world) == (State.FAILED, True)

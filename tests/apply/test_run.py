@@ -22,6 +22,7 @@ from reconciler.journal.records import Journal, Outcome, State, Step
 from reconciler.journal.store import open_journal
 from reconciler.model import (
     Action,
+    ApplyTo,
     DesiredDisk,
     DesiredPool,
     Desktop,
@@ -36,7 +37,7 @@ from reconciler.planning.finding import Finding
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
 from reconciler.workspace import Call, JobEnd
-from tests.apply.harness import GOING, Harness, harness, removal
+from tests.apply.harness import GOING, KEPT, Harness, harness, removal
 from tests.builders import AT, TARGET
 from tests.simulation.service import Faults, Service, TrueJob, TruePool
 from tests.simulation.virtual import VirtualClock, VirtualLoop
@@ -475,3 +476,33 @@ def test_a_pool_under_way_is_not_left_half_done_because_another_one_failed() -> 
     assert told["two"][0] is Status.REFUSED
     assert told["three"] == (Status.DONE, 2)
     assert report.exit_code is ExitCode.REFUSED
+
+
+def test_pools_of_one_name_are_told_apart_by_their_ids() -> None:
+    """The partial end of one is not made good by what was done to its namesake."""
+    with harness() as world:
+        for pool_id in ("one", "two"):
+            disks = {
+                f"{pool_id}-{each.id}": replace(each, id=f"{pool_id}-{each.id}") for each in (KEPT, GOING)
+            }
+            world.service.pools_[pool_id] = TruePool(pool_id, "namesake", disks, 2, [("SAS", 50)])
+        wanted = (DesiredDisk("SAS", 50, AT),)
+        one, two = (DesiredPool(TARGET, AT, wanted, id=each, apply_to=ApplyTo.ALL) for each in ("one", "two"))
+        manifest = Manifest((one, two), Limits())
+
+        async def approve(_plan: Plan) -> None:
+            """Everything is approved."""
+
+        async def story() -> ApplyReport:
+            ctx = world.context()
+            first = ApplyRequest(replace(manifest, pools=(one,)), Limits(), approve, Options(wait=False))
+            world.service.faults.job_partial = 1.0
+            await apply(first, ctx)
+            world.service.faults.job_partial = 0.0
+            await asyncio.sleep(200)
+            return await apply(ApplyRequest(replace(manifest, pools=(two,)), Limits(), approve), ctx)
+
+        report = world.run(story())
+        assert [(each.pool_id, each.status) for each in report.results] == [("two", Status.DONE)]
+        assert [each.result.status for each in report.resolutions] == [Status.PARTIAL]
+        assert report.exit_code is ExitCode.JOB_FAILED

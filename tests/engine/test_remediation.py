@@ -60,7 +60,7 @@ class Scene:
 
     @property
     def context(self) -> RunContext:
-        connections = {TARGET: Connection(Named(TARGET, "fake"), self.service)}
+        connections = {TARGET: Connection(Named(TARGET, "fake"), self.service, clock=VirtualClock(self.loop))}
         clock = VirtualClock(self.loop)
         return RunContext(self.journal, clock, self.new_id, connections, log=self.said.append)
 
@@ -278,7 +278,8 @@ class Slow(Service):
 
 def test_a_window_that_closes_while_the_pools_are_read_again_refuses(make: Make) -> None:
     scene = make(Slow, a=1)
-    report = scene.remediate(manifest("a", windows=(replace(OPEN, end="08:01"),)))
+    # The first look lists the pools twice, before and after the desktops, and ends at 08:02.
+    report = scene.remediate(manifest("a", windows=(replace(OPEN, end="08:03"),)))
     assert report.exit_code is ExitCode.REFUSED
     assert report.error
     assert "no window of" in report.error.message

@@ -49,6 +49,7 @@ pools:
     protect: [d1, d2]
     apply_to: idle
     allow_live_sessions: true
+    allow_count_mismatch: true
     on_tie: remove_oldest
     manage: [remove, expand]
 """,
@@ -69,6 +70,7 @@ pools:
         protect=("d1", "d2"),
         apply_to=ApplyTo.IDLE,
         allow_live_sessions=True,
+        allow_count_mismatch=True,
         on_tie=OnTie.REMOVE_OLDEST,
         manage=frozenset({Action.REMOVE, Action.EXPAND}),
     )
@@ -83,6 +85,7 @@ def test_what_is_left_out_is_the_careful_choice(tmp_path: Path) -> None:
     assert pool.manage == {Action.REMOVE}
     assert not pool.allow_empty
     assert not pool.allow_live_sessions
+    assert not pool.allow_count_mismatch
     assert not pool.disks[0].replace
     assert manifest.limits == Limits()
     assert manifest.drift == ()

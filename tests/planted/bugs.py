@@ -383,8 +383,8 @@ BUGS = (
     Bug(
         "further users of a desktop are not counted",
         "workspace.py",
-        "users = {body.user_name, *(each.user_name for each in body.attach_user_infos or ())}",
-        "users = {body.user_name}",
+        "users = {name for name, is_group in attached if not is_group}",
+        "users = set[str]()",
         f"{LIVE}::test_everybody_bound_to_a_desktop_is_counted_once",
     ),
     Bug(
@@ -447,7 +447,7 @@ BUGS = (
     Bug(
         "any job of the pool is taken for the lost one",
         "apply/resolve.py",
-        "    return known - set(intent.baseline_jobs)\n",
+        "    return known - set(intent.baseline_jobs) | gaps\n",
         "    return known\n",
         f"{RESOLVE}::test_a_job_that_was_there_before_is_not_taken_for_ours",
     ),

@@ -1,0 +1,208 @@
+"""Answers made to fill memory and time: a plan stays within 512 MB and 10 s of computing, and hears SIGTERM."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler import sandbox
+from tests.flows.conftest import bare, manifest
+from tests.flows.serving import listening
+
+MEMORY = 512 * 1024 * 1024
+"""Bytes of address space, which is more than what is used of it."""
+SECONDS = 10
+"""Of computing; whoever uses more is killed."""
+ENOUGH = 100
+"""Seconds after which a process that should have ended counts as one that hangs."""
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+@dataclass
+class Hostile:
+    """Answers everything with a success: bodies by the last part of the path, and else an empty object."""
+
+    bodies: dict[str, bytes]
+    asked: dict[str, threading.Event] = field(default_factory=dict)
+
+    async def __call__(self, scope: Scope, _receive: object, send: Send) -> None:
+        name = scope["path"].rsplit("/", 1)[-1]
+        body = self.bodies.get(name, b"{}")
+        headers = [(b"content-length", str(len(body)).encode()), (b"x-reconciler-sandbox", b"hostile")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        if name in self.asked:
+            self.asked[name].set()
+
+
+def pool(**more: object) -> dict[str, object]:
+    """A pool that is as it should be, with one surplus disk."""
+    disks = [{"id": "a", "type": "SAS", "size": 50}, {"id": "b", "type": "SSD", "size": 100}]
+    return {
+        "id": "p",
+        "name": "p",
+        "status": "STEADY",
+        "charging_mode": "1",
+        "desktop_count": 1,
+        "data_volumes": disks,
+    } | more
+
+
+def page(items: str, total: int, key: str = "desktop_pools") -> bytes:
+    return f'{{"total_count": {total}, "{key}": [{items}]}}'.encode()
+
+
+def pools(**more: object) -> dict[str, bytes]:
+    return {"desktop-pools": page(json.dumps(pool(**more)), 1)}
+
+
+def disks(number: int) -> dict[str, bytes]:
+    return pools(data_volumes=[{"id": f"d{each}", "type": "SAS", "size": 10} for each in range(number)])
+
+
+def desktops(items: str, total: int) -> dict[str, bytes]:
+    return pools() | {"desktops": page(items, total, "pool_desktops")}
+
+
+COPY = '{"type":"SSD","size":100,"desktop_pool_disk_id":"b"}'
+ANSWERS: dict[str, tuple[Callable[[], dict[str, bytes]], int, str]] = {
+    "1,500 disks": (lambda: disks(1_500), 3, "1500 disks, and no pool can have more than 10"),
+    "300,000 disks": (lambda: disks(300_000), 3, "300000 disks, and no pool can have more than 10"),
+    "a million pools counted": (
+        lambda: {"desktop-pools": page(json.dumps(pool()), 1_000_000)},
+        1,
+        "the service counts 1000000 pools",
+    ),
+    "a million pools at once": (
+        lambda: {"desktop-pools": page(",".join(['{"id":"p"}'] * 1_000_000), 1_000_000)},
+        1,
+        "the service counts 1000000 pools",
+    ),
+    "a million pools under another count": (
+        lambda: {"desktop-pools": page(",".join(['{"id":"p"}'] * 1_000_000), 1_000)},
+        1,
+        "items came at once, at most 1000 were asked for",
+    ),
+    "pools that are nothing": (
+        lambda: {"desktop-pools": page(",".join(["0"] * 8_000_000), 1_000)},
+        1,
+        "list pools",
+    ),
+    "a huge name": (lambda: pools(description="x" * 15_000_000, name="p" * 1_000), 3, "no pool has the name"),
+    "a huge text of four bytes each": (
+        lambda: {"desktop-pools": json.dumps(
+            {"total_count": 1, "desktop_pools": [pool(status="\U0001f600" + "x" * 15_000_000)]},
+            ensure_ascii=False).encode()},
+        3,
+        "pool-state",
+    ),
+    "deep nesting": (
+        lambda: {"desktop-pools": page('{"id":"p","new":' + "[" * 5_000_000 + "]" * 5_000_000 + "}", 1)},
+        1,
+        "not well-formed",
+    ),
+    "an error that is none": (
+        lambda: {"desktop-pools": b'{"error_code":"","new":[' + b",".join([b"{}"] * 4_000_000) + b"]}"},
+        1,
+        "list pools",
+    ),
+    "a million desktops counted": (
+        lambda: desktops('{"desktop_id":"d"}', 1_000_000),
+        1,
+        "counts 1000000 desktops",
+    ),
+    "a million desktops": (
+        lambda: desktops(",".join(['{"desktop_id":"d"}'] * 800_000), 100),
+        3,
+        "doubtful-reading",
+    ),
+    "a million copies on a desktop": (
+        lambda: desktops(f'{{"desktop_id":"d","data_volumes":[{",".join([COPY] * 250_000)}]}}', 1),
+        3,
+        "doubtful-reading",
+    ),
+}  # fmt: skip
+
+
+@contextmanager
+def planning(folder: Path, app: Hostile, *more: str) -> Iterator[subprocess.Popen[str]]:
+    """A plan of the one pool, and of more, as a process that may use no more than the promise says."""
+    path = manifest(folder, ["{name: p, apply_to: all, disks: [{type: SAS, size: 50}]}", *more])
+
+    with listening(app) as url:
+        env = bare(folder) | {
+            "RECONCILER_ENDPOINT": url,
+            "HUAWEICLOUD_SDK_AK": sandbox.ACCESS_KEY,
+            "HUAWEICLOUD_SDK_SK": sandbox.SECRET_KEY,
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "reconciler", "plan", str(path)],
+            cwd=folder,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        # Before it has asked for anything: its own start is the least of it.
+        resource.prlimit(process.pid, resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.prlimit(process.pid, resource.RLIMIT_CPU, (SECONDS, SECONDS))
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_a_plan_of_a_hostile_answer_ends_with_its_reason_within_memory_and_time(
+    tmp_path: Path, name: str
+) -> None:
+    bodies, code, words = ANSWERS[name]
+    with planning(tmp_path, Hostile(bodies())) as process:
+        out, _ = process.communicate(timeout=ENOUGH)
+    assert process.returncode == code, out[-3000:]
+    assert words in out, out[-3000:]
+    assert "Traceback" not in out
+
+
+@pytest.mark.parametrize("name", ["300,000 disks", "a million pools under another count"])
+def test_a_plan_of_a_hostile_answer_hears_sigterm(tmp_path: Path, name: str) -> None:
+    asked = threading.Event()
+    with planning(tmp_path, Hostile(ANSWERS[name][0](), {"desktop-pools": asked})) as process:
+        assert asked.wait(ENOUGH)
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=ENOUGH)
+    # Whoever had ended already could not hear it any more.
+    assert process.returncode in (143, ANSWERS[name][1]), out[-3000:]
+
+
+@pytest.mark.parametrize(
+    "name", [b'"Caf\xff"', b"7", b'["p"]', b"null"], ids=["latin", "number", "list", "null"]
+)
+def test_a_pool_whose_name_is_no_text_is_blocked_alone(tmp_path: Path, name: bytes) -> None:
+    odd = json.dumps(pool(id="odd", name="NAME")).encode().replace(b'"NAME"', name)
+    body = b'{"total_count":2,"desktop_pools":[' + odd + b"," + json.dumps(pool()).encode() + b"]}"
+    desktop = f'{{"desktop_id":"d","data_volumes":[{COPY}]}}'
+    app = Hostile({"desktop-pools": body, "desktops": page(desktop, 1, "pool_desktops")})
+    with planning(tmp_path, app, "{id: odd, disks: [{type: SAS, size: 50}]}") as process:
+        out, _ = process.communicate(timeout=ENOUGH)
+    good = name == b"null"  # left out, as the schema allows
+    assert process.returncode == (0 if good else 3), out[-3000:]
+    assert f"{2 if good else 1} to destroy" in out
+    assert out.count("doubtful-reading") == (0 if good else 1)
+    assert "Traceback" not in out
