@@ -1,6 +1,6 @@
-"""Owns the one way to compute a plan: read, match, count, guard. ``plan``, ``apply`` and ``drift`` share it.
+"""The one way to compute a plan: read, match, count, guard. ``plan``, ``apply`` and ``drift`` share it.
 
-Reading is left to ``live``, deciding to ``plan`` and ``guard``; this module only puts them in order.
+Reading is left to ``workspace``, deciding to ``planning``; this module only puts them in order.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ async def _target(
 async def _with_desktops(
     pools: Sequence[PoolPlan], workspace: Workspace, listing: Listing, clock: Clock
 ) -> list[PoolPlan]:
-    """Plan pools anew with their desktops, whose number their pools must agree with before and after.
+    """Plan pools again with their desktops, whose number their pools must agree with before and after.
 
     Those that disagree are read again until ``COUNTING`` seconds have passed; then they are doubtful.
     """

@@ -1,4 +1,4 @@
-"""Owns the live state: what ``api`` answered, as values of ``model``, complete or nothing.
+"""The live state: answers of ``api`` as values of ``model``, complete or nothing.
 
 Text from the service is made safe here, once, on entry. Which pools matter is left to ``planner``.
 """
@@ -240,8 +240,8 @@ def body_of(call: Call) -> dict[str, Any]:
 
 
 def _new_volume(disk: Disk) -> dict[str, Any]:
-    told = {"iops": disk.iops, "throughput": disk.throughput, "kms_id": disk.kms_id}
-    declared = {name: value for name, value in told.items() if value is not None}
+    attributes = {"iops": disk.iops, "throughput": disk.throughput, "kms_id": disk.kms_id}
+    declared = {name: value for name, value in attributes.items() if value is not None}
     return {"type": disk.type, "size": disk.size, **declared}
 
 

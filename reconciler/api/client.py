@@ -1,6 +1,6 @@
-"""Owns the calls to one project: reads that are tried again, writes that never are.
+"""The calls to one project: reads that are retried, writes that never are.
 
-When a read is tried again is left to ``patience``, how an error answer reads to ``failure``.
+When a read is retried is left to ``retry``, the words of an error to ``failure``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class _Size:
         self._read = 0
 
     def of(self, offset: int, decode: Callable[[bytes], T]) -> Callable[[Answer], T]:
-        """Decode the page at ``offset`` and count it; the first page begins the list anew."""
+        """Decode the page at ``offset`` and count it; the first page starts the list again."""
         if offset == 0:
             self._read = 0
 
@@ -178,7 +178,7 @@ class WorkspaceClient:
     ) -> Outcome:
         """Send one write, exactly once on the wire, and never raise for what network or service do.
 
-        Sends at once: whoever calls has waited in ``write_place`` before anything was decided.
+        Sends at once: the caller has waited in ``write_place`` before anything was decided.
         """
         began = False
 

@@ -1,4 +1,4 @@
-"""Owns complete lists: every page well-formed, ids unique, as many items as the service counts, or nothing."""
+"""Reads complete lists: every page well-formed, ids unique, as many items as the service counts, or nothing."""
 
 from __future__ import annotations
 

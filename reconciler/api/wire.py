@@ -1,4 +1,4 @@
-"""Owns the answers as structs: the needed fields only, unknown ones ignored.
+"""The answers as structs: the needed fields only, unknown ones ignored.
 
 The service's schema marks nearly every field optional, so defaults stand for absent and for null. A pool
 that does not decode is kept with its doubt instead of spoiling the page. What could fill the memory is

@@ -1,4 +1,4 @@
-"""Owns the exact solution of a small assignment problem with lexicographic costs. Pure.
+"""Solves a small assignment problem exactly, with costs compared field by field.
 
 The Hungarian method with potentials, rows added one by one: O(rows² × columns).
 """

@@ -1,6 +1,6 @@
-"""Owns what happens to the disks of a pool, as values: changes and ties. Pure.
+"""What happens to the disks of a pool, as values: changes and ties.
 
-Choosing is left to ``match``, what a change costs to ``draft``, whether it may happen to ``guard``.
+Choosing is left to ``matching``, what a change destroys to ``draft``, whether it may happen to ``guards``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Owns the drafting of one pool's plan: matching, what the removals destroy, what is known of ties. Pure.
+"""Drafts the plan of one pool: the changes, what the removals destroy, and what is known of ties.
 
-Choosing is left to ``match``, blocking to ``guard``; the values are those of ``plan``.
+Choosing is left to ``matching``, blocking to ``guards``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def needs_desktops(pool: PoolPlan) -> bool:
 def _too_many(desired: DesiredPool, live: Pool) -> PoolPlan:
     """The plan of a pool with more disks than the service allows: a doubt, and every disk stays.
 
-    Matching is cubic in the disks, so such an answer is not matched at all, whoever has judged it before.
+    Matching is cubic in the disks, so such an answer is not matched at all, even if nothing has judged the reading before.
     """
     doubt = f"{len(live.disks)} disks, the service allows {MAX_POOL_DISKS}"
     return PoolPlan(

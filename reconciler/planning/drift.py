@@ -1,6 +1,6 @@
-"""Owns drift: how far each pool is from its manifest, and what a policy lets be corrected without a person.
+"""Drift: how far each pool is from its manifest, and what a policy allows to be remediated without a person.
 
-Pure: the time, and what the journal knows, are passed in. Carrying out is left to ``correcting``.
+The time, and what the journal knows, are passed in. Carrying out is left to ``engine.remediation``.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Permission:
 
 
 def decided(pool: PoolPlan) -> bool:
-    """Whether the pool was found and read without a doubt, so that its drift can be told at all."""
+    """Whether the pool was found and read without a doubt, so that its drift is known at all."""
     return pool.live is not None and not pool.live.doubts
 
 
@@ -88,7 +88,7 @@ def narrow(manifest: Manifest) -> Manifest:
 def allowed(pools: Sequence[PoolPlan], policy: DriftPolicy | None, now: datetime, past: Past) -> Permission:
     """What of one target's drift may be corrected now; ``pools`` are planned from a narrowed manifest.
 
-    The guards of the plan hold besides. The day's budget goes to pools in their order; a pool that does
+    The guards of the plan hold as well. The day's budget goes to pools in their order; a pool that does
     not fit as a whole is left alone.
     """
     drifting = [pool for pool in pools if decided(pool) and (pool.drift or pool.ties)]
@@ -193,8 +193,8 @@ def _refusal(pool: PoolPlan, policy: DriftPolicy, past: Past, used: int) -> Find
     if not pool.pending:
         return Finding(
             rule="drift-policy",
-            message="its drift is none that may be corrected: the policy corrects "
-            f"{', '.join(sorted(policy.correct))}, and the pool's manage must have that too",
+            message=f"the policy corrects only {', '.join(sorted(policy.correct))}, and this pool's drift needs "
+            "another action, or one that its manage does not have",
             pool=pool.label,
             source=str(policy.at),
             allow="add the action to correct and to manage, or apply by hand",

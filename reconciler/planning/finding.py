@@ -1,6 +1,6 @@
-"""Owns findings: what a guard, the matching or the journal has to say about a pool or a run. Pure.
+"""Findings: what a guard, the matching or the journal reports about a pool or a run.
 
-Which findings there are is left to those who make them; how they look to ``render``.
+Making them is left to those modules, showing them to ``render``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Owns the guards: pure functions over planned pools that can forbid a change, each with numbers.
+"""The guards: functions over planned pools that can forbid a change, each with numbers.
 
 All of them are evaluated before the first call. There is no exemption for small sets and no flag
 that switches every guard off; each finding names what would allow exactly that one thing.

@@ -1,6 +1,6 @@
-"""Owns what sets a desktop apart from its pool: copies left behind, copies missing, copies of another size. Pure.
+"""How a desktop differs from its pool: copies left behind, copies missing, copies of another size.
 
-Asking the service which desktops differ is left to ``live``; nothing here ever becomes an action.
+Asking the service which desktops differ is left to ``workspace``; nothing here ever becomes an action.
 """
 
 from __future__ import annotations

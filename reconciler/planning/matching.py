@@ -1,4 +1,4 @@
-"""Owns the matching of declared disks with live ones: the choice that destroys least. Pure.
+"""Matches declared disks with live ones: of all ways to do so, the one that destroys least.
 
 Disks of different types never serve each other, so each type is a small assignment problem, solved
 exactly and in polynomial time by ``assignment``. What a change destroys is left to ``draft``.

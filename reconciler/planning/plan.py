@@ -1,7 +1,6 @@
-"""Owns the plan as a value: what would change, what that destroys, and the digest of the decision.
+"""The plan as a value: what would change, what that destroys, and the digest of the decision.
 
-Pure: values in, values out. Making one is left to ``draft``, blocking to ``guard``, reading to
-``live``, looks to ``render``, files to ``plan_file``.
+Making one is left to ``draft``, blocking to ``guards``, showing it to ``render``, files to ``plan_file``.
 """
 
 from __future__ import annotations
@@ -330,13 +329,13 @@ def _decision_key(change: Change, index: int) -> str:
 
 
 def _disk_decision(change: Change) -> dict[str, Any]:
-    told: dict[str, Any] = {"action": change.action.value, "carried_out": change.carried_out}
+    decided: dict[str, Any] = {"action": change.action.value, "carried_out": change.carried_out}
     if change.live:
-        told["before"] = {"type": change.live.type, "size": change.live.size}
+        decided["before"] = {"type": change.live.type, "size": change.live.size}
     if change.desired and change.action is not Action.KEEP:
-        told["after"] = {
+        decided["after"] = {
             name: value
             for name in ("type", "size", "iops", "throughput", "kms_id")
             if (value := getattr(change.desired, name)) is not None
         }
-    return told
+    return decided

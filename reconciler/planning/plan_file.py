@@ -26,22 +26,22 @@ def document(plan: Plan) -> dict[str, Any]:
     return {"kind": KIND, "format": FORMAT, "digest": plan.digest, "checksum": digest_of(body), "plan": body}
 
 
-def read(told: Any, path: str) -> Plan:
+def read(saved: Any, path: str) -> Plan:
     """The plan of a document; raises ``BadInput``, naming ``path``, when it is not exactly what was saved."""
-    if not isinstance(told, dict) or told.get("kind") != KIND:
+    if not isinstance(saved, dict) or saved.get("kind") != KIND:
         raise BadInput(f"{path} is not a plan file", HINT)
-    if told.get("format") != FORMAT:
+    if saved.get("format") != FORMAT:
         raise BadInput(
-            f"{path} has plan format {told.get('format')!r}; this version reads format {FORMAT}", HINT
+            f"{path} has plan format {saved.get('format')!r}; this version reads format {FORMAT}", HINT
         )
-    body = told.get("plan")
-    if not isinstance(body, dict) or digest_of(body) != told.get("checksum"):
+    body = saved.get("plan")
+    if not isinstance(body, dict) or digest_of(body) != saved.get("checksum"):
         raise BadInput(f"{path} is damaged or was edited: its checksum does not fit", HINT)
     try:
         plan = _adapter().validate_python(body)
     except ValidationError:
         raise BadInput(f"{path} does not hold a plan of this version", HINT) from None
-    if plan.digest != told.get("digest"):
+    if plan.digest != saved.get("digest"):
         raise BadInput(f"{path} is damaged: its digest does not fit its decision", HINT)
     return plan
 

@@ -1,4 +1,4 @@
-"""Owns the judgement of a reading: what of pools, disks, desktops and copies cannot be true. Pure.
+"""Judges a reading: what of pools, disks, desktops and copies cannot be true.
 
 Each doubt is one sentence, and a pool with any doubt is neither matched nor changed. What an answer must
 look like to be read at all is left to ``api``, reading again in time to ``planner``.
@@ -36,18 +36,18 @@ class Counts:
 
     read: int
     """Desktops in the list of the pool's desktops."""
-    told: tuple[int | None, ...]
+    reported: tuple[int | None, ...]
     """``desktop_count`` of the pool before and after that list was read; None where it was left out."""
 
     @property
     def agree(self) -> bool:
         """True when no count contradicts the list; one that was left out contradicts nothing."""
-        return all(each in (None, self.read) for each in self.told)
+        return all(each in (None, self.read) for each in self.reported)
 
     @property
     def known(self) -> bool:
         """False when every count was left out."""
-        return any(each is not None for each in self.told)
+        return any(each is not None for each in self.reported)
 
 
 def pool_doubts(disks: Sequence[Disk], desktop_count: int | None) -> Iterator[str]:
@@ -107,7 +107,7 @@ def drafted(desired: DesiredPool, live: Pool, desktops: Sequence[Desktop] | None
 
 
 def looked_into(pool: PoolPlan, desktops: Sequence[Desktop]) -> PoolPlan:
-    """The pool planned anew with its desktops; nothing of it where they contradict it."""
+    """The pool planned again with its desktops; nothing of it where they contradict it."""
     if pool.live is None:
         return pool
     known = assumed(pool.live, desktops)
@@ -142,8 +142,8 @@ def doubted(pool: PoolPlan, *doubts: str) -> PoolPlan:
 
 
 def _miscounted(counts: Counts) -> str:
-    told = dict.fromkeys(each for each in counts.told if each is not None)
-    return f"{counts.read} desktops were read, and the pool counts {', then '.join(map(str, told))}"
+    values = dict.fromkeys(each for each in counts.reported if each is not None)
+    return f"{counts.read} desktops were read, and the pool counts {', then '.join(map(str, values))}"
 
 
 def _has_desktops(live: Pool | None) -> bool:

@@ -1,4 +1,4 @@
-"""Owns the explanation of a stale plan: field by field, what was approved and what would be done now.
+"""Explains a stale plan field by field: what was approved, and what would be done now.
 
 The only user of deepdiff. Whether a plan may be applied is decided here from two decisions alone;
 counts that move by the minute may shrink but not grow.
