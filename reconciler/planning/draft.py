@@ -43,7 +43,7 @@ def needs_desktops(pool: PoolPlan) -> bool:
 def _too_many(desired: DesiredPool, live: Pool) -> PoolPlan:
     """The plan of a pool with more disks than the service allows: a doubt, and every disk stays.
 
-    Matching is cubic in the disks, so such an answer is not matched at all, even if nothing has judged the reading before.
+    Matching is cubic in the disks, so such an answer is not matched at all, also where nothing judged the reading.
     """
     doubt = f"{len(live.disks)} disks, the service allows {MAX_POOL_DISKS}"
     return PoolPlan(

@@ -15,7 +15,7 @@ from reconciler.errors import BadInput
 from reconciler.planning.plan import Plan, digest_of
 
 KIND = "reconciler-plan"
-FORMAT = 1
+FORMAT = 2
 
 HINT = "make a new plan with: reconciler plan PATH… --out FILE"
 

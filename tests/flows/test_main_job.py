@@ -157,10 +157,10 @@ def test_history_tells_a_run_whole_with_the_plan_it_carried_out(
 
 def test_a_plan_kept_by_another_version_hides_nothing_else() -> None:
     moment = datetime(2026, 3, 1, tzinfo=UTC)
-    event = Event(1, "run", None, moment, "plan.approved", {"kind": "reconciler-plan", "format": 2})
+    event = Event(1, "run", None, moment, "plan.approved", {"kind": "reconciler-plan", "format": 1})
     record = RunRecord(KeptRun("run", "apply", "9.0", (), moment), (), (event,))
     told = json.loads(run_json(record))
-    assert (told["plan"], told["events"][0]["detail"]["format"]) == (None, 2)
+    assert (told["plan"], told["events"][0]["detail"]["format"]) == (None, 1)
     assert "plan.approved" in "".join(line.text for line in run_lines(record))
 
 
