@@ -15,9 +15,9 @@ import msgspec
 from reconciler.model import MAX_POOL_DISKS
 
 MOST_OBJECTS = 100_000
-"""JSON objects in one answer; a page of 1,000 pools has about 20,000."""
+"""JSON objects in one answer; a page of 1,000 pools has about 10,000."""
 MOST_VALUES = 2_000_000
-"""JSON values in one answer; a page of 1,000 pools has about 80,000."""
+"""JSON values in one answer; a page of 1,000 pools has about 50,000."""
 Text = str | None
 Id = Annotated[str, msgspec.Meta(min_length=1)]
 

@@ -113,3 +113,12 @@ def test_a_pool_that_cannot_be_declared_is_left_out_with_the_reason(
     assert '# "odd" (id "p1") cannot be declared' in text
     assert reason in text
     assert text.splitlines()[2] == "pools: []"
+
+
+def test_a_pool_of_whose_disks_nothing_is_known_is_never_declared_as_having_none() -> None:
+    target = Target("ap-southeast-3", "0123456789abcdef0123456789abcdef")
+    many = Pool("p", "many", (), doubts=("1500 disks, and no pool can have more than 10",))
+    text = emit([many], target, set())
+    assert "allow_empty" not in text
+    assert "1500 disks, and no pool can have more than 10" in text
+    assert "pools: []" in text

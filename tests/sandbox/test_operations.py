@@ -146,3 +146,60 @@ def test_beyond_the_budget_a_user_is_throttled_for_that_operation_only() -> None
     assert asked.get("/workspace-sub-jobs").status_code == 200
     asked.now += 60
     assert asked.get("/desktop-pools").status_code == 200
+
+
+def test_groups_shared_desktops_and_pools_that_change_by_themselves_are_shown() -> None:
+    world = sandbox.default_world()
+    pools = world["projects"][sandbox.PROJECT_ID]["pools"].values()
+    pool = next(each for each in pools if each["name"] == "design-studio")
+    pool["type"], pool["enable_autoscale"], pool["in_maintenance_mode"] = "DYNAMIC", True, True
+    desktop = pool["desktops"][0]
+    desktop["groups"], desktop["user_list"] = ["staff"], ["ann", "bob"]
+    desktop["in_maintenance_mode"] = desktop["isolated"] = desktop["is_freeze"] = True
+    asked = Asked(world)
+    shown = asked.shown(asked.pool("design-studio"))
+    assert (shown["type"], shown["enable_autoscale"], shown["in_maintenance_mode"]) == ("DYNAMIC", True, True)
+    one = asked.told(f"/desktop-pools/{pool['id']}/desktops")["pool_desktops"][0]
+    kinds = [(each["type"], each["user_name"]) for each in one["attach_user_infos"]]
+    assert kinds == [("USER", desktop["users"][0]), ("GROUP", "staff")]
+    assert (one["user_list"], one["attach_state"]) == (["ann", "bob"], "ATTACHED")
+    assert (one["in_maintenance_mode"], one["isolated"], one["is_freeze"]) == (True, True, True)
+    listed = [len(asked.told("/desktop-pools", type=kind)["desktop_pools"]) for kind in ("STATIC", "DYNAMIC")]
+    assert listed == [5, 1]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "desktops", "volumes"),
+    [
+        ({"desktops": "hidden"}, 0, None),
+        ({"desktops": "stripped"}, 8, []),
+        ({"desktops": "absent"}, 8, None),
+        ({"desktops": "negative"}, 8, [-10, -10, -10]),
+    ],
+    ids=["hidden", "stripped", "absent", "negative"],
+)
+def test_a_pool_can_be_told_to_lie_about_its_desktops(
+    behaviour: Any, desktops: int, volumes: list[int] | None
+) -> None:
+    world = sandbox.default_world()
+    pools = world["projects"][sandbox.PROJECT_ID]["pools"].values()
+    pool = next(each for each in pools if each["name"] == "design-studio")
+    pool["behaviour"] = behaviour
+    asked = Asked(world)
+    found = asked.told(f"/desktop-pools/{pool['id']}/desktops")["pool_desktops"]
+    assert len(found) == desktops
+    for each in found:
+        copies = each.get("data_volumes")
+        assert (None if copies is None else [copy["size"] for copy in copies]) == volumes
+    assert asked.shown(asked.pool("design-studio"))["desktop_count"] == 8
+
+
+def test_the_count_of_desktops_can_be_wrong_or_left_out() -> None:
+    world = sandbox.default_world()
+    pools = world["projects"][sandbox.PROJECT_ID]["pools"].values()
+    pool = next(each for each in pools if each["name"] == "design-studio")
+    asked = Asked(world)
+    pool["behaviour"]["count"] = 99
+    assert asked.shown(asked.pool("design-studio"))["desktop_count"] == 99
+    pool["behaviour"]["count"] = "absent"
+    assert "desktop_count" not in asked.shown(asked.pool("design-studio"))
