@@ -15,7 +15,7 @@ import uvicorn
 
 from reconciler import sandbox
 from reconciler.sandbox.store import Store
-from reconciler.sandbox.world import Entry, Pool, World
+from reconciler.sandbox.world import Disk, Entry, Pool, World, copy_of
 from tests.flows.skipping import TIME
 
 
@@ -39,6 +39,13 @@ class Served:
     def pool(self, name: str) -> Pool:
         pools = self.world()["projects"][sandbox.PROJECT_ID]["pools"].values()
         return next(pool for pool in pools if pool["name"] == name)
+
+    def give(self, name: str, disk: Disk) -> None:
+        """Add a disk to a pool, with a copy on each of its desktops, as somebody else would."""
+        pool = self.pool(name)
+        pool["disks"].append(disk)
+        for desktop in pool["desktops"]:
+            desktop["copies"].append(copy_of(disk, self.now()))
 
     def posts(self) -> list[Entry]:
         """The service's own record of writes it accepted."""

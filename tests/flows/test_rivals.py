@@ -64,7 +64,7 @@ def test_eight_rivals_send_one_post_per_pool(
                     assert len(pool["disks"]) == 2
                     back = surplus[name].copy()
                     back["id"] = f"{back['id'][:24]}{number:012d}"
-                    pool["disks"].append(back)
+                    served.give(name, back)
                     pool["revision"] += 1
         finally:
             for process, rival in rivals:

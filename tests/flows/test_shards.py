@@ -103,7 +103,9 @@ def test_eight_processes_do_what_one_run_does_within_its_limits(
 
         # The limits of the group are used up: one disk more is one too many, in whatever share it is.
         pool = served.pool(pools_of(world)[0]["name"])
-        pool["disks"].append(pool["disks"][0] | {"id": "11111111-2222-4333-8444-555555555555"})
+        more = pool["disks"][0].copy()
+        more["id"] = "11111111-2222-4333-8444-555555555555"
+        served.give(pool["name"], more)
         refused = run("apply", str(path), "--auto-approve", env=env)
         assert refused.code == 3
         assert f"limit-disks: {POOLS + 1} over all its runs, the limit is {POOLS}" in refused.err

@@ -166,7 +166,7 @@ def test_a_body_with_a_right_checksum_that_is_no_plan_is_refused(saved: Path, bo
         load(saved)
 
 
-@pytest.mark.parametrize("version", [2, 0, "1", None])
+@pytest.mark.parametrize("version", [1, 0, "2", None])
 def test_another_format_is_refused_by_its_number(saved: Path, version: object) -> None:
     rewritten(saved, lambda told: told.update(format=version))
     with pytest.raises(BadInput, match=f"plan format {version!r}; this version reads format 2"):

@@ -159,12 +159,12 @@ def test_groups_shared_desktops_and_pools_that_change_by_themselves_are_shown() 
     asked = Asked(world)
     shown = asked.shown(asked.pool("design-studio"))
     assert (shown["type"], shown["enable_autoscale"], shown["in_maintenance_mode"]) == ("DYNAMIC", True, True)
-    one = asked.told(f"/desktop-pools/{pool['id']}/desktops")["pool_desktops"][0]
+    one = asked.read(f"/desktop-pools/{pool['id']}/desktops")["pool_desktops"][0]
     kinds = [(each["type"], each["user_name"]) for each in one["attach_user_infos"]]
     assert kinds == [("USER", desktop["users"][0]), ("GROUP", "staff")]
     assert (one["user_list"], one["attach_state"]) == (["ann", "bob"], "ATTACHED")
     assert (one["in_maintenance_mode"], one["isolated"], one["is_freeze"]) == (True, True, True)
-    listed = [len(asked.told("/desktop-pools", type=kind)["desktop_pools"]) for kind in ("STATIC", "DYNAMIC")]
+    listed = [len(asked.read("/desktop-pools", type=kind)["desktop_pools"]) for kind in ("STATIC", "DYNAMIC")]
     assert listed == [5, 1]
 
 
@@ -186,7 +186,7 @@ def test_a_pool_can_be_told_to_lie_about_its_desktops(
     pool = next(each for each in pools if each["name"] == "design-studio")
     pool["behaviour"] = behaviour
     asked = Asked(world)
-    found = asked.told(f"/desktop-pools/{pool['id']}/desktops")["pool_desktops"]
+    found = asked.read(f"/desktop-pools/{pool['id']}/desktops")["pool_desktops"]
     assert len(found) == desktops
     for each in found:
         copies = each.get("data_volumes")

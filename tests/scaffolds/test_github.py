@@ -79,7 +79,7 @@ def test_what_changed_since_the_review_is_not_applied_until_it_is_read_by_hand(
     runner.pull_request(PLAN, HEAD)
     github.merged(HEAD, MERGE)
     pool = served.pool("finance-analysts")
-    pool["disks"].append({"id": "from-the-console", "type": "SAS", "size": 20})
+    served.give("finance-analysts", {"id": "from-the-console", "type": "SAS", "size": 20})
     pool["revision"] += 1
     assert runner.push(APPLY, MERGE).code == 4
     assert served.posts() == []
