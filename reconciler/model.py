@@ -149,6 +149,22 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True)
+class LostCopy:
+    """One copy that a removal destroys; ids are all that a backup, an audit or a support ticket can go by later."""
+
+    disk_id: str
+    """The pool disk that goes; the copy counts for it, with a link or without."""
+    desktop_id: str
+    desktop_name: str
+    volume_id: str
+    """Empty when the service left it out."""
+    size: int
+    """GB."""
+    users: tuple[str, ...] = ()
+    """Names of the people of that desktop, sorted."""
+
+
+@dataclass(frozen=True, slots=True)
 class Desktop:
     """One desktop of a pool, with its copies and users."""
 
@@ -173,6 +189,11 @@ class Desktop:
     """``is_freeze``."""
     copies_known: bool = True
     """False when the service left ``data_volumes`` out, so that any disk may have a copy here."""
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """Everybody known to use it, sorted: those bound to it, and those who may use a shared desktop."""
+        return tuple(sorted({*self.users, *self.user_list}))
 
 
 # --- desired: what the manifests say ------------------------------------------------------------

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from reconciler.model import MAX_POOL_DISKS, Action, ApplyTo, DesiredPool, Desktop, Disk, Pool
+from reconciler.model import MAX_POOL_DISKS, Action, ApplyTo, DesiredPool, Desktop, Disk, LostCopy, Pool
 from reconciler.planning.change import Change, Rule, Tie
 from reconciler.planning.matching import DISTRUSTED, match
 from reconciler.planning.plan import Candidate, DiskLoss, Loss, PoolPlan
@@ -63,7 +63,7 @@ def _candidates(
             disk_id=disk.id,
             copies=sum(copy.disk_id == disk.id for desktop in having for copy in desktop.copies),
             desktops=len(having),
-            users=tuple(sorted({user for desktop in having for user in desktop.users})),
+            users=tuple(sorted({user for desktop in having for user in desktop.people})),
             created=ages.get(disk.id),
             live_sessions=sum(
                 each.live_session and any(_belongs(copy.disk_id, copy.type, disk) for copy in each.copies)
@@ -93,21 +93,23 @@ def _with_loss(pool: PoolPlan, desktops: Sequence[Desktop]) -> PoolPlan:
     disk_losses: list[DiskLoss] = []
     hit: dict[str, Desktop] = {}
     for disk in removed:
-        copies = 0
-        gigabytes = 0
+        lost: list[LostCopy] = []
         for desktop in reached:
-            sizes = [copy.size for copy in desktop.copies if _belongs(copy.disk_id, copy.type, disk)]
-            if sizes:
+            copies = [copy for copy in desktop.copies if _belongs(copy.disk_id, copy.type, disk)]
+            if copies:
                 hit[desktop.id] = desktop
-                copies += len(sizes)
-                gigabytes += sum(sizes)
-        disk_losses.append(DiskLoss(disk.id, copies, gigabytes))
+            lost += (
+                LostCopy(disk.id, desktop.id, desktop.name, copy.volume_id, copy.size, desktop.people)
+                for copy in copies
+            )
+        disk_losses.append(DiskLoss(disk.id, len(lost), sum(each.size for each in lost), tuple(lost)))
     loss = Loss(
         disks=len(removed),
         copies=sum(each.copies for each in disk_losses),
         desktops=len(hit),
         gigabytes=sum(each.gigabytes for each in disk_losses),
-        users=tuple(sorted({user for desktop in hit.values() for user in desktop.users})),
+        users=tuple(sorted({user for desktop in hit.values() for user in desktop.people})),
+        groups=tuple(sorted({group for desktop in hit.values() for group in desktop.groups})),
         live_sessions=sum(desktop.live_session for desktop in hit.values()),
         upper_bound=pool.desired.apply_to in (None, ApplyTo.IDLE),
     )

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from reconciler.model import Action, Disk, Limits
+from reconciler.model import Action, Disk, Limit, Limits
 from reconciler.planning.change import Change, Tie
 from reconciler.planning.finding import Finding, Severity
-from reconciler.planning.plan import PoolPlan, totals
+from reconciler.planning.plan import PoolPlan, Totals, totals
 
 STEADY = "STEADY"
 PREPAID = "0"
@@ -63,6 +63,9 @@ def run_checks(pools: Sequence[PoolPlan], limits: Limits) -> Iterator[Finding]:
     }
     for name, limit in limits.items():
         number = measured[name]
+        if name == "users" and limit.value is not None and counted.groups:
+            yield _uncounted_people(counted, limit)
+            continue
         over = limit.value is not None and number > limit.value
         ceiling = "no limit" if limit.value is None else f"the limit is {limit.value}"
         yield Finding(
@@ -74,6 +77,20 @@ def run_checks(pools: Sequence[PoolPlan], limits: Limits) -> Iterator[Finding]:
             source=limit.source,
             allow=f"limits.{name}: {number} in a manifest, or --limit-{name} {number}" if over else "",
         )
+
+
+def _uncounted_people(counted: Totals, limit: Limit) -> Finding:
+    """A limit on people cannot hold where a group is attached: who is in it is not documented anywhere."""
+    groups = f"{counted.groups} user group{'s'[: counted.groups != 1]}"
+    return Finding(
+        rule="limit-users",
+        message=f"at least {counted.users} people would lose data, and {groups} whose members are not known; "
+        f"the limit is {limit.value}",
+        measured=counted.users,
+        limit=limit.value,
+        source=limit.source,
+        allow="attach the people by name, or take limits.users out",
+    )
 
 
 def _doubt(pool: PoolPlan) -> Iterator[Finding]:

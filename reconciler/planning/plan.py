@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from reconciler.model import Action, DesiredPool, Disk, Limits, Pool, Target
+from reconciler.model import Action, DesiredPool, Disk, Limits, LostCopy, Pool, Target
 from reconciler.planning.change import Change, Tie
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.inconsistent_desktops import InconsistentDesktops
@@ -39,7 +39,9 @@ class Loss:
     gigabytes: int = 0
     """GB over all destroyed copies."""
     users: tuple[str, ...] = ()
-    """People bound to those desktops, sorted."""
+    """People of those desktops by name, sorted; at least these where a group is attached."""
+    groups: tuple[str, ...] = ()
+    """User groups attached to those desktops, sorted; who is in them is not known."""
     live_sessions: int = 0
     """Desktops among them with a connected user at the time of reading."""
     upper_bound: bool = False
@@ -53,6 +55,8 @@ class DiskLoss:
     disk_id: str
     copies: int
     gigabytes: int
+    lost: tuple[LostCopy, ...] = ()
+    """Each of those copies, by desktop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +164,9 @@ class Totals:
     desktops: int = 0
     gigabytes: int = 0
     users: int = 0
-    """Distinct people, counted once per target."""
+    """Distinct people, counted once per target; at least so many where groups are attached."""
+    groups: int = 0
+    """Distinct user groups attached to desktops that lose a copy, counted once per target."""
     live_sessions: int = 0
     upper_bound: bool = False
 
@@ -241,12 +247,14 @@ def totals(pools: Sequence[PoolPlan]) -> Totals:
     """Add up what carrying out these pools would do and destroy."""
     count = dict.fromkeys(Action, 0)
     people: set[tuple[Target, str]] = set()
+    groups: set[tuple[Target, str]] = set()
     losing = [pool for pool in pools if pool.loss.disks]
     for pool in pools:
         for change in pool.changes:
             count[change.action] += change.carried_out
     for pool in losing:
         people.update((pool.target, user) for user in pool.loss.users)
+        groups.update((pool.target, group) for group in pool.loss.groups)
     return Totals(
         add=count[Action.ADD] + count[Action.REPLACE],
         change=count[Action.EXPAND],
@@ -259,6 +267,7 @@ def totals(pools: Sequence[PoolPlan]) -> Totals:
         desktops=sum(pool.loss.desktops for pool in losing),
         gigabytes=sum(pool.loss.gigabytes for pool in losing),
         users=len(people),
+        groups=len(groups),
         live_sessions=sum(pool.loss.live_sessions for pool in losing),
         upper_bound=any(pool.loss.upper_bound for pool in losing),
     )

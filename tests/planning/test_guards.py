@@ -471,3 +471,15 @@ def test_every_check_reports_what_it_measured_when_it_passes() -> None:
     assert {each.rule: each.measured for each in run_checks(TWO_POOLS, only())} == {
         f"limit-{name}": number for name, number in MEASURED.items()
     }
+
+
+@pytest.mark.parametrize(("limit", "blocked"), [(Limit(9, "pools.yaml:1:1"), True), (Limit(None), False)])
+def test_a_limit_on_people_cannot_hold_where_a_group_is_attached(limit: Limit, blocked: bool) -> None:
+    desktop = Desktop("1", "one", groups=("staff",), user_list=("ann",), copies=copies_of(surplus(1), 1))
+    planned = draft(pool(name="p", allow_empty=True), Pool("pool", "p", surplus(1)), [desktop])
+    _, run = judge([planned], Limits(users=limit))
+    found = [each for each in run if each.rule == "limit-users"]
+    assert bool(found) is blocked
+    if found:
+        assert (found[0].severity, found[0].measured, found[0].limit) == (Severity.BLOCK, 1, 9)
+        assert "1 user group whose members are not known" in found[0].message

@@ -19,6 +19,7 @@ from reconciler.model import (
     Disk,
     Limit,
     Limits,
+    LostCopy,
     OnTie,
     Pool,
     Position,
@@ -31,7 +32,6 @@ from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import judge_pool
 from reconciler.planning.plan import (
     Candidate,
-    DiskLoss,
     Loss,
     Plan,
     PoolPlan,
@@ -236,7 +236,8 @@ def test_the_loss_counts_every_copy_of_every_desktop_reached(apply_to: ApplyTo |
     loss = pool.loss
     assert (loss.disks, loss.copies, loss.desktops, loss.gigabytes) == (2, 3, 2, 170)
     assert (loss.users, loss.live_sessions) == (("ann", "bob", "zoe"), 1)
-    assert pool.disk_losses == (DiskLoss("b", 2, 100), DiskLoss("c", 1, 70))
+    losses = [(each.disk_id, each.copies, each.gigabytes) for each in pool.disk_losses]
+    assert losses == [("b", 2, 100), ("c", 1, 70)]
 
 
 @pytest.mark.parametrize(
@@ -541,3 +542,32 @@ def test_a_converged_plan_has_no_changes() -> None:
 def test_only_a_service_named_sandbox_is_one() -> None:
     assert not base().sandbox
     assert replace(base(), services=(Service(TARGET, "sandbox:default"),)).sandbox
+
+
+def test_every_copy_that_goes_can_be_named_by_desktop_and_volume() -> None:
+    going = Disk("gone", "SAS", 50)
+    desktops = [
+        Desktop(
+            f"id-{name}", name, users=(name.lower(),), copies=(Copy("gone", f"volume-{name}", "SAS", 60),)
+        )
+        for name in ("ANN", "BOB")
+    ]
+    planned = draft(pool(name="p", allow_empty=True), Pool("pool", "p", (going,)), desktops)
+    [loss] = planned.disk_losses
+    assert loss.lost == (
+        LostCopy("gone", "id-ANN", "ANN", "volume-ANN", 60, ("ann",)),
+        LostCopy("gone", "id-BOB", "BOB", "volume-BOB", 60, ("bob",)),
+    )
+    assert (loss.copies, loss.gigabytes) == (2, 120)
+
+
+def test_a_group_is_a_group_and_counts_as_at_least_those_who_are_named() -> None:
+    going = Disk("gone", "SAS", 50)
+    copies = (Copy("gone", "v", "SAS", 50),)
+    desktops = [
+        Desktop("1", "one", users=("ann",), copies=copies),
+        Desktop("2", "two", groups=("staff",), user_list=("ann", "bob"), copies=copies),
+    ]
+    planned = draft(pool(name="p", allow_empty=True), Pool("pool", "p", (going,)), desktops)
+    assert (planned.loss.users, planned.loss.groups) == (("ann", "bob"), ("staff",))
+    assert (totals([planned]).users, totals([planned]).groups) == (2, 1)

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import Field
 
-from reconciler.model import Action, ApplyTo, Copy, Disk, Limit
+from reconciler.model import Action, ApplyTo, Copy, Disk, Limit, LostCopy
 from reconciler.planning.change import Change, Rule, Tie
 from reconciler.planning.inconsistent_desktops import InconsistentDesktop
 from reconciler.planning.plan import Plan, PoolPlan, Totals
@@ -24,7 +24,7 @@ from reconciler.render.json.base import (
 )
 from reconciler.render.json.finding import FindingEntry, finding_entry
 
-FORMAT_VERSION: Final = "1.1"
+FORMAT_VERSION: Final = "1.2"
 ActionWord: TypeAlias = Literal["no-op", "create", "update", "delete"]
 
 _ACTIONS: dict[Action, list[ActionWord]] = {
@@ -71,7 +71,10 @@ class DestroyedEntry(Entry):
     copies: Count = Field(description="Physical volumes: disks × desktops.")
     desktops: Count = Field(description="Desktops that lose at least one copy.")
     gigabytes: Count = Field(description="GB over all destroyed copies.")
-    users: Count = Field(description="Distinct people bound to those desktops, counted once per target.")
+    users: Count = Field(
+        description="Distinct people of those desktops, counted once per target; at least so many with groups."
+    )
+    groups: Count = Field(description="Distinct user groups attached to those desktops; members not known.")
     live_sessions: Count = Field(description="Desktops among them on which somebody is working.")
     upper_bound: Flag = Field(description="True when the counts are the worst case.")
     sentence: Text = Field(description="The loss in one sentence; empty when there is none.")
@@ -101,7 +104,8 @@ class LossEntry(Entry):
     copies: Count = Field(description="Physical volumes, over all removed disks and desktops.")
     desktops: Count = Field(description="Desktops that lose at least one copy.")
     gigabytes: Count = Field(description="GB over all destroyed copies.")
-    users: list[Text] = Field(description="Names of the people bound to those desktops.")
+    users: list[Text] = Field(description="Names of the people of those desktops.")
+    groups: list[Text] = Field(description="User groups attached to those desktops.")
     live_sessions: Count = Field(description="Desktops among them on which somebody is working.")
     upper_bound: Flag = Field(description="True when the counts are the worst case.")
 
@@ -143,6 +147,16 @@ class PoolEntry(Entry):
     ties: list[TieEntry]
 
 
+class LostCopyEntry(Entry):
+    """One copy that would be destroyed: what a backup, an audit or a support ticket can name later."""
+
+    desktop_id: Text
+    desktop_name: Text
+    volume_id: Text | None
+    size: Integer = Field(description="GB.")
+    users: list[Text] = Field(description="Names of the people of that desktop.")
+
+
 class ChangeEntry(Entry):
     """What happens to one disk, in Terraform's words."""
 
@@ -168,6 +182,9 @@ class ResourceChange(Entry):
     declared_at: Text | None = Field(description="file:line:column; null for a disk that is not declared.")
     copies: Count | None = Field(description="Copies destroyed; null when the disk is not destroyed.")
     gigabytes: Count | None = Field(description="GB over those copies; null when the disk is not destroyed.")
+    lost_copies: list[LostCopyEntry] | None = Field(
+        description="Each of those copies, by desktop; null when the disk is not destroyed."
+    )
 
 
 class CopyEntry(Entry):
@@ -317,6 +334,7 @@ def _destroyed(totals: Totals, sentence: str) -> DestroyedEntry:
         desktops=totals.desktops,
         gigabytes=totals.gigabytes,
         users=totals.users,
+        groups=totals.groups,
         live_sessions=totals.live_sessions,
         upper_bound=totals.upper_bound,
         sentence=sentence,
@@ -341,6 +359,7 @@ def _pool(pool: PoolPlan) -> PoolEntry:
             desktops=pool.loss.desktops,
             gigabytes=pool.loss.gigabytes,
             users=list(pool.loss.users),
+            groups=list(pool.loss.groups),
             live_sessions=pool.loss.live_sessions,
             upper_bound=pool.loss.upper_bound,
         ),
@@ -386,6 +405,17 @@ def resource_change(pool: PoolPlan, change: Change) -> ResourceChange:
         declared_at=str(change.desired.at) if change.desired else None,
         copies=loss.copies if loss else None,
         gigabytes=loss.gigabytes if loss else None,
+        lost_copies=[_lost(each) for each in loss.lost] if loss else None,
+    )
+
+
+def _lost(copy: LostCopy) -> LostCopyEntry:
+    return LostCopyEntry(
+        desktop_id=copy.desktop_id,
+        desktop_name=copy.desktop_name,
+        volume_id=copy.volume_id or None,
+        size=copy.size,
+        users=list(copy.users),
     )
 
 
