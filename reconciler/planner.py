@@ -19,6 +19,7 @@ from reconciler.planning.finding import Finding
 from reconciler.planning.guards import judge, judge_pool
 from reconciler.planning.inconsistent_desktops import InconsistentDesktops, inconsistent_desktop
 from reconciler.planning.plan import Plan, PoolPlan, Service, TargetFailure
+from reconciler.planning.suggestion import with_nearest_names
 from reconciler.workspace import ABSENT_DISKS, Workspace
 
 DESKTOP_READS = 8
@@ -167,6 +168,7 @@ async def _target(
     for (index, pool_plan), desktops in zip(waiting, read, strict=True):
         if pool_plan.live:
             planned[index] = draft(pool_plan.desired, pool_plan.live, desktops)
+    planned = with_nearest_names(planned, by_name)
     return [_name_pin_holders(each, pools) for each in planned]
 
 

@@ -102,3 +102,14 @@ def test_an_ignored_file_is_said_by_name(run: Run, served: Served, tmp_path: Pat
     assert planned.code == 0
     assert ".reconcilerignore: compose.yaml.\n" in planned.err
     assert "the pattern 'nothing.yaml' matches nothing.\n" in planned.err
+
+
+def test_a_pool_that_is_not_found_suggests_the_nearest_live_name(
+    run: Run, served: Served, tmp_path: Path
+) -> None:
+    path = manifest(tmp_path, [STUDIO.replace("design-studio", "desing-studio")])
+    planned = run("plan", str(path), env=served.env)
+    assert planned.code == 3
+    said = " ".join(planned.out.split())
+    assert "no pool has the name 'desing-studio'; did you mean 'design-studio'?" in said
+    assert served.posts() == []
