@@ -11,6 +11,8 @@ from typing import Final
 _DOCUMENTS: Final = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 _LINE_WITHOUT_CONTENT: Final = re.compile(r"\s*(#|%|$)")
 _KEY: Final = re.compile(r"""(["']?)([\w.-]+)\1\s*:(?=\s|$)""")
+_PART_OF_VALUE: Final = "-]}"
+"""How a line can begin that has no indentation and is no key: a list's item, the end of braces."""
 _FOREIGN: Final = frozenset({"apiVersion", "kind"})
 _OURS: Final = frozenset({"target", "pools", "limits", "defaults", "drift"})
 """Keys of a manifest. Without ``version``, which a Helm chart has too: a manifest has ``target`` at least."""
@@ -35,7 +37,12 @@ def _lines(document: str) -> list[str]:
 
 
 def _is_foreign(lines: list[str]) -> bool:
-    if not _KEY.match(lines[0]):
+    # Lines without indentation are keys of the root, or belong to one of them. Any other could hide a key of ours.
+    outer = [line for line in lines if not line[0].isspace()]
+    keys = [_KEY.match(line) for line in outer]
+    if lines[0] not in outer[:1] or not keys[0]:
         return False
-    keys = {found[2] for line in lines if (found := _KEY.match(line))}
-    return bool(keys & _FOREIGN) and not keys & _OURS
+    if not all(key or line[0] in _PART_OF_VALUE for key, line in zip(keys, outer, strict=True)):
+        return False
+    names = {key[2] for key in keys if key}
+    return bool(names & _FOREIGN) and not names & _OURS

@@ -17,6 +17,7 @@ from reconciler.manifest.foreign import is_foreign
         "%YAML 1.1\n---\nkind: A\n---\n\n---\nkind: B\nspec: &a {x: *a}\n...\n",
         "kind: A\r\nspec:\r\n  target: indented\r\n",
         "\ufeffkind: A\n",
+        "kind: A\nitems:\n- a: 1\n- b: [\n]\n",
     ],
 )
 def test_kind_or_api_version_at_the_root_without_a_key_of_ours(text: str) -> None:
@@ -40,6 +41,10 @@ def test_kind_or_api_version_at_the_root_without_a_key_of_ours(text: str) -> Non
         "- kind: A\n",
         'kind: A\n"pools": []\n',
         "kinds: A\n",
+        "kind: A\n? target\n: {}\n",
+        'kind: A\n"\\x74arget": {}\n',
+        "kind: A\n{{ template }}\n",
+        " kind: A\n",
     ],
 )
 def test_in_doubt_it_is_a_manifest_with_its_faults(text: str) -> None:
