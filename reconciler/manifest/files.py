@@ -40,7 +40,7 @@ class Files:
     def _take(self, path: str) -> None:
         try:
             if not stat.S_ISDIR(os.stat(path).st_mode):
-                self._take_file(path)
+                self._take_file(path, os.path.realpath(path))
                 return
         except (OSError, ValueError) as error:
             self._refuse(path, reason(error))
@@ -54,11 +54,10 @@ class Files:
             self._refuse(
                 path, f"no .yaml or .yml file in this directory or below it{but}; name the manifest files"
             )
-        for each in sorted(folder.files):
-            self._take_file(each)
+        for each, real in sorted(folder.files):
+            self._take_file(each, real)
 
-    def _take_file(self, path: str) -> None:
-        real = os.path.realpath(path)
+    def _take_file(self, path: str, real: str) -> None:
         if real in self._seen:
             return
         self._seen.add(real)

@@ -6,6 +6,7 @@ Skipping is dangerous here: a file that is left out may hold the limits of the r
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,8 @@ _GIT: Final = ".git"
 """Git's own files, which no commit can hold: branches named ``a.yaml`` are files here."""
 _MOUNT: Final = "..data"
 """The link through which Kubernetes mounts a ConfigMap: ``a.yaml -> ..data/a.yaml``, ``..data -> ..2026_…``."""
+_MOUNTED: Final = re.compile(r"\.\.(data_tmp|\d{4}_\d\d_\d\d.*)")
+"""What ``..data`` leads to, led to before, or is about to lead to; what it holds now is looked at through it."""
 _IGNORE: Final = f"write its name into {IGNORE_FILE}"
 _LEAVES: Final = (
     f"a link that leaves the given folder; name what it leads to as well, use --follow-symlinks, or {_IGNORE}"
@@ -32,6 +35,8 @@ class _Found(NamedTuple):
     """One name in a folder, and the ignore files that hold there, outermost first."""
 
     path: str
+    real: str
+    """The path without links; of a link, its own place and not where it leads."""
     ignores: tuple[Ignore, ...]
 
 
@@ -39,8 +44,8 @@ class Folder:
     """What is in one given folder; ``given`` are the real paths of everything that the user named."""
 
     def __init__(self, top: str, given: Sequence[str], *, follow_symlinks: bool) -> None:
-        self.files: list[str] = []
-        """Paths of manifests, each file once unless it has several names in this folder."""
+        self.files: list[tuple[str, str]] = []
+        """Paths of manifests and their real paths; a file comes several times if it has several names."""
         self.faults: list[Fault] = []
         self.ignores: list[Ignore] = []
         self._given = given
@@ -51,7 +56,7 @@ class Folder:
         self._hidden: list[_Found] = []
         # Links after what is really there, so that messages show a file under its own name; hidden ones
         # last, when it is known what else leads to them.
-        self._walk(_Found(top, ()))
+        self._walk(_Found(top, os.path.realpath(top), ()))
         while self._links:
             self._follow(self._links.popleft())
         for each in self._hidden:
@@ -61,10 +66,9 @@ class Folder:
         stack = [first]
         while stack:
             folder = stack.pop()
-            real = os.path.realpath(folder.path)
-            if real in self._walked:  # a loop of links, or two links to one folder
+            if folder.real in self._walked:  # a loop of links, or two links to one folder
                 continue
-            self._walked.add(real)
+            self._walked.add(folder.real)
             for entry, found in self._entries(folder):
                 if entry.name.startswith("."):
                     self._hidden.append(found)
@@ -73,7 +77,7 @@ class Folder:
                 elif entry.is_dir(follow_symlinks=False):
                     stack.append(found)
                 elif looks_like_manifest(entry.name):
-                    self._take(found.path)
+                    self._take(found.path, found.real)
 
     def _entries(self, folder: _Found) -> Iterator[tuple[os.DirEntry[str], _Found]]:
         """The entries that are not left out by name, sorted."""
@@ -89,10 +93,10 @@ class Folder:
             ignores = (*ignores, *self._ignore_file(folder.path))
         mounted = _MOUNT in names and names[_MOUNT].is_symlink()
         for entry in entries:
-            if entry.name in (_GIT, IGNORE_FILE) or (mounted and entry.name.startswith("..")):
+            if entry.name in (_GIT, IGNORE_FILE) or (mounted and _MOUNTED.fullmatch(entry.name)):
                 continue
-            if not _left_out(entry.path, ignores):
-                yield entry, _Found(entry.path, ignores)
+            if not ignores or not _left_out(entry.path, ignores):
+                yield entry, _Found(entry.path, os.path.join(folder.real, entry.name), ignores)
 
     def _ignore_file(self, folder: str) -> tuple[Ignore, ...]:
         path = os.path.join(folder, IGNORE_FILE)
@@ -109,12 +113,13 @@ class Folder:
         is_folder = stat.S_ISDIR(mode)
         if not mode or not (is_folder or looks_like_manifest(link.path)):
             return
-        if not self._may_read(os.path.realpath(link.path)):
+        real = os.path.realpath(link.path)
+        if not self._may_read(real):
             self._refuse(link.path, _LEAVES)
         elif is_folder:
-            self._walk(link)
+            self._walk(link._replace(real=real))
         else:
-            self._take(link.path)
+            self._take(link.path, real)
 
     def _mode(self, path: str) -> int:
         """The mode of what the path leads to; 0 after a fault."""
@@ -167,19 +172,19 @@ class Folder:
     def _may_read(self, real: str) -> bool:
         return self._follow_symlinks or any(within(real, each) for each in self._given)
 
-    def _take(self, path: str) -> None:
-        self.files.append(path)
-        self._real_files.add(os.path.realpath(path))
+    def _take(self, path: str, real: str) -> None:
+        self.files.append((path, real))
+        self._real_files.add(real)
 
     def _refuse(self, path: str, why: str) -> None:
         self.faults.append(refusal(path, why))
 
 
 def _left_out(path: str, ignores: tuple[Ignore, ...]) -> bool:
-    is_folder = bool(ignores) and os.path.isdir(path)
+    is_folder = os.path.isdir(path)
     for ignore in ignores:
         if ignore.matches(path, is_folder=is_folder):
             if is_folder or looks_like_manifest(path) or os.path.islink(path):
-                ignore.left_out.append(os.path.relpath(path, ignore.folder))
+                ignore.left_out.append(ignore.relative(path))
             return True
     return False

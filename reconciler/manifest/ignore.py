@@ -40,10 +40,14 @@ class Ignore:
 
     def matches(self, path: str, *, is_folder: bool) -> bool:
         """True if a pattern names this file or folder, which is in ``folder`` or below it."""
-        relative = os.path.relpath(path, self.folder)
-        found = [each for each in self._patterns if _matches(each, relative, is_folder)]
+        steps = self.relative(path).split(os.sep)
+        found = [each for each in self._patterns if _matches(each, steps, is_folder)]
         self._used.update(found)
         return bool(found)
+
+    def relative(self, path: str) -> str:
+        """A path in ``folder`` or below it, from there."""
+        return path[len(os.path.join(self.folder, "")) :]
 
     def notes(self) -> list[str]:
         """One line on what was left out, and one for each pattern that left out nothing."""
@@ -88,10 +92,9 @@ class Ignore:
         self.faults.append(refusal(self.path, why, line))
 
 
-def _matches(pattern: str, relative: str, is_folder: bool) -> bool:
+def _matches(pattern: str, steps: list[str], is_folder: bool) -> bool:
     if pattern.endswith("/") and not is_folder:
         return False
-    steps = relative.split(os.sep)
     plain = pattern.rstrip("/")
     if "/" not in plain:
         return fnmatchcase(steps[-1], plain)

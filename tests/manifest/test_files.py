@@ -186,6 +186,23 @@ def test_mounted_config_maps_are_read_once(tmp_path: Path) -> None:
     files = Files([tmp_path])
     assert names(files, tmp_path) == ["a.yaml", "sub/b.yaml"]
     assert not files.faults
+    # While a new version is mounted, the old one is still there for a moment.
+    write(tmp_path / "..2025_12_31" / "a.yaml")
+    (tmp_path / "..data_tmp").symlink_to("..2026_01_01")
+    assert not Files([tmp_path]).faults
+
+
+def test_a_mounted_manifest_that_no_link_shows_is_a_fault(tmp_path: Path) -> None:
+    write(tmp_path / "..2026_01_01" / "a.yaml")
+    (tmp_path / "..data").symlink_to("..2026_01_01")
+    (tmp_path / "a.yaml").symlink_to("..data/a.yaml")
+    write(tmp_path / "..2026_01_01" / "..b.yaml")
+    (fault,) = Files([tmp_path]).faults
+    assert (fault.file, "..b.yaml in it" in fault.what) == (str(tmp_path / "..data"), True)
+    (tmp_path / "..2026_01_01" / "..b.yaml").unlink()
+    write(tmp_path / "..shared" / "b.yaml")
+    (fault,) = Files([tmp_path]).faults
+    assert fault.file == str(tmp_path / "..shared")
 
 
 def test_an_empty_directory_is_a_fault(tmp_path: Path) -> None:
