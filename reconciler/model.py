@@ -310,6 +310,8 @@ class Manifest:
     """At most one per target."""
     sources: tuple[tuple[str, str], ...] = ()
     """``(path, sha256 of the content)`` of every file read, sorted by path."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """For people, one line each: how much was read and from where, and what was left out."""
 
     @property
     def targets(self) -> tuple[Target, ...]:

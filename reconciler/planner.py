@@ -21,6 +21,7 @@ from reconciler.planning.guards import judge, judge_pool
 from reconciler.planning.inconsistent_desktops import InconsistentDesktops, inconsistent_desktop
 from reconciler.planning.plan import Plan, PoolPlan, Service, TargetFailure
 from reconciler.planning.readings import Counts, counted, doubted, drafted, looked_into
+from reconciler.planning.suggestion import with_nearest_names
 from reconciler.workspace import Workspace
 
 DESKTOP_READS = 8
@@ -179,6 +180,7 @@ async def _target(
     )
     for index, pool_plan in zip(losing, read, strict=True):
         planned[index] = pool_plan
+    planned = with_nearest_names(planned, by_name)
     return [_name_pin_holders(each, pools) for each in planned]
 
 

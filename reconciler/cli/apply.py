@@ -56,6 +56,7 @@ def apply(
     shard: flags.ShardOf = "1/1",
     run_group: flags.RunGroup = "",
     limits: flags.LimitOptions,
+    follow_symlinks: flags.FollowSymlinks = False,
 ) -> int:
     """Carry out a plan after confirmation, follow the jobs, and prove the result."""
     console = Console()
@@ -63,7 +64,9 @@ def apply(
     share = flags.share(shard, run_group)
     if share.count > 1 and saved:
         raise BadInput("a saved plan already holds one share of the pools", "omit --shard, or plan again")
-    manifest = manifest_of(saved) if saved else load(paths)
+    manifest = manifest_of(saved) if saved else load(paths, follow_symlinks=follow_symlinks)
+    for note in manifest.notes:
+        console.info(note)
     clock = CLOCK.get()
     if saved:
         check_saved(saved, clock)

@@ -52,6 +52,9 @@ class DriftRequest:
     remediate: bool
     shard: Shard = field(default_factory=Shard)
     group: str = ""
+    follow_symlinks: bool = False
+    noted: set[str] = field(default_factory=set)
+    """What was said of the manifests so far; each line is said once, also in many rounds."""
 
 
 @flags.options
@@ -66,12 +69,13 @@ def drift(
     shard: flags.ShardOf = "1/1",
     run_group: flags.RunGroup = "",
     limits: flags.LimitOptions,
+    follow_symlinks: flags.FollowSymlinks = False,
 ) -> int:
     """Show how far pools are from their manifests; exit 2 when they differ. Writes only with --correct."""
     console = Console()
     notify = notifications(prometheus, webhook or [])
     share = flags.share(shard, run_group) if correct else flags.shard(shard)
-    asked = DriftRequest(list(paths), limits, connection, correct, share, run_group)
+    asked = DriftRequest(list(paths), limits, connection, correct, share, run_group, follow_symlinks)
 
     async def work(stop: Stop) -> DriftRound:
         with console.working("Reading the live pools"):
@@ -101,7 +105,11 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
         return DriftRound(started, clock.monotonic() - begun, code, report, error)
 
     try:
-        manifest = load(asked.paths)
+        manifest = load(asked.paths, follow_symlinks=asked.follow_symlinks)
+        for note in manifest.notes:
+            if note not in asked.noted:
+                asked.noted.add(note)
+                console.info(note)
         settings = read_settings(asked.connection)
         limits = asked.limits.over(manifest.limits)
         with journal(asked.connection, settings, clock) as kept:

@@ -24,10 +24,11 @@ def explain(
     *,
     shown: flags.OutputFormat = flags.Output.TEXT,
     service: flags.ServiceOptions,
+    follow_symlinks: flags.FollowSymlinks = False,
 ) -> int:
     """Show for one pool what matched what, by which rule, and what every guard measured."""
     console = Console()
-    manifest = load(paths)
+    manifest = load(paths, follow_symlinks=follow_symlinks)
     made = compute_plan(manifest, manifest.limits, service.connection, console, PlanRequest())
     found = [each for each in made.pools if pool in (each.label, each.desired.id, each.live and each.live.id)]
     if not found:

@@ -20,6 +20,9 @@ from reconciler.model import Limit, Limits, Shard, Target
 Paths = Annotated[
     list[Path], typer.Argument(help="Manifest files or directories.", metavar="PATH…", show_default=False)
 ]
+FollowSymlinks = Annotated[
+    bool, typer.Option("--follow-symlinks", help="Follow links that leave a given folder.")
+]
 Endpoint = Annotated[
     str | None,
     typer.Option(help="Service endpoint: https, or http to this machine.", metavar="URL"),

@@ -10,7 +10,7 @@ import gc
 import os
 import sys
 
-from reconciler.cli.stdio import lost_output, tolerate, write_at_once, written
+from reconciler.cli.stdio import lost_output, tolerate, wait_until_written, write_at_once
 
 TYPE_CHECKING = False  # typing itself would be half of what `version` imports
 if TYPE_CHECKING:
@@ -24,7 +24,10 @@ def main() -> int:
     # Ten thousand pools are a million objects that stay: looking for cycles among them takes a fifth of a plan.
     gc.set_threshold(200_000, 20, 20)
     _signal.signal(_signal.SIGTERM, _terminated)  # until the handlers of a command stand
-    code = run(sys.argv[1:])
+    try:
+        code = run(sys.argv[1:])
+    except SystemExit as terminated:  # by the handler above, while the output was waited for, perhaps
+        os._exit(int(terminated.code or 0))
     # The interpreter would wait for threads: one that still resolves a name, or one whose reader never reads.
     # The version starts none, and does not even import them.
     if "threading" in sys.modules and len(sys.modules["threading"].enumerate()) > 1:
@@ -40,13 +43,7 @@ def run(arguments: list[str]) -> int:
 
         write_at_once(f"reconciler {__version__}\n")
         return 0
-    code = run_app(arguments)
-    try:
-        while not written(0.2):  # a slow reader gets everything; a signal ends the wait
-            pass
-    except KeyboardInterrupt:
-        return code or 130
-    return code
+    return run_app(arguments)
 
 
 def run_app(arguments: Sequence[str]) -> int:
@@ -55,16 +52,15 @@ def run_app(arguments: Sequence[str]) -> int:
 
     try:
         code = _run(list(arguments))
-        while not written(0.2):
-            pass
+        wait_until_written()
     except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)
     lost = lost_output()
     # A closed pipe (| head -1) is the reader's choice; on a full disk the result is lost, which is an error.
     if lost and not isinstance(lost, BrokenPipeError):
-        return code or _failed(
-            ReconcilerError(f"the result could not be written: {lost.strerror}"), ExitCode.ERROR
-        )
+        _failed(ReconcilerError(f"the result could not be written: {lost.strerror}"), ExitCode.ERROR)
+        wait_until_written()
+        return code or int(ExitCode.ERROR)
     return code
 
 

@@ -46,12 +46,15 @@ def plan(
     desktops: Annotated[
         bool, typer.Option("--desktops", help="Also show desktops whose disks are not those of their pool.")
     ] = False,
+    follow_symlinks: flags.FollowSymlinks = False,
 ) -> int:
     """Show which disks would go, what that destroys, and why; never writes."""
     console = Console()
     different(out, outputs)
     lifetime = duration(plan_ttl, "--plan-ttl")
-    manifest = load(paths)
+    manifest = load(paths, follow_symlinks=follow_symlinks)
+    for note in manifest.notes:
+        console.info(note)
     made = compute_plan(
         manifest,
         limits.over(manifest.limits),

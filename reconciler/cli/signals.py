@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from reconciler.apply.context import Stop
+from reconciler.cli.stdio import hurry
 from reconciler.errors import Interrupted, Terminated
 
 T = TypeVar("T")
@@ -30,6 +31,7 @@ def run_async(work: Callable[[Stop], Coroutine[Any, Any, T]]) -> T:
         def on_signal(number: signal.Signals) -> None:
             # Only once: a second signal must not cancel what the first one started, such as a journal write.
             if not stop.requested and task:
+                hurry()
                 stop.requested = True
                 stop.terminated = number is not signal.SIGINT
                 task.cancel()

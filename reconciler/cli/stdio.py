@@ -17,12 +17,17 @@ if TYPE_CHECKING:
     from typing import Any, TextIO
 
 
+HURRY_SECONDS = 1.0
+
+
 class Writer:
     """Writes texts in the order in which they came; one for both streams, so that a terminal shows them in order."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[TolerantStream, str]] | None = None
         self._changed: threading.Condition | None = None
+        self.hurried = False
+        """True once a signal asked to stop: from then on nobody is waited for who may never read."""
 
     def put(self, stream: TolerantStream, text: str) -> None:
         """Queue a text; returns at once."""
@@ -119,6 +124,20 @@ def write_at_once(text: str) -> None:
 def written(seconds: float) -> bool:
     """Wait at most so many seconds for the output so far; True once all of it is written or discarded."""
     return sys.stdout._writer.idle(seconds) if isinstance(sys.stdout, TolerantStream) else True
+
+
+def wait_until_written() -> None:
+    """Wait for all output, as long as it takes; a second at most once a signal has asked to stop."""
+    while not written(0.2):
+        if isinstance(sys.stdout, TolerantStream) and sys.stdout._writer.hurried:
+            written(HURRY_SECONDS)
+            return
+
+
+def hurry() -> None:
+    """Note that a signal asked to stop."""
+    if isinstance(sys.stdout, TolerantStream):
+        sys.stdout._writer.hurried = True
 
 
 def lost_output() -> OSError | None:

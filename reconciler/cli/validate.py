@@ -5,15 +5,19 @@ from __future__ import annotations
 from reconciler.cli import flags
 from reconciler.cli.console import Console
 from reconciler.errors import ExitCode
-from reconciler.manifest.load import load
+from reconciler.manifest.load import read
 from reconciler.render.words import count
 
 
 @flags.options
-def validate(paths: flags.Paths) -> int:
+def validate(paths: flags.Paths, *, follow_symlinks: flags.FollowSymlinks = False) -> int:
     """Check manifests and report every fault of every file in one run."""
-    manifest = load(paths)
-    Console().text(
+    console = Console()
+    manifest = read(paths, follow_symlinks=follow_symlinks)
+    # The first note says how much was read, as the result does, which has no word for limits.
+    for note in manifest.notes[bool(manifest.pools) :]:
+        console.info(note)
+    console.text(
         f"Valid: {count(len(manifest.pools), 'pool')} in {count(len(manifest.sources), 'file')}, "
         f"{count(len(manifest.targets), 'target')}."
     )

@@ -74,10 +74,11 @@ def watch(
     webhook: drift.Webhooks = None,
     connection: flags.ConnectionOptions,
     limits: flags.LimitOptions,
+    follow_symlinks: flags.FollowSymlinks = False,
 ) -> int:
     """Detect drift repeatedly until stopped; notifies webhooks when the outcome changes."""
     console = Console()
-    asked = drift.DriftRequest(list(paths), limits, connection, correct)
+    asked = drift.DriftRequest(list(paths), limits, connection, correct, follow_symlinks=follow_symlinks)
     notify = notifications(prometheus, webhook or [])
     interval = duration(every, "--every")
 

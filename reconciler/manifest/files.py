@@ -1,93 +1,78 @@
 """Finds and reads manifest files: from the paths the user gave to bytes.
 
-``events`` parses the bytes.
+``folder`` walks folders, ``events`` parses the bytes.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 from reconciler.errors import Fault
 from reconciler.manifest.events import MAX_BYTES
-
-SUFFIXES: Final = (".yaml", ".yml")
+from reconciler.manifest.folder import Folder
+from reconciler.manifest.paths import NotRegular, contents, reason, refusal
 
 
 class Files:
     """The files behind the given paths, each read once, and the faults of those that cannot be read."""
 
-    def __init__(self, paths: Sequence[Path | str]) -> None:
+    def __init__(self, paths: Sequence[Path | str], *, follow_symlinks: bool = False) -> None:
+        self.given = [os.fspath(path) for path in paths]
+        """The paths as the user wrote them."""
         self.read: list[tuple[str, bytes]] = []
         """``(path as given, content)``, in the order of the paths, sorted inside a directory."""
         self.faults: list[Fault] = []
+        self.notes: list[str] = []
+        """What ignore files left out, one line each."""
+        self._follow_symlinks = follow_symlinks
+        self._real: list[str] = []
+        for path in self.given:
+            with suppress(OSError, ValueError):  # reported when it is taken
+                self._real.append(os.path.realpath(path))
         self._seen: set[str] = set()
-        for path in paths:
-            self._take(os.fspath(path))
+        for path in self.given:
+            self._take(path)
 
     def _take(self, path: str) -> None:
         try:
             if not stat.S_ISDIR(os.stat(path).st_mode):
-                self._take_file(path)
+                self._take_file(path, os.path.realpath(path))
                 return
         except (OSError, ValueError) as error:
-            self._refuse(path, _reason(error))
+            self._refuse(path, reason(error))
             return
-        inside = sorted(self._below(path))
-        if not inside:
-            self._refuse(path, "no .yaml or .yml file in this directory or below it; name the manifest files")
-        for each in inside:
-            self._take_file(each)
+        folder = Folder(path, self._real, follow_symlinks=self._follow_symlinks)
+        self.faults += folder.faults
+        notes = [note for ignore in folder.ignores for note in ignore.notes()]
+        self.notes += [note for note in notes if note not in self.notes]
+        if not folder.files and not folder.faults:
+            but = " that is not left out" if notes else ""
+            self._refuse(
+                path, f"no .yaml or .yml file in this directory or below it{but}; name the manifest files"
+            )
+        for each, real in sorted(folder.files):
+            self._take_file(each, real)
 
-    def _below(self, directory: str) -> Iterator[str]:
-        def unreadable(error: OSError) -> None:
-            self._refuse(str(error.filename), _reason(error))
-
-        for folder, folders, names in os.walk(directory, onerror=unreadable):
-            folders[:] = [each for each in folders if not each.startswith(".")]
-            for name in names:
-                if name.endswith(SUFFIXES) and not name.startswith("."):
-                    yield os.path.join(folder, name)
-
-    def _take_file(self, path: str) -> None:
-        real = os.path.realpath(path)
+    def _take_file(self, path: str, real: str) -> None:
         if real in self._seen:
             return
         self._seen.add(real)
         try:
-            # Check the type before opening: opening a FIFO blocks, and opening a device can have effects.
-            if not stat.S_ISREG(os.stat(path).st_mode):
-                self._refuse(path, "not a regular file; name a file or a directory")
-                return
-            with open(path, "rb") as file:
-                data = file.read(MAX_BYTES + 1)
+            # By its real path, whose place was judged: a link may lead elsewhere by now.
+            data = contents(real, MAX_BYTES)
+        except NotRegular:
+            self._refuse(path, "not a regular file; name a file or a directory")
         except OSError as error:
-            self._refuse(path, _reason(error))
-            return
-        if len(data) > MAX_BYTES:
-            self._refuse(path, f"larger than {MAX_BYTES // 1024} KiB; split it into several files")
-            return
-        self.read.append((path, data))
+            self._refuse(path, reason(error))
+        else:
+            if len(data) > MAX_BYTES:
+                self._refuse(path, f"larger than {MAX_BYTES // 1024} KiB; split it into several files")
+            else:
+                self.read.append((path, data))
 
     def _refuse(self, path: str, why: str) -> None:
-        self.faults.append(Fault(shown_path(path), 0, 0, why))
-
-
-def _reason(error: OSError | ValueError) -> str:
-    match error:
-        case FileNotFoundError():
-            return "no such file or directory; check the path"
-        case PermissionError():
-            return "permission denied; check the permissions of the file"
-        case OSError():
-            return f"cannot be read: {error.strerror or 'unknown reason'}"
-        case _:
-            return "not a valid path; check it"
-
-
-def shown_path(path: str) -> str:
-    """A path as shown in messages, with terminal control characters escaped."""
-    return path if path.isprintable() else repr(path)[1:-1]
+        self.faults.append(refusal(path, why))

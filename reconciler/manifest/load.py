@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from pydantic import ValidationError
 
 from reconciler.errors import BadInput, Fault
 from reconciler.manifest import events, schema, wording
 from reconciler.manifest.faults import Faults, TooManyFaults
-from reconciler.manifest.files import Files, shown_path
+from reconciler.manifest.files import Files
+from reconciler.manifest.foreign import is_foreign
+from reconciler.manifest.paths import refusal, shown_path
 from reconciler.manifest.rules import Rules
 from reconciler.manifest.tree import Map, Seq
 from reconciler.model import (
@@ -34,14 +37,27 @@ from reconciler.model import (
     Window,
 )
 
+_PLACES: Final = 4
+"""Most given paths that one line names."""
 
-def load(paths: Sequence[Path | str]) -> Manifest:
+
+def load(paths: Sequence[Path | str], *, follow_symlinks: bool = False) -> Manifest:
+    """As ``read``, for work on pools: that no file declares a pool is a fault as well."""
+    manifest = read(paths, follow_symlinks=follow_symlinks)
+    if not manifest.pools:
+        where = next((file for file, _ in manifest.sources), os.fspath(paths[0]) if paths else "<flags>")
+        what = "no file declares a pool; list at least one under pools"
+        raise _bad_input([refusal(where, what)], " ".join(manifest.notes))
+    return manifest
+
+
+def read(paths: Sequence[Path | str], *, follow_symlinks: bool = False) -> Manifest:
     """The merged manifest of all files and directories; raises ``BadInput`` with every fault of every file.
 
-    A directory stands for the ``.yaml`` and ``.yml`` files in it and below it, without hidden ones.
+    A directory stands for the ``.yaml`` and ``.yml`` files in it and below it, as ``folder`` finds them.
     """
     with _collector_paused():
-        return _load(paths)
+        return _read_files(Files(paths, follow_symlinks=follow_symlinks))
 
 
 @contextmanager
@@ -64,28 +80,46 @@ def check(file: str, data: bytes) -> tuple[Fault, ...]:
     return tuple(faults.found)
 
 
-def _load(paths: Sequence[Path | str]) -> Manifest:
-    files = Files(paths)
+def _read_files(files: Files) -> Manifest:
     rules = Rules()
     merged = _Merged()
     found: list[Fault] = list(files.faults)
+    notes = list(files.notes)
+    sources: list[tuple[str, str]] = []
     for file, data in files.read:
+        if is_foreign(data):
+            notes.append(
+                f"Left out: {shown_path(file)} is no manifest (it has kind or apiVersion at its root)."
+            )
+            continue
         faults = Faults(shown_path(file))
         _read(data, rules, merged, faults)
         found += faults.found
-    if not found and not merged.pools:
-        where = shown_path(files.read[0][0]) if files.read else "<flags>"
-        what = "no file declares a pool; list at least one under pools"
-        found.append(Fault(where, 0, 0, what))
+        sources.append((file, hashlib.sha256(data).hexdigest()))
     if found:
-        raise _bad_input(found)
+        raise _bad_input(found, " ".join(notes))
     merged.pools.sort(key=lambda pool: (pool.target, pool.label, pool.id))
     return Manifest(
         pools=tuple(merged.pools),
         limits=Limits(**merged.limits),
         drift=tuple(sorted(merged.drift, key=lambda policy: policy.target)),
-        sources=tuple(sorted((file, hashlib.sha256(data).hexdigest()) for file, data in files.read)),
+        sources=tuple(sorted(sources)),
+        notes=(_what_was_read(len(sources), merged, files.given), *notes),
     )
+
+
+def _what_was_read(files: int, merged: _Merged, given: Sequence[str]) -> str:
+    amounts = f"{_count(files, 'file')}, {_count(len(merged.pools), 'pool')} and {_count(len(merged.limits), 'limit')}"
+    places = [shown_path(path) if path != "." else "the current folder" for path in dict.fromkeys(given)]
+    if len(places) > _PLACES:
+        places[_PLACES - 1 :] = [f"{len(places) - _PLACES + 1} more places"]
+    return (
+        f"Read {amounts} from {' and '.join([', '.join(places[:-1]), *places[-1:]]).removeprefix(' and ')}."
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s'[: number != 1]}"
 
 
 def _read(data: bytes, rules: Rules, merged: _Merged, faults: Faults) -> None:
@@ -103,11 +137,11 @@ def _read(data: bytes, rules: Rules, merged: _Merged, faults: Faults) -> None:
         pass  # the last fault says so
 
 
-def _bad_input(found: list[Fault]) -> BadInput:
+def _bad_input(found: list[Fault], hint: str = "") -> BadInput:
     files = len({fault.file for fault in found})
     faults = "1 fault" if len(found) == 1 else f"{len(found)} faults"
     where = "1 file" if files == 1 else f"{files} files"
-    return BadInput(f"the manifests have {faults} in {where}", faults=tuple(found))
+    return BadInput(f"the manifests have {faults} in {where}", hint, faults=tuple(found))
 
 
 class _Merged:

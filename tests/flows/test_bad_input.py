@@ -25,6 +25,7 @@ from tests.flows.conftest import FINANCE, Run, bare, manifest
 from tests.flows.serving import Served, serving
 from tests.unprivileged import own, reachable_folder, unprivileged
 
+READ = "Read 1 file, 1 pool and 0 limits from pools.yaml.\n"
 KEY, SECRET = sandbox.ACCESS_KEY, sandbox.SECRET_KEY
 
 
@@ -221,23 +222,23 @@ def shell(line: str, folder: Path, env: Mapping[str, str]) -> subprocess.Complet
 
 
 @pytest.mark.parametrize(
-    ("line", "code"),
+    ("line", "code", "said"),
     [
-        ("R plan pools.yaml | true", 0),
-        ("R plan --detailed-exitcode pools.yaml | head -1", 2),
-        ("R plan --detailed-exitcode pools.yaml --format json >&-", 2),
-        ("R version | true", 0),
-        ("R --help | true", 0),
-        ("R plan no-such-file.yaml >&- 2>&-", 9),
-        ("R plan no-such-file.yaml 2>&1 | true", 9),
+        ("R plan pools.yaml | true", 0, READ),
+        ("R plan --detailed-exitcode pools.yaml | head -1", 2, READ),
+        ("R plan --detailed-exitcode pools.yaml --format json >&-", 2, READ),
+        ("R version | true", 0, ""),
+        ("R --help | true", 0, ""),
+        ("R plan no-such-file.yaml >&- 2>&-", 9, ""),
+        ("R plan no-such-file.yaml 2>&1 | true", 9, ""),
     ],
 )
 def test_a_reader_that_goes_away_changes_neither_exit_code_nor_stderr(
-    served: Served, tmp_path: Path, line: str, code: int
+    served: Served, tmp_path: Path, line: str, code: int, said: str
 ) -> None:
     manifest(tmp_path, [FINANCE])
     done = shell(line, tmp_path, served.env)
-    assert (done.returncode, done.stderr) == (code, "")
+    assert (done.returncode, done.stderr) == (code, said)
 
 
 @pytest.mark.parametrize(("behaviour", "code"), [({}, 0), ({"delete": "fail"}, 6)])
@@ -258,7 +259,7 @@ def test_a_result_that_does_not_fit_on_the_disk_is_told(served: Served, tmp_path
     manifest(tmp_path, [FINANCE])
     done = shell("R plan pools.yaml > /dev/full", tmp_path, served.env)
     assert done.returncode == 1
-    assert done.stderr == "Error: the result could not be written: No space left on device\n"
+    assert done.stderr == f"{READ}Error: the result could not be written: No space left on device\n"
 
 
 def test_an_ascii_terminal_of_forty_columns_gets_the_whole_plan(

@@ -111,6 +111,7 @@ def test_rounds_follow_each_other_and_a_term_signal_ends_them_with_zero(
         assert running.end() == 0
         assert "Stopped; no change was in progress." in running.said
         assert running.said.count("SAS 50 GB live, not declared") == 1  # rounds alike take one line
+        assert running.said.count("Read 1 file, 1 pool and 0 limits from") == 1
     assert service.posts() == []
 
 
