@@ -97,8 +97,9 @@ async def follow(intent: Intent, job_id: str, site: TargetContext, ctx: RunConte
     ctx.log(f"{intent.pool_name}: job {job_id} accepted")
     end, reason = await wait_for_job(intent, job_id, site, ctx)
     if end is JobEnd.RUNNING:
-        waited = f"{ctx.options.wait_timeout:.0f} s"
-        return Result(Status.RUNNING, f"job {job_id} had not ended after {waited}", _RESOLVE)
+        waited = f"had not ended after {ctx.options.wait_timeout:.0f} s"
+        words = waited if ctx.options.wait_timeout else "has not ended, and was not waited for"
+        return Result(Status.RUNNING, f"job {job_id} {words}", _RESOLVE)
     # Readings lag behind jobs, also behind one that failed after doing a part: closing at once would let the
     # next run send a disk again that is already gone. A job that failed wholly has no effect to wait for.
     seconds = 0.0 if end is JobEnd.FAILED else ctx.options.proof_timeout

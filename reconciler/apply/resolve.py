@@ -10,7 +10,6 @@ from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.operation import done_words, follow, wait_for_job
 from reconciler.apply.proof import observe
 from reconciler.apply.results import Resolution, Result, Status
-from reconciler.errors import Refused
 from reconciler.journal.records import NOT_APPLIED, ClosedBy, Intent, Operation, State
 from reconciler.workspace import JobEnd
 
@@ -32,7 +31,7 @@ async def resolve(operation: Operation, site: TargetContext, ctx: RunContext) ->
         return _resolution(operation, await follow(intent, operation.outcome.job_id, site, ctx))
     # Checked before the jobs are listed: if the request were accepted between list and check, its job would
     # be missing from the list and the request be judged as never accepted.
-    expired = _can_no_longer_arrive(intent, ctx)
+    expired = can_no_longer_arrive(intent, ctx)
     new_jobs = await _new_jobs(intent, site)
     if len(new_jobs) == 1:
         return await _one_new_job(operation, next(iter(new_jobs)), site, ctx, expired=expired)
@@ -41,26 +40,6 @@ async def resolve(operation: Operation, site: TargetContext, ctx: RunContext) ->
     if running:
         return still_open(operation, f"jobs {', '.join(sorted(running))} of this pool are still running")
     return await _by_disks(operation, new_jobs, site, ctx, expired=expired)
-
-
-def decide(operation: Operation, accept_as: State, ctx: RunContext) -> None:
-    """Close an operation as a person decided.
-
-    Raises ``PoolHeld`` while its run holds the lease, and ``Refused`` for "not accepted" while the request
-    can still arrive: nobody can know that yet.
-    """
-    intent = operation.intent
-    # Closing frees the pool, and the next run may plan the same removal: a late request would then run as well.
-    if accept_as is State.NOT_ACCEPTED and intent.not_after and not _can_no_longer_arrive(intent, ctx):
-        raise Refused(
-            f"the request of operation {operation.id} may still be accepted{_until(intent)}",
-            "use not-accepted after that time; apply and resolve also find out on their own",
-        )
-    ctx.journal.take_over(intent.operation_id, ctx.run_id, ctx.options.lease)
-    decision = f"a person decided: {accept_as.value}"
-    ctx.journal.close_operation(
-        intent.operation_id, ctx.run_id, accept_as, decision, closed_by=ClosedBy.PERSON
-    )
 
 
 async def _one_new_job(
@@ -95,7 +74,7 @@ async def _by_disks(
         return _closed(operation, State.DONE, Status.DONE, done_words(intent, seen), ctx)
     # "Not done" is final only once the request has expired: until then it may still arrive and be carried out.
     if seen.contradictory or not expired:
-        coming = "" if expired else f", and the request may still arrive{_until(intent)}"
+        coming = "" if expired else f", and the request may still arrive{until_words(intent)}"
         return still_open(operation, done_words(intent, seen) + coming)
     if seen.done:
         return _closed(operation, State.PARTIAL, Status.PARTIAL, done_words(intent, seen), ctx)
@@ -116,11 +95,13 @@ async def _new_jobs(intent: Intent, site: TargetContext) -> frozenset[str]:
     return known - set(intent.baseline_jobs)
 
 
-def _can_no_longer_arrive(intent: Intent, ctx: RunContext) -> bool:
+def can_no_longer_arrive(intent: Intent, ctx: RunContext) -> bool:
+    """True once the signed request has expired."""
     return intent.not_after is not None and ctx.clock.now() > intent.not_after
 
 
-def _until(intent: Intent) -> str:
+def until_words(intent: Intent) -> str:
+    """Until when the request can be accepted: `` until 2026-03-01 08:15:00 UTC``."""
     if intent.not_after is None:
         return " (it was sent with a token, so there is no time limit)"
     return f" until {intent.not_after:%Y-%m-%d %H:%M:%S} UTC"

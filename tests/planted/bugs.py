@@ -58,8 +58,8 @@ BUGS = (
     Bug(
         "the expiry of a request is judged after the jobs were listed",
         "apply/resolve.py",
-        "    expired = _can_no_longer_arrive(intent, ctx)\n    new_jobs = await _new_jobs(intent, site)\n",
-        "    new_jobs = await _new_jobs(intent, site)\n    expired = _can_no_longer_arrive(intent, ctx)\n",
+        "    expired = can_no_longer_arrive(intent, ctx)\n    new_jobs = await _new_jobs(intent, site)\n",
+        "    new_jobs = await _new_jobs(intent, site)\n    expired = can_no_longer_arrive(intent, ctx)\n",
         f"{RESOLVE}::test_a_request_accepted_right_after_the_jobs_were_listed_is_not_given_up",
     ),
     Bug(
