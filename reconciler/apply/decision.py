@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reconciler.apply.context import RunContext, TargetContext
-from reconciler.apply.operation import done_words
+from reconciler.apply.operation import seen_words
 from reconciler.apply.proof import Observation, observe
 from reconciler.apply.resolve import can_no_longer_arrive, until_words
 from reconciler.apply.results import Resolution, Result, Status
@@ -95,7 +95,7 @@ async def _evidence(operation: Operation, state: State, site: TargetContext, ctx
         seen = await observe(intent, site, ctx, 0.0)
     except ServiceError as error:
         return Evidence("nothing", (f"the service could not be read: {error.message}",))
-    words = [_seen_words(operation, seen), *(f"job {each.id} {each.end}" for each in jobs)]
+    words = [seen_words(operation.intent, seen), *(f"job {each.id} {each.end}" for each in jobs)]
     against = _against_done if state is State.DONE else _against_not_accepted
     return Evidence(", ".join(words), tuple(against(operation, seen, jobs)))
 
@@ -114,7 +114,7 @@ async def _jobs(operation: Operation, site: TargetContext) -> list[Job]:
 
 def _against_done(operation: Operation, seen: Observation, jobs: list[Job]) -> Iterator[str]:
     if not seen.complete:
-        yield _seen_words(operation, seen)
+        yield seen_words(operation.intent, seen)
     for job in jobs:
         if job.end is JobEnd.RUNNING:
             yield f"job {job.id} is still running"
@@ -125,15 +125,8 @@ def _against_done(operation: Operation, seen: Observation, jobs: list[Job]) -> I
 
 def _against_not_accepted(operation: Operation, seen: Observation, jobs: list[Job]) -> Iterator[str]:
     if seen.done or seen.alarming or seen.contradictory:
-        yield _seen_words(operation, seen)
+        yield seen_words(operation.intent, seen)
     yield from (f"job {job.id} of this pool appeared after the call ({job.end})" for job in jobs)
-
-
-def _seen_words(operation: Operation, seen: Observation) -> str:
-    if seen.pool_gone:
-        return "the pool itself is gone"
-    lost = f", and what had to stay is gone: {', '.join(seen.lost)}" if seen.lost else ""
-    return done_words(operation.intent, seen) + lost
 
 
 def _closed(operation: Operation, decision: Decision, evidence: Evidence, ctx: RunContext) -> Resolution:

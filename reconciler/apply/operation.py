@@ -22,6 +22,9 @@ SEND_GRACE = 3.0
 VANISHED_AFTER = 3
 """Answers "no such job" in a row after which a job's record counts as gone."""
 
+NOT_FOUND = 404
+"""HTTP status with which the service answers a call for something that is gone."""
+
 _STATES = {
     Status.DONE: State.DONE,
     Status.FAILED: State.FAILED,
@@ -73,6 +76,8 @@ async def _conclude(intent: Intent, outcome: Outcome, site: TargetContext, ctx: 
             message = f"the call was not sent: {outcome.message}"
             ctx.journal.close_operation(intent.operation_id, ctx.run_id, State.NOT_SENT, message)
             return Result(Status.ERROR, message, "nothing was changed; apply again", outcome=outcome)
+        case State.REJECTED if intent.step is Step.REMOVE and outcome.status == NOT_FOUND:
+            return await _gone_already(intent, outcome, site, ctx)
         case State.REJECTED:
             message = f"the service rejected the call: {_answer(outcome)}"
             ctx.journal.close_operation(intent.operation_id, ctx.run_id, State.REJECTED, message)
@@ -90,6 +95,27 @@ async def _conclude(intent: Intent, outcome: Outcome, site: TargetContext, ctx: 
                 f"it is unknown whether the call arrived: {_answer(outcome)}",
                 f"{_NOT_REPEATED}; {_RESOLVE}",
             )
+
+
+async def _gone_already(intent: Intent, outcome: Outcome, site: TargetContext, ctx: RunContext) -> Result:
+    """The result of a removal answered with "not found": somebody else may have removed its disks meanwhile."""
+    seen: Observation | None = None
+    try:
+        seen = await observe(intent, site, ctx, 0.0)
+        words = seen_words(intent, seen)
+    except ServiceError as error:
+        words = f"the pool could not be read: {error.message}"
+    if seen and seen.complete:
+        message = f"{words}, seen in two readings, but not removed by this call: {_answer(outcome)}"
+        result = Result(Status.DONE, message, done=seen.done, outcome=outcome)
+    else:
+        message = f"the service rejected the call: {_answer(outcome)}; {words}"
+        result = Result(
+            Status.REJECTED, message, "nothing was changed by this call; plan again", outcome=outcome
+        )
+    # Rejected for the journal in both cases: this call destroyed nothing.
+    ctx.journal.close_operation(intent.operation_id, ctx.run_id, State.REJECTED, message)
+    return result
 
 
 async def follow(intent: Intent, job_id: str, site: TargetContext, ctx: RunContext) -> Result:
@@ -203,6 +229,14 @@ def done_words(intent: Intent, seen: Observation) -> str:
         return "no two consecutive readings of the pools agree"
     verb = {Step.REMOVE: "gone", Step.EXPAND: "expanded", Step.ADD: "created"}[intent.step]
     return f"{seen.done} of {seen.total} disks {verb}"
+
+
+def seen_words(intent: Intent, seen: Observation) -> str:
+    """The same, with what is gone that had to stay."""
+    if seen.pool_gone:
+        return "the pool itself is gone"
+    lost = f", and what had to stay is gone: {', '.join(seen.lost)}" if seen.lost else ""
+    return done_words(intent, seen) + lost
 
 
 async def wait_for_job(

@@ -15,6 +15,7 @@ JOURNAL = "tests/journal/test_fence.py"
 OPERATION = "tests/apply/test_operation.py"
 JUDGE = "tests/apply/test_judge.py"
 PROOF = "tests/apply/test_proof.py"
+DECISION = "tests/apply/test_decision.py"
 RESOLVE = "tests/apply/test_resolve.py"
 POOLS = "tests/apply/test_pools.py"
 RUN = "tests/apply/test_run.py"
@@ -34,6 +35,34 @@ class Bug:
 
 
 BUGS = (
+    Bug(
+        "a disk that is not found counts as gone without a look",
+        "apply/operation.py",
+        "    if seen and seen.complete:\n",
+        "    if seen:\n",
+        f"{OPERATION}::test_not_found_for_a_disk_that_is_there_is_a_rejection",
+    ),
+    Bug(
+        "a disk that somebody else removed stops the run",
+        "apply/operation.py",
+        "        case State.REJECTED if intent.step is Step.REMOVE and outcome.status == NOT_FOUND:\n",
+        "        case State.REJECTED if outcome.status == -NOT_FOUND:\n",
+        f"{RUN}::test_a_disk_that_somebody_else_removed_stops_no_other_pool",
+    ),
+    Bug(
+        "a person's word is taken against the disks",
+        "apply/decision.py",
+        "    if evidence.against and not decision.despite_evidence:\n",
+        "    if False:\n",
+        f"{DECISION}::test_done_is_refused_while_the_disks_are_there",
+    ),
+    Bug(
+        "an accepted call is closed as not accepted",
+        "apply/decision.py",
+        "    if outcome and (outcome.job_id",
+        "    if outcome and False and (outcome.job_id",
+        f"{DECISION}::test_what_the_service_accepted_is_never_closed_as_not_accepted",
+    ),
     Bug(
         "a call whose answer was lost is taken as not sent, and so made again",
         "apply/operation.py",
@@ -86,8 +115,8 @@ BUGS = (
     Bug(
         "a run that lost its hold after sending says that nothing was sent",
         "apply/operation.py",
-        "    except PoolHeld as taken:\n",
-        "    except StopIteration as taken:\n",
+        "    except PoolHeld as taken:\n        detail",
+        "    except StopIteration as taken:\n        detail",
         f"{OPERATION}::test_a_run_that_lost_its_hold_while_it_sent_says_that_nobody_knows",
     ),
     Bug(
@@ -135,8 +164,8 @@ BUGS = (
     Bug(
         "operations of earlier runs are not looked at",
         "engine/apply.py",
-        "    found = _open_of(connections, ctx)\n",
-        "    found: list[tuple[Target, Operation]] = []\n",
+        "    resolutions, holds = await resolve_all(ctx, sites)\n",
+        "    resolutions: tuple[Resolution, ...] = ()\n    holds: Holds = {}\n",
         f"{RUN}::test_what_an_earlier_run_left_open_is_resolved_before_anything_is_sent",
     ),
     Bug(
@@ -496,8 +525,8 @@ BUGS = (
     Bug(
         "an interrupted call leaves no word of its outcome",
         "apply/operation.py",
-        "        ctx.journal.record_outcome(intent.operation_id, ctx.run_id, recorded(outcome))\n        raise\n",
-        "        raise\n",
+        "            ctx.journal.record_outcome(intent.operation_id, ctx.run_id, outcome)\n        raise\n",
+        "            pass\n        raise\n",
         f"{OPERATION}::test_an_interruption_waits_briefly_for_the_answer_and_records_what_it_knows",
     ),
     Bug(
