@@ -86,7 +86,7 @@ def _compare(plan: Plan, saved: Plan | None, digest: str | None) -> None:
     """Raise ``StalePlan`` unless the plan made now is what was approved."""
     differences: tuple[str, ...] = ()
     if saved:
-        from reconciler.planning import stale_plan  # noqa: PLC0415 - deepdiff, only for a saved plan
+        from reconciler.planning import stale_plan  # noqa: PLC0415 - only for a saved plan
 
         differences = stale_plan.explain(saved, plan)
     fits = digest is None or plan.approved_by(digest)
