@@ -22,6 +22,7 @@ SEND_GRACE = 3.0
 VANISHED_AFTER = 3
 """Answers "no such job" in a row after which a job's record counts as gone."""
 
+CUT_SHORT = ", and --wait-timeout left no time to see whether the readings only lag behind"
 NOT_FOUND = 404
 """HTTP status with which the service answers a call for something that is gone."""
 
@@ -121,6 +122,7 @@ async def _gone_already(intent: Intent, outcome: Outcome, site: TargetContext, c
 async def follow(intent: Intent, job_id: str, site: TargetContext, ctx: RunContext) -> Result:
     """Wait for an accepted job, prove its effect, and close the operation; renews the lease meanwhile."""
     ctx.log(f"{intent.pool_name}: job {job_id} accepted")
+    until = ctx.clock.monotonic() + ctx.options.wait_timeout
     end, reason = await wait_for_job(intent, job_id, site, ctx)
     if end is JobEnd.RUNNING:
         waited = f"had not ended after {ctx.options.wait_timeout:.0f} s"
@@ -128,12 +130,28 @@ async def follow(intent: Intent, job_id: str, site: TargetContext, ctx: RunConte
         return Result(Status.RUNNING, f"job {job_id} {words}", _RESOLVE)
     # Readings lag behind jobs, also behind one that failed after doing a part: closing at once would let the
     # next run send a disk again that is already gone. A job that failed wholly has no effect to wait for.
-    seconds = 0.0 if end is JobEnd.FAILED else ctx.options.proof_timeout
+    seconds = 0.0 if end is JobEnd.FAILED else proof_seconds(until, ctx)
     seen = await observe(intent, site, ctx, seconds)
+    if end is not JobEnd.FAILED and cut_short(seconds, seen, ctx):
+        ended = f"ended {end}" if end else "is not known any more"
+        return Result(
+            Status.RUNNING, f"job {job_id} {ended}; {done_words(intent, seen)}{CUT_SHORT}", _RESOLVE
+        )
     result = judge(intent, job_id, end, reason, seen)
     if result.status in _STATES:
         close(intent, result, ctx)
     return result
+
+
+def proof_seconds(until: float, ctx: RunContext) -> float:
+    """Seconds for which the readings may take to show an effect, when the whole wait ends at ``until``."""
+    return min(ctx.options.proof_timeout, max(until - ctx.clock.monotonic(), 0.0))
+
+
+def cut_short(seconds: float, seen: Observation, ctx: RunContext) -> bool:
+    """Whether readings that had only so many seconds may still come to show more, so that nothing is decided."""
+    decided = seen.complete or seen.alarming or seen.contradictory
+    return seconds < ctx.options.proof_timeout and not decided
 
 
 def judge(intent: Intent, job_id: str, end: JobEnd | None, reason: str, seen: Observation) -> Result:

@@ -7,7 +7,14 @@ arrive, or until a person decides. Following a job and proving are left to ``ope
 from __future__ import annotations
 
 from reconciler.apply.context import RunContext, TargetContext
-from reconciler.apply.operation import done_words, follow, wait_for_job
+from reconciler.apply.operation import (
+    CUT_SHORT,
+    cut_short,
+    done_words,
+    follow,
+    proof_seconds,
+    wait_for_job,
+)
 from reconciler.apply.proof import observe
 from reconciler.apply.results import Resolution, Result, Status
 from reconciler.journal.records import NOT_APPLIED, ClosedBy, Intent, Operation, State
@@ -21,7 +28,7 @@ async def resolve(operation: Operation, site: TargetContext, ctx: RunContext) ->
     """
     # Read again with the take-over: its run may have recorded the answer after the operation was listed.
     operation = ctx.journal.take_over(operation.id, ctx.run_id, ctx.options.lease)
-    intent = operation.intent
+    intent, until = operation.intent, ctx.clock.monotonic() + ctx.options.wait_timeout
     ctx.log(f"{intent.pool_name}: resolving operation {intent.operation_id} of run {intent.run_id}")
     if operation.state in NOT_APPLIED:
         return _closed(
@@ -34,16 +41,16 @@ async def resolve(operation: Operation, site: TargetContext, ctx: RunContext) ->
     expired = can_no_longer_arrive(intent, ctx)
     new_jobs = await _new_jobs(intent, site)
     if len(new_jobs) == 1:
-        return await _one_new_job(operation, next(iter(new_jobs)), site, ctx, expired=expired)
+        return await _one_new_job(operation, next(iter(new_jobs)), site, ctx, expired=expired, until=until)
     # Any of several new jobs may be ours, so nothing is decided before all of them have ended.
     running = new_jobs & await site.running[intent.step].after(ctx.clock.monotonic())
     if running:
         return still_open(operation, f"jobs {', '.join(sorted(running))} of this pool are still running")
-    return await _by_disks(operation, new_jobs, site, ctx, expired=expired)
+    return await _by_disks(operation, new_jobs, site, ctx, expired=expired, until=until)
 
 
 async def _one_new_job(
-    operation: Operation, job_id: str, site: TargetContext, ctx: RunContext, *, expired: bool
+    operation: Operation, job_id: str, site: TargetContext, ctx: RunContext, *, expired: bool, until: float
 ) -> Resolution:
     """Exactly one job of this kind appeared after the intent: most likely ours, so follow it.
 
@@ -57,25 +64,35 @@ async def _one_new_job(
         if end is JobEnd.RUNNING:
             message = f"job {job_id} is still running"
             return _resolution(operation, Result(Status.RUNNING, message, "resolve again later"))
-    return await _by_disks(operation, frozenset({job_id}), site, ctx, expired=expired)
+    return await _by_disks(operation, frozenset({job_id}), site, ctx, expired=expired, until=until)
 
 
 async def _by_disks(
-    operation: Operation, new_jobs: frozenset[str], site: TargetContext, ctx: RunContext, *, expired: bool
+    operation: Operation,
+    new_jobs: frozenset[str],
+    site: TargetContext,
+    ctx: RunContext,
+    *,
+    expired: bool,
+    until: float,
 ) -> Resolution:
     """Decide by the disks and the request's lifetime, since no job is certain to be the one of this operation."""
     intent = operation.intent
     # The effect of a job may show late; without a job there is nothing to wait for.
-    seen = await observe(intent, site, ctx, ctx.options.proof_timeout if new_jobs else 0.0)
+    seconds = proof_seconds(until, ctx) if new_jobs else 0.0
+    seen = await observe(intent, site, ctx, seconds)
     if seen.alarming:
         lost = "the pool itself" if seen.pool_gone else ", ".join(seen.lost)
         return still_open(operation, f"what had to stay is gone: {lost}", Status.ALARM)
     if seen.complete:
         return _closed(operation, State.DONE, Status.DONE, done_words(intent, seen), ctx)
     # "Not done" is final only once the request has expired: until then it may still arrive and be carried out.
-    if seen.contradictory or not expired:
-        coming = "" if expired else f", and the request may still arrive{until_words(intent)}"
-        return still_open(operation, done_words(intent, seen) + coming)
+    hasty = bool(new_jobs) and cut_short(seconds, seen, ctx)
+    if seen.contradictory or hasty or not expired:
+        coming, status = (CUT_SHORT, Status.RUNNING) if hasty else ("", Status.UNKNOWN)
+        if not expired:
+            coming, status = f", and the request may still arrive{until_words(intent)}", Status.UNKNOWN
+        return still_open(operation, done_words(intent, seen) + coming, status)
     if seen.done:
         return _closed(operation, State.PARTIAL, Status.PARTIAL, done_words(intent, seen), ctx)
     if new_jobs:

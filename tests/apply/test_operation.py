@@ -16,7 +16,7 @@ from reconciler.apply.results import Result, Status
 from reconciler.errors import JournalError, PoolHeld, ServiceError
 from reconciler.journal.records import Journal, Outcome, State, Step
 from reconciler.model import Pool
-from reconciler.workspace import Call
+from reconciler.workspace import Call, JobEnd
 from tests.apply.harness import GOING, KEPT, Harness, Scripted, harness, removal
 from tests.builders import TARGET
 from tests.simulation.service import Faults
@@ -349,3 +349,39 @@ def test_not_found_for_anything_but_a_removal_is_a_rejection() -> None:
         result = world.run(carry_out(call, intent, world.site(), world.context()))
         assert result.status is Status.REJECTED
         assert "disks" not in result.message
+
+
+@pytest.mark.parametrize("timeout", [95.0, 130.0])
+def test_a_partial_job_obeys_the_time_limit_and_stays_open(timeout: float) -> None:
+    with harness(Faults(job_partial=1.0)) as world:
+        world.service = Staying(world.loop, world.service.rng, world.service.pools_, world.service.faults)
+        result = carried_out(world, Options(wait_timeout=timeout))
+        assert world.loop.moment < timeout + 30
+        assert result.status is Status.RUNNING
+        assert "ended partial; 0 of 1 disks gone, and --wait-timeout left no time" in result.message
+        assert state(world) == (State.ACCEPTED, False)
+
+
+def test_a_partial_job_is_closed_when_there_was_time_to_see_it() -> None:
+    with harness(Faults(job_partial=1.0)) as world:
+        world.service = Staying(world.loop, world.service.rng, world.service.pools_, world.service.faults)
+        result = carried_out(world, Options(wait_timeout=300))
+        assert result.status is Status.PARTIAL
+        assert state(world) == (State.PARTIAL, True)
+        assert [line for line in world.said if "waiting" in line] == [
+            "pool: waiting up to 2 min until the readings show b gone"
+        ]
+
+
+def test_an_effect_that_shows_at_once_is_not_said_to_be_waited_for() -> None:
+    with harness() as world:
+        assert carried_out(world).status is Status.DONE
+        assert not any("waiting" in line for line in world.said)
+
+
+@dataclass
+class Staying(Scripted):
+    """Its jobs have no effect, however they end."""
+
+    def _fate(self, size: int) -> tuple[JobEnd, bool]:
+        return super()._fate(size)[0], False

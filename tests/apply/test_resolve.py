@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from reconciler.apply.context import Options
 from reconciler.apply.decision import Decision
 from reconciler.apply.resolve import resolve
 from reconciler.apply.results import Resolution, Status
@@ -215,6 +216,19 @@ def test_the_effect_of_a_found_job_is_waited_for_before_the_disks_decide() -> No
         arrives(world, "ours", at=800, until=LIFETIME + 50, seen=LIFETIME + 100)
         assert resolved(world, after=LIFETIME).result.status is Status.DONE
         assert state(world) == (State.DONE, True)
+
+
+def test_a_found_job_whose_effect_had_no_time_to_show_decides_nothing() -> None:
+    with harness() as world:
+        opened(world, world.intent())
+        job(world, "lost", lasts=1, effect=False)
+        world.run(asyncio.sleep(LIFETIME + 1))
+        [operation] = world.journal.unresolved()
+        hasty = world.context(Options(wait_timeout=10), run_id="next")
+        resolution = world.run(resolve(operation, world.site(), hasty))
+        assert (resolution.resolved, resolution.result.status) == (False, Status.RUNNING)
+        assert "--wait-timeout left no time" in resolution.result.message
+        assert resolved(world, after=0).result.status is Status.FAILED
 
 
 def test_an_answer_noted_after_the_operation_was_listed_counts() -> None:

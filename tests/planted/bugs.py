@@ -15,6 +15,7 @@ JOURNAL = "tests/journal/test_fence.py"
 OPERATION = "tests/apply/test_operation.py"
 JUDGE = "tests/apply/test_judge.py"
 PROOF = "tests/apply/test_proof.py"
+REMEDIATION = "tests/engine/test_remediation.py"
 DECISION = "tests/apply/test_decision.py"
 RESOLVE = "tests/apply/test_resolve.py"
 POOLS = "tests/apply/test_pools.py"
@@ -35,6 +36,20 @@ class Bug:
 
 
 BUGS = (
+    Bug(
+        "a partial job is waited for longer than it may be",
+        "apply/operation.py",
+        "return min(ctx.options.proof_timeout, max(until - ctx.clock.monotonic(), 0.0))",
+        "return ctx.options.proof_timeout",
+        f"{OPERATION}::test_a_partial_job_obeys_the_time_limit_and_stays_open",
+    ),
+    Bug(
+        "a pool that a run is changing is measured as drift",
+        "engine/remediation.py",
+        "if each.lease_until > now}",
+        "if each.lease_until > now and False}",
+        f"{REMEDIATION}::test_a_pool_that_a_run_is_changing_is_not_measured_and_is_no_drift",
+    ),
     Bug(
         "a disk that is not found counts as gone without a look",
         "apply/operation.py",
@@ -94,14 +109,14 @@ BUGS = (
     Bug(
         "the effect of a found job is not waited for",
         "apply/resolve.py",
-        "ctx.options.proof_timeout if new_jobs else 0.0",
+        "proof_seconds(until, ctx) if new_jobs else 0.0",
         "0.0",
         f"{RESOLVE}::test_the_effect_of_a_found_job_is_waited_for_before_the_disks_decide",
     ),
     Bug(
         "what a job did that failed in part is not waited for",
         "apply/operation.py",
-        "seconds = 0.0 if end is JobEnd.FAILED else ctx.options.proof_timeout",
+        "seconds = 0.0 if end is JobEnd.FAILED else proof_seconds(until, ctx)",
         "seconds = ctx.options.proof_timeout if end is JobEnd.SUCCEEDED else 0.0",
         f"{OPERATION}::test_what_a_job_did_that_failed_in_part_is_waited_for",
     ),
