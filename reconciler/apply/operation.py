@@ -196,7 +196,8 @@ _STOP = "stop, and check the pool in the console before you do anything else"
 async def _heed_signals(intent: Intent, ctx: RunContext) -> None:
     """Let a signal take effect that arrived while the intent was being written.
 
-    That takes three turns of the event loop: one reads it, one calls the handler, one cancels this task.
+    That takes up to three turns of the event loop: one calls what the handler queued, which cancels the run's
+    task, and one each passes that on to the pools' tasks and to this one.
     """
     try:
         for _ in range(3):

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from typing import Any, TextIO
 
 
+_leave: dict[str, float | None] = {"by": None}
+
+
 class Writer:
     """Writes texts in the order in which they came; one for both streams, so that a terminal shows them in order."""
 
@@ -103,6 +106,7 @@ class TolerantStream:
 
 def tolerate() -> None:
     """Make stdout and stderr tolerant; one that was closed from the start leads nowhere."""
+    leave_by(None)
     writer = Writer()
     for name in ("stdout", "stderr"):
         # Opened first of all, so that no other file gets the number of a standard stream.
@@ -116,8 +120,19 @@ def write_at_once(text: str) -> None:
         sys.stdout.write_now(text)
 
 
+def leave_by(moment: float | None) -> None:
+    """After a signal: from this moment on (monotonic seconds), output that nobody reads is given up."""
+    _leave["by"] = moment
+
+
 def written(seconds: float) -> bool:
-    """Wait at most so many seconds for the output so far; True once all of it is written or discarded."""
+    """Wait at most so many seconds for the output so far; True once all of it is written or given up."""
+    if (by := _leave["by"]) is not None:
+        import time  # noqa: PLC0415 - only after a signal
+
+        seconds = max(min(seconds, by - time.monotonic()), 0.0)
+        if not seconds:
+            return True
     return sys.stdout._writer.idle(seconds) if isinstance(sys.stdout, TolerantStream) else True
 
 
