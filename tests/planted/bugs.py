@@ -16,7 +16,6 @@ OPERATION = "tests/apply/test_operation.py"
 JUDGE = "tests/apply/test_judge.py"
 PROOF = "tests/apply/test_proof.py"
 REMEDIATION = "tests/engine/test_remediation.py"
-SIGNALS = "tests/flows/test_signals.py"
 DECISION = "tests/apply/test_decision.py"
 RESOLVE = "tests/apply/test_resolve.py"
 POOLS = "tests/apply/test_pools.py"
@@ -37,13 +36,6 @@ class Bug:
 
 
 BUGS = (
-    Bug(
-        "a stop that hangs is waited for",
-        "cli/signals.py",
-        "        if not over.wait(longest_stop):\n",
-        "        if over.wait(longest_stop):\n",
-        f"{SIGNALS}::test_a_stop_that_never_ends_is_ended",
-    ),
     Bug(
         "a partial job is waited for longer than it may be",
         "apply/operation.py",
