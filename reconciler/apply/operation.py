@@ -22,6 +22,10 @@ SEND_GRACE = 3.0
 VANISHED_AFTER = 3
 """Answers "no such job" in a row after which a job's record counts as gone."""
 
+CUT_SHORT = ", and --wait-timeout left no time to see whether the readings only lag behind"
+NOT_FOUND = 404
+"""HTTP status with which the service answers a call for something that is gone."""
+
 _STATES = {
     Status.DONE: State.DONE,
     Status.FAILED: State.FAILED,
@@ -73,6 +77,8 @@ async def _conclude(intent: Intent, outcome: Outcome, site: TargetContext, ctx: 
             message = f"the call was not sent: {outcome.message}"
             ctx.journal.close_operation(intent.operation_id, ctx.run_id, State.NOT_SENT, message)
             return Result(Status.ERROR, message, "nothing was changed; apply again", outcome=outcome)
+        case State.REJECTED if intent.step is Step.REMOVE and outcome.status == NOT_FOUND:
+            return await _gone_already(intent, outcome, site, ctx)
         case State.REJECTED:
             message = f"the service rejected the call: {_answer(outcome)}"
             ctx.journal.close_operation(intent.operation_id, ctx.run_id, State.REJECTED, message)
@@ -92,21 +98,60 @@ async def _conclude(intent: Intent, outcome: Outcome, site: TargetContext, ctx: 
             )
 
 
+async def _gone_already(intent: Intent, outcome: Outcome, site: TargetContext, ctx: RunContext) -> Result:
+    """The result of a removal answered with "not found": somebody else may have removed its disks meanwhile."""
+    seen: Observation | None = None
+    try:
+        seen = await observe(intent, site, ctx, 0.0)
+        words = seen_words(intent, seen)
+    except ServiceError as error:
+        words = f"the pool could not be read: {error.message}"
+    if seen and seen.complete:
+        message = f"{words}, seen in two readings, but not removed by this call: {_answer(outcome)}"
+        result = Result(Status.DONE, message, done=seen.done, outcome=outcome)
+    else:
+        message = f"the service rejected the call: {_answer(outcome)}; {words}"
+        result = Result(
+            Status.REJECTED, message, "nothing was changed by this call; plan again", outcome=outcome
+        )
+    # Rejected for the journal in both cases: this call destroyed nothing.
+    ctx.journal.close_operation(intent.operation_id, ctx.run_id, State.REJECTED, message)
+    return result
+
+
 async def follow(intent: Intent, job_id: str, site: TargetContext, ctx: RunContext) -> Result:
     """Wait for an accepted job, prove its effect, and close the operation; renews the lease meanwhile."""
     ctx.log(f"{intent.pool_name}: job {job_id} accepted")
+    until = ctx.clock.monotonic() + ctx.options.wait_timeout
     end, reason = await wait_for_job(intent, job_id, site, ctx)
     if end is JobEnd.RUNNING:
-        waited = f"{ctx.options.wait_timeout:.0f} s"
-        return Result(Status.RUNNING, f"job {job_id} had not ended after {waited}", _RESOLVE)
+        waited = f"had not ended after {ctx.options.wait_timeout:.0f} s"
+        words = waited if ctx.options.wait_timeout else "has not ended, and was not waited for"
+        return Result(Status.RUNNING, f"job {job_id} {words}", _RESOLVE)
     # Readings lag behind jobs, also behind one that failed after doing a part: closing at once would let the
     # next run send a disk again that is already gone. A job that failed wholly has no effect to wait for.
-    seconds = 0.0 if end is JobEnd.FAILED else ctx.options.proof_timeout
+    seconds = 0.0 if end is JobEnd.FAILED else proof_seconds(until, ctx)
     seen = await observe(intent, site, ctx, seconds)
+    if end is not JobEnd.FAILED and cut_short(seconds, seen, ctx):
+        ended = f"ended {end}" if end else "is not known any more"
+        return Result(
+            Status.RUNNING, f"job {job_id} {ended}; {done_words(intent, seen)}{CUT_SHORT}", _RESOLVE
+        )
     result = judge(intent, job_id, end, reason, seen)
     if result.status in _STATES:
         close(intent, result, ctx)
     return result
+
+
+def proof_seconds(until: float, ctx: RunContext) -> float:
+    """Seconds for which the readings may take to show an effect, when the whole wait ends at ``until``."""
+    return min(ctx.options.proof_timeout, max(until - ctx.clock.monotonic(), 0.0))
+
+
+def cut_short(seconds: float, seen: Observation, ctx: RunContext) -> bool:
+    """Whether readings that had only so many seconds may still come to show more, so that nothing is decided."""
+    decided = seen.complete or seen.alarming or seen.contradictory
+    return seconds < ctx.options.proof_timeout and not decided
 
 
 def judge(intent: Intent, job_id: str, end: JobEnd | None, reason: str, seen: Observation) -> Result:
@@ -151,7 +196,8 @@ _STOP = "stop, and check the pool in the console before you do anything else"
 async def _heed_signals(intent: Intent, ctx: RunContext) -> None:
     """Let a signal take effect that arrived while the intent was being written.
 
-    That takes three turns of the event loop: one reads it, one calls the handler, one cancels this task.
+    That takes up to three turns of the event loop: one calls what the handler queued, which cancels the run's
+    task, and one each passes that on to the pools' tasks and to this one.
     """
     try:
         for _ in range(3):
@@ -202,6 +248,14 @@ def done_words(intent: Intent, seen: Observation) -> str:
         return "no two consecutive readings of the pools agree"
     verb = {Step.REMOVE: "gone", Step.EXPAND: "expanded", Step.ADD: "created"}[intent.step]
     return f"{seen.done} of {seen.total} disks {verb}"
+
+
+def seen_words(intent: Intent, seen: Observation) -> str:
+    """The same, with what is gone that had to stay."""
+    if seen.pool_gone:
+        return "the pool itself is gone"
+    lost = f", and what had to stay is gone: {', '.join(seen.lost)}" if seen.lost else ""
+    return done_words(intent, seen) + lost
 
 
 async def wait_for_job(

@@ -85,6 +85,10 @@ async def observe(intent: Intent, site: TargetContext, ctx: RunContext, seconds:
             if agreeing >= NEEDED and (seen.complete or seen.alarming):
                 return seen
         moment = ctx.clock.monotonic()
+        if polls == 0 and moment < deadline and not (seen and seen.complete):
+            ctx.log(
+                f"{intent.pool_name}: waiting up to {_span(seconds)} until the readings show {_aim(intent)}"
+            )
         # Past the deadline a partial effect will do, but it needs the same two readings: it closes an operation.
         if moment >= deadline and seen is not None and agreeing >= NEEDED:
             return seen
@@ -92,6 +96,17 @@ async def observe(intent: Intent, site: TargetContext, ctx: RunContext, seconds:
             return Observation(0, len(intent.disks), contradictory=True)
         due = moment + delay(polls)
         polls += 1
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 60 and seconds % 60 == 0 else f"{seconds:.0f} s"
+
+
+def _aim(intent: Intent) -> str:
+    """What an operation was to achieve."""
+    disks = ", ".join(disk_id or f"{kind} {size} GB" for disk_id, kind, size in intent.disks)
+    verb = {Step.REMOVE: "gone", Step.EXPAND: "expanded", Step.ADD: "created"}[intent.step]
+    return f"{disks} {verb}"
 
 
 async def _seen(intent: Intent, site: TargetContext, due: float, *, retry: bool) -> Observation | None:

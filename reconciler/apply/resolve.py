@@ -7,10 +7,16 @@ arrive, or until a person decides. Following a job and proving are left to ``ope
 from __future__ import annotations
 
 from reconciler.apply.context import RunContext, TargetContext
-from reconciler.apply.operation import done_words, follow, wait_for_job
+from reconciler.apply.operation import (
+    CUT_SHORT,
+    cut_short,
+    done_words,
+    follow,
+    proof_seconds,
+    wait_for_job,
+)
 from reconciler.apply.proof import observe
 from reconciler.apply.results import Resolution, Result, Status
-from reconciler.errors import Refused
 from reconciler.journal.records import NOT_APPLIED, ClosedBy, Intent, Operation, State
 from reconciler.workspace import UNLISTED, JobEnd
 
@@ -22,7 +28,7 @@ async def resolve(operation: Operation, site: TargetContext, ctx: RunContext) ->
     """
     # Read again with the take-over: its run may have recorded the answer after the operation was listed.
     operation = ctx.journal.take_over(operation.id, ctx.run_id, ctx.options.lease)
-    intent = operation.intent
+    intent, until = operation.intent, ctx.clock.monotonic() + ctx.options.wait_timeout
     ctx.log(f"{intent.pool_name}: resolving operation {intent.operation_id} of run {intent.run_id}")
     if operation.state in NOT_APPLIED:
         return _closed(
@@ -32,45 +38,25 @@ async def resolve(operation: Operation, site: TargetContext, ctx: RunContext) ->
         return _resolution(operation, await follow(intent, operation.outcome.job_id, site, ctx))
     # Checked before the jobs are listed: if the request were accepted between list and check, its job would
     # be missing from the list and the request be judged as never accepted.
-    expired = _can_no_longer_arrive(intent, ctx)
+    expired = can_no_longer_arrive(intent, ctx)
     new_jobs = await _new_jobs(intent, site)
     if UNLISTED in new_jobs:
         # Which ended jobs are listed is the service's choice: one that is new to us may be old, and one that
         # is not listed may be ours. Only those under way are certain, so the disks decide about the rest.
         new_jobs &= await site.running[intent.step].after(ctx.clock.monotonic())
         if not new_jobs:
-            return await _by_disks(operation, frozenset({UNLISTED}), site, ctx, expired=expired)
+            return await _by_disks(operation, frozenset({UNLISTED}), site, ctx, expired=expired, until=until)
     if len(new_jobs) == 1:
-        return await _one_new_job(operation, next(iter(new_jobs)), site, ctx, expired=expired)
+        return await _one_new_job(operation, next(iter(new_jobs)), site, ctx, expired=expired, until=until)
     # Any of several new jobs may be ours, so nothing is decided before all of them have ended.
     running = new_jobs & await site.running[intent.step].after(ctx.clock.monotonic())
     if running:
         return still_open(operation, f"jobs {', '.join(sorted(running))} of this pool are still running")
-    return await _by_disks(operation, new_jobs, site, ctx, expired=expired)
-
-
-def decide(operation: Operation, accept_as: State, ctx: RunContext) -> None:
-    """Close an operation as a person decided.
-
-    Raises ``PoolHeld`` while its run holds the lease, and ``Refused`` for "not accepted" while the request
-    can still arrive: nobody can know that yet.
-    """
-    intent = operation.intent
-    # Closing frees the pool, and the next run may plan the same removal: a late request would then run as well.
-    if accept_as is State.NOT_ACCEPTED and intent.not_after and not _can_no_longer_arrive(intent, ctx):
-        raise Refused(
-            f"the request of operation {operation.id} may still be accepted{_until(intent)}",
-            "use not-accepted after that time; apply and resolve also find out on their own",
-        )
-    ctx.journal.take_over(intent.operation_id, ctx.run_id, ctx.options.lease)
-    decision = f"a person decided: {accept_as.value}"
-    ctx.journal.close_operation(
-        intent.operation_id, ctx.run_id, accept_as, decision, closed_by=ClosedBy.PERSON
-    )
+    return await _by_disks(operation, new_jobs, site, ctx, expired=expired, until=until)
 
 
 async def _one_new_job(
-    operation: Operation, job_id: str, site: TargetContext, ctx: RunContext, *, expired: bool
+    operation: Operation, job_id: str, site: TargetContext, ctx: RunContext, *, expired: bool, until: float
 ) -> Resolution:
     """Exactly one job of this kind appeared after the intent: most likely ours, so follow it.
 
@@ -84,25 +70,35 @@ async def _one_new_job(
         if end is JobEnd.RUNNING:
             message = f"job {job_id} is still running"
             return _resolution(operation, Result(Status.RUNNING, message, "resolve again later"))
-    return await _by_disks(operation, frozenset({job_id}), site, ctx, expired=expired)
+    return await _by_disks(operation, frozenset({job_id}), site, ctx, expired=expired, until=until)
 
 
 async def _by_disks(
-    operation: Operation, new_jobs: frozenset[str], site: TargetContext, ctx: RunContext, *, expired: bool
+    operation: Operation,
+    new_jobs: frozenset[str],
+    site: TargetContext,
+    ctx: RunContext,
+    *,
+    expired: bool,
+    until: float,
 ) -> Resolution:
     """Decide by the disks and the request's lifetime, since no job is certain to be the one of this operation."""
     intent = operation.intent
     # The effect of a job may show late; without a job there is nothing to wait for.
-    seen = await observe(intent, site, ctx, ctx.options.proof_timeout if new_jobs else 0.0)
+    seconds = proof_seconds(until, ctx) if new_jobs else 0.0
+    seen = await observe(intent, site, ctx, seconds)
     if seen.alarming:
         lost = "the pool itself" if seen.pool_gone else ", ".join(seen.lost)
         return still_open(operation, f"what had to stay is gone: {lost}", Status.ALARM)
     if seen.complete:
         return _closed(operation, State.DONE, Status.DONE, done_words(intent, seen), ctx)
     # "Not done" is final only once the request has expired: until then it may still arrive and be carried out.
-    if seen.contradictory or not expired:
-        coming = "" if expired else f", and the request may still arrive{_until(intent)}"
-        return still_open(operation, done_words(intent, seen) + coming)
+    hasty = bool(new_jobs) and cut_short(seconds, seen, ctx)
+    if seen.contradictory or hasty or not expired:
+        coming, status = (CUT_SHORT, Status.RUNNING) if hasty else ("", Status.UNKNOWN)
+        if not expired:
+            coming, status = f", and the request may still arrive{until_words(intent)}", Status.UNKNOWN
+        return still_open(operation, done_words(intent, seen) + coming, status)
     if seen.done:
         return _closed(operation, State.PARTIAL, Status.PARTIAL, done_words(intent, seen), ctx)
     if new_jobs:
@@ -127,11 +123,13 @@ async def _new_jobs(intent: Intent, site: TargetContext) -> frozenset[str]:
     return known - set(intent.baseline_jobs) | gaps
 
 
-def _can_no_longer_arrive(intent: Intent, ctx: RunContext) -> bool:
+def can_no_longer_arrive(intent: Intent, ctx: RunContext) -> bool:
+    """True once the signed request has expired."""
     return intent.not_after is not None and ctx.clock.now() > intent.not_after
 
 
-def _until(intent: Intent) -> str:
+def until_words(intent: Intent) -> str:
+    """Until when the request can be accepted: `` until 2026-03-01 08:15:00 UTC``."""
     if intent.not_after is None:
         return " (it was sent with a token, so there is no time limit)"
     return f" until {intent.not_after:%Y-%m-%d %H:%M:%S} UTC"

@@ -133,7 +133,13 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
 
 def noteworthy(outcome: DriftRound) -> bool:
     """Whether the round is worth a notification."""
-    return outcome.exit_code is not ExitCode.DONE or remediated(outcome)
+    return not (outcome.exit_code is ExitCode.DONE or being_changed(outcome)) or remediated(outcome)
+
+
+def being_changed(outcome: DriftRound) -> bool:
+    """Whether all that kept the round from being calm is a run that is changing a pool: no alarm."""
+    calm = outcome.report and not outcome.report.error and not outcome.drifting
+    return outcome.exit_code is ExitCode.HELD and bool(calm)
 
 
 def remediated(outcome: DriftRound) -> bool:

@@ -1,29 +1,33 @@
 """``resolve``: finds out how operations ended that earlier runs left open; sends nothing.
 
-How one is decided is left to ``apply.resolve``.
+How one is decided is left to ``apply.resolve``, what a person may decide to ``apply.decision``.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from reconciler.apply.context import RunContext, Stop
+from reconciler.apply.context import Options, RunContext, Stop
+from reconciler.apply.decision import Decision
 from reconciler.apply.results import Resolution, worst
 from reconciler.cli import flags
-from reconciler.cli.connect import connections, journal, new_id, read_settings
+from reconciler.cli.actor import actor
+from reconciler.cli.connect import connections, duration, journal, new_id, read_settings
 from reconciler.cli.console import Console
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
-from reconciler.engine.resolution import accept, resolve_all, target_contexts
+from reconciler.engine.resolution import accept, concerns, open_operation, resolve_all, target_contexts
 from reconciler.errors import BadInput, ExitCode, ServiceError
 from reconciler.journal.records import State
 from reconciler.model import Target
 from reconciler.render.apply_report import resolution_lines
 from reconciler.render.words import count
+from reconciler.settings import Settings
 
 
 class AcceptAs(StrEnum):
@@ -31,6 +35,21 @@ class AcceptAs(StrEnum):
 
     DONE = "done"
     NOT_ACCEPTED = "not-accepted"
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What ``resolve`` was asked for."""
+
+    connection: flags.ConnectionOptions
+    target: Target | None
+    profile: str
+    pools: frozenset[str]
+    """Names or ids; empty for every pool."""
+    options: Options
+    operation: str = ""
+    decision: Decision | None = None
+    """What a person says became of ``operation``."""
 
 
 @flags.options
@@ -42,6 +61,18 @@ def resolve(
     accept_as: Annotated[
         AcceptAs | None, typer.Option("--accept-as", help="Close OPERATION by your own decision.")
     ] = None,
+    despite_evidence: Annotated[
+        bool,
+        typer.Option("--despite-evidence", help="Close it although the disks or the job contradict that."),
+    ] = False,
+    pool: Annotated[
+        list[str] | None,
+        typer.Option("--pool", help="Only operations on this pool; may be repeated.", metavar="NAME|ID"),
+    ] = None,
+    wait_timeout: Annotated[str, typer.Option(help="How long to wait for one job.")] = "20m",
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Do not follow jobs; only look at how they stand.")
+    ] = False,
     only: flags.TargetOptions,
     profile: flags.Profile = "",
     shown: flags.OutputFormat = flags.Output.TEXT,
@@ -50,9 +81,14 @@ def resolve(
     """Find out how operations ended that earlier runs left open; sends nothing."""
     if (operation is None) != (accept_as is None):
         raise BadInput("--accept-as and OPERATION go together", "reconciler resolve without both lists them")
+    if despite_evidence and not accept_as:
+        raise BadInput("--despite-evidence needs --accept-as and OPERATION")
     console = Console()
-    decision = (operation, State[accept_as.name]) if operation and accept_as else None
-    found = _resolve(connection, (only.target, profile), decision, console)
+    seconds = duration(wait_timeout, "--wait-timeout").total_seconds()
+    decision = Decision(State[accept_as.name], actor(os.environ), despite_evidence) if accept_as else None
+    pools, options = frozenset(pool or ()), Options(wait_timeout=0.0 if no_wait else seconds)
+    asked = _Request(connection, only.target, profile, pools, options, operation or "", decision)
+    found = _resolve(asked, console)
     if shown is flags.Output.JSON:
         from reconciler.render.json.resolve import resolve_json  # noqa: PLC0415 - one of two forms
 
@@ -78,43 +114,65 @@ class _Found:
     """The exit code of a target that could not be read."""
 
 
-def _resolve(
-    connection: flags.ConnectionOptions,
-    only: tuple[Target | None, str],
-    decision: tuple[str, State] | None,
-    console: Console,
-) -> _Found:
+def _resolve(asked: _Request, console: Console) -> _Found:
     """What became of the open operations, target by target; one that cannot be reached does not stop the others."""
-    settings, clock = read_settings(connection), CLOCK.get()
-    target, profile = only
+    settings, clock = read_settings(asked.connection), CLOCK.get()
 
     async def work(stop: Stop) -> _Found:
-        found = _Found()
-        with journal(connection, settings, clock) as kept:
-            ctx = RunContext(kept, clock, new_id, run_id=new_id(), stop=stop, log=console.info)
-            if decision:
-                accept(*decision, ctx)
-                return found
-            keys = {each.intent.pool.target for each in kept.unresolved()}
-            targets = [target] if target else [Target(*key.split("/", 1)) for key in sorted(keys)]
-            for each in targets:
-                # The journal stores targets without a profile, so the flag decides which credentials are used.
-                named = replace(each, profile=profile)
-                try:
-                    async with connections([named], connection, settings) as opened:
-                        connected = replace(ctx, connections=opened)
-                        resolutions, holds = await resolve_all(connected, target_contexts(connected))
-                except (BadInput, ServiceError) as error:
-                    if len(targets) == 1:
-                        raise
-                    console.error(error)
-                    found.failed = error.exit_code
-                    continue
-                found.resolutions += resolutions
-                held = [finding for finding in holds.values() if finding.rule == "pool-held"]
-                found.held += len(held)
-                for finding in held:
-                    console.info(f"{finding.pool}: {finding.message}; {finding.allow}")
-        return found
+        with journal(asked.connection, settings, clock) as kept:
+            ctx = RunContext(
+                kept, clock, new_id, run_id=new_id(), options=asked.options, stop=stop, log=console.info
+            )
+            if asked.decision:
+                return _Found([await _decide(asked, asked.decision, settings, ctx)])
+            return await _resolve_all(asked, settings, ctx, console)
 
     return run_async(work)
+
+
+async def _decide(asked: _Request, decision: Decision, settings: Settings, ctx: RunContext) -> Resolution:
+    """Close one operation as a person decided, against a reading of its own target."""
+    operation = open_operation(asked.operation, ctx)
+    if not concerns(operation, asked.pools):
+        raise BadInput(f"operation {operation.id} is on pool {operation.intent.pool_name}, not on --pool")
+    target = _target(operation.intent.pool.target, asked.profile)
+    try:
+        async with connections([target], asked.connection, settings) as opened:
+            return await accept(operation, decision, "", replace(ctx, connections=opened))
+    except ServiceError as error:  # reading errors are part of the evidence, so this one is from opening
+        unread = f"the service could not be read: {error.message}"
+        return await accept(operation, decision, unread, ctx)
+
+
+async def _resolve_all(asked: _Request, settings: Settings, ctx: RunContext, console: Console) -> _Found:
+    found = _Found()
+    opened_ones = [each for each in ctx.journal.unresolved() if concerns(each, asked.pools)]
+    for name in sorted(asked.pools):
+        if not any(concerns(each, {name}) for each in opened_ones):
+            console.info(f"{name}: no open operation on a pool of this name or id")
+    keys = {each.intent.pool.target for each in opened_ones}
+    targets = [asked.target] if asked.target else [_target(key, "") for key in sorted(keys)]
+    for each in targets:
+        # The journal stores targets without a profile, so the flag decides which credentials are used.
+        named = replace(each, profile=asked.profile)
+        try:
+            async with connections([named], asked.connection, settings) as opened:
+                connected = replace(ctx, connections=opened)
+                resolutions, holds = await resolve_all(connected, target_contexts(connected), asked.pools)
+        except (BadInput, ServiceError) as error:
+            if len(targets) == 1:
+                raise
+            console.error(error)
+            found.failed = error.exit_code
+            continue
+        found.resolutions += resolutions
+        held = [finding for finding in holds.values() if finding.rule == "pool-held"]
+        found.held += len(held)
+        for finding in held:
+            console.info(f"{finding.pool}: {finding.message}; {finding.allow}")
+    return found
+
+
+def _target(key: str, profile: str) -> Target:
+    """The target that the journal calls ``region/project_id``."""
+    return replace(Target(*key.split("/", 1)), profile=profile)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, TextIO
 
 
-HURRY_SECONDS = 1.0
+_leave: dict[str, float | None] = {"by": None}
 
 
 class Writer:
@@ -26,8 +26,6 @@ class Writer:
     def __init__(self) -> None:
         self._waiting: deque[tuple[TolerantStream, str]] | None = None
         self._changed: threading.Condition | None = None
-        self.hurried = False
-        """True once a signal asked to stop: from then on nobody is waited for who may never read."""
 
     def put(self, stream: TolerantStream, text: str) -> None:
         """Queue a text; returns at once."""
@@ -108,6 +106,7 @@ class TolerantStream:
 
 def tolerate() -> None:
     """Make stdout and stderr tolerant; one that was closed from the start leads nowhere."""
+    leave_by(None)
     writer = Writer()
     for name in ("stdout", "stderr"):
         # Opened first of all, so that no other file gets the number of a standard stream.
@@ -121,23 +120,26 @@ def write_at_once(text: str) -> None:
         sys.stdout.write_now(text)
 
 
+def leave_by(moment: float | None) -> None:
+    """After a signal: from this moment on (monotonic seconds), output that nobody reads is given up."""
+    _leave["by"] = moment
+
+
 def written(seconds: float) -> bool:
-    """Wait at most so many seconds for the output so far; True once all of it is written or discarded."""
+    """Wait at most so many seconds for the output so far; True once all of it is written or given up."""
+    if (by := _leave["by"]) is not None:
+        import time  # noqa: PLC0415 - only after a signal
+
+        seconds = max(min(seconds, by - time.monotonic()), 0.0)
+        if not seconds:
+            return True
     return sys.stdout._writer.idle(seconds) if isinstance(sys.stdout, TolerantStream) else True
 
 
 def wait_until_written() -> None:
-    """Wait for all output, as long as it takes; a second at most once a signal has asked to stop."""
+    """Wait for all output, as long as it takes; after a signal, until ``leave_by``."""
     while not written(0.2):
-        if isinstance(sys.stdout, TolerantStream) and sys.stdout._writer.hurried:
-            written(HURRY_SECONDS)
-            return
-
-
-def hurry() -> None:
-    """Note that a signal asked to stop."""
-    if isinstance(sys.stdout, TolerantStream):
-        sys.stdout._writer.hurried = True
+        pass
 
 
 def lost_output() -> OSError | None:

@@ -134,8 +134,10 @@ def _show(outcome: DriftRound, before: DriftRound | None, console: Console) -> N
 
 def _news(outcome: DriftRound, before: DriftRound | None) -> bool:
     """Whether to notify: about drift or an error that is new, about its end, or about a remediation."""
-    if before is None or drift.remediated(outcome):
+    if before is None or drift.remediated(outcome) or drift.being_changed(before):
         return drift.noteworthy(outcome)
+    if drift.being_changed(outcome):
+        return False
     return _state(outcome) != _state(before)
 
 

@@ -5,7 +5,7 @@ Which drift may be remediated is left to ``planning.drift``, carrying it out to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,16 +19,19 @@ from reconciler.journal.records import NOT_APPLIED, DriftPoint, Journal, Operati
 from reconciler.model import DriftPolicy, Limits, Manifest
 from reconciler.planner import compute
 from reconciler.planning.drift import (
+    BEING_CHANGED,
     MEMORY,
     ChangeKey,
     Measure,
     Past,
     Permission,
     allowed,
+    is_being_changed,
     measure,
     narrow,
     removals_of,
 )
+from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.plan import Plan, PoolPlan, Service
 
 REMEDIATION = "correct"
@@ -42,10 +45,15 @@ async def detect(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftRe
     journal.open_run(run_id, "drift", __version__, [str(target) for target in manifest.targets])
     code, digest, summary = ExitCode.ERROR, "", {"pools": 0, "surplus": 0, "missing": 0, "differing": 0}
     try:
+        # Asked before and after: an operation that began or ended while the pools were read makes a reading
+        # of its pool worthless, which may show its disks half done.
+        changing = _being_changed(ctx)
         plan = await compute(manifest, limits, ctx.connections, ctx.plan_metadata(DEFAULT_LIFETIME))
-        measures = measure(plan)
+        plan = set_aside(plan, changing | _being_changed(ctx))
+        measures = _measures(plan)
         journal.add_drift(_points(measures, plan, run_id, ctx))
-        code, digest = _detection_code(plan, measures), plan.digest
+        unresolved = _unresolved(plan, ctx)
+        code, digest = _detection_code(plan, measures, unresolved), plan.digest
         summary = {
             "pools": len(measures),
             "surplus": sum(each.surplus for each in measures),
@@ -58,7 +66,35 @@ async def detect(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftRe
         raise
     finally:
         journal.close_run(run_id, int(code), digest, summary)
-    return DriftReport(run_id, plan, measures, unresolved=_unresolved(plan, journal), exit_code=code)
+    return DriftReport(run_id, plan, measures, unresolved=unresolved, exit_code=code)
+
+
+def set_aside(plan: Plan, changing: Mapping[PoolKey, Operation]) -> Plan:
+    """The plan in which a pool that a run is changing right now holds nothing but a warning that says so."""
+    names = {service.target: service.name for service in plan.services}
+
+    def looked_at(pool: PoolPlan) -> PoolPlan:
+        if pool.live is None or pool.target not in names:
+            return pool
+        found = changing.get(PoolKey(str(pool.target), names[pool.target], pool.live.id))
+        if found is None:
+            return pool
+        warning = Finding(
+            rule=BEING_CHANGED,
+            message=f"being changed by run {found.intent.run_id} since {found.opened:%H:%M:%S} UTC, so it was "
+            "not measured",
+            severity=Severity.WARN,
+            pool=pool.label,
+            source="the journal",
+        )
+        return replace(pool, changes=(), ties=(), findings=(warning,))
+
+    return replace(plan, pools=tuple(map(looked_at, plan.pools)))
+
+
+def _measures(plan: Plan) -> tuple[Measure, ...]:
+    """The measures of all pools that no run is changing."""
+    return tuple(each for each in measure(plan) if not is_being_changed(each.pool))
 
 
 async def remediate(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftReport:
@@ -90,7 +126,8 @@ async def remediate(manifest: Manifest, limits: Limits, ctx: RunContext) -> Drif
         report = replace(report, applied=applied)
         if applied.plan and any(each.resolved for each in applied.resolutions):
             # Resolving has proven an earlier run's work since the first plan, so that is no drift any more.
-            report = replace(report, measures=measure(applied.plan))
+            aside = set_aside(applied.plan, _being_changed(ctx))
+            report = replace(report, measures=_measures(aside))
     try:
         report = _kept(report, remediation, ctx)
     except JournalError as error:  # what was done must still reach the user
@@ -104,7 +141,7 @@ def _kept(report: DriftReport, remediation: _Remediation, ctx: RunContext) -> Dr
         remediation.give_back(applied.run_id)
         points = _points(report.measures_now, report.plan, applied.run_id, ctx, only=applied.proven_pools)
         ctx.journal.add_drift(points)
-    return replace(report, unresolved=_unresolved(report.plan, ctx.journal))
+    return replace(report, unresolved=_unresolved(report.plan, ctx))
 
 
 class _Remediation:
@@ -256,16 +293,35 @@ def _of(operation: Operation, service: Service) -> bool:
     return (pool.target, pool.service) == (str(service.target), service.name)
 
 
-def _unresolved(plan: Plan, journal: Journal) -> int:
-    return sum(len(journal.unresolved(str(each.target), each.name)) for each in plan.services)
+def _unresolved(plan: Plan, ctx: RunContext) -> int:
+    """Open operations whose runs are gone; those of a run that is alive are being changed, not unresolved."""
+    now = ctx.clock.now()
+    return sum(
+        each.lease_until <= now
+        for service in plan.services
+        for each in ctx.journal.unresolved(str(service.target), service.name)
+    )
 
 
-def _detection_code(plan: Plan, measures: Sequence[Measure]) -> ExitCode:
+def _being_changed(ctx: RunContext) -> dict[PoolKey, Operation]:
+    """The open operations whose runs are alive, by pool."""
+    now = ctx.clock.now()
+    return {each.intent.pool: each for each in ctx.journal.unresolved() if each.lease_until > now}
+
+
+def _detection_code(plan: Plan, measures: Sequence[Measure], unresolved: int) -> ExitCode:
+    """The exit code of what was measured; never DONE where something could not be decided."""
     if plan.failures:
         return ExitCode(plan.failures[0].exit_code)
     if any(each.drifts for each in measures):
         return ExitCode.CHANGES
-    return ExitCode.REFUSED if plan.blocked else ExitCode.DONE
+    if plan.blocked:
+        return ExitCode.REFUSED
+    if unresolved:
+        return ExitCode.UNKNOWN
+    if any(map(is_being_changed, plan.pools)):
+        return ExitCode.HELD
+    return ExitCode.REFUSED if len(measures) < len(plan.pools) else ExitCode.DONE
 
 
 def _remediation_code(report: DriftReport) -> ExitCode:
@@ -274,7 +330,7 @@ def _remediation_code(report: DriftReport) -> ExitCode:
         return report.error.exit_code
     if report.applied and report.applied.exit_code is not ExitCode.DONE:
         return report.applied.exit_code
-    return _detection_code(report.plan, report.measures_now)
+    return _detection_code(report.plan, report.measures_now, report.unresolved)
 
 
 def _midnight(now: datetime) -> datetime:

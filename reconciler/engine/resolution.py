@@ -6,23 +6,26 @@ How one operation is decided is left to ``apply.resolve``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 
 from reconciler.apply.context import RunContext, TargetContext
-from reconciler.apply.resolve import decide, resolve, still_open
+from reconciler.apply.decision import Decision, decide
+from reconciler.apply.resolve import resolve, still_open
 from reconciler.apply.results import Resolution
 from reconciler.errors import BadInput, JournalError, PoolHeld, ServiceError
-from reconciler.journal.records import Operation, State
+from reconciler.journal.records import Operation
 from reconciler.model import Target
 from reconciler.planner import Connection, Holds
 from reconciler.planning.finding import Finding
 
 
 async def resolve_all(
-    ctx: RunContext, sites: Mapping[Target, TargetContext]
+    ctx: RunContext, sites: Mapping[Target, TargetContext], only: Collection[str] = ()
 ) -> tuple[tuple[Resolution, ...], Holds]:
     """Resolve every open operation of the connected targets; what stays open holds its pool.
+
+    ``only``: names or ids of pools; when there are any, operations of other pools are left alone.
 
     Works on several at a time, since each may have to wait for its job.
     """
@@ -44,7 +47,7 @@ async def resolve_all(
             finally:
                 let_go(operation, ctx)
 
-    found = open_operations(ctx)
+    found = [each for each in open_operations(ctx) if concerns(each[1], only)]
     # An unexpected exception is raised only after all others have ended, so that none is left half resolved.
     ended = await asyncio.gather(
         *(one(operation, sites[target]) for target, operation in found), return_exceptions=True
@@ -65,14 +68,37 @@ async def resolve_all(
     return tuple(resolutions), holds
 
 
-def accept(operation_id: str, state: State, ctx: RunContext) -> None:
-    """Close an open operation as a person decided; raises ``BadInput`` when it is not open."""
+def open_operation(operation_id: str, ctx: RunContext) -> Operation:
+    """The open operation with this id; raises ``BadInput`` when there is none."""
     operation = ctx.journal.operation(operation_id)
     if operation is None or operation.closed is not None:
         raise BadInput(
             f"there is no open operation {operation_id}", "reconciler resolve lists the open operations"
         )
-    decide(operation, state, ctx)
+    return operation
+
+
+async def accept(operation: Operation, decision: Decision, unread: str, ctx: RunContext) -> Resolution:
+    """Close an open operation as a person decided, against a reading of its own target.
+
+    ``unread``: why that target could not be opened; empty when it is among the connections.
+    """
+    pool = operation.intent.pool
+    site: TargetContext | str = unread
+    for target, found in target_contexts(ctx).items():
+        if str(target) == pool.target:
+            # The same ids at another service mean another pool, which says nothing about this one.
+            other = f"this is the service {found.service.name}, the operation was sent to {pool.service}"
+            site = found if found.service.name == pool.service else other
+    try:
+        return await decide(operation, decision, site, ctx)
+    finally:
+        let_go(operation, ctx)
+
+
+def concerns(operation: Operation, pools: Collection[str]) -> bool:
+    """Whether the operation is on one of these pools, given by name or id; on any when none is given."""
+    return not pools or bool({operation.intent.pool_name, operation.intent.pool.pool_id} & set(pools))
 
 
 def target_contexts(ctx: RunContext) -> dict[Target, TargetContext]:

@@ -17,6 +17,8 @@ from reconciler.planning.plan import Plan, PoolPlan
 
 MEMORY = timedelta(days=2)
 """How long a measured pool counts as it was measured; the trend keeps no zeros beyond it."""
+BEING_CHANGED = "being-changed"
+"""The rule of the warning that stands in for a pool that a run is changing."""
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 ChangeKey = tuple[str, str, int]
@@ -64,6 +66,11 @@ class Permission:
 def decided(pool: PoolPlan) -> bool:
     """Whether the pool was found and read without a doubt, so that its drift is known at all."""
     return pool.live is not None and not pool.live.doubts
+
+
+def is_being_changed(pool: PoolPlan) -> bool:
+    """Whether a run was changing the pool while it was read, so that nothing was measured."""
+    return any(each.rule == BEING_CHANGED for each in pool.findings)
 
 
 def measure(plan: Plan) -> tuple[Measure, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from reconciler.apply.results import ApplyReport, DriftReport, DriftRound, Status
 from reconciler.errors import ExitCode
-from reconciler.planning.drift import Measure
+from reconciler.planning.drift import Measure, is_being_changed
 from reconciler.planning.finding import Severity
 from reconciler.render.apply_report import report_lines, report_page, resolution_lines
 from reconciler.render.message import Message
@@ -51,8 +51,12 @@ def headline(outcome: DriftRound) -> str:
             f"Drift could not be determined: {outcome.error.message if outcome.error else 'no reason given'}"
         )
     checked = count(len(report.measures), "pool")
+    changing = sum(map(is_being_changed, report.plan.pools))
     if not outcome.drifting:
-        if report.plan.blocked or report.plan.failures:
+        if changing and outcome.exit_code is ExitCode.HELD:
+            others = f"No drift in {checked}; " if report.measures else ""
+            return f"{others}{count(changing, 'pool is', 'pools are')} being changed by another run."
+        if report.plan.blocked or report.plan.failures or report.unresolved:
             return f"No drift in {checked}, but not everything could be decided."
         return f"No drift: {checked} checked, all as declared."
     text = f"Drift in {len(outcome.drifting)} of {checked}: {_sum(outcome.drifting)}."
@@ -144,13 +148,16 @@ def _hindrances(report: DriftReport) -> Iterator[Line]:
     blocking = [each for each in report.plan.all_findings if each.severity is Severity.BLOCK]
     for finding in blocking:
         yield from finding_lines(finding, Tone.BLOCK)
+    changing = [each for pool in report.plan.pools if is_being_changed(pool) for each in pool.findings]
+    for finding in changing:
+        yield from finding_lines(finding, Tone.WARN)
     for failure in report.plan.failures:
         yield Line(f"  ! target {failure.target} could not be read: {failure.message}", Tone.BLOCK)
     if report.refused:
         yield Line("Not remediated:", Tone.WARN)
     for finding in report.refused:
         yield from finding_lines(finding, Tone.WARN)
-    if blocking or report.plan.failures or report.refused:
+    if blocking or changing or report.plan.failures or report.refused:
         yield Line()
 
 

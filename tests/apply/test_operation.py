@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,8 +16,9 @@ from reconciler.apply.results import Result, Status
 from reconciler.errors import JournalError, PoolHeld, ServiceError
 from reconciler.journal.records import Journal, Outcome, State, Step
 from reconciler.model import Pool
-from reconciler.workspace import Call
-from tests.apply.harness import Harness, Scripted, harness, removal
+from reconciler.workspace import Call, JobEnd
+from tests.apply.harness import GOING, KEPT, Harness, Scripted, harness, removal
+from tests.builders import TARGET
 from tests.simulation.service import Faults
 
 
@@ -277,3 +278,110 @@ def test_a_reading_that_fails_does_not_leave_an_accepted_call_alone(
         if ending is Status.UNKNOWN:
             assert verdict.message.startswith("sent (accepted: job job-1), but its effect could not be read")
             assert state(world) == (State.ACCEPTED, False)
+
+
+NOT_FOUND = Outcome(State.REJECTED, status=404, code="WKS.0001", message="no such disk")
+
+
+def gone_by_hand(world: Harness) -> None:
+    """Somebody else removes the disk before our call arrives."""
+    del world.service.pools_["pool"].disks[GOING.id]
+
+
+def test_a_disk_that_was_gone_already_is_done_but_not_by_this_call() -> None:
+    with harness() as world:
+        gone_by_hand(world)
+        result = carried_out(world)
+        assert (result.status, result.done) == (Status.DONE, 1)
+        assert "1 of 1 disks gone, seen in two readings, but not removed by this call" in result.message
+        assert "HTTP 404" in result.message
+        assert state(world) == (State.REJECTED, True)
+        assert world.journal.removed_since(str(TARGET), "simulated", world.clock.now().replace(day=1)) == 0
+
+
+def test_not_found_for_a_disk_that_is_there_is_a_rejection() -> None:
+    with harness() as world:
+        world.service.answers = [NOT_FOUND]
+        result = carried_out(world)
+        assert (result.status, result.done) == (Status.REJECTED, 0)
+        assert "the service rejected the call: no such disk, HTTP 404, WKS.0001; 0 of 1 disks gone" in (
+            result.message
+        )
+        assert state(world) == (State.REJECTED, True)
+
+
+def test_not_found_needs_two_readings_that_agree() -> None:
+    with harness() as world:
+        before = world.service._view()
+        after = (replace(before[0], disks=(KEPT,)),)
+        world.service.answers, world.service.shown = [NOT_FOUND], [after, before] * 50
+        result = carried_out(world)
+        assert result.status is Status.REJECTED
+        assert "no two consecutive readings of the pools agree" in result.message
+
+
+@pytest.mark.parametrize("vanished", ["pool", "kept disk"])
+def test_not_found_with_more_gone_than_the_disk_is_not_done(vanished: str) -> None:
+    with harness() as world:
+        world.service.answers = [NOT_FOUND]
+        view = world.service._view()
+        world.service.shown = [() if vanished == "pool" else (replace(view[0], disks=()),)] * 5
+        result = carried_out(world)
+        assert result.status is Status.REJECTED
+        assert "gone" in result.message
+
+
+def test_not_found_that_cannot_be_looked_into_is_a_rejection() -> None:
+    with harness() as world:
+        gone_by_hand(world)
+        world.service.faults = Faults(read_error=1.0)
+        result = carried_out(world)
+        assert result.status is Status.REJECTED
+        assert "could not be read: the service answered 500" in result.message
+        assert state(world) == (State.REJECTED, True)
+
+
+def test_not_found_for_anything_but_a_removal_is_a_rejection() -> None:
+    with harness() as world:
+        gone_by_hand(world)
+        call = replace(removal(), step=Step.EXPAND, apply_to=None)
+        intent = replace(world.intent(), step=Step.EXPAND)
+        result = world.run(carry_out(call, intent, world.site(), world.context()))
+        assert result.status is Status.REJECTED
+        assert "disks" not in result.message
+
+
+@pytest.mark.parametrize("timeout", [95.0, 130.0])
+def test_a_partial_job_obeys_the_time_limit_and_stays_open(timeout: float) -> None:
+    with harness(Faults(job_partial=1.0)) as world:
+        world.service = Staying(world.loop, world.service.rng, world.service.pools_, world.service.faults)
+        result = carried_out(world, Options(wait_timeout=timeout))
+        assert world.loop.moment < timeout + 30
+        assert result.status is Status.RUNNING
+        assert "ended partial; 0 of 1 disks gone, and --wait-timeout left no time" in result.message
+        assert state(world) == (State.ACCEPTED, False)
+
+
+def test_a_partial_job_is_closed_when_there_was_time_to_see_it() -> None:
+    with harness(Faults(job_partial=1.0)) as world:
+        world.service = Staying(world.loop, world.service.rng, world.service.pools_, world.service.faults)
+        result = carried_out(world, Options(wait_timeout=300))
+        assert result.status is Status.PARTIAL
+        assert state(world) == (State.PARTIAL, True)
+        assert [line for line in world.said if "waiting" in line] == [
+            "pool: waiting up to 2 min until the readings show b gone"
+        ]
+
+
+def test_an_effect_that_shows_at_once_is_not_said_to_be_waited_for() -> None:
+    with harness() as world:
+        assert carried_out(world).status is Status.DONE
+        assert not any("waiting" in line for line in world.said)
+
+
+@dataclass
+class Staying(Scripted):
+    """Its jobs have no effect, however they end."""
+
+    def _fate(self, size: int) -> tuple[JobEnd, bool]:
+        return super()._fate(size)[0], False

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from reconciler.apply.resolve import decide, resolve
+from reconciler.apply.context import Options
+from reconciler.apply.decision import Decision
+from reconciler.apply.resolve import resolve
 from reconciler.apply.results import Resolution, Status
-from reconciler.engine.resolution import resolve_all
+from reconciler.engine.resolution import accept, resolve_all
 from reconciler.errors import PoolHeld
 from reconciler.journal.records import ClosedBy, Intent, Outcome, State, Step
 from reconciler.model import Pool
@@ -48,6 +50,13 @@ def resolved(world: Harness, after: float) -> Resolution:
     resolution = world.run(scenario())
     assert world.service.sent == []
     return resolution
+
+
+def decided(world: Harness, said: State, *, despite_evidence: bool = False) -> Resolution:
+    """What becomes of the open operation when a person says how it ended."""
+    [operation] = world.journal.unresolved()
+    decision = Decision(said, "ann", despite_evidence)
+    return world.run(accept(operation, decision, "", world.context(run_id="next")))
 
 
 def state(world: Harness) -> tuple[State, bool]:
@@ -91,7 +100,7 @@ def test_a_request_that_nothing_bounds_is_left_to_a_person() -> None:
     with harness() as world:
         opened(world, world.intent(lifetime=None))
         assert "there is no time limit" in resolved(world, after=1_000_000).result.message
-        decide(world.journal.unresolved()[0], State.NOT_ACCEPTED, world.context(run_id="next"))
+        decided(world, State.NOT_ACCEPTED)
         operation = world.journal.operation("op")
         assert operation
         assert (operation.state, operation.closed_by) == (State.NOT_ACCEPTED, ClosedBy.PERSON)
@@ -103,7 +112,7 @@ def test_neither_a_run_nor_a_person_takes_over_while_the_owner_lives() -> None:
         with pytest.raises(PoolHeld, match="gone"):
             resolved(world, after=LEASE - 1)
         with pytest.raises(PoolHeld):
-            decide(world.journal.unresolved()[0], State.DONE, world.context(run_id="next"))
+            decided(world, State.DONE, despite_evidence=True)
         assert state(world) == (State.UNKNOWN, False)
 
 
@@ -209,6 +218,19 @@ def test_the_effect_of_a_found_job_is_waited_for_before_the_disks_decide() -> No
         assert state(world) == (State.DONE, True)
 
 
+def test_a_found_job_whose_effect_had_no_time_to_show_decides_nothing() -> None:
+    with harness() as world:
+        opened(world, world.intent())
+        job(world, "lost", lasts=1, effect=False)
+        world.run(asyncio.sleep(LIFETIME + 1))
+        [operation] = world.journal.unresolved()
+        hasty = world.context(Options(wait_timeout=10), run_id="next")
+        resolution = world.run(resolve(operation, world.site(), hasty))
+        assert (resolution.resolved, resolution.result.status) == (False, Status.RUNNING)
+        assert "--wait-timeout left no time" in resolution.result.message
+        assert resolved(world, after=0).result.status is Status.FAILED
+
+
 def test_an_answer_noted_after_the_operation_was_listed_counts() -> None:
     with harness() as world:
         job(world, "other", lasts=1, end=JobEnd.FAILED, effect=False)
@@ -266,7 +288,7 @@ def test_what_stays_open_is_let_go_for_whoever_comes_next() -> None:
             [resolution], holds = all_resolved(world, run_id)
             assert not resolution.resolved
             assert [each.rule for each in holds.values()] == ["unresolved-operation"]
-        decide(world.journal.unresolved()[0], State.DONE, world.context(run_id="person"))
+        decided(world, State.DONE, despite_evidence=True)
         assert state(world) == (State.DONE, True)
 
 

@@ -45,6 +45,16 @@ from tests.simulation.virtual import VirtualClock, VirtualLoop
 NAMES = ("one", "two", "three")
 
 
+class Overtaken(Service):
+    """Somebody else removes the first pool's disk right before our call arrives."""
+
+    def _accept(self, call: Call) -> Outcome:
+        if call.pool_id == NAMES[0]:
+            for disk in call.disks:
+                self.pools_[call.pool_id].disks.pop(disk.id, None)
+        return super()._accept(call)
+
+
 class Vandal(Service):
     """Deletes a disk that must stay together with the requested one."""
 
@@ -140,6 +150,14 @@ def test_a_failed_canary_starts_nothing_else() -> None:
     assert endings(report) == {Status.FAILED: 1, Status.NOT_STARTED: 2}
     assert report.exit_code is ExitCode.JOB_FAILED
     assert len(service.record) == 1
+
+
+def test_a_disk_that_somebody_else_removed_stops_no_other_pool() -> None:
+    report, service, _ = carried_out(Options(), kind=Overtaken)
+    assert [each.status for each in report.results] == [Status.DONE] * 3
+    assert "not removed by this call" in report.results[0].message
+    assert (report.exit_code, report.remaining) == (ExitCode.DONE, 0)
+    assert sorted(line.pool for line in service.record) == ["three", "two"]
 
 
 def test_keep_going_tries_every_pool_and_still_tells_the_truth() -> None:

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from reconciler.apply.results import DriftReport, Status
 from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.engine.remediation import detect, remediate
 from reconciler.errors import ExitCode, Refused, ServiceError
-from reconciler.journal.records import Journal, Outcome, State
+from reconciler.journal.records import Intent, Journal, Outcome, PoolKey, SentDisk, State, Step
 from reconciler.journal.store import open_journal
 from reconciler.model import (
     Action,
@@ -31,6 +32,8 @@ from reconciler.model import (
     Window,
 )
 from reconciler.planner import Connection
+from reconciler.planning.drift import BEING_CHANGED
+from reconciler.planning.finding import Severity
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
 from reconciler.workspace import Call
@@ -230,6 +233,71 @@ def test_an_unknown_outcome_is_not_tried_again(make: Make) -> None:
     assert again.exit_code is ExitCode.UNKNOWN
     assert rules(again) == ["drift-attempted"]
     assert scene.service.requests["send"] == 1
+
+
+def opened(scene: Scene, pool: str, lease: float) -> Intent:
+    """An apply in another process has written down a removal on the pool."""
+    now = scene.context.clock.now()
+    key = PoolKey(str(TARGET), "fake", pool)
+    disk = SentDisk(f"{pool}-0", "SAS", 50)
+    intent = Intent(
+        f"op-{pool}", "other-run", key, pool, Step.REMOVE, None, (disk,), (), (), 0, now, None, "digest"
+    )
+    scene.journal.open_operation(intent, "other-run", lease)
+    return intent
+
+
+@pytest.mark.parametrize("status", ["STEADY", "TEMPORARY"])
+def test_a_pool_that_a_run_is_changing_is_not_measured_and_is_no_drift(make: Make, status: str) -> None:
+    scene = make(a=1, b=0)
+    opened(scene, "a", 60)
+    if status != "STEADY":
+        scene.service.pools_["a"].busy_until = 30
+    report = scene.detect(manifest("a", "b"))
+    assert (report.exit_code, report.unresolved) == (ExitCode.HELD, 0)
+    assert [each.pool.label for each in report.measures] == ["b"]
+    [finding] = report.plan.all_findings
+    assert (finding.rule, finding.severity) == (BEING_CHANGED, Severity.WARN)
+    assert "being changed by run other-run" in finding.message
+    assert scene.journal.drift(MIDNIGHT) == ()
+
+
+def test_drift_beside_a_pool_that_is_being_changed_is_drift(make: Make) -> None:
+    scene = make(a=1, b=2)
+    opened(scene, "a", 60)
+    report = scene.detect(manifest("a", "b"))
+    assert report.exit_code is ExitCode.CHANGES
+    assert [each.pool.label for each in report.measures] == ["b"]
+
+
+def test_an_operation_that_ends_while_the_pools_are_read_leaves_its_pool_out(make: Make) -> None:
+    scene = make(a=1)
+    opened(scene, "a", 60)
+    end = partial(scene.journal.close_operation, "op-a", "other-run", State.DONE, "done")
+    scene.loop.call_later(0.001, end)
+    assert scene.detect(manifest("a")).exit_code is ExitCode.HELD
+    assert scene.detect(manifest("a")).exit_code is ExitCode.CHANGES
+
+
+def test_an_operation_that_begins_while_the_pools_are_read_leaves_its_pool_out(make: Make) -> None:
+    scene = make(a=1)
+    scene.loop.call_later(0.001, lambda: opened(scene, "a", 60))
+    assert scene.detect(manifest("a")).exit_code is ExitCode.HELD
+
+
+def test_an_open_operation_of_a_dead_run_is_never_exit_0(make: Make) -> None:
+    scene = make(a=0)
+    opened(scene, "a", 0)
+    report = scene.detect(manifest("a"))
+    assert (report.exit_code, report.unresolved) == (ExitCode.UNKNOWN, 1)
+
+
+def test_a_correction_leaves_a_pool_alone_that_another_run_is_changing(make: Make) -> None:
+    scene = make(a=1, b=1)
+    opened(scene, "a", 6000)
+    report = scene.remediate(manifest("a", "b"))
+    assert (report.exit_code, report.unresolved, rules(report)) == (ExitCode.HELD, 0, [])
+    assert (scene.disks("a"), scene.disks("b")) == (2, 1)
 
 
 def test_an_operation_left_open_is_resolved_by_the_next_correction(make: Make) -> None:

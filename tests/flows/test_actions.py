@@ -407,5 +407,5 @@ def test_a_disk_that_changed_after_the_plan_is_not_removed_by_it(run: Run, tmp_p
         pool["revision"] += 1
         stale = run("apply", str(plan), env=served.env)
         assert stale.code == 4
-        assert "before.size: approved 50, now 500" in stale.err
+        assert ": size 50 → 500" in stale.err
         assert served.posts() == []

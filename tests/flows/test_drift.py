@@ -15,10 +15,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from reconciler.journal.store import open_journal
 from reconciler.sandbox import seed
 from reconciler.sandbox.world import World
 from tests.flows.conftest import Run, manifest
 from tests.flows.serving import Served, listening, serving
+from tests.flows.skipping import TIME
 
 ONE_SSD = "{name: p, apply_to: all, disks: [{type: SSD, size: 100}]}"
 WHOLE_DAY = "{days: [mon, tue, wed, thu, fri, sat, sun], start: '00:00', end: '%s', timezone: %s}"
@@ -310,3 +312,24 @@ def test_what_an_earlier_run_began_and_this_one_proves_is_no_drift_any_more(run:
         assert (ran.code, posts(served)) == (0, 1)
         assert "resolved: done" in ran.err
         assert numbers(file)["reconciler_pool_surplus_disks", "p"] == 0
+
+
+def test_a_pool_that_an_apply_is_changing_is_no_alarm_and_needs_no_resolve(run: Run, tmp_path: Path) -> None:
+    with serving(two_pools(), job_seconds=600) as served, hook(200) as (url, got):
+        path = manifest(tmp_path, [ONE_SSD])
+        assert run("apply", str(path), "--auto-approve", "--no-wait", env=served.env).code == 8
+        kept = open_journal(f"sqlite:///{tmp_path}/state/journal.db", TIME.now)
+        [operation] = kept.unresolved()
+        # Only the owner may renew, so this is what the journal shows while that apply still runs.
+        kept.renew_lease(operation.id, operation.owner, 3600)
+        ran = run("drift", str(path), "--webhook", url, env=served.env)
+        assert (ran.code, got) == (5, [])
+        assert f"being changed by run {operation.owner}" in ran.out
+        assert "1 pool is being changed by another run." in ran.out
+        assert "resolve" not in ran.out + ran.err
+
+        kept.renew_lease(operation.id, operation.owner, 0)
+        kept.close()
+        left = run("drift", str(path), "--webhook", url, env=served.env)
+        assert (left.code, len(got)) == (2, 1)
+        assert "reconciler resolve" in left.out

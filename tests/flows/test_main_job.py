@@ -98,7 +98,7 @@ def test_a_stale_plan_is_explained_field_by_field(run: Run, served: Served, tmp_
     served.pool("finance-analysts")["disks"][2]["size"] = 300
     refused = run("apply", str(plan), env=served.env)
     assert refused.code == 4
-    assert "before.size: approved 200, now 300" in refused.err
+    assert ": size 200 → 300" in refused.err
     path.write_text(path.read_text() + "# reviewed\n")
     assert "changed since the plan was made" in run("apply", str(plan), env=served.env).err
     assert served.posts() == []
@@ -111,7 +111,7 @@ def test_a_sandbox_plan_cannot_be_applied_elsewhere(run: Run, served: Served, tm
     served.world()["name"] = "another"
     refused = run("apply", str(plan), env=served.env)
     assert refused.code == 4
-    assert "service: approved sandbox:default, now sandbox:another" in refused.err
+    assert "sandbox:default → sandbox:another" in refused.err
 
 
 def test_json_is_shaped_like_terraforms(run: Run, served: Served, tmp_path: Path) -> None:

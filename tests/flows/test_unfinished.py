@@ -65,3 +65,53 @@ def test_an_intent_without_a_trace_waits_for_time_and_no_person_may_shorten_that
         assert mortal(served, tmp_path, ahead=HOUR) == 0
         assert len(served.posts()) == 1
         assert path.exists()
+
+
+def left_open(run: Run, served: Served, path: Path) -> str:
+    """The id of the operation that an apply leaves open."""
+    run("apply", str(path), "--auto-approve", "--no-wait", env=served.env)
+    [listed] = json.loads(run("history", "--format", "json").out)["runs"]
+    record = json.loads(run("history", "show", listed["id"], "--format", "json").out)
+    return str(record["operations"][0]["intent"]["operation_id"])
+
+
+def test_a_persons_decision_is_held_against_the_disks_and_the_job(run: Run, tmp_path: Path) -> None:
+    with serving(sandbox.default_world(), job_seconds=600) as served:
+        operation = left_open(run, served, manifest(tmp_path, [FINANCE]))
+        env = served.env | {"RECONCILER_ACTOR": "ann", "GITHUB_ACTOR": "robot"}
+        never = run("resolve", "--accept-as", "not-accepted", operation, "--despite-evidence", env=env)
+        assert (never.code, "the service accepted the request" in never.err) == (3, True)
+        done = run("resolve", "--accept-as", "done", operation, env=env)
+        assert done.code == 3
+        assert "0 of 1 disks gone" in done.err
+        assert "is still running" in done.err
+        assert "--despite-evidence" in done.err
+        said = run("resolve", "--accept-as", "done", operation, "--despite-evidence", env=env)
+        assert said.code == 0, said.err
+        assert "a person decided: done (by ann; read: 0 of 1 disks gone" in said.out
+        history = run("history", "show", json.loads(run("history", "--format", "json").out)["runs"][0]["id"])
+        assert "a person decided: done (by ann;" in history.out
+        assert len(served.posts()) == 1
+
+
+def test_resolve_waits_no_longer_than_it_may(run: Run, tmp_path: Path) -> None:
+    with serving(sandbox.default_world(), job_seconds=600) as served:
+        left_open(run, served, manifest(tmp_path, [FINANCE]))
+        late = run("resolve", "--wait-timeout", "5s", env=served.env)
+        assert (late.code, "had not ended after 5 s" in late.out) == (8, True), late.out
+        looked = run("resolve", "--no-wait", env=served.env)
+        assert (looked.code, "has not ended, and was not waited for" in looked.out) == (8, True), looked.out
+        assert run("resolve", env=served.env).code == 0
+
+
+def test_resolve_can_be_kept_to_some_pools(run: Run, served: Served, tmp_path: Path) -> None:
+    left_open(run, served, manifest(tmp_path, [FINANCE]))
+    other = run("resolve", "--pool", "call-centre", env=served.env)
+    assert (other.code, "0 operations checked" in other.err) == (0, True), other.err
+    assert "call-centre: no open operation" in other.err
+    by_id = run("resolve", "--pool", "x", "--pool", served.pool("finance-analysts")["id"], env=served.env)
+    assert (by_id.code, "1 operation checked, 0 still open" in by_id.err) == (0, True), by_id.err
+
+
+def test_the_second_word_needs_a_first(run: Run, served: Served) -> None:
+    assert run("resolve", "--despite-evidence", env=served.env).code == 9

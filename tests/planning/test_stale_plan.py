@@ -53,15 +53,23 @@ def test_another_time_id_version_and_manifest_do_not_matter() -> None:
     ("current", "parts"),
     [
         pytest.param(
-            lambda: now(KEPT, replace(GONE, size=60)), ["before.size", "approved 50", "now 60"], id="size"
+            lambda: now(KEPT, replace(GONE, size=60)), [f"finance: disk {GONE.id}: size 50 → 60"], id="size"
         ),
         pytest.param(
-            lambda: now(KEPT, replace(GONE, type="GPSSD")), ["approved SAS", "now GPSSD"], id="type"
+            lambda: now(KEPT, replace(GONE, type="GPSSD")),
+            [f"finance: disk {GONE.id}: type SAS → GPSSD"],
+            id="type",
         ),
         pytest.param(
-            lambda: now(KEPT, GONE, OTHER), [OTHER.id, "was not in the approved plan"], id="one more"
+            lambda: now(KEPT, GONE, OTHER),
+            [f"finance: disk {OTHER.id} (SAS, 60 GB): was not in the approved plan, is to be removed now"],
+            id="one more",
         ),
-        pytest.param(lambda: now(KEPT), ["is gone now"], id="gone already"),
+        pytest.param(
+            lambda: now(KEPT),
+            [f"finance: disk {GONE.id} (SAS, 50 GB): was to be removed, is gone now"],
+            id="gone already",
+        ),
         pytest.param(
             lambda: now(KEPT, replace(GONE, id=OTHER.id)),
             [OTHER.id, GONE.id, "is gone now"],
@@ -69,7 +77,7 @@ def test_another_time_id_version_and_manifest_do_not_matter() -> None:
         ),
         pytest.param(
             lambda: whole(planned(replace(DECLARED, apply_to=ApplyTo.NEW), [KEPT, GONE], ["ann", "bob"])),
-            ["apply_to", "approved all", "now new"],
+            ["finance: apply_to all → new"],
             id="apply_to",
         ),
         pytest.param(
@@ -77,21 +85,23 @@ def test_another_time_id_version_and_manifest_do_not_matter() -> None:
                 planned(DECLARED, [KEPT, GONE], ["ann", "bob"]),
                 limits=Limits(disks=Limit(99, "--limit-disks")),
             ),
-            ["limits.disks", "approved 10", "now 99"],
+            ["limit disks 10 → 99"],
             id="limit",
         ),
         pytest.param(
             lambda: whole(planned(DECLARED, [KEPT, GONE], ["ann", "bob"]), limits=Limits(disks=Limit(None))),
-            ["limits.disks", "approved 10", "now unset"],
+            ["limit disks 10 → none"],
             id="no limit",
         ),
         pytest.param(
             lambda: with_live(now(), id="another-id"), ["another-id", "id-of-finance"], id="a namesake pool"
         ),
-        pytest.param(lambda: with_live(now(), name="treasury"), ["finance", "treasury"], id="pool renamed"),
+        pytest.param(
+            lambda: with_live(now(), name="treasury"), ["finance: name finance → treasury"], id="pool renamed"
+        ),
         pytest.param(
             lambda: replace(now(), services=(Service(TARGET, "staging.example.com"),)),
-            ["workspace.example.com", "staging.example.com"],
+            [f"service of {TARGET} workspace.example.com → staging.example.com"],
             id="endpoint",
         ),
         pytest.param(
@@ -103,7 +113,7 @@ def test_another_time_id_version_and_manifest_do_not_matter() -> None:
         ),
         pytest.param(
             lambda: whole(planned(replace(DECLARED, manage=frozenset()), [KEPT, GONE], ["ann", "bob"])),
-            ["carried_out", "approved True", "now False"],
+            [f"finance: disk {GONE.id}: carried out yes → no"],
             id="managed no more",
         ),
     ],
@@ -117,19 +127,19 @@ def test_what_changed_is_told_field_by_field(current: Callable[[], Plan], parts:
 
 def test_one_changed_field_is_one_sentence() -> None:
     told = explain(approved(), now(KEPT, replace(GONE, size=40)))
-    assert told == (f"pools.{TARGET}/id-of-finance.disks.{GONE.id}.before.size: approved 50, now 40",)
+    assert told == (f"finance: disk {GONE.id}: size 50 → 40",)
 
 
 def test_another_declared_size_is_told() -> None:
     grown = replace(DECLARED, disks=(DesiredDisk("SSD", 200, Position("x", 1, 1)),))
     told = explain(approved(), whole(planned(grown, [KEPT, GONE], ["ann", "bob"])))
-    assert any(line.endswith("approved keep, now expand") for line in told)
+    assert any(line == f"finance: disk {KEPT.id}: was to stay, is to be expanded now" for line in told)
 
 
 def test_a_disk_that_two_candidates_compete_for_is_told() -> None:
     twin = replace(KEPT, id=OTHER.id)
     told = explain(approved(), now(KEPT, GONE, twin))
-    assert any("undecided" in line and twin.id in line for line in told)
+    assert any("disks of which some must go" in line and twin.id in line for line in told)
 
 
 # --- counts that move by the minute -----------------------------------------------------------------
@@ -210,3 +220,18 @@ def test_another_digest_is_always_explained_and_the_same_digest_never() -> None:
 def _random_plan(number: int) -> Plan:
     case = random_case(f"stale {number % 40}")
     return whole(planned(replace(case.pool, apply_to=ApplyTo.ALL), case.live))
+
+
+def test_a_disk_that_is_gone_is_named_and_neither_its_pool_nor_its_target_is_called_gone() -> None:
+    told = explain(approved(), now(KEPT))
+    assert told == (f"finance: disk {GONE.id} (SAS, 50 GB): was to be removed, is gone now",)
+
+
+def test_nothing_of_an_explanation_is_a_path_or_a_dictionary() -> None:
+    plans = [_random_plan(number) for number in range(40)]
+    lines = [line for one in plans for two in plans for line in explain(one, two)]
+    assert lines
+    for line in lines:
+        assert not any(mark in line for mark in ("{", "}", "[", "]", "before", "disks.", "True", "None")), (
+            line
+        )

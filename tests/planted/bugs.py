@@ -15,6 +15,8 @@ JOURNAL = "tests/journal/test_fence.py"
 OPERATION = "tests/apply/test_operation.py"
 JUDGE = "tests/apply/test_judge.py"
 PROOF = "tests/apply/test_proof.py"
+REMEDIATION = "tests/engine/test_remediation.py"
+DECISION = "tests/apply/test_decision.py"
 RESOLVE = "tests/apply/test_resolve.py"
 POOLS = "tests/apply/test_pools.py"
 RUN = "tests/apply/test_run.py"
@@ -34,6 +36,48 @@ class Bug:
 
 
 BUGS = (
+    Bug(
+        "a partial job is waited for longer than it may be",
+        "apply/operation.py",
+        "return min(ctx.options.proof_timeout, max(until - ctx.clock.monotonic(), 0.0))",
+        "return ctx.options.proof_timeout",
+        f"{OPERATION}::test_a_partial_job_obeys_the_time_limit_and_stays_open",
+    ),
+    Bug(
+        "a pool that a run is changing is measured as drift",
+        "engine/remediation.py",
+        "if each.lease_until > now}",
+        "if each.lease_until > now and False}",
+        f"{REMEDIATION}::test_a_pool_that_a_run_is_changing_is_not_measured_and_is_no_drift",
+    ),
+    Bug(
+        "a disk that is not found counts as gone without a look",
+        "apply/operation.py",
+        "    if seen and seen.complete:\n",
+        "    if seen:\n",
+        f"{OPERATION}::test_not_found_for_a_disk_that_is_there_is_a_rejection",
+    ),
+    Bug(
+        "a disk that somebody else removed stops the run",
+        "apply/operation.py",
+        "        case State.REJECTED if intent.step is Step.REMOVE and outcome.status == NOT_FOUND:\n",
+        "        case State.REJECTED if outcome.status == -NOT_FOUND:\n",
+        f"{RUN}::test_a_disk_that_somebody_else_removed_stops_no_other_pool",
+    ),
+    Bug(
+        "a person's word is taken against the disks",
+        "apply/decision.py",
+        "    if evidence.against and not decision.despite_evidence:\n",
+        "    if False:\n",
+        f"{DECISION}::test_done_is_refused_while_the_disks_are_there",
+    ),
+    Bug(
+        "an accepted call is closed as not accepted",
+        "apply/decision.py",
+        "    if outcome and (outcome.job_id",
+        "    if outcome and False and (outcome.job_id",
+        f"{DECISION}::test_what_the_service_accepted_is_never_closed_as_not_accepted",
+    ),
     Bug(
         "a call whose answer was lost is taken as not sent, and so made again",
         "apply/operation.py",
@@ -58,21 +102,21 @@ BUGS = (
     Bug(
         "the expiry of a request is judged after the jobs were listed",
         "apply/resolve.py",
-        "    expired = _can_no_longer_arrive(intent, ctx)\n    new_jobs = await _new_jobs(intent, site)\n",
-        "    new_jobs = await _new_jobs(intent, site)\n    expired = _can_no_longer_arrive(intent, ctx)\n",
+        "    expired = can_no_longer_arrive(intent, ctx)\n    new_jobs = await _new_jobs(intent, site)\n",
+        "    new_jobs = await _new_jobs(intent, site)\n    expired = can_no_longer_arrive(intent, ctx)\n",
         f"{RESOLVE}::test_a_request_accepted_right_after_the_jobs_were_listed_is_not_given_up",
     ),
     Bug(
         "the effect of a found job is not waited for",
         "apply/resolve.py",
-        "ctx.options.proof_timeout if new_jobs else 0.0",
+        "proof_seconds(until, ctx) if new_jobs else 0.0",
         "0.0",
         f"{RESOLVE}::test_the_effect_of_a_found_job_is_waited_for_before_the_disks_decide",
     ),
     Bug(
         "what a job did that failed in part is not waited for",
         "apply/operation.py",
-        "seconds = 0.0 if end is JobEnd.FAILED else ctx.options.proof_timeout",
+        "seconds = 0.0 if end is JobEnd.FAILED else proof_seconds(until, ctx)",
         "seconds = ctx.options.proof_timeout if end is JobEnd.SUCCEEDED else 0.0",
         f"{OPERATION}::test_what_a_job_did_that_failed_in_part_is_waited_for",
     ),
@@ -503,8 +547,8 @@ BUGS = (
     Bug(
         "an interrupted call leaves no word of its outcome",
         "apply/operation.py",
-        "        ctx.journal.record_outcome(intent.operation_id, ctx.run_id, outcome)\n        raise\n",
-        "        raise\n",
+        "            ctx.journal.record_outcome(intent.operation_id, ctx.run_id, outcome)\n        raise\n",
+        "            pass\n        raise\n",
         f"{OPERATION}::test_an_interruption_waits_briefly_for_the_answer_and_records_what_it_knows",
     ),
     Bug(

@@ -220,7 +220,7 @@ class Service:
             return Outcome(state=State.REJECTED, status=409, code="WKS.00010032", message="busy")
         ids = tuple(disk.id for disk in call.disks)
         if call.step is not Step.ADD and not set(ids) <= pool.disks.keys():
-            return Outcome(state=State.REJECTED, status=400, code="WKS.0001", message="no such disk")
+            return Outcome(state=State.REJECTED, status=404, code="WKS.0001", message="no such disk")
         self.serial += 1
         job_id = f"job-{self.serial}"
         begins = self.loop.moment
