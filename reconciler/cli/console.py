@@ -46,9 +46,6 @@ class Console:
     def __init__(self) -> None:
         self._status: Status | None = None
         self._in_actions = os.environ.get("GITHUB_ACTIONS") == "true"
-        for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):  # otherwise LC_ALL=C fails with an encoding error
-                stream.reconfigure(errors="backslashreplace")
 
     def lines(self, lines: Iterable[Line]) -> None:
         """Print a rendered view on stdout."""

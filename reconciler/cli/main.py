@@ -52,7 +52,8 @@ def run_app(arguments: Sequence[str]) -> int:
 
     try:
         code = _run(list(arguments))
-        wait_until_written()
+        if not wait_until_written():
+            return code or int(ExitCode.TERMINATED)  # its result has reached nobody
     except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)
     lost = lost_output()

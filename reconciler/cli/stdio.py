@@ -111,6 +111,9 @@ def tolerate() -> None:
     for name in ("stdout", "stderr"):
         # Opened first of all, so that no other file gets the number of a standard stream.
         stream = getattr(sys, name) or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        # Here and never later: it flushes, and would then wait for the thread that writes to a full pipe.
+        if not isinstance(stream, TolerantStream) and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # LC_ALL=C must not end in an encoding error
         setattr(sys, name, stream if isinstance(stream, TolerantStream) else TolerantStream(stream, writer))
 
 
@@ -136,10 +139,11 @@ def written(seconds: float) -> bool:
     return sys.stdout._writer.idle(seconds) if isinstance(sys.stdout, TolerantStream) else True
 
 
-def wait_until_written() -> None:
-    """Wait for all output, as long as it takes; after a signal, until ``leave_by``."""
+def wait_until_written() -> bool:
+    """Wait for all output, as long as it takes; after a signal, until ``leave_by``. False when some was given up."""
     while not written(0.2):
         pass
+    return sys.stdout._writer.idle(0.0) if isinstance(sys.stdout, TolerantStream) else True
 
 
 def lost_output() -> OSError | None:
