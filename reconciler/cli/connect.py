@@ -22,6 +22,7 @@ from reconciler.cli.flags import ConnectionOptions
 from reconciler.clock import CLOCK, Clock
 from reconciler.credentials import AccessKeys, Metadata, Secret, find_identity
 from reconciler.errors import BadInput, ReconcilerError, ServiceError
+from reconciler.journal.url import check_url
 from reconciler.model import Target
 from reconciler.planner import SIGNATURE_LIFETIME, Connection, Connections
 from reconciler.planning.plan import Service, TargetFailure
@@ -78,7 +79,10 @@ async def connections(
 
 def read_settings(options: ConnectionOptions) -> Settings:
     """Settings from flags and environment."""
-    return settings_from(os.environ, endpoint=options.endpoint, journal=options.journal)
+    settings = settings_from(os.environ, endpoint=options.endpoint, journal=options.journal)
+    if settings.journal:
+        check_url(settings.journal)  # here, so that commands that do not open the journal refuse it too
+    return settings
 
 
 async def _open(

@@ -20,6 +20,7 @@ from sqlalchemy.pool import QueuePool
 
 from reconciler.errors import BadInput, JournalError
 from reconciler.journal import faults
+from reconciler.journal.url import HOW_TO_WRITE, check_url
 
 BUSY_SECONDS = 10
 """Seconds that a write waits for another process's lock."""
@@ -42,14 +43,16 @@ _POSTGRES: dict[str, Any] = {
 
 def parse(url: str) -> URL:
     """Read a journal URL; raises ``BadInput``, whose message does not repeat the URL: it may hold a password."""
-    known = "sqlite:///path/to/journal.db or postgresql+psycopg://user@host/database"
+    check_url(url)
     try:
         parsed = make_url(url)
         parsed = parsed.set(drivername=_DRIVERS[parsed.drivername])
     except (ArgumentError, ValueError):
-        raise BadInput("the journal's URL cannot be read", f"Use {known}.") from None
+        raise BadInput("the journal's URL cannot be read", f"Use {HOW_TO_WRITE}.") from None
     except KeyError:
-        raise BadInput(f"the journal cannot be kept in {parsed.drivername!r}", f"Use {known}.") from None
+        raise BadInput(
+            f"the journal cannot be kept in {parsed.drivername!r}", f"Use {HOW_TO_WRITE}."
+        ) from None
     if parsed.drivername.startswith("sqlite") and (other := sorted(set(parsed.query) - {"timeout"})):
         raise BadInput(
             f"the journal's URL has options that are unknown for SQLite: {', '.join(other)}",

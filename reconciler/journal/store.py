@@ -45,11 +45,16 @@ def open_journal(url: str, now: Now) -> Journal:
     """
     database = Database(parse(url))
     with database.closed_on_error():
-        database.create_file()
-        with database.write() as connection:
-            database.verify(connection)
-            schema.prepare(connection, database.where)
+        prepare(database)
     return SqlJournal(database, now)
+
+
+def prepare(database: Database) -> None:
+    """Create the journal in a database, or check and migrate the one that is there."""
+    database.create_file()
+    with database.write() as connection:
+        database.verify(connection)
+        schema.prepare(connection, database.where)
 
 
 def find_journal(url: str, now: Now) -> Journal | None:

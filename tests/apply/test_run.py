@@ -19,7 +19,6 @@ from reconciler.cli.apply import manifest_of
 from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.errors import ExitCode, JournalError, StalePlan
 from reconciler.journal.records import Journal, Outcome, State, Step
-from reconciler.journal.store import open_journal
 from reconciler.model import (
     Action,
     DesiredDisk,
@@ -38,6 +37,7 @@ from reconciler.planning.plan import Service as Named
 from reconciler.workspace import Call, JobEnd
 from tests.apply.harness import GOING, Harness, harness, removal
 from tests.builders import AT, TARGET
+from tests.memory_journal import memory_journal
 from tests.simulation.service import Faults, Service, TrueJob, TruePool
 from tests.simulation.virtual import VirtualClock, VirtualLoop
 
@@ -90,7 +90,7 @@ def carried_out(
 
     async def scenario() -> ApplyReport:
         request = ApplyRequest(manifest, manifest.limits, approve, options)
-        journal = wrap(open_journal("sqlite://", clock.now))
+        journal = wrap(memory_journal(clock.now))
         stop = Stop()
         connections = {TARGET: Connection(Named(TARGET, "simulated"), service)}
         run = RunContext(

@@ -23,6 +23,7 @@ from reconciler.journal.records import Outcome, State
 from reconciler.journal.store import find_journal, open_journal
 from tests.journal.processes import run
 from tests.journal.samples import LEASE, START, HandClock, intent
+from tests.memory_journal import memory_journal
 from tests.postgres import PASSWORD, USER, PostgresServer
 
 
@@ -110,8 +111,8 @@ def test_an_empty_file_becomes_a_journal(tmp_path: Path, clock: HandClock) -> No
     open_journal(f"sqlite:///{tmp_path}/journal.db", clock).close()
 
 
-def test_a_journal_in_memory_is_a_journal(clock: HandClock) -> None:
-    journal = open_journal("sqlite://", clock)
+def test_a_journal_in_memory_serves_tests_as_a_file_does(clock: HandClock) -> None:
+    journal = memory_journal(clock)
     journal.open_operation(intent(), "run-1", LEASE)
     assert len(journal.unresolved()) == 1
     journal.close()

@@ -1,0 +1,33 @@
+"""Where the journal is, as the command line takes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.flows.conftest import FINANCE, Run, manifest
+
+COMMANDS = [
+    ("plan", "pools.yaml"),
+    ("apply", "pools.yaml", "--auto-approve"),
+    ("drift", "pools.yaml"),
+    ("explain", "finance-analysts", "pools.yaml"),
+    ("resolve",),
+    ("history",),
+    ("history", "show", "run-1"),
+    ("report", "--out", "report.html"),
+]
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///$UNSET/journal.db"])
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_refuses_a_journal_that_no_later_run_could_read(
+    run: Run, tmp_path: Path, command: tuple[str, ...], url: str
+) -> None:
+    manifest(tmp_path, [FINANCE])
+    ran = run(*command, "--sandbox", env={"RECONCILER_JOURNAL": url})
+    assert ran.code == 9
+    assert "the journal's URL" in ran.err
+    assert "postgresql+psycopg://" in ran.err
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["pools.yaml"]
