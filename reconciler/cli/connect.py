@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from reconciler.api.connect import open_client
 from reconciler.api.transport import sandbox_transport
+from reconciler.cli.console import Console
 from reconciler.cli.flags import ConnectionOptions
 from reconciler.clock import CLOCK, Clock
 from reconciler.credentials import AccessKeys, Metadata, Secret, find_identity
@@ -144,10 +145,10 @@ def sandbox_file(given: Path | None) -> Path:
 
 @contextmanager
 def journal(options: ConnectionOptions, settings: Settings, clock: Clock) -> Iterator[Journal]:
-    """Open the journal: by flag, by environment, or a file in the user's state folder."""
+    """Open the journal: by flag, by environment, or a file in the user's state folder; says when it is new."""
     from reconciler.journal.store import open_journal  # noqa: PLC0415 - its import is the costliest
 
-    opened = open_journal(_journal_url(options, settings), clock.now)
+    opened = open_journal(_journal_url(options, settings), clock.now, Console().info)
     try:
         yield opened
     finally:

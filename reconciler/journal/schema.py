@@ -232,21 +232,25 @@ def version_of(connection: Connection, where: str) -> int | None:
     return int(found[0])
 
 
-def prepare(connection: Connection, where: str, migrations: Sequence[Migration] = MIGRATIONS) -> None:
-    """Create the tables or migrate them, inside one write transaction; safe when many start at once."""
+def prepare(connection: Connection, where: str, migrations: Sequence[Migration] = MIGRATIONS) -> bool:
+    """Create the tables or migrate them, inside one write transaction; safe when many start at once.
+
+    Returns True when it created them, so when nobody has written to this journal before.
+    """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATION_LOCK})
     latest = len(migrations) + 1
     version = version_of(connection, where)
     if version is None:
         _create(connection, where, latest)
-        return
+        return True
     _check_known(version, latest, where)
     for statements in migrations[version - 1 :]:
         for statement in statements:
             connection.execute(text(statement))
     if version < latest:
         connection.execute(version_table.update().values(version=latest))
+    return False
 
 
 def check_readable(version: int, where: str) -> None:

@@ -7,7 +7,7 @@ Connections and errors of libraries are left to ``database``, tables to ``schema
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -38,23 +38,29 @@ from reconciler.journal.records import (
 _operations = schema.operations
 
 
-def open_journal(url: str, now: Now) -> Journal:
-    """Open the journal at a SQLAlchemy URL, creating or migrating it if needed.
+Tell = Callable[[str], None]
+"""Receives one line for the user."""
+
+
+def open_journal(url: str, now: Now, tell: Tell | None = None) -> Journal:
+    """Open the journal at a SQLAlchemy URL, creating or migrating it if needed; says when it is new.
 
     Raises ``JournalError`` when it cannot be used and ``BadInput`` when the URL itself is wrong.
     """
     database = Database(parse(url))
     with database.closed_on_error():
-        prepare(database)
+        # Said only after the transaction: a reader of the output that stalls must not keep the journal locked.
+        if prepare(database) and tell:
+            tell(f"A new journal at {database.where}: no earlier operations are known here.")
     return SqlJournal(database, now)
 
 
-def prepare(database: Database) -> None:
-    """Create the journal in a database, or check and migrate the one that is there."""
+def prepare(database: Database) -> bool:
+    """Create the journal in a database, or check and migrate the one that is there; True when it was created."""
     database.create_file()
     with database.write() as connection:
         database.verify(connection)
-        schema.prepare(connection, database.where)
+        return schema.prepare(connection, database.where)
 
 
 def find_journal(url: str, now: Now) -> Journal | None:

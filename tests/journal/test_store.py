@@ -20,7 +20,7 @@ from reconciler.journal.records import (
     State,
     Step,
 )
-from reconciler.journal.store import find_journal, open_journal
+from reconciler.journal.store import find_journal, journal_place, open_journal
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent
 
 ELSEWHERE = PoolKey(POOL.target, "other.example", POOL.pool_id)
@@ -302,6 +302,22 @@ def test_everything_is_there_after_opening_again(url: str, clock: HandClock) -> 
     with pytest.raises(PoolHeld):
         second.open_operation(intent("op-2", generation=1), "run-2", LEASE)
     second.close()
+
+
+def test_a_new_journal_is_announced_before_anything_is_in_it(url: str, clock: HandClock) -> None:
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        beside = find_journal(url, clock)
+        assert beside is not None
+        assert beside.runs(1) == ()
+        beside.close()
+        told.append(line)
+
+    for _ in range(2):
+        open_journal(url, clock, tell).close()
+    assert told == [f"A new journal at {journal_place(url)}: no earlier operations are known here."]
+    assert "sesame" not in told[0]
 
 
 def test_looking_for_a_journal_makes_none(url: str, clock: HandClock) -> None:
