@@ -196,6 +196,8 @@ def _sqlite(url: URL, read_only: bool) -> Engine:
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # the driver must not begin transactions by its own rules
+        # A byte that is no UTF-8 would make a whole result unreadable; checksums find it row by row.
+        connection.text_factory = _lenient
         connection.execute("PRAGMA journal_mode=DELETE")
         # EXTRA also syncs the folder: a commit survives power loss right after it.
         connection.execute("PRAGMA synchronous=EXTRA")
@@ -208,6 +210,10 @@ def _sqlite(url: URL, read_only: bool) -> Engine:
         connection.connection.driver_connection.execute(begin)  # type: ignore[union-attr]
 
     return engine
+
+
+def _lenient(stored: bytes) -> str:
+    return stored.decode("utf-8", "backslashreplace")
 
 
 def _timeout(url: URL) -> dict[str, float]:

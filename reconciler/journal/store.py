@@ -7,21 +7,23 @@ Connections and errors of libraries are left to ``database``, tables to ``schema
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, TextClause, insert, select, update
 
-from reconciler.errors import StalePlan
+from reconciler.errors import JournalError, StalePlan
 from reconciler.journal import fence, rows, schema
 from reconciler.journal.database import Database, parse, place
 from reconciler.journal.records import (
+    DAMAGED_HINT,
     FINAL,
     NOT_APPLIED,
     OUTCOMES,
     Claim,
     ClosedBy,
+    DamagedOperation,
     DriftPoint,
     Intent,
     Journal,
@@ -38,6 +40,8 @@ from reconciler.journal.records import (
 _operations = schema.operations
 
 
+MOST_DISKS = 10
+"""Disks that a pool can have (reference, limits of the service), so the most that a damaged removal can mean."""
 Tell = Callable[[str], None]
 """Receives one line for the user."""
 
@@ -83,7 +87,7 @@ def find_journal(url: str, now: Now) -> Journal | None:
     if version is None:
         database.close()
         return None
-    return SqlJournal(database, now)
+    return SqlJournal(database, now, version)
 
 
 def journal_place(url: str) -> str:
@@ -94,9 +98,11 @@ def journal_place(url: str) -> str:
 class SqlJournal(Journal):
     """The journal in an SQL database."""
 
-    def __init__(self, database: Database, now: Now) -> None:
+    def __init__(self, database: Database, now: Now, version: int = schema.LATEST) -> None:
         self._database = database
         self._now = now
+        self._all = schema.readable_operations(version).order_by(_operations.c.opened, _operations.c.id)
+        """The query for every operation, oldest first."""
 
     def close(self) -> None:
         """Close the file or the connection."""
@@ -148,10 +154,12 @@ class SqlJournal(Journal):
             if found is None:
                 return None
             own = connection.execute(select(events).where(events.c.run_id == run_id).order_by(events.c.seq))
+            known = fence.judge(connection, self._all.where(_operations.c.id.in_(touched)))
             return RunRecord(
                 run=rows.to_run(found),
                 events=tuple(rows.to_event(row) for row in own),
-                operations=fence.fetch(connection, _operations.c.id.in_(touched)),
+                operations=_sound(known),
+                damaged=_damaged(known),
             )
 
     # --- operations -----------------------------------------------------------------------------
@@ -229,34 +237,42 @@ class SqlJournal(Journal):
             return fence.find(connection, operation_id)
 
     def operation(self, operation_id: str) -> Operation | None:
-        """One operation, or None."""
+        """One operation, or None; raises ``JournalError`` when its row is damaged."""
         with self._database.read() as connection:
-            return next(iter(fence.fetch(connection, _operations.c.id == operation_id)), None)
+            found = fence.judge(connection, self._all.where(_operations.c.id == operation_id))
+        for broken in _damaged(found):
+            raise JournalError(broken.message, DAMAGED_HINT)
+        return next(iter(_sound(found)), None)
 
     def operations(self, since: datetime) -> tuple[Operation, ...]:
-        """All operations opened at or after a time, oldest first."""
-        with self._database.read() as connection:
-            return fence.fetch(connection, _operations.c.opened >= since)
+        """All sound operations opened at or after a time, oldest first."""
+        return self._fetch(_operations.c.opened >= since)
 
     def not_done(self, target: str, service: str) -> tuple[Operation, ...]:
-        """Operations of one project in a state of ``NOT_DONE``, oldest first."""
-        with self._database.read() as connection:
-            return fence.fetch(
-                connection,
-                _operations.c.target == target,
-                _operations.c.service == service,
-                schema.NOT_DONE,
-            )
+        """Sound operations of one project in a state of ``NOT_DONE``, oldest first."""
+        return self._fetch(_operations.c.target == target, _operations.c.service == service, schema.NOT_DONE)
 
     def unresolved(self, target: str | None = None, service: str | None = None) -> tuple[Operation, ...]:
-        """Operations not closed yet, oldest first."""
+        """Sound operations not closed yet, oldest first."""
         wanted: list[ColumnElement[bool]] = [_operations.c.closed.is_(None)]
         if target is not None:
             wanted.append(_operations.c.target == target)
         if service is not None:
             wanted.append(_operations.c.service == service)
+        return self._fetch(*wanted)
+
+    def damaged(self, target: str, service: str) -> tuple[DamagedOperation, ...]:
+        """Rows of one project that are open or not done and cannot be trusted."""
+        here = (_operations.c.target == target, _operations.c.service == service)
         with self._database.read() as connection:
-            return fence.fetch(connection, *wanted)
+            # Two queries, each with an index of its own: one with OR would read the whole table.
+            not_done = fence.judge(connection, self._all.where(*here, schema.NOT_DONE))
+            not_closed = fence.judge(connection, self._all.where(*here, _operations.c.closed.is_(None)))
+        return tuple(dict.fromkeys(_damaged(not_done) + _damaged(not_closed)))
+
+    def _fetch(self, *wanted: ColumnElement[bool] | TextClause) -> tuple[Operation, ...]:
+        with self._database.read() as connection:
+            return _sound(fence.judge(connection, self._all.where(*wanted)))
 
     # --- once-only plans and budgets --------------------------------------------------------------
 
@@ -276,15 +292,16 @@ class SqlJournal(Journal):
     def removed_since(self, target: str, service: str, since: datetime) -> int:
         """Disks in removals opened since then that took effect, or still may."""
         # Open and unknown ones count too: the budget may only err towards fewer removals.
-        query = select(func.coalesce(func.sum(_operations.c.disk_count), 0)).where(
+        wanted = self._all.where(
             _operations.c.target == target,
             _operations.c.service == service,
             _operations.c.opened >= since,
-            _operations.c.step == Step.REMOVE.value,
-            _operations.c.state.not_in([state.value for state in sorted(NOT_APPLIED)]),
         )
         with self._database.read() as connection:
-            return int(connection.execute(query).scalar_one())
+            found = fence.judge(connection, wanted)
+        removals = [each for each in _sound(found) if each.intent.step is Step.REMOVE]
+        counted = sum(len(each.intent.disks) for each in removals if each.state not in NOT_APPLIED)
+        return counted + MOST_DISKS * len(_damaged(found))
 
     def reserve_budget(self, scope: str, day: str, amount: int, ceiling: int) -> bool:
         """Add ``amount`` to what the scope has used on that day; False when that would exceed the ceiling."""
@@ -362,3 +379,11 @@ class SqlJournal(Journal):
             "detail": dict(detail),
         }
         connection.execute(insert(schema.events), event)
+
+
+def _sound(found: Iterable[Operation | DamagedOperation]) -> tuple[Operation, ...]:
+    return tuple(each for each in found if isinstance(each, Operation))
+
+
+def _damaged(found: Iterable[Operation | DamagedOperation]) -> tuple[DamagedOperation, ...]:
+    return tuple(each for each in found if isinstance(each, DamagedOperation))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from tests.flows.conftest import FINANCE, Run, manifest
+from tests.flows.conftest import FINANCE, STUDIO, Run, manifest
 
 COMMANDS = [
     ("plan", "pools.yaml"),
@@ -43,3 +44,25 @@ def test_a_new_journal_says_once_that_it_knows_of_no_earlier_operations(run: Run
     assert told not in first.out
     assert "A new journal" not in run(*apply).err
     assert "A new journal" not in run("history", "--journal", f"sqlite:///{place}").err
+
+
+def test_a_damaged_record_stops_its_pool_by_name_and_no_other(run: Run, tmp_path: Path) -> None:
+    place = tmp_path / "journal.db"
+    shrunk = "{name: finance-analysts, apply_to: all, disks: [{type: SSD, size: 100}]}"
+    journal = ("--sandbox", "--journal", f"sqlite:///{place}")
+    both = manifest(tmp_path, [shrunk, STUDIO])
+    started = run("apply", str(both), "--auto-approve", "--no-wait", *journal)
+    assert started.code == 8, started.err
+    kept = sqlite3.connect(place)
+    kept.execute("UPDATE reconciler_operations SET keep = '[]'")
+    kept.commit()
+    [run_id] = kept.execute("SELECT id FROM reconciler_runs").fetchone()
+    kept.close()
+    again = run("apply", str(both), "--auto-approve", *journal)
+    assert again.code == 3
+    assert "journal-damaged" in again.out + again.err
+    assert "on pool finance-analysts" in again.err
+    shown = run("history", "show", run_id, *journal)
+    assert shown.code == 0
+    assert "on pool finance-analysts" in shown.out
+    assert "is damaged" in shown.out

@@ -61,7 +61,7 @@ def _old(url: str, version: int) -> Database:
     """A journal as that version made it, with one run of four operations."""
     parsed = parse(url)
     if parsed.drivername.startswith("sqlite"):
-        Path(str(parsed.database)).parent.mkdir()
+        Path(str(parsed.database)).parent.mkdir(exist_ok=True)
     made = Database(parsed)
     dialect = "sqlite" if made.sqlite else "postgres"
     script = (OLD / f"version_{version}.{dialect}.sql").read_text(encoding="utf-8")
@@ -105,19 +105,27 @@ def test_a_journal_of_every_version_becomes_like_a_new_one_and_keeps_what_it_kno
         assert [each.id for each in journal.unresolved()] == ["op-4"]
         assert [each.id for each in journal.not_done(POOL.target, POOL.service)] == ["op-2", "op-4"]
         assert journal.generation(POOL) == 7
+        # From now on the rows have checksums that fit.
+        assert journal.damaged(POOL.target, POOL.service) == ()
+        clock.pass_(LEASE)
+        journal.take_over("op-4", "run-9", LEASE)
+        journal.close_operation("op-4", "run-9", State.DONE, "gone")
+        journal.open_operation(intent("op-5", generation=8), "run-9", LEASE)
         journal.close()
         old.close()
 
 
-def test_an_older_journal_can_be_read_and_stays_as_it_is(url: str, clock: HandClock) -> None:
-    old = _old(url, 1)
+@pytest.mark.parametrize("version", range(1, schema.LATEST))
+def test_an_older_journal_can_be_read_and_stays_as_it_is(url: str, clock: HandClock, version: int) -> None:
+    old = _old(url, version)
     shape = _shape(old)
     journal = find_journal(url, clock)
     assert journal is not None
     assert [run.id for run in journal.runs(9)] == ["run-1"]
     assert [each.id for each in journal.not_done(POOL.target, POOL.service)] == ["op-2", "op-4"]
+    assert [each.intent.copies for each in journal.unresolved()] == [()]
     journal.close()
-    assert _version(old) == 1
+    assert _version(old) == version
     assert _shape(old) == shape
     old.close()
 
@@ -198,7 +206,7 @@ def test_a_journal_that_does_not_know_its_version_is_damaged(
         "UPDATE reconciler_operations SET state = 'perhaps'",
         "UPDATE reconciler_operations SET disks = '[1]'",
         "UPDATE reconciler_operations SET step = ''",
-        "DROP TABLE reconciler_operations",
+        "UPDATE reconciler_operations SET state = 'perhaps', intent_sum = '', state_sum = ''",
     ],
 )
 def test_a_row_that_nobody_of_ours_wrote_is_an_error_in_plain_words(
@@ -208,6 +216,20 @@ def test_a_row_that_nobody_of_ours_wrote_is_an_error_in_plain_words(
     journal.open_operation(intent(), "run-1", 1.0)
     with database.write() as connection:
         connection.execute(text(damage))
+    with pytest.raises(JournalError) as caught:
+        journal.operation("op-1")
+    assert "operation op-1 on pool finance (pool-1) is damaged" in caught.value.message
+    assert "backup" in caught.value.hint
+    assert [each.id for each in journal.damaged(POOL.target, POOL.service)] == ["op-1"]
+    journal.close()
+
+
+def test_a_table_that_is_gone_is_an_error_in_plain_words(
+    database: Database, url: str, clock: HandClock
+) -> None:
+    journal = open_journal(url, clock)
+    with database.write() as connection:
+        connection.execute(text("DROP TABLE reconciler_operations"))
     with pytest.raises(JournalError) as caught:
         journal.unresolved()
     assert database.where in caught.value.message
