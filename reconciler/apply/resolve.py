@@ -117,7 +117,7 @@ async def _new_jobs(intent: Intent, site: TargetContext) -> frozenset[str]:
 
 
 def _can_no_longer_arrive(intent: Intent, ctx: RunContext) -> bool:
-    return intent.not_after is not None and ctx.clock.now() > intent.not_after
+    return intent.not_after is not None and ctx.journal.now() > intent.not_after
 
 
 def _until(intent: Intent) -> str:

@@ -267,6 +267,12 @@ class Journal(Protocol):
     after a failed ``open_operation``, and the next run resolves what it finds.
     """
 
+    def now(self) -> datetime:
+        """The time by the journal's clock: the database server's, or this machine's for a file.
+
+        Leases, the expiry of requests and the budgets of a day go by it, since several machines share them.
+        """
+
     def open_run(self, run_id: str, command: str, tool_version: str, targets: Sequence[str]) -> None:
         """Record that a run starts now; ``targets`` as ``region/project_id``."""
 

@@ -14,8 +14,8 @@ from reconciler.journal import schema
 from reconciler.journal.checksum import INTENT, STATE
 from reconciler.journal.database import Database, parse
 from reconciler.journal.records import ClosedBy, Journal, Outcome, SentCopy, State, Step
-from reconciler.journal.store import find_journal, open_journal
-from tests.journal.samples import LEASE, POOL, START, HandClock, intent
+from reconciler.journal.store import find_journal
+from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 
 COLUMNS = [column.name for column in schema.operations.c]
 OTHER = replace(POOL, pool_id="pool-2")
@@ -53,7 +53,7 @@ def test_one_bit_in_any_column_is_noticed_and_refuses_the_pool_by_name(
 ) -> None:
     if not url.startswith("sqlite"):
         pytest.skip("a server checks the types of its columns: see the test of changed values")
-    journal = open_journal(url, clock)
+    journal = open_at(url, clock)
     _fill(journal)
     database = Database(parse(url))
     with database.write() as connection:
@@ -106,7 +106,7 @@ CHANGES = [
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_value_is_noticed_on_every_database(url: str, clock: HandClock, change: str) -> None:
-    journal = open_journal(url, clock)
+    journal = open_at(url, clock)
     _fill(journal)
     _change(url, f"UPDATE reconciler_operations SET {change} WHERE id = 'op-1'")
     with pytest.raises(JournalError, match=r"operation op-1 on pool finance \(pool-1\) is damaged"):
@@ -120,7 +120,7 @@ def test_a_changed_value_is_noticed_on_every_database(url: str, clock: HandClock
 def test_an_open_operation_that_no_longer_names_its_pool_still_holds_it(
     url: str, clock: HandClock, change: str
 ) -> None:
-    journal = open_journal(url, clock)
+    journal = open_at(url, clock)
     journal.open_operation(intent(), "run-1", LEASE)
     _change(url, f"UPDATE reconciler_operations {change}")
     with pytest.raises(JournalError, match="lost the open operation of pool finance"):
@@ -131,7 +131,7 @@ def test_an_open_operation_that_no_longer_names_its_pool_still_holds_it(
 
 
 def test_an_open_operation_whose_row_is_gone_still_holds_its_pool(url: str, clock: HandClock) -> None:
-    journal = open_journal(url, clock)
+    journal = open_at(url, clock)
     journal.open_operation(intent(), "run-1", LEASE)
     _change(url, "DELETE FROM reconciler_operations")
     with pytest.raises(JournalError, match="lost the open operation of pool finance"):
@@ -140,7 +140,7 @@ def test_an_open_operation_whose_row_is_gone_still_holds_its_pool(url: str, cloc
 
 
 def test_states_of_two_rows_cannot_be_exchanged(url: str, clock: HandClock) -> None:
-    journal = open_journal(url, clock)
+    journal = open_at(url, clock)
     _fill(journal)
     names = ", ".join(each for each in (*STATE, "state_sum") if each != "id")
     _change(
@@ -154,7 +154,7 @@ def test_states_of_two_rows_cannot_be_exchanged(url: str, clock: HandClock) -> N
 
 
 def test_a_write_to_a_damaged_row_is_kept_and_does_not_make_it_look_sound(url: str, clock: HandClock) -> None:
-    journal = open_journal(url, clock)
+    journal = open_at(url, clock)
     journal.open_operation(intent(), "run-1", LEASE)
     _change(url, "UPDATE reconciler_operations SET verdict = 'forged'")
     journal.record_outcome("op-1", "run-1", ANSWER)
@@ -164,7 +164,7 @@ def test_a_write_to_a_damaged_row_is_kept_and_does_not_make_it_look_sound(url: s
 
 
 def test_every_write_keeps_the_row_sound(url: str, clock: HandClock) -> None:
-    journal = open_journal(url, clock)
+    journal = open_at(url, clock)
     journal.open_operation(replace(intent(), baseline_jobs=("\ud800", "\0")), "run-1", LEASE)
     journal.renew_lease("op-1", "run-1", LEASE)
     journal.record_outcome("op-1", "run-1", replace(ANSWER, message="nul \0 and \ud800"))
@@ -177,7 +177,7 @@ def test_every_write_keeps_the_row_sound(url: str, clock: HandClock) -> None:
 
 
 def test_a_damaged_removal_counts_as_the_most_that_it_can_have_been(url: str, clock: HandClock) -> None:
-    journal = open_journal(url, clock)
+    journal = open_at(url, clock)
     _fill(journal)
     assert journal.removed_since(POOL.target, POOL.service, START) == 4
     _change(url, "UPDATE reconciler_operations SET disk_count = 0, disks = '[]' WHERE id = 'op-1'")
@@ -186,7 +186,7 @@ def test_a_damaged_removal_counts_as_the_most_that_it_can_have_been(url: str, cl
 
 
 def test_damage_is_seen_by_a_reader_that_may_not_write(url: str, clock: HandClock) -> None:
-    journal = open_journal(url, clock)
+    journal = open_at(url, clock)
     _fill(journal)
     _change(url, "UPDATE reconciler_operations SET state = 'done' WHERE id = 'op-2'")
     found = find_journal(url, clock)
@@ -210,7 +210,7 @@ def test_the_copies_of_what_was_removed_come_back_exactly(journal: Journal) -> N
 
 
 def test_the_checksum_stays_what_it_was_in_every_later_version(url: str, clock: HandClock) -> None:
-    journal = open_journal(url, clock)
+    journal = open_at(url, clock)
     journal.open_operation(replace(intent(), handle_type=None, copies=()), "run-1", LEASE)
     text_of_state = (
         '["op-1","intended",null,null,null,null,null,null,"run-1",'

@@ -14,8 +14,8 @@ from reconciler.errors import ExitCode, JournalError
 from reconciler.journal import schema
 from reconciler.journal.database import Database, parse
 from reconciler.journal.records import State
-from reconciler.journal.store import find_journal, open_journal
-from tests.journal.samples import LEASE, POOL, START, HandClock, intent
+from reconciler.journal.store import find_journal
+from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 
 ADD_NOTE: schema.Migration = ("ALTER TABLE reconciler_runs ADD COLUMN note TEXT",)
 FILL_NOTE: schema.Migration = ("UPDATE reconciler_runs SET note = command",)
@@ -31,7 +31,7 @@ OLD = Path(__file__).parent / "old"
 @pytest.fixture
 def database(url: str, clock: HandClock) -> Iterator[Database]:
     """A journal of the latest version with one run in it, past the journal's own calls."""
-    made = open_journal(url, clock)
+    made = open_at(url, clock)
     made.open_run("run-1", "apply", "1", [])
     made.close()
     opened = Database(parse(url))
@@ -97,7 +97,7 @@ def test_a_journal_of_every_version_becomes_like_a_new_one_and_keeps_what_it_kno
             other = request.getfixturevalue("postgres").fresh()
         old = _old(other, version)
         assert _version(old) == version
-        journal = open_journal(other, clock)
+        journal = open_at(other, clock)
         assert _version(old) == schema.LATEST
         assert _shape(old) == _shape(database)
         assert [run.id for run in journal.runs(9)] == ["run-1"]
@@ -133,7 +133,7 @@ def test_an_older_journal_can_be_read_and_stays_as_it_is(url: str, clock: HandCl
 def test_the_few_operations_that_did_not_end_well_are_found_by_an_index(
     database: Database, url: str, clock: HandClock
 ) -> None:
-    journal = open_journal(url, clock)
+    journal = open_at(url, clock)
     for number in range(300):
         pool = replace(POOL, pool_id=f"pool-{number}")
         journal.open_operation(intent(f"op-{number}", pool), "run-1", LEASE)
@@ -172,7 +172,7 @@ def test_a_migration_that_fails_changes_nothing(database: Database) -> None:
 def test_a_newer_journal_is_refused_by_every_way_in(database: Database, url: str, clock: HandClock) -> None:
     with database.write() as connection:
         connection.execute(schema.version_table.update().values(version=schema.LATEST + 1))
-    for way_in in (open_journal, find_journal):
+    for way_in in (open_at, find_journal):
         with pytest.raises(JournalError, match=f"has version {schema.LATEST + 1}") as caught:
             way_in(url, clock)
         assert caught.value.exit_code is ExitCode.JOURNAL
@@ -196,7 +196,7 @@ def test_a_journal_that_does_not_know_its_version_is_damaged(
     with database.write() as connection:
         connection.execute(text(damage))
     with pytest.raises(JournalError, match="damaged") as caught:
-        open_journal(url, clock)
+        open_at(url, clock)
     assert "backup" in caught.value.hint
 
 
@@ -212,7 +212,7 @@ def test_a_journal_that_does_not_know_its_version_is_damaged(
 def test_a_row_that_nobody_of_ours_wrote_is_an_error_in_plain_words(
     database: Database, url: str, clock: HandClock, damage: str
 ) -> None:
-    journal = open_journal(url, clock)
+    journal = open_at(url, clock)
     journal.open_operation(intent(), "run-1", 1.0)
     with database.write() as connection:
         connection.execute(text(damage))
@@ -227,7 +227,7 @@ def test_a_row_that_nobody_of_ours_wrote_is_an_error_in_plain_words(
 def test_a_table_that_is_gone_is_an_error_in_plain_words(
     database: Database, url: str, clock: HandClock
 ) -> None:
-    journal = open_journal(url, clock)
+    journal = open_at(url, clock)
     with database.write() as connection:
         connection.execute(text("DROP TABLE reconciler_operations"))
     with pytest.raises(JournalError) as caught:
