@@ -138,8 +138,9 @@ operations = Table(
     Column("state_sum", Words, nullable=False),
 )
 
-# Before a pool is held, all its rows are checked, however many other pools have.
-Index("reconciler_by_pool", operations.c.target, operations.c.service, operations.c.pool_id)
+# Before a pool is held, all its rows are checked, however many other pools have. The pool comes first: an index that
+# begins with the target would be chosen, without statistics, for queries of one day, and read every row of the target.
+Index("reconciler_by_pool", operations.c.pool_id, operations.c.target, operations.c.service)
 
 # The lock that everything rests on: two runs cannot both have an open operation on one pool.
 Index(
@@ -236,7 +237,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         "ALTER TABLE reconciler_operations ADD COLUMN copies JSON DEFAULT '[]' NOT NULL",
         "ALTER TABLE reconciler_operations ADD COLUMN intent_sum TEXT DEFAULT '' NOT NULL",
         "ALTER TABLE reconciler_operations ADD COLUMN state_sum TEXT DEFAULT '' NOT NULL",
-        "CREATE INDEX reconciler_by_pool ON reconciler_operations (target, service, pool_id)",
+        "CREATE INDEX reconciler_by_pool ON reconciler_operations (pool_id, target, service)",
         _add_sums,
     ),
 )

@@ -309,7 +309,11 @@ class SqlJournal(Journal):
             wanted.append(_operations.c.target == target)
         if service is not None:
             wanted.append(_operations.c.service == service)
-        return self._fetch(*wanted)
+        # Sorted here: for ORDER BY opened SQLite would read all rows in that order instead of the few open ones.
+        query = self._all.where(*wanted).order_by(None)
+        with self._database.read() as connection:
+            found = _sound(fence.judge(connection, query))
+        return tuple(sorted(found, key=lambda each: (each.opened, each.id)))
 
     def damaged(self, target: str, service: str) -> tuple[DamagedOperation, ...]:
         """Rows of one project that are open or not done and cannot be trusted."""
