@@ -235,3 +235,41 @@ def test_a_table_that_is_gone_is_an_error_in_plain_words(
     assert database.where in caught.value.message
     assert caught.value.hint
     journal.close()
+
+
+def test_no_query_of_an_apply_reads_all_operations(tmp_path: Path, clock: HandClock) -> None:
+    url = f"sqlite:///{tmp_path}/journal.db"
+    journal = open_at(url, clock)
+    asked: list[tuple[str, Any]] = []
+
+    def note(_c: Any, _u: Any, statement: str, parameters: Any, _x: Any, _m: bool) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        journal.open_operation(intent(), "run-1", LEASE)
+        journal.renew_lease("op-1", "run-1", LEASE)
+        journal.operation("op-1")
+        journal.unresolved()
+        journal.unresolved(POOL.target, POOL.service)
+        journal.not_done(POOL.target, POOL.service)
+        journal.damaged(POOL.target, POOL.service)
+        journal.removed_since(POOL.target, POOL.service, START)
+        journal.take_over("op-1", "run-1", LEASE)
+        journal.close_operation("op-1", "run-1", State.DONE, "gone")
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    journal.close()
+    opened, plans = Database(parse(url)), []
+    with opened.read() as connection:
+        for statement, parameters in asked:
+            if statement.startswith(("SELECT", "UPDATE")):
+                found = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+                plans += [row[3] for row in found]
+    opened.close()
+    assert len(plans) >= 10
+    scans = {plan for plan in plans if plan.startswith("SCAN")}
+    # This index holds the open operations alone.
+    assert scans == {"SCAN reconciler_operations USING INDEX reconciler_one_unresolved_per_pool"}
+    # The day's removals are found by their time, not by reading every row of the project.
+    assert any("ix_reconciler_operations_opened (opened>?)" in plan for plan in plans)
