@@ -23,6 +23,7 @@ from reconciler.errors import BadInput, ExitCode, ServiceError
 from reconciler.journal.records import (
     PLAN_APPROVED,
     ClosedBy,
+    DamagedOperation,
     Event,
     Intent,
     Operation,
@@ -30,6 +31,7 @@ from reconciler.journal.records import (
     PoolKey,
     Run,
     RunRecord,
+    SentCopy,
     SentDisk,
     State,
     Step,
@@ -79,6 +81,7 @@ def operation(text: str = "finance") -> Operation:
         signed_at=NOW,
         not_after=NOW + timedelta(minutes=30),
         plan_digest="0" * 64,
+        copies=(SentCopy("disk-1", "desktop-1", text, "volume-1", 100, (text,)),),
     )
     answer = Outcome(State.ACCEPTED, "job-1", "request-1", 200, "", text)
     return Operation(intent, State.DONE, answer, "run-1", NOW, NOW, NOW, text, ClosedBy.RESOLVE)
@@ -89,7 +92,8 @@ def record(text: str = "finance") -> RunRecord:
     approved = Event(1, "run-1", None, NOW, PLAN_APPROVED, document(sample_plans.everything()))
     closed = Event(2, "run-1", "operation-1", NOW, "operation.closed", {"verdict": text})
     run = Run("run-1", "apply", "1.2.3", (str(builders.TARGET),), NOW, NOW, "0" * 64, 0, {"done": 1})
-    return RunRecord(run, (operation(text),), (approved, closed))
+    broken = DamagedOperation("operation-2", operation().intent.pool, text)
+    return RunRecord(run, (operation(text),), (approved, closed), (broken,))
 
 
 def applied(text: str = "finance") -> ApplyReport:

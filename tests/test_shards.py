@@ -130,13 +130,15 @@ def test_limits_hold_over_all_shards_together(tmp_path: Path) -> None:
     assert service.requests["batch-delete"] == sum(len(report.results) for report in done) <= 10
 
 
-def test_a_pool_declared_twice_is_found_out_in_whatever_shards_its_two_names_are() -> None:
+def test_a_pool_declared_twice_is_found_out_in_whatever_shards_its_two_names_are(
+    tmp_path: Path,
+) -> None:
     service = Counted(sandbox.make_world(1, disks=2, desktops=1))
     [pool] = service.pools
     manifest = declared(service.pools)
     by_id = DesiredPool(TARGET, AT, (), id=pool["id"], allow_empty=True)
     both = replace(manifest, pools=(*manifest.pools, by_id))
-    reports = _together(service, both, _exactly(None, None), "sqlite://")
+    reports = _together(service, both, _exactly(None, None), f"sqlite:///{tmp_path}/journal.db")
     findings = [finding.rule for report in reports for finding in report.plan.all_findings]
     assert findings == ["pool-declared-twice"]
     assert service.requests["batch-delete"] == 0

@@ -125,7 +125,7 @@ async def _new_jobs(intent: Intent, site: TargetContext) -> frozenset[str]:
 
 def can_no_longer_arrive(intent: Intent, ctx: RunContext) -> bool:
     """True once the signed request has expired."""
-    return intent.not_after is not None and ctx.clock.now() > intent.not_after
+    return intent.not_after is not None and ctx.journal.now() > intent.not_after
 
 
 def until_words(intent: Intent) -> str:

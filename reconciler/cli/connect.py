@@ -18,10 +18,12 @@ from urllib.parse import urlsplit
 
 from reconciler.api.connect import open_client
 from reconciler.api.transport import sandbox_transport
+from reconciler.cli.console import Console
 from reconciler.cli.flags import ConnectionOptions
 from reconciler.clock import CLOCK, Clock
 from reconciler.credentials import AccessKeys, Metadata, Secret, find_identity
 from reconciler.errors import BadInput, ReconcilerError, ServiceError
+from reconciler.journal.url import check_url
 from reconciler.model import Target
 from reconciler.planner import SIGNATURE_LIFETIME, Connection, Connections
 from reconciler.planning.plan import Service, TargetFailure
@@ -78,7 +80,10 @@ async def connections(
 
 def read_settings(options: ConnectionOptions) -> Settings:
     """Settings from flags and environment."""
-    return settings_from(os.environ, endpoint=options.endpoint, journal=options.journal)
+    settings = settings_from(os.environ, endpoint=options.endpoint, journal=options.journal)
+    if settings.journal:
+        check_url(settings.journal)  # here, so that commands that do not open the journal refuse it too
+    return settings
 
 
 async def _open(
@@ -140,10 +145,10 @@ def sandbox_file(given: Path | None) -> Path:
 
 @contextmanager
 def journal(options: ConnectionOptions, settings: Settings, clock: Clock) -> Iterator[Journal]:
-    """Open the journal: by flag, by environment, or a file in the user's state folder."""
+    """Open the journal: by flag, by environment, or a file in the user's state folder; says when it is new."""
     from reconciler.journal.store import open_journal  # noqa: PLC0415 - its import is the costliest
 
-    opened = open_journal(_journal_url(options, settings), clock.now)
+    opened = open_journal(_journal_url(options, settings), clock.now, Console().info)
     try:
         yield opened
     finally:

@@ -167,7 +167,7 @@ class _Remediation:
                 f"what may be remediated changed during the run: {reasons}; nothing was sent",
                 "the next run decides again",
             )
-        now = self._ctx.clock.now()
+        now = self._ctx.journal.now()
         self._day = f"{now:%Y-%m-%d}"
         for service in plan.services:
             self._take(
@@ -213,7 +213,7 @@ class _Remediation:
 def _permission(plan: Plan, policies: Sequence[DriftPolicy], ctx: RunContext) -> Permission:
     """What may be remediated now, over all targets of the plan."""
     by_target = {policy.target: policy for policy in policies}
-    now = ctx.clock.now()
+    now = ctx.journal.now()
     found: list[Permission] = []
     for service in plan.services:
         past = Past(

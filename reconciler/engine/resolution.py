@@ -14,7 +14,7 @@ from reconciler.apply.decision import Decision, decide
 from reconciler.apply.resolve import resolve, still_open
 from reconciler.apply.results import Resolution
 from reconciler.errors import BadInput, JournalError, PoolHeld, ServiceError
-from reconciler.journal.records import Operation
+from reconciler.journal.records import DAMAGED_HINT, Operation
 from reconciler.model import Target
 from reconciler.planner import Connection, Holds
 from reconciler.planning.finding import Finding
@@ -65,7 +65,7 @@ async def resolve_all(
             if not result.resolved:
                 found_out = result.result
                 holds[key] = _hold("unresolved-operation", operation, found_out.message, found_out.hint)
-    return tuple(resolutions), holds
+    return tuple(resolutions), {**holds, **_damaged(ctx)}
 
 
 def open_operation(operation_id: str, ctx: RunContext) -> Operation:
@@ -118,6 +118,23 @@ def open_operations(ctx: RunContext) -> list[tuple[Target, Operation]]:
         if isinstance(connection, Connection)
         for operation in ctx.journal.unresolved(str(target), connection.service.name)
     ]
+
+
+def _damaged(ctx: RunContext) -> Holds:
+    """The pools of which the journal has a row that cannot be trusted; all others go on."""
+    found: dict[tuple[str, str], Finding] = {}
+    for target, connection in ctx.connections.items():
+        if isinstance(connection, Connection):
+            for each in ctx.journal.damaged(str(target), connection.service.name):
+                ctx.log(f"{each.pool_name}: {each.message}")
+                found[str(target), each.pool.pool_id] = Finding(
+                    rule="journal-damaged",
+                    message=each.message,
+                    pool=each.pool_name,
+                    source="the journal",
+                    allow=DAMAGED_HINT,
+                )
+    return found
 
 
 def let_go(operation: Operation, ctx: RunContext) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy.pool import QueuePool
 
 from reconciler.errors import BadInput, JournalError
 from reconciler.journal import faults
+from reconciler.journal.url import HOW_TO_WRITE, check_url
 
 BUSY_SECONDS = 10
 """Seconds that a write waits for another process's lock."""
@@ -42,14 +43,16 @@ _POSTGRES: dict[str, Any] = {
 
 def parse(url: str) -> URL:
     """Read a journal URL; raises ``BadInput``, whose message does not repeat the URL: it may hold a password."""
-    known = "sqlite:///path/to/journal.db or postgresql+psycopg://user@host/database"
+    check_url(url)
     try:
         parsed = make_url(url)
         parsed = parsed.set(drivername=_DRIVERS[parsed.drivername])
     except (ArgumentError, ValueError):
-        raise BadInput("the journal's URL cannot be read", f"Use {known}.") from None
+        raise BadInput("the journal's URL cannot be read", f"Use {HOW_TO_WRITE}.") from None
     except KeyError:
-        raise BadInput(f"the journal cannot be kept in {parsed.drivername!r}", f"Use {known}.") from None
+        raise BadInput(
+            f"the journal cannot be kept in {parsed.drivername!r}", f"Use {HOW_TO_WRITE}."
+        ) from None
     if parsed.drivername.startswith("sqlite") and (other := sorted(set(parsed.query) - {"timeout"})):
         raise BadInput(
             f"the journal's URL has options that are unknown for SQLite: {', '.join(other)}",
@@ -193,6 +196,8 @@ def _sqlite(url: URL, read_only: bool) -> Engine:
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # the driver must not begin transactions by its own rules
+        # A byte that is no UTF-8 would make a whole result unreadable; checksums find it row by row.
+        connection.text_factory = _lenient
         connection.execute("PRAGMA journal_mode=DELETE")
         # EXTRA also syncs the folder: a commit survives power loss right after it.
         connection.execute("PRAGMA synchronous=EXTRA")
@@ -205,6 +210,10 @@ def _sqlite(url: URL, read_only: bool) -> Engine:
         connection.connection.driver_connection.execute(begin)  # type: ignore[union-attr]
 
     return engine
+
+
+def _lenient(stored: bytes) -> str:
+    return stored.decode("utf-8", "backslashreplace")
 
 
 def _timeout(url: URL) -> dict[str, float]:

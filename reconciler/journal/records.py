@@ -87,6 +87,20 @@ class SentDisk(NamedTuple):
     """GB."""
 
 
+class SentCopy(NamedTuple):
+    """One copy of a disk to remove: the volume on one desktop, which is what a backup or an audit knows it by."""
+
+    disk_id: str
+    desktop_id: str
+    desktop_name: str
+    volume_id: str
+    """Empty when the service left it out."""
+    size: int
+    """GB."""
+    users: tuple[str, ...] = ()
+    """Names of the users bound to the desktop, sorted."""
+
+
 class Claim(NamedTuple):
     """One item that a run is about to destroy, as one limit counts it."""
 
@@ -120,6 +134,8 @@ class Intent:
     not_after: datetime | None
     """From then on the request can no longer be accepted; None when unknown, so that only a person can decide."""
     plan_digest: str
+    copies: tuple[SentCopy, ...] = ()
+    """Every copy of the disks to remove, as read before the call; empty when unknown, as in older journals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +181,28 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
+class DamagedOperation:
+    """A row that is not what this program wrote: its checksum does not fit, or it cannot be read at all."""
+
+    id: str
+    pool: PoolKey
+    """As the row has it, so it may be wrong too."""
+    pool_name: str
+
+    @property
+    def message(self) -> str:
+        """One sentence that names the pool."""
+        return f"the journal's record of operation {self.id} on pool {self.pool_name} ({self.pool.pool_id}) is damaged"
+
+
+DAMAGED_HINT = (
+    "Nothing is sent for this pool. Restore the journal from a backup (see the README, 'The journal'), "
+    "and check the pool's disks and jobs in the console."
+)
+"""What to do about a ``DamagedOperation``."""
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One run of a command that wrote to the journal."""
 
@@ -203,6 +241,8 @@ class RunRecord:
     """Those it opened and those it took over, oldest first."""
     events: tuple[Event, ...]
     """In order of writing."""
+    damaged: tuple[DamagedOperation, ...] = ()
+    """Operations of it whose rows cannot be trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +268,12 @@ class Journal(Protocol):
     after a failed ``open_operation``, and the next run resolves what it finds.
     """
 
+    def now(self) -> datetime:
+        """The time by the journal's clock: the database server's, or this machine's for a file.
+
+        Leases, the expiry of requests and the budgets of a day go by it, since several machines share them.
+        """
+
     def open_run(self, run_id: str, command: str, tool_version: str, targets: Sequence[str]) -> None:
         """Record that a run starts now; ``targets`` as ``region/project_id``."""
 
@@ -243,7 +289,10 @@ class Journal(Protocol):
         """How often an operation on the pool has been opened or closed; call it before reading the pool."""
 
     def open_operation(self, intent: Intent, owner: str, lease_seconds: float) -> Operation:
-        """Record the intent and hold the pool, or raise ``PoolHeld`` or ``StaleGeneration``."""
+        """Record the intent and hold the pool, or raise ``PoolHeld`` or ``StaleGeneration``.
+
+        Raises ``JournalError`` when any row of the pool is damaged: what happened to it is not known.
+        """
 
     def renew_lease(self, operation_id: str, owner: str, lease_seconds: float) -> None:
         """Keep other runs from taking over for that many seconds from now; 0 ends the lease."""
@@ -266,16 +315,22 @@ class Journal(Protocol):
         """Become, or stay, the owner of an operation whose lease has expired; else raise ``PoolHeld``."""
 
     def operation(self, operation_id: str) -> Operation | None:
-        """One operation, or None."""
+        """One operation, or None; raises ``JournalError`` when its row is damaged."""
 
     def operations(self, since: datetime) -> tuple[Operation, ...]:
-        """All operations opened at or after a time, oldest first."""
+        """All sound operations opened at or after a time, oldest first."""
 
     def not_done(self, target: str, service: str) -> tuple[Operation, ...]:
-        """Operations of one project in a state of ``NOT_DONE``, oldest first."""
+        """Sound operations of one project in a state of ``NOT_DONE``, oldest first."""
 
     def unresolved(self, target: str | None = None, service: str | None = None) -> tuple[Operation, ...]:
-        """Operations not closed yet, oldest first; None means every target or every service."""
+        """Sound operations not closed yet, oldest first; None means every target or every service.
+
+        A pool with a damaged one is in ``damaged``, and ``open_operation`` refuses it.
+        """
+
+    def damaged(self, target: str, service: str) -> tuple[DamagedOperation, ...]:
+        """Rows of one project that are open or not done and cannot be trusted; their pools get no operation."""
 
     def claim_plan(self, plan_id: str, run_id: str) -> None:
         """Mark a saved plan as applied; raises ``StalePlan`` for every claim but the first."""

@@ -1,16 +1,19 @@
 """Translates between the journal's values and the rows of its tables.
 
-Statements and transactions are left to ``store``.
+Statements and transactions are left to ``store``, computing checksums to ``checksum``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Row
 
+from reconciler.journal.checksum import intent_sum, state_sum
 from reconciler.journal.records import (
     ClosedBy,
+    DamagedOperation,
     DriftPoint,
     Event,
     Intent,
@@ -18,6 +21,7 @@ from reconciler.journal.records import (
     Outcome,
     PoolKey,
     Run,
+    SentCopy,
     SentDisk,
     State,
     Step,
@@ -45,6 +49,7 @@ def intent_values(intent: Intent) -> dict[str, Any]:
         "signed_at": intent.signed_at,
         "not_after": intent.not_after,
         "plan_digest": intent.plan_digest,
+        "copies": [[*copy[:-1], list(copy.users)] for copy in intent.copies],
     }
 
 
@@ -73,8 +78,37 @@ def drift_values(point: DriftPoint) -> dict[str, Any]:
     }
 
 
+def summed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """All columns of a new row with its checksums."""
+    return dict(values) | {"intent_sum": intent_sum(values), "state_sum": state_sum(values)}
+
+
+def is_sound(row: Row[Any]) -> bool:
+    """Whether the row is as it was written; journals before version 3 have no checksums."""
+    found = row._asdict()
+    if "intent_sum" not in found:
+        return True
+    return bool(found["intent_sum"] == intent_sum(found) and found["state_sum"] == state_sum(found))
+
+
+def judged(row: Row[Any]) -> Operation | DamagedOperation:
+    """One row of the operations table, whatever is in it."""
+    try:
+        if is_sound(row):
+            return to_operation(row)
+    except (ValueError, TypeError):  # a word or a shape that this program never wrote
+        pass
+    return damaged(row)
+
+
+def damaged(row: Row[Any]) -> DamagedOperation:
+    """What a row that cannot be trusted says of itself."""
+    pool = PoolKey(row.target, row.service, row.pool_id)
+    return DamagedOperation(str(row.id), pool, str(row.pool_name))
+
+
 def to_operation(row: Row[Any]) -> Operation:
-    """One row of the operations table."""
+    """One row of the operations table; raises ``ValueError`` or ``TypeError`` for values nobody wrote."""
     intent = Intent(
         operation_id=row.id,
         run_id=row.run_id,
@@ -89,6 +123,7 @@ def to_operation(row: Row[Any]) -> Operation:
         signed_at=row.signed_at,
         not_after=row.not_after,
         plan_digest=row.plan_digest,
+        copies=tuple(_to_copy(*copy) for copy in getattr(row, "copies", ())),
     )
     return Operation(
         intent=intent,
@@ -101,6 +136,12 @@ def to_operation(row: Row[Any]) -> Operation:
         verdict=row.verdict,
         closed_by=ClosedBy(row.closed_by) if row.closed_by else None,
     )
+
+
+def _to_copy(
+    disk_id: str, desktop_id: str, desktop_name: str, volume_id: str, size: int, users: list[str]
+) -> SentCopy:
+    return SentCopy(disk_id, desktop_id, desktop_name, volume_id, size, tuple(users))
 
 
 def _to_outcome(row: Row[Any]) -> Outcome | None:

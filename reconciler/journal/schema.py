@@ -5,9 +5,10 @@ Connecting is left to ``database``, the meaning of rows to ``rows`` and ``store`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -19,16 +20,21 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Select,
     Table,
     Text,
     TypeDecorator,
+    bindparam,
     inspect,
     make_url,
+    select,
     text,
+    update,
 )
 from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement
 
 from reconciler.errors import JournalError
+from reconciler.journal.checksum import intent_sum, state_sum, storable
 from reconciler.journal.faults import BACKUP
 
 _CREATION_LOCK = 7_204_417_093
@@ -65,9 +71,7 @@ class Words(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
         """Escape instead of refusing, because an outcome must be recorded whatever the service wrote."""
-        if value is None or (value.isascii() and "\0" not in value):
-            return value
-        return value.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+        return None if value is None else storable(value)
 
 
 metadata = MetaData()
@@ -129,7 +133,14 @@ operations = Table(
     Column("closed", Utc),
     Column("verdict", Words, nullable=False),
     Column("closed_by", Words),
+    Column("copies", JSON, nullable=False),
+    Column("intent_sum", Words, nullable=False),
+    Column("state_sum", Words, nullable=False),
 )
+
+# Before a pool is held, all its rows are checked, however many other pools have. The pool comes first: an index that
+# begins with the target would be chosen, without statistics, for queries of one day, and read every row of the target.
+Index("reconciler_by_pool", operations.c.pool_id, operations.c.target, operations.c.service)
 
 # The lock that everything rests on: two runs cannot both have an open operation on one pool.
 Index(
@@ -204,13 +215,30 @@ drift_points = Table(
     Column("surplus_gb", BigInteger, nullable=False),
 )
 
-Migration = tuple[str, ...]
-"""SQL statements, valid for both databases, that lead from one version to the next."""
+Migration = tuple[str | Callable[[Connection], None], ...]
+"""SQL statements, valid for both databases, and functions that lead from one version to the next."""
+
+
+def _add_sums(connection: Connection) -> None:
+    """Give every row its checksums; what is damaged already cannot be told from what was written."""
+    keep = update(operations).where(operations.c.id == bindparam("of_id"))
+    for (identifier,) in connection.execute(select(operations.c.id)).all():
+        row = connection.execute(select(operations).where(operations.c.id == identifier)).one()._asdict()
+        sums = {"intent_sum": intent_sum(row), "state_sum": state_sum(row)}
+        connection.execute(keep, {"of_id": identifier} | sums)
+
 
 MIGRATIONS: tuple[Migration, ...] = (
     (
         "CREATE INDEX reconciler_not_done ON reconciler_operations (target, service) "
         "WHERE state NOT IN ('done', 'not_accepted', 'not_sent', 'rejected')",
+    ),
+    (
+        "ALTER TABLE reconciler_operations ADD COLUMN copies JSON DEFAULT '[]' NOT NULL",
+        "ALTER TABLE reconciler_operations ADD COLUMN intent_sum TEXT DEFAULT '' NOT NULL",
+        "ALTER TABLE reconciler_operations ADD COLUMN state_sum TEXT DEFAULT '' NOT NULL",
+        "CREATE INDEX reconciler_by_pool ON reconciler_operations (pool_id, target, service)",
+        _add_sums,
     ),
 )
 """Index n leads from version n + 1 to n + 2; a new journal is created at the latest version directly."""
@@ -220,6 +248,16 @@ LATEST = len(MIGRATIONS) + 1
 
 READABLE_SINCE = 1
 """The oldest version whose tables and columns this program can read without migrating it."""
+SUMS_SINCE = 3
+"""The version from which rows of operations have copies and checksums."""
+
+
+def readable_operations(version: int) -> Select[Any]:
+    """The query for operations with the columns that a journal of this version has."""
+    if version >= SUMS_SINCE:
+        return select(operations)
+    later = {"copies", "intent_sum", "state_sum"}
+    return select(*(column for column in operations.c if column.name not in later))
 
 
 def version_of(connection: Connection, where: str) -> int | None:
@@ -232,21 +270,28 @@ def version_of(connection: Connection, where: str) -> int | None:
     return int(found[0])
 
 
-def prepare(connection: Connection, where: str, migrations: Sequence[Migration] = MIGRATIONS) -> None:
-    """Create the tables or migrate them, inside one write transaction; safe when many start at once."""
+def prepare(connection: Connection, where: str, migrations: Sequence[Migration] = MIGRATIONS) -> bool:
+    """Create the tables or migrate them, inside one write transaction; safe when many start at once.
+
+    Returns True when it created them, so when nobody has written to this journal before.
+    """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATION_LOCK})
     latest = len(migrations) + 1
     version = version_of(connection, where)
     if version is None:
         _create(connection, where, latest)
-        return
+        return True
     _check_known(version, latest, where)
     for statements in migrations[version - 1 :]:
         for statement in statements:
-            connection.execute(text(statement))
+            if isinstance(statement, str):
+                connection.execute(text(statement))
+            else:
+                statement(connection)
     if version < latest:
         connection.execute(version_table.update().values(version=latest))
+    return False
 
 
 def check_readable(version: int, where: str) -> None:

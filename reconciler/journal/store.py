@@ -7,21 +7,23 @@ Connections and errors of libraries are left to ``database``, tables to ``schema
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, TextClause, func, insert, select, update
 
-from reconciler.errors import StalePlan
+from reconciler.errors import JournalError, StalePlan
 from reconciler.journal import fence, rows, schema
 from reconciler.journal.database import Database, parse, place
 from reconciler.journal.records import (
+    DAMAGED_HINT,
     FINAL,
     NOT_APPLIED,
     OUTCOMES,
     Claim,
     ClosedBy,
+    DamagedOperation,
     DriftPoint,
     Intent,
     Journal,
@@ -38,18 +40,41 @@ from reconciler.journal.records import (
 _operations = schema.operations
 
 
-def open_journal(url: str, now: Now) -> Journal:
-    """Open the journal at a SQLAlchemy URL, creating or migrating it if needed.
+MOST_DISKS = 10
+"""Disks that a pool can have (reference, limits of the service), so the most that a damaged removal can mean."""
+TELL_APART = timedelta(seconds=30)
+"""A difference between this machine's clock and the database's from which it is mentioned."""
+MOST_APART = timedelta(minutes=5)
+"""A difference beyond which nothing is changed: signatures and expiry times of plans go by the machine's clock."""
+_CLOCK = select(func.clock_timestamp(type_=schema.Utc))
+Tell = Callable[[str], None]
+"""Receives one line for the user."""
 
-    Raises ``JournalError`` when it cannot be used and ``BadInput`` when the URL itself is wrong.
+
+def open_journal(url: str, now: Now, tell: Tell | None = None, *, server_now: Now | None = None) -> Journal:
+    """Open the journal at a SQLAlchemy URL, creating or migrating it if needed; says when it is new.
+
+    ``server_now`` replaces the clock of a database server. Raises ``JournalError`` when the journal cannot be used,
+    or its clock and this machine's are too far apart, and ``BadInput`` when the URL itself is wrong.
     """
     database = Database(parse(url))
     with database.closed_on_error():
-        database.create_file()
-        with database.write() as connection:
-            database.verify(connection)
-            schema.prepare(connection, database.where)
-    return SqlJournal(database, now)
+        # Said only after the transaction: a reader of the output that stalls must not keep the journal locked.
+        if prepare(database) and tell:
+            tell(f"A new journal at {database.where}: no earlier operations are known here.")
+        journal = SqlJournal(database, JournalClock(database, now, server_now))
+        apart = journal.apart()
+        if abs(apart) > TELL_APART and tell:
+            tell(_clocks_apart(apart))
+    return journal
+
+
+def prepare(database: Database) -> bool:
+    """Create the journal in a database, or check and migrate the one that is there; True when it was created."""
+    database.create_file()
+    with database.write() as connection:
+        database.verify(connection)
+        return schema.prepare(connection, database.where)
 
 
 def find_journal(url: str, now: Now) -> Journal | None:
@@ -72,7 +97,7 @@ def find_journal(url: str, now: Now) -> Journal | None:
     if version is None:
         database.close()
         return None
-    return SqlJournal(database, now)
+    return SqlJournal(database, JournalClock(database, now), version)
 
 
 def journal_place(url: str) -> str:
@@ -80,16 +105,62 @@ def journal_place(url: str) -> str:
     return place(parse(url))
 
 
+class JournalClock:
+    """The clock of leases, expiry and budgets: the database server's, or this machine's for a file."""
+
+    def __init__(self, database: Database, now: Now, server_now: Now | None = None) -> None:
+        self._machine = now
+        self._server = server_now
+        self._shared = not database.sqlite
+
+    def now(self, connection: Connection) -> datetime:
+        """The time, in the transaction that uses it."""
+        if not self._shared:
+            return self._machine()
+        # Asked for each time: an offset measured once would be wrong after this machine's clock was set, or
+        # after it was suspended. Not now(), which stands still during a transaction that waits for a lock.
+        return self._server() if self._server else connection.execute(_CLOCK).scalar_one()
+
+    def apart(self, now: datetime) -> timedelta:
+        """How far that time is ahead of this machine's; raises ``JournalError`` beyond ``MOST_APART``."""
+        apart = now - self._machine()
+        if abs(apart) > MOST_APART:
+            raise JournalError(
+                f"{_clocks_apart(apart)} Nothing is changed while they are more than 5 minutes apart",
+                f"Set the clock of this machine (now {fence.when(self._machine())}) "
+                f"or of the database server (now {fence.when(now)}).",
+            )
+        return apart
+
+
+def _clocks_apart(apart: timedelta) -> str:
+    side = "behind" if apart > timedelta(0) else "ahead of"
+    seconds = abs(apart).total_seconds()
+    return f"The clock of this machine is {seconds:.0f} s {side} that of the journal's database."
+
+
 class SqlJournal(Journal):
     """The journal in an SQL database."""
 
-    def __init__(self, database: Database, now: Now) -> None:
+    def __init__(self, database: Database, clock: JournalClock, version: int = schema.LATEST) -> None:
         self._database = database
-        self._now = now
+        self._clock = clock
+        self._all = schema.readable_operations(version).order_by(_operations.c.opened, _operations.c.id)
+        """The query for every operation, oldest first."""
 
     def close(self) -> None:
         """Close the file or the connection."""
         self._database.close()
+
+    def now(self) -> datetime:
+        """The time by the journal's clock."""
+        with self._database.read() as connection:
+            return self._clock.now(connection)
+
+    def apart(self) -> timedelta:
+        """How far the journal's clock is ahead of this machine's; raises ``JournalError`` when it is too far."""
+        with self._database.read() as connection:
+            return self._clock.apart(self._clock.now(connection))
 
     # --- runs and events ------------------------------------------------------------------------
 
@@ -100,18 +171,18 @@ class SqlJournal(Journal):
             "command": command,
             "tool_version": tool_version,
             "targets": list(targets),
-            "started": self._now(),
             "digest": "",
             "summary": {},
         }
         with self._database.write() as connection:
-            connection.execute(insert(schema.runs), run)
+            connection.execute(insert(schema.runs), run | {"started": self._clock.now(connection)})
 
     def close_run(self, run_id: str, exit_code: int, digest: str, summary: Mapping[str, Any]) -> None:
         """Record that a run ends now."""
-        end = {"ended": self._now(), "exit_code": exit_code, "digest": digest, "summary": dict(summary)}
+        end = {"exit_code": exit_code, "digest": digest, "summary": dict(summary)}
         with self._database.write() as connection:
-            connection.execute(update(schema.runs).where(schema.runs.c.id == run_id), end)
+            ended = {"ended": self._clock.now(connection)}
+            connection.execute(update(schema.runs).where(schema.runs.c.id == run_id), end | ended)
 
     def record_event(
         self, run_id: str, kind: str, detail: Mapping[str, Any], operation_id: str | None = None
@@ -137,10 +208,12 @@ class SqlJournal(Journal):
             if found is None:
                 return None
             own = connection.execute(select(events).where(events.c.run_id == run_id).order_by(events.c.seq))
+            known = fence.judge(connection, self._all.where(_operations.c.id.in_(touched)))
             return RunRecord(
                 run=rows.to_run(found),
                 events=tuple(rows.to_event(row) for row in own),
-                operations=fence.fetch(connection, _operations.c.id.in_(touched)),
+                operations=_sound(known),
+                damaged=_damaged(known),
             )
 
     # --- operations -----------------------------------------------------------------------------
@@ -152,24 +225,20 @@ class SqlJournal(Journal):
 
     def open_operation(self, intent: Intent, owner: str, lease_seconds: float) -> Operation:
         """Record the intent and hold the pool, or raise ``PoolHeld`` or ``StaleGeneration``."""
-        now = self._now()
-        operation = Operation(
-            intent=intent,
-            state=State.INTENDED,
-            outcome=None,
-            owner=owner,
-            lease_until=now + timedelta(seconds=lease_seconds),
-            opened=now,
-        )
-        values = rows.intent_values(intent) | {
-            "state": operation.state.value,
-            "owner": owner,
-            "lease_until": operation.lease_until,
-            "opened": now,
-            "verdict": "",
-        }
         new_pool, new_operation = (self._database.insert_new(each) for each in (schema.pools, _operations))
         with self._database.write() as connection:
+            now = self._clock.now(connection)
+            # Again, after the check on opening: a suspended machine may wake up with another time.
+            self._clock.apart(now)
+            until = now + timedelta(seconds=lease_seconds)
+            operation = Operation(intent, State.INTENDED, None, owner, until, now)
+            values = rows.intent_values(intent) | {
+                "state": operation.state.value,
+                "owner": owner,
+                "lease_until": until,
+                "opened": now,
+                "verdict": "",
+            }
             fence.hold(connection, new_pool, new_operation, intent, values)
             self._note(
                 connection, owner, intent.operation_id, "operation.opened", {"step": intent.step.value}
@@ -178,8 +247,8 @@ class SqlJournal(Journal):
 
     def renew_lease(self, operation_id: str, owner: str, lease_seconds: float) -> None:
         """Keep other runs from taking over for that many seconds from now; 0 ends the lease."""
-        lease = {"lease_until": self._now() + timedelta(seconds=lease_seconds)}
         with self._database.write() as connection:
+            lease = {"lease_until": self._clock.now(connection) + timedelta(seconds=lease_seconds)}
             fence.write(connection, operation_id, owner, lease)
 
     def record_outcome(self, operation_id: str, owner: str, outcome: Outcome) -> None:
@@ -205,54 +274,66 @@ class SqlJournal(Journal):
             raise ValueError(f"an operation cannot be closed as {state}")
         end = {"state": state.value, "verdict": verdict, "closed_by": closed_by.value}
         with self._database.write() as connection:
-            fence.release(connection, operation_id, owner, end | {"closed": self._now()})
+            fence.release(connection, operation_id, owner, end | {"closed": self._clock.now(connection)})
             self._note(connection, owner, operation_id, "operation.closed", end)
 
     def take_over(self, operation_id: str, owner: str, lease_seconds: float) -> Operation:
         """Become, or stay, the owner of an operation whose lease has expired; else raise ``PoolHeld``."""
-        now = self._now()
         with self._database.write() as connection:
             before = fence.find(connection, operation_id)
+            now = self._clock.now(connection)
             fence.seize(connection, operation_id, owner, now, now + timedelta(seconds=lease_seconds))
             self._note(connection, owner, operation_id, "operation.taken_over", {"from": before.owner})
             return fence.find(connection, operation_id)
 
     def operation(self, operation_id: str) -> Operation | None:
-        """One operation, or None."""
+        """One operation, or None; raises ``JournalError`` when its row is damaged."""
         with self._database.read() as connection:
-            return next(iter(fence.fetch(connection, _operations.c.id == operation_id)), None)
+            found = fence.judge(connection, self._all.where(_operations.c.id == operation_id))
+        for broken in _damaged(found):
+            raise JournalError(broken.message, DAMAGED_HINT)
+        return next(iter(_sound(found)), None)
 
     def operations(self, since: datetime) -> tuple[Operation, ...]:
-        """All operations opened at or after a time, oldest first."""
-        with self._database.read() as connection:
-            return fence.fetch(connection, _operations.c.opened >= since)
+        """All sound operations opened at or after a time, oldest first."""
+        return self._fetch(_operations.c.opened >= since)
 
     def not_done(self, target: str, service: str) -> tuple[Operation, ...]:
-        """Operations of one project in a state of ``NOT_DONE``, oldest first."""
-        with self._database.read() as connection:
-            return fence.fetch(
-                connection,
-                _operations.c.target == target,
-                _operations.c.service == service,
-                schema.NOT_DONE,
-            )
+        """Sound operations of one project in a state of ``NOT_DONE``, oldest first."""
+        return self._fetch(_operations.c.target == target, _operations.c.service == service, schema.NOT_DONE)
 
     def unresolved(self, target: str | None = None, service: str | None = None) -> tuple[Operation, ...]:
-        """Operations not closed yet, oldest first."""
+        """Sound operations not closed yet, oldest first."""
         wanted: list[ColumnElement[bool]] = [_operations.c.closed.is_(None)]
         if target is not None:
             wanted.append(_operations.c.target == target)
         if service is not None:
             wanted.append(_operations.c.service == service)
+        # Sorted here: for ORDER BY opened SQLite would read all rows in that order instead of the few open ones.
+        query = self._all.where(*wanted).order_by(None)
         with self._database.read() as connection:
-            return fence.fetch(connection, *wanted)
+            found = _sound(fence.judge(connection, query))
+        return tuple(sorted(found, key=lambda each: (each.opened, each.id)))
+
+    def damaged(self, target: str, service: str) -> tuple[DamagedOperation, ...]:
+        """Rows of one project that are open or not done and cannot be trusted."""
+        here = (_operations.c.target == target, _operations.c.service == service)
+        with self._database.read() as connection:
+            # Two queries, each with an index of its own: one with OR would read the whole table.
+            not_done = fence.judge(connection, self._all.where(*here, schema.NOT_DONE))
+            not_closed = fence.judge(connection, self._all.where(*here, _operations.c.closed.is_(None)))
+        return tuple(dict.fromkeys(_damaged(not_done) + _damaged(not_closed)))
+
+    def _fetch(self, *wanted: ColumnElement[bool] | TextClause) -> tuple[Operation, ...]:
+        with self._database.read() as connection:
+            return _sound(fence.judge(connection, self._all.where(*wanted)))
 
     # --- once-only plans and budgets --------------------------------------------------------------
 
     def claim_plan(self, plan_id: str, run_id: str) -> None:
         """Mark a saved plan as applied; raises ``StalePlan`` for every claim but the first."""
-        claim = {"plan_id": plan_id, "run_id": run_id, "claimed": self._now()}
         with self._database.write() as connection:
+            claim = {"plan_id": plan_id, "run_id": run_id, "claimed": self._clock.now(connection)}
             # The unique key decides, so that of two runs that apply the same file at once only one continues.
             if connection.execute(self._database.insert_new(schema.plans), claim).rowcount:
                 return
@@ -265,15 +346,16 @@ class SqlJournal(Journal):
     def removed_since(self, target: str, service: str, since: datetime) -> int:
         """Disks in removals opened since then that took effect, or still may."""
         # Open and unknown ones count too: the budget may only err towards fewer removals.
-        query = select(func.coalesce(func.sum(_operations.c.disk_count), 0)).where(
+        wanted = self._all.where(
             _operations.c.target == target,
             _operations.c.service == service,
             _operations.c.opened >= since,
-            _operations.c.step == Step.REMOVE.value,
-            _operations.c.state.not_in([state.value for state in sorted(NOT_APPLIED)]),
         )
         with self._database.read() as connection:
-            return int(connection.execute(query).scalar_one())
+            found = fence.judge(connection, wanted)
+        removals = [each for each in _sound(found) if each.intent.step is Step.REMOVE]
+        counted = sum(len(each.intent.disks) for each in removals if each.state not in NOT_APPLIED)
+        return counted + MOST_DISKS * len(_damaged(found))
 
     def reserve_budget(self, scope: str, day: str, amount: int, ceiling: int) -> bool:
         """Add ``amount`` to what the scope has used on that day; False when that would exceed the ceiling."""
@@ -346,8 +428,16 @@ class SqlJournal(Journal):
         event = {
             "run_id": run_id,
             "operation_id": operation_id,
-            "at": self._now(),
+            "at": self._clock.now(connection),
             "kind": kind,
             "detail": dict(detail),
         }
         connection.execute(insert(schema.events), event)
+
+
+def _sound(found: Iterable[Operation | DamagedOperation]) -> tuple[Operation, ...]:
+    return tuple(each for each in found if isinstance(each, Operation))
+
+
+def _damaged(found: Iterable[Operation | DamagedOperation]) -> tuple[DamagedOperation, ...]:
+    return tuple(each for each in found if isinstance(each, DamagedOperation))

@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import datetime
 
 from reconciler.errors import BadInput
-from reconciler.journal.records import PLAN_APPROVED, Operation, Run, RunRecord
+from reconciler.journal.records import DAMAGED_HINT, PLAN_APPROVED, Operation, Run, RunRecord
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan_file import read
 from reconciler.render.text import Line, Tone, plan_lines
@@ -46,6 +46,10 @@ def run_lines(record: RunRecord) -> Iterator[Line]:
     for operation in record.operations:
         yield Line()
         yield from _operation_lines(operation)
+    for broken in record.damaged:
+        yield Line()
+        yield Line(f"  {broken.message}", Tone.BLOCK)
+        yield Line(f"    {DAMAGED_HINT}")
     for event in record.events:
         detail = {} if event.kind == PLAN_APPROVED else event.detail
         words = "".join(f"  {name}: {value}" for name, value in detail.items() if value != "")
@@ -65,6 +69,13 @@ def _operation_lines(operation: Operation) -> Iterator[Line]:
     yield Line(f"  {intent.pool_name} ({intent.pool.pool_id}): {intent.step.value}, {operation.state.value}")
     for disk in intent.disks:
         yield Line(f"    disk      {disk.id or 'new'} {disk.type} {disk.size} GB")
+        for copy in intent.copies:
+            if copy.disk_id == disk.id:
+                users = f", of {', '.join(copy.users)}" if copy.users else ", of nobody"
+                desktop = f"{copy.desktop_name or 'a desktop without name'} ({copy.desktop_id})"
+                yield Line(
+                    f"      copy    volume {copy.volume_id or 'unknown'}, {copy.size} GB, on {desktop}{users}"
+                )
     yield Line(f"    operation {operation.id}, opened {_time(operation.opened)} UTC")
     if operation.outcome:
         outcome = operation.outcome

@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 from reconciler.apply.context import Options, RunContext, TargetContext
 from reconciler.apply.pools import Task
 from reconciler.journal.records import Intent, Journal, Outcome, PoolKey, SentDisk, Step
-from reconciler.journal.store import open_journal
 from reconciler.model import ApplyTo, Disk, Manifest, Pool
 from reconciler.planner import Connection, PlanMetadata, compute
 from reconciler.planning.plan import Service as Named
 from reconciler.workspace import Call
 from tests.builders import TARGET, entry, pool
+from tests.memory_journal import memory_journal
 from tests.simulation.service import Faults, Service, TruePool
 from tests.simulation.virtual import VirtualClock, VirtualLoop
 
@@ -128,7 +128,7 @@ def harness(faults: Faults | None = None) -> Iterator[Harness]:
     clock = VirtualClock(loop)
     pool = TruePool("pool", "pool", {disk.id: disk for disk in (KEPT, GOING)}, 2, [("SAS", 50)])
     service = Scripted(loop, random.Random(1), {"pool": pool}, faults or Faults())
-    journal = open_journal("sqlite://", clock.now)
+    journal = memory_journal(clock.now)
     try:
         yield Harness(loop, clock, service, journal)
     finally:

@@ -19,7 +19,6 @@ from reconciler.cli.apply import manifest_of
 from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.errors import ExitCode, JournalError, StalePlan
 from reconciler.journal.records import Journal, Outcome, State, Step
-from reconciler.journal.store import open_journal
 from reconciler.model import (
     Action,
     ApplyTo,
@@ -39,6 +38,7 @@ from reconciler.planning.plan import Service as Named
 from reconciler.workspace import Call, JobEnd
 from tests.apply.harness import GOING, KEPT, Harness, harness, removal
 from tests.builders import AT, TARGET
+from tests.memory_journal import memory_journal
 from tests.simulation.service import Faults, Service, TrueJob, TruePool
 from tests.simulation.virtual import VirtualClock, VirtualLoop
 
@@ -101,7 +101,7 @@ def carried_out(
 
     async def scenario() -> ApplyReport:
         request = ApplyRequest(manifest, manifest.limits, approve, options)
-        journal = wrap(open_journal("sqlite://", clock.now))
+        journal = wrap(memory_journal(clock.now))
         stop = Stop()
         connections = {TARGET: Connection(Named(TARGET, "simulated"), service)}
         run = RunContext(

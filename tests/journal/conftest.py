@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.journal.records import Journal
-from reconciler.journal.store import open_journal
-from tests.journal.samples import HandClock
+from tests.journal.samples import HandClock, open_at
 from tests.postgres import PostgresServer, postgres
 
 __all__ = ["postgres"]
@@ -33,6 +32,6 @@ def clock() -> HandClock:
 @pytest.fixture
 def journal(url: str, clock: HandClock) -> Iterator[Journal]:
     """An open, empty journal."""
-    opened = open_journal(url, clock)
+    opened = open_at(url, clock)
     yield opened
     opened.close()

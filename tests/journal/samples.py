@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from reconciler.journal.records import Intent, PoolKey, SentDisk, Step
+from reconciler.journal.records import Intent, Journal, Now, PoolKey, SentCopy, SentDisk, Step
+from reconciler.journal.store import open_journal
 
 START = datetime(2026, 3, 1, 23, 59, 59, 123456, tzinfo=UTC)
 POOL = PoolKey("ap-southeast-3/0123456789abcdef0123456789abcdef", "workspace.example", "pool-1")
@@ -25,6 +26,11 @@ class HandClock:
         self.time += timedelta(seconds=seconds)
 
 
+def open_at(url: str, clock: Now) -> Journal:
+    """Open a journal whose database, a server's too, goes by this clock."""
+    return open_journal(url, clock, server_now=clock)
+
+
 def intent(operation: str = "op-1", pool: PoolKey = POOL, generation: int = 0, disks: int = 2) -> Intent:
     """The intent to remove some disks."""
     return Intent(
@@ -41,4 +47,8 @@ def intent(operation: str = "op-1", pool: PoolKey = POOL, generation: int = 0, d
         signed_at=START,
         not_after=START + timedelta(minutes=15),
         plan_digest="sha256:abc",
+        copies=tuple(
+            SentCopy(f"disk-{number}", "desktop-1", "FIN-1", f"volume-{number}", 100, ("ada", "zoë"))
+            for number in range(disks)
+        ),
     )

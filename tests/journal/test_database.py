@@ -20,16 +20,17 @@ from reconciler.errors import BadInput, ExitCode, JournalError, ReconcilerError
 from reconciler.journal.database import Database, parse
 from reconciler.journal.faults import journal_error
 from reconciler.journal.records import Outcome, State
-from reconciler.journal.store import find_journal, open_journal
+from reconciler.journal.store import find_journal
 from tests.journal.processes import run
-from tests.journal.samples import LEASE, START, HandClock, intent
+from tests.journal.samples import LEASE, START, HandClock, intent, open_at
+from tests.memory_journal import memory_journal
 from tests.postgres import PASSWORD, USER, PostgresServer
 
 
 def _refused(url: str, clock: HandClock, *words: str) -> JournalError:
     """Opening must fail in one line with these words, a hint, and no password."""
     with pytest.raises(JournalError) as caught:
-        open_journal(url, clock)
+        open_at(url, clock)
     error = caught.value
     assert error.exit_code is ExitCode.JOURNAL
     for word in words:
@@ -48,7 +49,7 @@ def _mode(path: Path) -> int:
 def used(tmp_path: Path, clock: HandClock) -> Path:
     """The file of a journal with some history."""
     path = tmp_path / "journal.db"
-    journal = open_journal(f"sqlite:///{path}", clock)
+    journal = open_at(f"sqlite:///{path}", clock)
     journal.open_run("run-1", "apply", "1", ["r/p"])
     for number in range(40):
         journal.open_operation(intent(f"op-{number}", generation=2 * number), "run-1", LEASE)
@@ -68,7 +69,7 @@ def test_only_the_user_may_read_the_file_and_its_new_folders(
 ) -> None:
     before = os.umask(umask)
     try:
-        open_journal(f"sqlite:///{tmp_path}/a/b/journal.db", clock).close()
+        open_at(f"sqlite:///{tmp_path}/a/b/journal.db", clock).close()
     finally:
         os.umask(before)
     assert _mode(tmp_path / "a" / "b" / "journal.db") == 0o600
@@ -77,7 +78,7 @@ def test_only_the_user_may_read_the_file_and_its_new_folders(
 
 def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path, clock: HandClock) -> None:
     tmp_path.chmod(0o755)
-    open_journal(f"sqlite:///{tmp_path}/journal.db", clock).close()
+    open_at(f"sqlite:///{tmp_path}/journal.db", clock).close()
     assert _mode(tmp_path) == 0o755
 
 
@@ -107,11 +108,11 @@ def test_a_server_commit_is_on_the_disk_before_it_counts(postgres: PostgresServe
 def test_an_empty_file_becomes_a_journal(tmp_path: Path, clock: HandClock) -> None:
     (tmp_path / "journal.db").touch()
     assert find_journal(f"sqlite:///{tmp_path}/journal.db", clock) is None
-    open_journal(f"sqlite:///{tmp_path}/journal.db", clock).close()
+    open_at(f"sqlite:///{tmp_path}/journal.db", clock).close()
 
 
-def test_a_journal_in_memory_is_a_journal(clock: HandClock) -> None:
-    journal = open_journal("sqlite://", clock)
+def test_a_journal_in_memory_serves_tests_as_a_file_does(clock: HandClock) -> None:
+    journal = memory_journal(clock)
     journal.open_operation(intent(), "run-1", LEASE)
     assert len(journal.unresolved()) == 1
     journal.close()
@@ -179,7 +180,7 @@ def test_no_damage_ends_in_anything_but_a_journal_error(used: Path, clock: HandC
         used.write_bytes(damaged)
         used.with_name("journal.db-journal").unlink(missing_ok=True)
         try:
-            journal = open_journal(f"sqlite:///{used}", clock)
+            journal = open_at(f"sqlite:///{used}", clock)
         except JournalError:
             refused += 1
             continue
@@ -200,7 +201,7 @@ def test_a_lock_held_too_long_is_named(used: Path, clock: HandClock) -> None:
     _refused(f"sqlite:///{used}?timeout=0.05", clock, str(used), "locked by another process")
     other.execute("ROLLBACK")
     other.close()
-    open_journal(f"sqlite:///{used}?timeout=0.05", clock).close()
+    open_at(f"sqlite:///{used}?timeout=0.05", clock).close()
 
 
 def test_a_full_disk_is_named_and_what_was_written_stays(tmp_path: Path, clock: HandClock) -> None:
@@ -219,7 +220,7 @@ def public() -> Iterator[Path]:
     """A folder that anybody may read but only its owner may write to, with a journal in it."""
     folder = Path(tempfile.mkdtemp(prefix="journal"))
     folder.chmod(0o755)
-    journal = open_journal(f"sqlite:///{folder}/journal.db", HandClock())
+    journal = open_at(f"sqlite:///{folder}/journal.db", HandClock())
     journal.open_run("run-1", "apply", "1", [])
     journal.close()
     (folder / "journal.db").chmod(0o444)
@@ -240,7 +241,7 @@ def test_a_read_only_file_can_be_read_but_not_opened_for_writing(public: Path) -
 @pytest.mark.parametrize("name", ["a b.db", "50%.db", "what?.db", "no#1.db", "é&x=y.db"])
 def test_a_file_of_any_name_can_be_found(tmp_path: Path, clock: HandClock, name: str) -> None:
     url = URL.create("sqlite", database=str(tmp_path / name)).render_as_string()
-    open_journal(url, clock).close()
+    open_at(url, clock).close()
     assert [each.name for each in tmp_path.iterdir()] == [name]
     found = find_journal(url, clock)
     assert found is not None
@@ -338,7 +339,7 @@ def test_a_role_that_may_only_select_can_read_a_journal(postgres: PostgresServer
         connection.execute("CREATE ROLE reader LOGIN PASSWORD 'reader'")
         connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO reader".encode())
         assert find_journal(as_reader, clock) is None
-        made = open_journal(url, clock)
+        made = open_at(url, clock)
         made.open_run("run-1", "apply", "1", [])
         made.close()
         with pytest.raises(JournalError, match="does not allow this user"):
@@ -359,7 +360,7 @@ def test_a_read_only_server_is_named(postgres: PostgresServer, clock: HandClock)
 
 
 def test_a_connection_that_was_cut_is_made_again(postgres: PostgresServer, clock: HandClock) -> None:
-    journal = open_journal(postgres.fresh(), clock)
+    journal = open_at(postgres.fresh(), clock)
     journal.open_run("run-1", "apply", "1", [])
     _cut_connections(postgres)
     assert [each.id for each in journal.runs(1)] == ["run-1"]
@@ -370,12 +371,12 @@ def test_a_connection_cut_in_the_middle_of_a_write_keeps_nothing(
     postgres: PostgresServer, clock: HandClock
 ) -> None:
     url = postgres.fresh()
-    open_journal(url, clock).close()
+    open_at(url, clock).close()
     database = Database(parse(url))
     with pytest.raises(JournalError):
         _cut_while_writing(database, postgres)
     database.close()
-    open_journal(url, clock).close()
+    open_at(url, clock).close()
 
 
 def _cut_while_writing(database: Database, postgres: PostgresServer) -> None:
@@ -428,7 +429,7 @@ def test_a_url_that_is_no_journal_is_bad_input_and_not_repeated(
     url: str, clock: HandClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for way_in in (open_journal, find_journal):
+    for way_in in (open_at, find_journal):
         with pytest.raises(BadInput) as caught:
             way_in(url, clock)
         error: ReconcilerError = caught.value

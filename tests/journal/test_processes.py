@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from reconciler.journal.records import PoolKey
-from reconciler.journal.store import open_journal
 from tests.journal.processes import run, run_together
-from tests.journal.samples import POOL, HandClock
+from tests.journal.samples import POOL, HandClock, open_at
 
 PROCESSES, POOLS = 8, 25
 RANK = {"intended": 0, "accepted": 1, "done": 2, "not_accepted": 2}
@@ -24,7 +23,7 @@ def test_eight_processes_make_one_schema_and_hold_each_pool_once(
     assert sum(each["claimed"] for each in told) == 1
     assert sum(each["reserved"] for each in told) == 100 // 3
 
-    journal = open_journal(url, clock)
+    journal = open_at(url, clock)
     assert len(journal.unresolved()) == POOLS
     pools = [PoolKey(POOL.target, POOL.service, f"pool-{number}") for number in range(POOLS)]
     assert [journal.generation(pool) for pool in pools] == [1] * POOLS

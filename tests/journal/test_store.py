@@ -20,8 +20,8 @@ from reconciler.journal.records import (
     State,
     Step,
 )
-from reconciler.journal.store import find_journal, open_journal
-from tests.journal.samples import LEASE, POOL, START, HandClock, intent
+from reconciler.journal.store import find_journal, journal_place, open_journal
+from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 
 ELSEWHERE = PoolKey(POOL.target, "other.example", POOL.pool_id)
 ACCEPTED = Outcome(State.ACCEPTED, job_id="job-7", request_id="req-7", status=200)
@@ -294,20 +294,36 @@ def test_what_did_not_end_well_is_found_for_one_project_and_whatever_else_is_not
 
 
 def test_everything_is_there_after_opening_again(url: str, clock: HandClock) -> None:
-    first = open_journal(url, clock)
+    first = open_at(url, clock)
     opened = first.open_operation(intent(), "run-1", LEASE)
     first.close()
-    second = open_journal(url, clock)
+    second = open_at(url, clock)
     assert second.unresolved() == (opened,)
     with pytest.raises(PoolHeld):
         second.open_operation(intent("op-2", generation=1), "run-2", LEASE)
     second.close()
 
 
+def test_a_new_journal_is_announced_before_anything_is_in_it(url: str, clock: HandClock) -> None:
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        beside = find_journal(url, clock)
+        assert beside is not None
+        assert beside.runs(1) == ()
+        beside.close()
+        told.append(line)
+
+    for _ in range(2):
+        open_journal(url, clock, tell, server_now=clock).close()
+    assert told == [f"A new journal at {journal_place(url)}: no earlier operations are known here."]
+    assert "sesame" not in told[0]
+
+
 def test_looking_for_a_journal_makes_none(url: str, clock: HandClock) -> None:
     assert find_journal(url, clock) is None
     assert find_journal(url, clock) is None
-    open_journal(url, clock).close()
+    open_at(url, clock).close()
     found = find_journal(url, clock)
     assert found is not None
     assert found.runs(1) == ()
@@ -315,7 +331,7 @@ def test_looking_for_a_journal_makes_none(url: str, clock: HandClock) -> None:
 
 
 def test_a_journal_that_was_found_can_be_read_and_never_written(url: str, clock: HandClock) -> None:
-    made = open_journal(url, clock)
+    made = open_at(url, clock)
     opened = made.open_operation(intent(), "run-1", LEASE)
     found = find_journal(url, clock)
     assert found is not None

@@ -14,12 +14,12 @@ from reconciler.engine.apply import ApplyRequest
 from reconciler.engine.apply import apply as run_apply
 from reconciler.errors import ExitCode, ReconcilerError
 from reconciler.journal.records import Journal
-from reconciler.journal.store import open_journal
 from reconciler.model import Action, DesiredDisk, DesiredPool, Disk, Limit, Limits, Manifest
 from reconciler.planner import Connection
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
 from tests.builders import AT, TARGET
+from tests.memory_journal import memory_journal
 from tests.simulation.service import Faults, Service, TruePool
 from tests.simulation.virtual import VirtualClock, VirtualLoop
 
@@ -199,7 +199,7 @@ def run_all(seeds: Iterable[int]) -> list[Result]:
 
 def _run_seed(seed: int) -> Result:
     loop = VirtualLoop()
-    journal = open_journal("sqlite://", VirtualClock(loop).now)
+    journal = memory_journal(VirtualClock(loop).now)
     try:
         return loop.run_until_complete(Scenario(seed, journal, loop).run())
     finally:

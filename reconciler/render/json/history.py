@@ -22,7 +22,7 @@ from reconciler.render.json.base import (
 )
 from reconciler.render.json.plan import PlanDocument, plan_document
 
-FORMAT_VERSION: Final = "1.0"
+FORMAT_VERSION: Final = "1.1"
 
 
 class _Kept(Entry):
@@ -61,6 +61,17 @@ class SentDiskEntry(_Kept):
     size: Integer = Field(description="GB.")
 
 
+class SentCopyEntry(_Kept):
+    """One copy of a disk to remove: the volume on one desktop."""
+
+    disk_id: Text
+    desktop_id: Text
+    desktop_name: Text
+    volume_id: Text = Field(description="Empty when the service left it out.")
+    size: Integer = Field(description="GB.")
+    users: list[Text] = Field(description="Names of the users bound to the desktop.")
+
+
 class IntentEntry(_Kept):
     """What was about to be sent, written down before the call."""
 
@@ -81,6 +92,9 @@ class IntentEntry(_Kept):
         description="From then on the request can no longer arrive; null: unknown, only a person can decide."
     )
     plan_digest: Text
+    copies: list[SentCopyEntry] = Field(
+        description="Every copy of the disks to remove, as read before the call; empty when they were not kept."
+    )
 
 
 class OutcomeEntry(_Kept):
@@ -109,6 +123,14 @@ class OperationEntry(_Kept):
     closed_by: ClosedBy | None
 
 
+class DamagedEntry(_Kept):
+    """An operation whose row is not as it was written, so that nothing of it can be trusted."""
+
+    id: Text
+    pool: PoolKeyEntry
+    pool_name: Text
+
+
 class EventEntry(_Kept):
     """One thing that happened in a run."""
 
@@ -135,6 +157,7 @@ class RunDocument(RunEntry, Document):
     operations: list[OperationEntry] = Field(
         description="Those it opened and those it took over, in order of opening."
     )
+    damaged: list[DamagedEntry] = Field(description="Its operations whose rows are damaged; usually empty.")
     events: list[EventEntry] = Field(description="In order of writing.")
 
 
@@ -158,6 +181,7 @@ def run_json(record: RunRecord) -> str:
             **dict(RunEntry.model_validate(record.run)),
             plan=plan_document(plan) if plan else None,
             operations=[OperationEntry.model_validate(each) for each in record.operations],
+            damaged=[DamagedEntry.model_validate(each) for each in record.damaged],
             events=[EventEntry.model_validate(each) for each in events],
         )
     )

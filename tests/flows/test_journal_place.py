@@ -1,0 +1,68 @@
+"""Where the journal is, as the command line takes it."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.flows.conftest import FINANCE, STUDIO, Run, manifest
+
+COMMANDS = [
+    ("plan", "pools.yaml"),
+    ("apply", "pools.yaml", "--auto-approve"),
+    ("drift", "pools.yaml"),
+    ("explain", "finance-analysts", "pools.yaml"),
+    ("resolve",),
+    ("history",),
+    ("history", "show", "run-1"),
+    ("report", "--out", "report.html"),
+]
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///$UNSET/journal.db"])
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_refuses_a_journal_that_no_later_run_could_read(
+    run: Run, tmp_path: Path, command: tuple[str, ...], url: str
+) -> None:
+    manifest(tmp_path, [FINANCE])
+    ran = run(*command, "--sandbox", env={"RECONCILER_JOURNAL": url})
+    assert ran.code == 9
+    assert "the journal's URL" in ran.err
+    assert "postgresql+psycopg://" in ran.err
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["pools.yaml"]
+
+
+def test_a_new_journal_says_once_that_it_knows_of_no_earlier_operations(run: Run, tmp_path: Path) -> None:
+    path = manifest(tmp_path, [FINANCE])
+    place = tmp_path / "kept" / "journal.db"
+    told = f"A new journal at {place}: no earlier operations are known here."
+    apply = ("apply", str(path), "--sandbox", "--auto-approve", "--journal", f"sqlite:///{place}")
+    first = run(*apply)
+    assert first.err.count(told) == 1
+    assert told not in first.out
+    assert "A new journal" not in run(*apply).err
+    assert "A new journal" not in run("history", "--journal", f"sqlite:///{place}").err
+
+
+def test_a_damaged_record_stops_its_pool_by_name_and_no_other(run: Run, tmp_path: Path) -> None:
+    place = tmp_path / "journal.db"
+    shrunk = "{name: finance-analysts, apply_to: all, disks: [{type: SSD, size: 100}]}"
+    journal = ("--sandbox", "--journal", f"sqlite:///{place}")
+    both = manifest(tmp_path, [shrunk, STUDIO])
+    started = run("apply", str(both), "--auto-approve", "--no-wait", *journal)
+    assert started.code == 8, started.err
+    kept = sqlite3.connect(place)
+    kept.execute("UPDATE reconciler_operations SET keep = '[]'")
+    kept.commit()
+    [run_id] = kept.execute("SELECT id FROM reconciler_runs").fetchone()
+    kept.close()
+    again = run("apply", str(both), "--auto-approve", *journal)
+    assert again.code == 3
+    assert "journal-damaged" in again.out + again.err
+    assert "on pool finance-analysts" in again.err
+    shown = run("history", "show", run_id, *journal)
+    assert shown.code == 0
+    assert "on pool finance-analysts" in shown.out
+    assert "is damaged" in shown.out

@@ -1,0 +1,236 @@
+"""A row of the operations that is not as it was written is noticed, and refuses its pool alone."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from reconciler.errors import ExitCode, JournalError
+from reconciler.journal import schema
+from reconciler.journal.checksum import INTENT, STATE
+from reconciler.journal.database import Database, parse
+from reconciler.journal.records import ClosedBy, Journal, Outcome, SentCopy, State, Step
+from reconciler.journal.store import find_journal
+from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
+
+COLUMNS = [column.name for column in schema.operations.c]
+OTHER = replace(POOL, pool_id="pool-2")
+ANSWER = Outcome(State.ACCEPTED, "job-7", "req-7", 200, "WKS.0001", "wörking")
+
+
+def _fill(journal: Journal) -> None:
+    """One closed operation with every column filled, and a sound one of another pool."""
+    journal.open_run("run-1", "apply", "1", [])
+    journal.open_operation(intent(), "run-1", LEASE)
+    journal.record_outcome("op-1", "run-1", ANSWER)
+    journal.close_operation("op-1", "run-1", State.PARTIAL, "1 of 2", closed_by=ClosedBy.PERSON)
+    journal.open_operation(intent("op-2", OTHER), "run-1", LEASE)
+
+
+def _flipped(value: Any, bit: int) -> Any:
+    """The stored value with one bit turned over, in the middle of it."""
+    if isinstance(value, int):
+        return value ^ (1 << bit)
+    raw = bytearray(str(value).encode())
+    middle = len(raw) // 2
+    raw[middle] ^= 1 << bit
+    return bytes(raw)
+
+
+def test_every_column_belongs_to_one_of_the_checksums_or_is_one() -> None:
+    assert sorted({*INTENT, *STATE, "intent_sum", "state_sum"}) == sorted(COLUMNS)
+    assert set(INTENT) & set(STATE) == {"id"}
+
+
+@pytest.mark.parametrize("bit", range(8))
+@pytest.mark.parametrize("column", COLUMNS)
+def test_one_bit_in_any_column_is_noticed_and_refuses_the_pool_by_name(
+    url: str, clock: HandClock, column: str, bit: int
+) -> None:
+    if not url.startswith("sqlite"):
+        pytest.skip("a server checks the types of its columns: see the test of changed values")
+    journal = open_at(url, clock)
+    _fill(journal)
+    database = Database(parse(url))
+    with database.write() as connection:
+        [stored] = connection.exec_driver_sql(
+            f"SELECT {column} FROM reconciler_operations WHERE id = 'op-1'"
+        ).one()
+        changed = f"UPDATE reconciler_operations SET {column} = {{}} WHERE id = 'op-1'"
+        value = _flipped(stored, bit)
+        wanted = "CAST(? AS TEXT)" if isinstance(value, bytes) else "?"
+        connection.exec_driver_sql(changed.format(wanted), (value,))
+    database.close()
+    if column in {"target", "service", "pool_id"}:  # it is the row of another pool by now, and damaged
+        assert [each.id for each in journal.not_done(POOL.target, POOL.service)] == ["op-2"]
+    else:
+        with pytest.raises(JournalError, match="is damaged") as caught:
+            journal.open_operation(intent("op-3", generation=2), "run-2", LEASE)
+        assert caught.value.exit_code is ExitCode.JOURNAL
+        assert "pool-1" in caught.value.message
+        assert "finance" in caught.value.message or column == "pool_name"
+    record = journal.run("run-1")
+    assert record is not None
+    assert [each.id for each in record.operations] == ["op-2"]
+    assert len(record.damaged) == (column != "id")  # under another id no event leads to it
+    assert [each.id for each in journal.operations(START)] == ["op-2"]
+    assert journal.operation("op-2") is not None
+    journal.open_operation(intent("op-4", replace(POOL, pool_id="pool-9")), "run-2", LEASE)
+    journal.close()
+
+
+CHANGES = [
+    "disks = '[]'",
+    "disk_count = 1",
+    "keep = '[]'",
+    "baseline_jobs = '[]'",
+    "not_after = NULL",
+    "handle_type = NULL",
+    "copies = '[]'",
+    "opened = '2026-01-01 00:00:00'",
+    "state = 'done'",
+    "outcome = NULL",
+    "job_id = ''",
+    "owner = 'run-2'",
+    "lease_until = '2026-01-01 00:00:00'",
+    "verdict = ''",
+    "closed_by = 'run'",
+    "intent_sum = ''",
+    "state_sum = ''",
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_value_is_noticed_on_every_database(url: str, clock: HandClock, change: str) -> None:
+    journal = open_at(url, clock)
+    _fill(journal)
+    _change(url, f"UPDATE reconciler_operations SET {change} WHERE id = 'op-1'")
+    with pytest.raises(JournalError, match=r"operation op-1 on pool finance \(pool-1\) is damaged"):
+        journal.open_operation(intent("op-3", generation=2), "run-2", LEASE)
+    with pytest.raises(JournalError, match="is damaged"):
+        journal.operation("op-1")
+    journal.close()
+
+
+@pytest.mark.parametrize("change", ["SET pool_id = 'pool-3'", "SET target = 'x'", "SET service = 'x'"])
+def test_an_open_operation_that_no_longer_names_its_pool_still_holds_it(
+    url: str, clock: HandClock, change: str
+) -> None:
+    journal = open_at(url, clock)
+    journal.open_operation(intent(), "run-1", LEASE)
+    _change(url, f"UPDATE reconciler_operations {change}")
+    with pytest.raises(JournalError, match="lost the open operation of pool finance"):
+        journal.open_operation(intent("op-2", generation=1), "run-2", LEASE)
+    assert journal.operation("op-2") is None
+    assert journal.generation(POOL) == 1
+    journal.close()
+
+
+def test_an_open_operation_whose_row_is_gone_still_holds_its_pool(url: str, clock: HandClock) -> None:
+    journal = open_at(url, clock)
+    journal.open_operation(intent(), "run-1", LEASE)
+    _change(url, "DELETE FROM reconciler_operations")
+    with pytest.raises(JournalError, match="lost the open operation of pool finance"):
+        journal.open_operation(intent("op-2", generation=1), "run-2", LEASE)
+    journal.close()
+
+
+def test_states_of_two_rows_cannot_be_exchanged(url: str, clock: HandClock) -> None:
+    journal = open_at(url, clock)
+    _fill(journal)
+    names = ", ".join(each for each in (*STATE, "state_sum") if each != "id")
+    _change(
+        url,
+        f"UPDATE reconciler_operations SET ({names}) = "
+        f"(SELECT {names} FROM reconciler_operations WHERE id = 'op-1') WHERE id = 'op-2'",
+    )
+    with pytest.raises(JournalError, match="op-2"):
+        journal.operation("op-2")
+    journal.close()
+
+
+def test_a_write_to_a_damaged_row_is_kept_and_does_not_make_it_look_sound(url: str, clock: HandClock) -> None:
+    journal = open_at(url, clock)
+    journal.open_operation(intent(), "run-1", LEASE)
+    _change(url, "UPDATE reconciler_operations SET verdict = 'forged'")
+    journal.record_outcome("op-1", "run-1", ANSWER)
+    assert _scalar(url, "SELECT job_id FROM reconciler_operations") == "job-7"
+    assert [each.id for each in journal.damaged(POOL.target, POOL.service)] == ["op-1"]
+    journal.close()
+
+
+def test_every_write_keeps_the_row_sound(url: str, clock: HandClock) -> None:
+    journal = open_at(url, clock)
+    journal.open_operation(replace(intent(), baseline_jobs=("\ud800", "\0")), "run-1", LEASE)
+    journal.renew_lease("op-1", "run-1", LEASE)
+    journal.record_outcome("op-1", "run-1", replace(ANSWER, message="nul \0 and \ud800"))
+    clock.pass_(LEASE)
+    journal.take_over("op-1", "run-2", LEASE)
+    assert journal.damaged(POOL.target, POOL.service) == ()
+    journal.close_operation("op-1", "run-2", State.DONE, "gone: \0")
+    journal.open_operation(intent("op-2", generation=2), "run-2", LEASE)
+    journal.close()
+
+
+def test_a_damaged_removal_counts_as_the_most_that_it_can_have_been(url: str, clock: HandClock) -> None:
+    journal = open_at(url, clock)
+    _fill(journal)
+    assert journal.removed_since(POOL.target, POOL.service, START) == 4
+    _change(url, "UPDATE reconciler_operations SET disk_count = 0, disks = '[]' WHERE id = 'op-1'")
+    assert journal.removed_since(POOL.target, POOL.service, START) == 2 + 10
+    journal.close()
+
+
+def test_damage_is_seen_by_a_reader_that_may_not_write(url: str, clock: HandClock) -> None:
+    journal = open_at(url, clock)
+    _fill(journal)
+    _change(url, "UPDATE reconciler_operations SET state = 'done' WHERE id = 'op-2'")
+    found = find_journal(url, clock)
+    assert found is not None
+    [broken] = found.damaged(POOL.target, POOL.service)
+    assert (broken.id, broken.pool) == ("op-2", OTHER)
+    found.close()
+    journal.close()
+
+
+def test_the_copies_of_what_was_removed_come_back_exactly(journal: Journal) -> None:
+    copies = (
+        SentCopy("disk-0", "desktop-1", "FIN-1", "volume-1", 100, ("ada", "zoë")),
+        SentCopy("disk-0", "desktop-2", "FIN-2", "", 100),
+    )
+    journal.open_operation(replace(intent(), copies=copies), "run-1", LEASE)
+    found = journal.operation("op-1")
+    assert found is not None
+    assert found.intent.copies == copies
+    assert found.intent.step is Step.REMOVE
+
+
+def test_the_checksum_stays_what_it_was_in_every_later_version(url: str, clock: HandClock) -> None:
+    journal = open_at(url, clock)
+    journal.open_operation(replace(intent(), handle_type=None, copies=()), "run-1", LEASE)
+    text_of_state = (
+        '["op-1","intended",null,null,null,null,null,null,"run-1",'
+        '"2026-03-02T00:00:59.123456+00:00",null,"",null]'
+    )
+    expected = hashlib.sha256(text_of_state.encode()).hexdigest()
+    assert _scalar(url, "SELECT state_sum FROM reconciler_operations") == expected
+    journal.close()
+
+
+def _change(url: str, statement: str) -> None:
+    database = Database(parse(url))
+    with database.write() as connection:
+        connection.execute(text(statement))
+    database.close()
+
+
+def _scalar(url: str, query: str) -> object:
+    database = Database(parse(url))
+    with database.read() as connection:
+        found = connection.execute(text(query)).scalar_one()
+    database.close()
+    return found

@@ -1,0 +1,29 @@
+"""The text of one run in the journal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reconciler.journal.records import SentCopy
+from reconciler.render.history import run_lines
+from tests.documents import record
+
+
+def test_each_copy_of_a_removed_disk_is_named_under_its_disk() -> None:
+    lines = [line.text for line in run_lines(record())]
+    disk = next(index for index, line in enumerate(lines) if line.startswith("    disk      disk-1"))
+    assert lines[disk + 1] == "      copy    volume volume-1, 100 GB, on finance (desktop-1), of finance"
+
+
+def test_a_copy_of_nobody_and_one_without_names_say_so() -> None:
+    whole = record()
+    [operation] = whole.operations
+    bare = replace(operation.intent, copies=(SentCopy("disk-1", "desktop-2", "", "", 50),))
+    lines = [line.text for line in run_lines(replace(whole, operations=(replace(operation, intent=bare),)))]
+    assert "      copy    volume unknown, 50 GB, on a desktop without name (desktop-2), of nobody" in lines
+
+
+def test_a_damaged_record_is_named_with_what_to_do() -> None:
+    lines = [line.text for line in run_lines(record())]
+    at = lines.index("  the journal's record of operation operation-2 on pool finance (pool-1) is damaged")
+    assert "Restore the journal from a backup" in lines[at + 1]
