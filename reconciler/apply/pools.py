@@ -6,7 +6,7 @@ Sending and following are left to ``operation``, the order of pools to ``run``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ from reconciler.apply.polling import delay
 from reconciler.apply.results import PoolResult, Result, Status
 from reconciler.apply.second_check import check_removal
 from reconciler.errors import Refused, StalePlan
-from reconciler.journal.records import Intent, Outcome, SentDisk, Step
+from reconciler.journal.records import Intent, Outcome, SentCopy, SentDisk, Step
 from reconciler.planner import plan_pool
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import STEADY, run_checks
@@ -161,7 +161,17 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
         signed_at=signed_at,
         not_after=None if lifetime is None else signed_at + timedelta(seconds=lifetime),
         plan_digest=task.digest,
+        copies=tuple(_copies(fresh, touched)) if call.step is Step.REMOVE else (),
     )
+
+
+def _copies(fresh: PoolPlan, touched: set[str]) -> Iterator[SentCopy]:
+    """Every copy that this call destroys, so that it can be named when it is gone."""
+    for loss in fresh.disk_losses:
+        for each in loss.lost if loss.disk_id in touched else ():
+            yield SentCopy(
+                each.disk_id, each.desktop_id, each.desktop_name, each.volume_id, each.size, each.users
+            )
 
 
 async def _steady(pool_id: str, index: int, site: TargetContext, ctx: RunContext) -> PoolReading:

@@ -150,6 +150,13 @@ def test_history_tells_a_run_whole_with_the_plan_it_carried_out(
     assert told["plan"]["resource_changes"] == planned["resource_changes"]
     sent = {disk["id"] for operation in told["operations"] for disk in operation["intent"]["disks"]}
     gone = [each for each in planned["resource_changes"] if each["change"]["actions"] == ["delete"]]
+    kept = [copy for operation in told["operations"] for copy in operation["intent"]["copies"]]
+    named = [copy for each in gone for copy in each["lost_copies"]]
+    assert sorted(copy["volume_id"] for copy in kept) == sorted(copy["volume_id"] for copy in named)
+    assert all(copy["desktop_name"] and copy["size"] > 0 for copy in kept)
+    assert {user for copy in kept for user in copy["users"]} >= {"amara", "bjorn"}
+    assert len(kept) == sum(each["copies"] for each in gone) == 20
+    assert kept[0]["volume_id"] in shown.out
     assert sent == {each["change"]["before"]["id"] for each in gone}
     assert [each["kind"] for each in told["events"]].count("operation.closed") == 2
     assert run("history", "show", "no-such-run").code == 9
