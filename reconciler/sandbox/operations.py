@@ -1,6 +1,6 @@
-"""Owns what each operation of the desktop service answers: query rules, paging, filters.
+"""What each operation of the desktop service answers: query rules, paging, filters.
 
-Authentication, transport and the record are left to ``app``; the rules of change to ``changes``.
+``app`` does authentication, transport and the record; ``changes`` has the rules by which a write is accepted.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _encoded(world: World, pool: Pool, seen: tuple[object, ...]) -> Encoded:
 
 
 def list_desktops(call: Call) -> bytes:
-    """The desktops of a pool with their copies; 10 a page unless told, 100 at most (documented)."""
+    """The desktops of a pool with their copies; 10 a page by default, 100 at most (documented)."""
     pool = _pool(call)
     filters = ("status", "user_name", "user_attached", "computer_name", "desktop_id", "inconsistent_type")
     _known(call, *filters, "offset", "limit")
@@ -139,18 +139,31 @@ def list_desktops(call: Call) -> bytes:
     found = [each for each in pool["desktops"] if not hidden and _wanted(call, pool, each)]
     found.sort(key=lambda desktop: desktop["name"])
     shuffle = random.Random(f"{call.world['seed']}:{call.count}")
-    prepaid = pool["charging_mode"] == "0"
-    return encode(
-        {
-            "pool_desktops": [view.desktop(pool, each, shuffle) for each in found[offset : offset + limit]],
-            "total_count": len(found),
-            "on_demand_desktops_num": 0 if prepaid else len(pool["desktops"]),
-            "period_desktops_num": len(pool["desktops"]) if prepaid else 0,
-            "inconsistent_type": sorted(
-                {word for each in pool["desktops"] for word in view.inconsistencies(pool, each)}
-            ),
-        }
-    )
+    page = [view.desktop(pool, each, shuffle) for each in found[offset : offset + limit]]
+    numbers = _numbers(pool)
+    return encode({"pool_desktops": page, "total_count": len(found), **numbers, **_inconsistent(call, pool)})
+
+
+def _numbers(pool: Pool) -> dict[str, int]:
+    """How many desktops are paid for in which way; the simulated image costs nothing."""
+    paid, other = ("period", "on_demand") if pool["charging_mode"] == "0" else ("on_demand", "period")
+    count = len(pool["desktops"])
+    return {
+        f"{paid}_desktops_num": count,
+        f"{paid}_free_image_desktops_num": count,
+        f"{paid}_charge_image_desktops_num": 0,
+        f"{other}_desktops_num": 0,
+        f"{other}_free_image_desktops_num": 0,
+        f"{other}_charge_image_desktops_num": 0,
+    }
+
+
+def _inconsistent(call: Call, pool: Pool) -> dict[str, str]:
+    """``inconsistent_type`` has room for one word: the kind asked for, or the first that is found (inferred)."""
+    kinds = {kind for each in pool["desktops"] for kind in view.inconsistencies(pool, each)}
+    if asked := _one(call, "inconsistent_type"):
+        kinds &= {asked.lower()}
+    return {"inconsistent_type": min(kinds)} if kinds else {}
 
 
 def _wanted(call: Call, pool: Pool, desktop: Desktop) -> bool:

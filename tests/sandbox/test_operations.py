@@ -178,7 +178,7 @@ def test_groups_shared_desktops_and_pools_that_change_by_themselves_are_shown() 
     ],
     ids=["hidden", "stripped", "absent", "negative"],
 )
-def test_a_pool_can_be_told_to_lie_about_its_desktops(
+def test_a_pool_can_be_made_to_lie_about_its_desktops(
     behaviour: Any, desktops: int, volumes: list[int] | None
 ) -> None:
     world = sandbox.default_world()
