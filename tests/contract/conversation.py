@@ -61,11 +61,14 @@ class Recorder:
             nonlocal status
             status = message.get("status", status)
             answer.extend(message.get("body", b""))
+            # Noted before it is sent, so that who has the answer finds it in the record.
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                path, query = scope["raw_path"].decode(), scope["query_string"].decode()
+                noted = Exchange(scope["method"], path, query, bytes(body), status, bytes(answer))
+                self.exchanges.append(noted)
             await send(message)
 
         await self.app(scope, listen, speak)
-        path, query = scope["raw_path"].decode(), scope["query_string"].decode()
-        self.exchanges.append(Exchange(scope["method"], path, query, bytes(body), status, bytes(answer)))
 
 
 @dataclass
