@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import parse_qsl
 
 from . import changes, errors, view
 from .world import JOB_TYPES, Desktop, Job, Kind, Pool, Project, World, pool_status
+
+MAX_TEXT: Final = 255
+"""Characters of a parameter (documented)."""
+_ENTERPRISE_PROJECT: Final = re.compile(r"[a-zA-Z0-9_-]{1,36}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,7 @@ def encode(document: object) -> bytes:
 def list_pools(call: Call) -> bytes:
     """All pools with their disks, at most 1,000 a page (documented default and maximum); ``name`` is fuzzy."""
     _known(call, "name", "type", "enterprise_project_id", "in_maintenance_mode", "offset", "limit")
+    _check_pool_filters(call)
     offset, limit = _page(call, default=1000, least=0, most=1000, furthest=20000)
     pools = [pool for pool in call.project["pools"].values() if _listed(call, pool)]
     if name := _one(call, "name"):
@@ -76,6 +83,19 @@ def list_pools(call: Call) -> bytes:
         random.Random(f"{call.world['seed']}:{call.count}").shuffle(pools)
     items = [_shown(call, pool) for pool in pools[offset : offset + limit]]
     return b'{"total_count":%d,"desktop_pools":[%b]}' % (len(pools), b",".join(items))
+
+
+def _check_pool_filters(call: Call) -> None:
+    """Refuse values that the contract does not allow, which would otherwise just match no pool."""
+    if _one(call, "in_maintenance_mode") not in (None, "true", "false"):
+        raise errors.invalid("in_maintenance_mode must be true or false.")
+    if _one(call, "type") not in (None, "STATIC", "DYNAMIC"):
+        raise errors.invalid("type must be STATIC or DYNAMIC.")
+    project = _one(call, "enterprise_project_id")
+    if project is not None and not _ENTERPRISE_PROJECT.fullmatch(project):
+        raise errors.invalid(
+            "enterprise_project_id must be 1 to 36 letters, digits, hyphens and underscores."
+        )
 
 
 def _listed(call: Call, pool: Pool) -> bool:
@@ -284,6 +304,8 @@ def _known(call: Call, *names: str) -> None:
     """Refuse other parameters: ignoring a documented filter would answer something else than was asked."""
     if unknown := sorted(set(call.query) - set(names)):
         raise errors.invalid(f"The parameters {', '.join(unknown)} are not simulated.")
+    if long := sorted(name for name, values in call.query.items() if max(map(len, values)) > MAX_TEXT):
+        raise errors.invalid(f"{', '.join(long)} must have at most {MAX_TEXT} characters.")
 
 
 def _one(call: Call, name: str) -> str | None:
