@@ -90,7 +90,12 @@ def test_an_unknown_pool_is_a_bad_request_and_an_unknown_job_is_not_found() -> N
 
 
 @pytest.mark.parametrize(
-    "query", [{"limit": "1001"}, {"limit": "-1"}, {"limit": "x"}, {"offset": "20001"}, {"sort": ""}]
+    "query",
+    [
+        *({"limit": "1001"}, {"limit": "-1"}, {"limit": "x"}, {"offset": "20001"}, {"sort": ""}),
+        *({"in_maintenance_mode": "null"}, {"type": "DEDICATED"}, {"enterprise_project_id": "a b"}),
+        {"name": "n" * 256},
+    ],
 )
 def test_a_parameter_out_of_bounds_or_unknown_is_refused(query: dict[str, str]) -> None:
     assert code(Asked().get("/desktop-pools", **query)) == (400, "WKS.0001")
