@@ -225,12 +225,10 @@ class LiveWorkspace:
 
 
 def body_of(call: Call) -> dict[str, Any]:
-    """The JSON body of a call; for a removal valid under every dated revision of the service."""
+    """The JSON body of a call, valid under every dated revision of the service: older ones require the type."""
     match call.step:
-        case Step.REMOVE:
+        case Step.REMOVE | Step.EXPAND:
             volumes = [{"id": disk.id, "type": disk.type, "size": disk.size} for disk in call.disks]
-        case Step.EXPAND:
-            volumes = [{"id": disk.id, "size": disk.size} for disk in call.disks]
         case Step.ADD:
             volumes = [_new_volume(disk) for disk in call.disks]
     body: dict[str, Any] = {"volumes": volumes}

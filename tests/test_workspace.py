@@ -75,7 +75,13 @@ def test_a_job_succeeded_only_when_it_and_every_part_of_it_did(
             "FOR_EXPAND_AND_IDLE",
         ),
         (Step.REMOVE, None, "batch-delete", {"id": "b", "type": "SAS", "size": 80}, None),
-        (Step.EXPAND, ApplyTo.NEW, "batch-expand", {"id": "b", "size": 80}, "ONLY_FOR_EXPAND"),
+        (
+            Step.EXPAND,
+            ApplyTo.NEW,
+            "batch-expand",
+            {"id": "b", "type": "SAS", "size": 80},
+            "ONLY_FOR_EXPAND",
+        ),
         (Step.ADD, None, "batch-add", {"type": "SAS", "size": 80, "iops": 300}, None),
     ],
 )

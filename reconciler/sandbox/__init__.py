@@ -1,4 +1,4 @@
-"""Owns the simulated service: pools, disks, desktops and jobs behind the real service's HTTP interface.
+"""A simulated service: pools, disks, desktops and jobs behind the real service's HTTP interface.
 
 ``world`` the state and how it evolves · ``changes`` which writes are accepted · ``view`` how it looks from
 outside · ``operations`` what each call answers · ``auth`` and ``identity`` who may call · ``app`` the HTTP face ·

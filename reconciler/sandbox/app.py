@@ -1,7 +1,7 @@
-"""Owns the HTTP face of the simulated service: routes, request ids, authentication, budgets, and the record.
+"""The HTTP face of the simulated service: routes, request ids, authentication, budgets, and the record.
 
-What each operation answers is left to ``operations`` and ``identity``. Starlette is imported only when an
-app is made, so that naming this module costs nothing.
+``operations`` and ``identity`` decide what each operation answers. Starlette is imported only when an app is
+made, so that importing this module costs nothing.
 """
 
 from __future__ import annotations

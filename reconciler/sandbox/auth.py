@@ -1,6 +1,6 @@
-"""Owns who a request comes from: the SDK-HMAC-SHA256 signature, the tokens, and the project they are good for.
+"""Finds out who sent a request: the SDK-HMAC-SHA256 signature, the tokens, and the project they are good for.
 
-What the caller may do there is left to ``app``. Written from the documents alone, so that the client's own
+``app`` decides what that caller may do there. Written from the documents alone, so that the client's own
 signer is checked by something that shares nothing with it.
 """
 

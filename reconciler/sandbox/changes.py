@@ -1,6 +1,6 @@
-"""Owns which changes of a pool's disks the simulated service accepts, and the jobs it makes of them.
+"""Decides which changes of a pool's disks the simulated service accepts, and makes jobs of them.
 
-What a job does when it ends is left to ``world``.
+``world`` knows what a job does when it ends.
 
 Stricter than the documents where they are silent, so that a sloppy client is found out here: unknown
 fields, an empty list, a repeated id, and a type or size that is not the live one are refused. Not simulated

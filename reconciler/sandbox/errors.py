@@ -1,6 +1,6 @@
-"""Owns the refusals of the simulated service: HTTP status, code and text, in the three shapes the service uses.
+"""The refusals of the simulated service: HTTP status, code and text, in the three shapes the service uses.
 
-Deciding when to refuse is left to the modules that know the rules.
+The modules that know the rules decide when to refuse.
 
 The service answers in its own shape, the gateway before it in another, and the identity service in a
 third. Statuses and codes named ``documented`` or ``observed`` are such; where neither source knows the

@@ -1,6 +1,6 @@
 """The part of the identity service that a client needs: password login.
 
-Checking tokens afterwards is left to ``auth``.
+``auth`` checks the tokens afterwards.
 """
 
 from __future__ import annotations

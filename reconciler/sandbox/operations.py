@@ -1,18 +1,24 @@
-"""Owns what each operation of the desktop service answers: query rules, paging, filters.
+"""What each operation of the desktop service answers: query rules, paging, filters.
 
-Authentication, transport and the record are left to ``app``; the rules of change to ``changes``.
+``app`` does authentication, transport and the record; ``changes`` has the rules by which a write is accepted.
 """
 
 from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import parse_qsl
 
 from . import changes, errors, view
 from .world import JOB_TYPES, Desktop, Job, Kind, Pool, Project, World, pool_status
+
+MAX_TEXT: Final = 255
+"""Characters of a parameter (documented)."""
+_ENTERPRISE_PROJECT: Final = re.compile(r"[a-zA-Z0-9_-]{1,36}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,7 @@ def encode(document: object) -> bytes:
 def list_pools(call: Call) -> bytes:
     """All pools with their disks, at most 1,000 a page (documented default and maximum); ``name`` is fuzzy."""
     _known(call, "name", "type", "enterprise_project_id", "in_maintenance_mode", "offset", "limit")
+    _check_pool_filters(call)
     offset, limit = _page(call, default=1000, least=0, most=1000, furthest=20000)
     pools = [pool for pool in call.project["pools"].values() if _listed(call, pool)]
     if name := _one(call, "name"):
@@ -76,6 +83,19 @@ def list_pools(call: Call) -> bytes:
         random.Random(f"{call.world['seed']}:{call.count}").shuffle(pools)
     items = [_shown(call, pool) for pool in pools[offset : offset + limit]]
     return b'{"total_count":%d,"desktop_pools":[%b]}' % (len(pools), b",".join(items))
+
+
+def _check_pool_filters(call: Call) -> None:
+    """Refuse values that the contract does not allow, which would otherwise just match no pool."""
+    if _one(call, "in_maintenance_mode") not in (None, "true", "false"):
+        raise errors.invalid("in_maintenance_mode must be true or false.")
+    if _one(call, "type") not in (None, "STATIC", "DYNAMIC"):
+        raise errors.invalid("type must be STATIC or DYNAMIC.")
+    project = _one(call, "enterprise_project_id")
+    if project is not None and not _ENTERPRISE_PROJECT.fullmatch(project):
+        raise errors.invalid(
+            "enterprise_project_id must be 1 to 36 letters, digits, hyphens and underscores."
+        )
 
 
 def _listed(call: Call, pool: Pool) -> bool:
@@ -130,7 +150,7 @@ def _encoded(world: World, pool: Pool, seen: tuple[object, ...]) -> Encoded:
 
 
 def list_desktops(call: Call) -> bytes:
-    """The desktops of a pool with their copies; 10 a page unless told, 100 at most (documented)."""
+    """The desktops of a pool with their copies; 10 a page by default, 100 at most (documented)."""
     pool = _pool(call)
     filters = ("status", "user_name", "user_attached", "computer_name", "desktop_id", "inconsistent_type")
     _known(call, *filters, "offset", "limit")
@@ -139,18 +159,31 @@ def list_desktops(call: Call) -> bytes:
     found = [each for each in pool["desktops"] if not hidden and _wanted(call, pool, each)]
     found.sort(key=lambda desktop: desktop["name"])
     shuffle = random.Random(f"{call.world['seed']}:{call.count}")
-    prepaid = pool["charging_mode"] == "0"
-    return encode(
-        {
-            "pool_desktops": [view.desktop(pool, each, shuffle) for each in found[offset : offset + limit]],
-            "total_count": len(found),
-            "on_demand_desktops_num": 0 if prepaid else len(pool["desktops"]),
-            "period_desktops_num": len(pool["desktops"]) if prepaid else 0,
-            "inconsistent_type": sorted(
-                {word for each in pool["desktops"] for word in view.inconsistencies(pool, each)}
-            ),
-        }
-    )
+    page = [view.desktop(pool, each, shuffle) for each in found[offset : offset + limit]]
+    numbers = _numbers(pool)
+    return encode({"pool_desktops": page, "total_count": len(found), **numbers, **_inconsistent(call, pool)})
+
+
+def _numbers(pool: Pool) -> dict[str, int]:
+    """How many desktops are paid for in which way; the simulated image costs nothing."""
+    paid, other = ("period", "on_demand") if pool["charging_mode"] == "0" else ("on_demand", "period")
+    count = len(pool["desktops"])
+    return {
+        f"{paid}_desktops_num": count,
+        f"{paid}_free_image_desktops_num": count,
+        f"{paid}_charge_image_desktops_num": 0,
+        f"{other}_desktops_num": 0,
+        f"{other}_free_image_desktops_num": 0,
+        f"{other}_charge_image_desktops_num": 0,
+    }
+
+
+def _inconsistent(call: Call, pool: Pool) -> dict[str, str]:
+    """``inconsistent_type`` has room for one word: the kind asked for, or the first that is found (inferred)."""
+    kinds = {kind for each in pool["desktops"] for kind in view.inconsistencies(pool, each)}
+    if asked := _one(call, "inconsistent_type"):
+        kinds &= {asked.lower()}
+    return {"inconsistent_type": min(kinds)} if kinds else {}
 
 
 def _wanted(call: Call, pool: Pool, desktop: Desktop) -> bool:
@@ -271,6 +304,8 @@ def _known(call: Call, *names: str) -> None:
     """Refuse other parameters: ignoring a documented filter would answer something else than was asked."""
     if unknown := sorted(set(call.query) - set(names)):
         raise errors.invalid(f"The parameters {', '.join(unknown)} are not simulated.")
+    if long := sorted(name for name, values in call.query.items() if max(map(len, values)) > MAX_TEXT):
+        raise errors.invalid(f"{', '.join(long)} must have at most {MAX_TEXT} characters.")
 
 
 def _one(call: Call, name: str) -> str | None:

@@ -1,4 +1,7 @@
-"""Owns the worlds a sandbox starts with: the small default one, and large generated ones."""
+"""The worlds a sandbox starts with: the small default one, and large generated ones.
+
+``store`` keeps them, and ``world`` knows how they change.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Owns serving the simulated service over TCP, on this machine only.
+"""Serves the simulated service over TCP, on this machine only.
 
-What it answers is left to ``app``.
+``app`` decides what it answers.
 """
 
 from __future__ import annotations

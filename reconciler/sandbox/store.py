@@ -1,6 +1,6 @@
-"""Owns where a world is kept: in memory, or in a file that several processes may use at once.
+"""Keeps a world: in memory, or in a file that several processes may use at once.
 
-What the world is and how it changes is left to ``world``; the first world to ``seed``.
+``world`` knows what it is and how it changes, ``seed`` what it starts with.
 """
 
 from __future__ import annotations

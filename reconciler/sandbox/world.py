@@ -1,6 +1,6 @@
-"""Owns the state of the simulated service and the pure rules by which it changes as time passes.
+"""The state of the simulated service, and the pure rules by which it changes as time passes.
 
-Which requests are let in is left to ``changes``, how things look from outside to ``view``.
+``changes`` decides which requests are let in, and ``view`` how things look from outside.
 
 Everything is plain JSON data, so a world can be written by hand. Nothing runs in the background: ``settle``
 derives from the clock what has happened meanwhile, so a killed process changes nothing. Knobs for
@@ -62,6 +62,10 @@ class Copy(TypedDict):
     """GB."""
     created: float
     """Seconds since the epoch."""
+    iops: NotRequired[int]
+    throughput: NotRequired[int]
+    """MiB/s."""
+    kms_id: NotRequired[str]
 
 
 class Desktop(TypedDict):
@@ -290,4 +294,11 @@ def _apply(job: Job, pool: Pool) -> None:
 
 def copy_of(disk: Disk, created: float) -> Copy:
     """The copy of a disk as it is put on a desktop."""
-    return {"disk": disk["id"], "type": disk["type"], "size": disk["size"], "created": created}
+    copy: Copy = {"disk": disk["id"], "type": disk["type"], "size": disk["size"], "created": created}
+    if "iops" in disk:
+        copy["iops"] = disk["iops"]
+    if "throughput" in disk:
+        copy["throughput"] = disk["throughput"]
+    if "kms_id" in disk:
+        copy["kms_id"] = disk["kms_id"]
+    return copy

@@ -1,6 +1,6 @@
 """``python -m tests.benchmarks``: every number of the pages on speed, measured side by side in one run.
 
-Writes a table and a plot into ``tests/benchmarks/results``. Needs the extra ``bench`` for the official SDK;
+Writes a table and a plot into ``tests/benchmarks/results``. Needs the extra ``test`` for the official SDK;
 without it those rows are left out, and the table says so.
 """
 
@@ -172,7 +172,7 @@ def markdown(rows: list[tuple[int, str, Cost]], parts: dict[str, float], *, has_
     lines += ["", "| part | time |", "|---|---:|"]
     lines += [f"| {name} | {seconds:.3f} s |" for name, seconds in parts.items()]
     missing = (
-        "" if has_sdk else " The official SDK was not installed (extra `bench`), so its rows are missing."
+        "" if has_sdk else " The official SDK was not installed (extra `test`), so its rows are missing."
     )
     lines += [
         "",

@@ -105,7 +105,7 @@ def test_a_pool_that_manages_all_is_expanded_then_emptied_of_surplus_then_added_
         done = apply(run, served, path)
         assert done.code == 0, done.err
         assert sent(served) == [
-            ("expand", [{"id": grown, "size": 200}]),
+            ("expand", [{"id": grown, "type": "SSD", "size": 200}]),
             ("remove", [{"id": gone, "type": "SATA", "size": 500}]),
             ("add", [{"type": "GPSSD", "size": 10}]),
         ]

@@ -142,7 +142,7 @@ def test_an_unreadable_or_careless_signature_is_refused(asked: Asked, header: st
     assert asked.ask("GET", POOLS, headers=headers).status_code == 401
 
 
-def test_without_credentials_nothing_is_told(asked: Asked) -> None:
+def test_without_credentials_nothing_is_disclosed(asked: Asked) -> None:
     assert code(asked.get("/desktop-pools")) == (401, "APIGW.0301")
     assert code(asked.ask("GET", POOLS, headers={"X-Auth-Token": "wrong"})) == (401, "APIGW.0301")
 
@@ -163,7 +163,7 @@ def test_the_project_of_path_header_and_credentials_must_be_one(asked: Asked) ->
     assert code(asked.ask("GET", elsewhere)) == (403, "APIGW.0310")
 
 
-def test_a_missing_permission_is_told_with_the_encoded_reason(asked: Asked) -> None:
+def test_a_missing_permission_comes_with_the_encoded_reason(asked: Asked) -> None:
     asked.world["accounts"][0]["denied"] = ["batch-delete"]
     asked.headers = {"X-Auth-Token": sandbox.TOKEN}
     answer = asked.post(asked.pool("call-centre"), "batch-delete", {})

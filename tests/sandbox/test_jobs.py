@@ -30,7 +30,8 @@ def test_a_job_shows_its_times_and_the_desktops_it_reached() -> None:
     pool = asked.pool("design-studio")
     job = asked.job(pool, "batch-delete", items(pool, 2))
     running = asked.read(f"/workspace-jobs/{job}")
-    assert (running["job_type"], running["end_time"]) == ("deleteDesktopPoolVolumes", None)
+    assert running["job_type"] == "deleteDesktopPoolVolumes"
+    assert "end_time" not in running
     asked.now += JOB_SECONDS
     found = asked.read(f"/workspace-jobs/{job}")
     assert (found["begin_time"], found["end_time"]) == ("2027-01-15 08:00:00", "2027-01-15 08:00:10")

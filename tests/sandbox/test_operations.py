@@ -90,7 +90,12 @@ def test_an_unknown_pool_is_a_bad_request_and_an_unknown_job_is_not_found() -> N
 
 
 @pytest.mark.parametrize(
-    "query", [{"limit": "1001"}, {"limit": "-1"}, {"limit": "x"}, {"offset": "20001"}, {"sort": ""}]
+    "query",
+    [
+        *({"limit": "1001"}, {"limit": "-1"}, {"limit": "x"}, {"offset": "20001"}, {"sort": ""}),
+        *({"in_maintenance_mode": "null"}, {"type": "DEDICATED"}, {"enterprise_project_id": "a b"}),
+        {"name": "n" * 256},
+    ],
 )
 def test_a_parameter_out_of_bounds_or_unknown_is_refused(query: dict[str, str]) -> None:
     assert code(Asked().get("/desktop-pools", **query)) == (400, "WKS.0001")
@@ -178,7 +183,7 @@ def test_groups_shared_desktops_and_pools_that_change_by_themselves_are_shown() 
     ],
     ids=["hidden", "stripped", "absent", "negative"],
 )
-def test_a_pool_can_be_told_to_lie_about_its_desktops(
+def test_a_pool_can_be_made_to_lie_about_its_desktops(
     behaviour: Any, desktops: int, volumes: list[int] | None
 ) -> None:
     world = sandbox.default_world()

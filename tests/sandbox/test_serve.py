@@ -42,7 +42,7 @@ def test_only_this_machine_is_served(tmp_path: Path, host: str) -> None:
         serve(host, 0, sandbox.Store.open(tmp_path / "state.json"), print)
 
 
-def test_a_taken_port_is_told(tmp_path: Path) -> None:
+def test_a_taken_port_is_reported(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

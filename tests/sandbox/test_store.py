@@ -68,7 +68,7 @@ def test_reset_brings_the_first_day_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 2}', '{"format": 1}', "[" * 100_000])
-def test_a_damaged_file_is_told_and_can_be_reset(tmp_path: Path, text: str) -> None:
+def test_a_damaged_file_is_reported_and_can_be_reset(tmp_path: Path, text: str) -> None:
     path = tmp_path / "state.json"
     running = kept(path)
     path.write_text(text)
@@ -80,7 +80,7 @@ def test_a_damaged_file_is_told_and_can_be_reset(tmp_path: Path, text: str) -> N
     assert sandbox.state(path, START)["world"] == "default"
 
 
-def test_a_place_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_used_is_reported(tmp_path: Path) -> None:
     with pytest.raises(sandbox.SandboxError, match="cannot read the sandbox state"):
         sandbox.state(tmp_path, START)
     (tmp_path / "file").write_text("")
