@@ -107,6 +107,5 @@ def exit_code_of(plan: Plan, console: Console, *, detailed: bool) -> int:
         blocking = sum(each.severity == "block" for each in plan.all_findings)
         console.info(f"Error: the plan is blocked by {blocking} finding{'s'[: blocking != 1]}; see above.")
         return int(ExitCode.REFUSED)
-    return int(
-        ExitCode.CHANGES if detailed and (plan.has_changes or plan.inconsistent_count) else ExitCode.DONE
-    )
+    differs = plan.inconsistent_count or any(pool.drift for pool in plan.pools)
+    return int(ExitCode.CHANGES if detailed and differs else ExitCode.DONE)

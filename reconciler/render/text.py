@@ -150,13 +150,15 @@ def _loss(pool: PoolPlan) -> Iterator[Line]:
 
 
 def _unmanaged(plan: Plan) -> Iterator[Line]:
-    shown = [(pool, change) for pool in plan.pools for change in pool.drift if not change.carried_out]
-    if not shown:
+    differing = [pool for pool in plan.pools if words.only_shown(pool)]
+    if not differing:
         return
     yield Line("Note: these differences are shown but not carried out (see manage in the manifest):")
     yield Line()
-    for pool, change in shown:
-        yield drift_line(pool, change)
+    for pool in differing:
+        for change in words.only_shown(pool):
+            yield drift_line(pool, change)
+        yield Line(f"      {words.way_to_carry_out(pool)}", Tone.FAINT)
     yield Line()
 
 
