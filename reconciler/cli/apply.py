@@ -15,7 +15,7 @@ from reconciler.apply.context import Options, RunContext, Stop
 from reconciler.apply.results import ApplyReport
 from reconciler.cli import flags
 from reconciler.cli.approval import Approval, approval, check_saved
-from reconciler.cli.connect import connections, duration, journal, new_id, read_settings
+from reconciler.cli.connect import connections, duration, journal, journal_to_read, new_id, read_settings
 from reconciler.cli.console import Console
 from reconciler.cli.outputs import show_plan, tell_github, to_github
 from reconciler.cli.plan_files import is_plan_file
@@ -65,7 +65,13 @@ def apply(
         raise BadInput("a saved plan already holds one share of the pools", "omit --shard, or plan again")
     manifest = manifest_of(saved) if saved else load(paths)
     clock = CLOCK.get()
+    settings = read_settings(connection)
     if saved:
+        with journal_to_read(connection, settings, clock) as known:
+            if (
+                known
+            ):  # before anything else: of a plan that was applied, disks are gone and the time may be over
+                known.check_unclaimed(saved.id)
         check_saved(saved, clock)
     request = ApplyRequest(
         manifest=manifest,
@@ -79,7 +85,6 @@ def apply(
         ),
         saved_plan=saved,
     )
-    settings = read_settings(connection)
 
     async def work(stop: Stop) -> ApplyReport:
         with journal(connection, settings, clock) as kept:

@@ -276,6 +276,9 @@ class Journal(Protocol):
     def unresolved(self, target: str | None = None, service: str | None = None) -> tuple[Operation, ...]:
         """Operations not closed yet, oldest first; None means every target or every service."""
 
+    def check_unclaimed(self, plan_id: str) -> None:
+        """Raise ``StalePlan`` when a saved plan has been applied; only ``claim_plan`` decides between two runs."""
+
     def claim_plan(self, plan_id: str, run_id: str) -> None:
         """Mark a saved plan as applied; raises ``StalePlan`` for every claim but the first."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from deepdiff import DeepDiff
 
-from reconciler.planning.plan import SINCE_THE_REVIEW, Plan, decision
+from reconciler.planning.plan import SINCE_THE_REVIEW, Plan, decision, pool_decision
 
 _COUNTS = ("copies", "gigabytes", "users", "live_sessions")
 
@@ -19,13 +19,37 @@ _COUNTS = ("copies", "gigabytes", "users", "live_sessions")
 def explain(approved: Plan, current: Plan) -> tuple[str, ...]:
     """Every relevant difference as one sentence each; empty when the approval still holds."""
     then = decision(approved)
-    holds = any(then == decision(current, ignoring=rules) for rules in SINCE_THE_REVIEW)
-    lines = [] if holds else list(_decisions(then, decision(current)))
+    lines: list[str] = []
+    if not any(then == decision(current, ignoring=rules) for rules in SINCE_THE_REVIEW):
+        lines += _decisions(*_side_by_side(approved, current)) or _decisions(then, decision(current))
     lines.extend(_grown(approved, current))
     return tuple(lines)
 
 
-def _decisions(approved: dict[str, Any], current: dict[str, Any]) -> Iterator[str]:
+def _side_by_side(approved: Plan, current: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both decisions over the same pools and targets: one without a difference left is there still, not gone."""
+    both = decision(approved), decision(current)
+    pools = both[0]["pools"].keys() | both[1]["pools"].keys()
+    targets = {(each["region"], each["project_id"]) for one in both for each in one["targets"]}
+    for one, plan in zip(both, (approved, current), strict=True):
+        one["targets"] = [
+            {"region": each.target.region, "project_id": each.target.project_id, "service": each.name}
+            for each in plan.services
+            if (each.target.region, each.target.project_id) in targets
+        ]
+        one["pools"] = {
+            key: pool_decision(pool)
+            for pool in plan.pools
+            if pool.live and (key := f"{pool.target}/{pool.live.id}") in pools
+        }
+    return both
+
+
+def _decisions(approved: dict[str, Any], current: dict[str, Any]) -> list[str]:
+    return list(_differences(approved, current))
+
+
+def _differences(approved: dict[str, Any], current: dict[str, Any]) -> Iterator[str]:
     found = DeepDiff(
         approved,
         current,
