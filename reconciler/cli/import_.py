@@ -15,6 +15,7 @@ import typer
 
 from reconciler.apply.context import Stop
 from reconciler.cli import flags
+from reconciler.cli.commands import path_word
 from reconciler.cli.connect import connections, read_settings
 from reconciler.cli.console import Console
 from reconciler.cli.flags import ConnectionOptions
@@ -65,7 +66,9 @@ def import_(
             path.write_text(emit([each], target, ambiguous), encoding="utf-8")
     except OSError as error:
         raise BadInput(f"{error.filename or out} cannot be written: {error.strerror}") from None
-    console.info(f"Wrote {count(len(files), 'manifest')} to {out}; check them with: reconciler plan {out}")
+    console.info(
+        f"Wrote {count(len(files), 'manifest')} to {out}; check them with: reconciler plan {path_word(out)}"
+    )
     return int(ExitCode.DONE)
 
 

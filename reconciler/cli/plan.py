@@ -14,6 +14,7 @@ import typer
 
 from reconciler.apply.context import Stop
 from reconciler.cli import flags
+from reconciler.cli.commands import command, path_word
 from reconciler.cli.connect import (
     connections,
     duration,
@@ -70,11 +71,12 @@ def plan(
     )
     if out:
         save(made, out)
-    write_outputs(made, outputs)
-    show_plan(made, shown, console)
-    tell_github(made, console)
+    apply = command("apply", paths, *([f"--shard {shard}"] if shard != "1/1" else []))
+    write_outputs(made, outputs, apply)
+    show_plan(made, shown, console, apply)
+    tell_github(made, console, apply)
     if out:
-        console.info(f"Saved to {out}; apply exactly this with: reconciler apply {out}")
+        console.info(f"Saved to {out}; apply exactly this with: reconciler apply {path_word(out)}")
     return exit_code_of(made, console, detailed=detailed_exitcode)
 
 

@@ -149,13 +149,16 @@ def held_back(plan: Plan) -> str:
     return f"Blocked: {count(holding, 'pool')}, {', '.join(parts)}." if parts else ""
 
 
-def approval(plan: Plan) -> str:
-    """The command that applies exactly what was reviewed."""
+APPLY = "reconciler apply PATH…"
+
+
+def approval(plan: Plan, apply: str = APPLY) -> str:
+    """The command that applies exactly what was reviewed, from how it begins: with its paths."""
     # Limits from flags are part of the digest, so the command must repeat them.
     flags = [
         f" {limit.source} {limit.value}" for _, limit in plan.limits.items() if limit.source.startswith("--")
     ]
-    return f"reconciler apply PATH…{''.join(flags)} --approve {plan.digest}"
+    return f"{apply}{''.join(flags)} --approve {plan.digest}"
 
 
 def destruction(plan: Plan) -> str:
