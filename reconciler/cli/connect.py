@@ -138,6 +138,18 @@ def sandbox_file(given: Path | None) -> Path:
     return given or state_folder() / "sandbox.json"
 
 
+def own_sandbox(place: ConnectionOptions) -> list[str]:
+    """The name of the service behind ``--sandbox``, as connections have it; empty without that flag."""
+    if not place.sandbox:
+        return []
+    from reconciler import sandbox  # noqa: PLC0415 - a server's imports
+
+    with sandbox_errors():
+        store = sandbox.Store.open(sandbox_file(None))
+        with store.reading(CLOCK.get().now().timestamp()) as world:
+            return [f"sandbox:{store.name_of(world)}"]
+
+
 @contextmanager
 def journal(options: ConnectionOptions, settings: Settings, clock: Clock) -> Iterator[Journal]:
     """Open the journal: by flag, by environment, or a file in the user's state folder."""

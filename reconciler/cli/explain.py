@@ -17,6 +17,7 @@ from reconciler.engine.holds import blocked_code
 from reconciler.errors import BadInput, ExitCode
 from reconciler.manifest.load import load
 from reconciler.render.explain import explain_lines
+from reconciler.render.text import sandbox_lines
 
 
 @flags.options
@@ -41,6 +42,7 @@ def explain(
 
         console.json_text(explain_json(made, found))
     else:
+        console.lines(sandbox_lines(made))
         for each in found:
             console.lines(explain_lines(made, each))
     own = replace(made, pools=tuple(found))

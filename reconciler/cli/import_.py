@@ -24,6 +24,7 @@ from reconciler.errors import BadInput, ExitCode, ReconcilerError
 from reconciler.manifest.emit import emit
 from reconciler.model import Pool, Target
 from reconciler.planner import Connection
+from reconciler.render.text import banner
 from reconciler.render.words import count
 
 LONGEST_NAME = 100
@@ -80,6 +81,9 @@ def _read(target: Target, connection: ConnectionOptions, console: Console) -> tu
             found = opened[target]
             if not isinstance(found, Connection):
                 raise ReconcilerError(found.message, found.hint)
+            for line in banner([found.service.name]):  # on stderr, since stdout may be the manifest
+                if line.text:
+                    console.info(line.text)
             with console.working("Reading the live pools"):
                 return await found.workspace.pools()
 
