@@ -15,7 +15,8 @@ from reconciler.apply.context import Options, RunContext, Stop
 from reconciler.apply.results import ApplyReport
 from reconciler.cli import flags
 from reconciler.cli.approval import Approval, approval, check_saved
-from reconciler.cli.connect import connections, duration, journal, new_id, read_settings
+from reconciler.cli.commands import command, path_word
+from reconciler.cli.connect import connections, duration, journal, journal_to_read, new_id, read_settings
 from reconciler.cli.console import Console
 from reconciler.cli.outputs import show_plan, tell_github, to_github
 from reconciler.cli.plan_files import is_plan_file
@@ -68,12 +69,19 @@ def apply(
     for note in manifest.notes:
         console.info(note)
     clock = CLOCK.get()
+    settings = read_settings(connection)
     if saved:
+        with journal_to_read(connection, settings, clock) as known:
+            if (
+                known
+            ):  # before anything else: of a plan that was applied, disks are gone and the time may be over
+                known.check_unclaimed(saved.id)
         check_saved(saved, clock)
+    again = command("apply", [path for path, _ in saved.sources] if saved else paths)
     request = ApplyRequest(
         manifest=manifest,
         limits=limits.over(manifest.limits),
-        approve=approval(console, shown, Approval(approve, saved, auto_approve)),
+        approve=approval(console, shown, Approval(approve, saved, auto_approve, again)),
         options=Options(
             wait_timeout=duration(wait_timeout, "--wait-timeout").total_seconds(),
             wait=not no_wait,
@@ -82,7 +90,6 @@ def apply(
         ),
         saved_plan=saved,
     )
-    settings = read_settings(connection)
 
     async def work(stop: Stop) -> ApplyReport:
         with journal(connection, settings, clock) as kept:
@@ -98,7 +105,7 @@ def apply(
     if approve and report.plan and not report.plan.has_changes:
         console.info("Nothing to do; the approved digest was not used.")
     if report.plan and not report.results:
-        tell_github(report.plan, console)
+        tell_github(report.plan, console, again)
     else:
         to_github(lambda: report_page(report), console)
     return int(report.exit_code)
@@ -114,7 +121,7 @@ def _saved(paths: Sequence[Path], limits: flags.LimitOptions) -> Plan | None:
     if not plans:
         return None
     if len(paths) > 1:
-        raise BadInput("a saved plan must be the only argument", f"reconciler apply {plans[0]}")
+        raise BadInput("a saved plan must be the only argument", f"reconciler apply {path_word(plans[0])}")
     if limits.given:
         raise BadInput("a saved plan has its own limits", "omit the --limit flags, or plan again")
     return load_plan(plans[0])

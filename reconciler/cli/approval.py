@@ -20,6 +20,7 @@ from reconciler.engine.apply import Approve, check_fresh
 from reconciler.errors import BadInput, ReconcilerError, Refused, ServiceError, StalePlan
 from reconciler.planning.plan import Plan
 from reconciler.render.text import plan_lines
+from reconciler.render.words import APPLY
 from reconciler.safe_text import safe_text
 
 
@@ -32,6 +33,8 @@ class Approval:
     saved: Plan | None = None
     auto: bool = False
     """True: no prompt; every guard and limit still applies."""
+    again: str = APPLY
+    """How the command begins that applies what is planned now."""
 
 
 def check_saved(plan: Plan, clock: Clock) -> None:
@@ -69,10 +72,10 @@ def approval(console: Console, shown: flags.Output, given: Approval) -> Approve:
         try:
             _compare(plan, saved, digest)
         except ReconcilerError:
-            tell_github(plan, console)
+            tell_github(plan, console, given.again)
             raise
         if plan.run_blocked:
-            tell_github(plan, console)  # the run ends right after this, with a refusal
+            tell_github(plan, console, given.again)  # the run ends right after this, with a refusal
         if plan.run_blocked or not plan.has_changes:
             return
         if not (saved or digest is not None or given.auto):

@@ -143,6 +143,18 @@ def sandbox_file(given: Path | None) -> Path:
     return given or state_folder() / "sandbox.json"
 
 
+def own_sandbox(place: ConnectionOptions) -> list[str]:
+    """The name of the service behind ``--sandbox``, as connections have it; empty without that flag."""
+    if not place.sandbox:
+        return []
+    from reconciler import sandbox  # noqa: PLC0415 - a server's imports
+
+    with sandbox_errors():
+        store = sandbox.Store.open(sandbox_file(None))
+        with store.reading(CLOCK.get().now().timestamp()) as world:
+            return [f"sandbox:{store.name_of(world)}"]
+
+
 @contextmanager
 def journal(options: ConnectionOptions, settings: Settings, clock: Clock) -> Iterator[Journal]:
     """Open the journal: by flag, by environment, or a file in the user's state folder; says when it is new."""
@@ -158,6 +170,10 @@ def journal(options: ConnectionOptions, settings: Settings, clock: Clock) -> Ite
 @contextmanager
 def journal_to_read(place: ConnectionOptions, settings: Settings, clock: Clock) -> Iterator[Journal | None]:
     """Open the same journal only for reading; None when there is none yet. It is never created or migrated."""
+    own = None if settings.journal else _own_journal(place)
+    if own and _missing(own):
+        yield None
+        return
     from reconciler.journal.store import find_journal  # noqa: PLC0415 - its import is the costliest
 
     found = find_journal(_journal_url(place, settings), clock.now)
@@ -170,11 +186,28 @@ def journal_to_read(place: ConnectionOptions, settings: Settings, clock: Clock) 
 
 def journal_place(place: ConnectionOptions, settings: Settings) -> str:
     """Where that journal is, or would be, for messages."""
+    if not settings.journal:
+        return str(_own_journal(place))
     from reconciler.journal import store  # noqa: PLC0415 - its import is the costliest
 
     return store.journal_place(_journal_url(place, settings))
 
 
 def _journal_url(place: ConnectionOptions, settings: Settings) -> str:
-    name = "sandbox-journal.db" if place.sandbox else "journal.db"
-    return settings.journal or f"sqlite:///{state_folder() / name}"
+    return settings.journal or f"sqlite:///{_own_journal(place)}"
+
+
+def _own_journal(place: ConnectionOptions) -> Path:
+    """The file in the user's state folder where a journal is kept unless another place is given."""
+    return state_folder() / ("sandbox-journal.db" if place.sandbox else "journal.db")
+
+
+def _missing(file: Path) -> bool:
+    """Whether there is no such file for certain; any other trouble is for the database to name."""
+    try:
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
+from reconciler.cli.commands import complete
 from reconciler.errors import BadInput, ReconcilerError
 from reconciler.render.text import Line, Tone
 
@@ -148,9 +149,9 @@ class Console:
                 print(_paint(each, self._colored(sys.stderr)), file=sys.stderr, flush=True)
 
     def _harmless(self, lines: Iterable[Line]) -> Iterator[Line]:
-        """The same lines; under GitHub Actions, changed so that none is a workflow command."""
+        """The same lines with complete commands; under GitHub Actions, changed so that none is a workflow command."""
         for line in lines:
-            for text in self._neutral([line.text]):
+            for text in self._neutral([complete(line.text)]):
                 yield replace(line, text=text)
 
     def _neutral(self, texts: Iterable[str]) -> Iterator[str]:

@@ -5,16 +5,19 @@ The text is left to ``render.explain``.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from reconciler.cli import flags
 from reconciler.cli.console import Console
-from reconciler.cli.plan import PlanRequest, compute_plan
+from reconciler.cli.plan import PlanRequest, compute_plan, exit_code_of
+from reconciler.engine.holds import blocked_code
 from reconciler.errors import BadInput, ExitCode
 from reconciler.manifest.load import load
 from reconciler.render.explain import explain_lines
+from reconciler.render.text import sandbox_lines
 
 
 @flags.options
@@ -23,14 +26,16 @@ def explain(
     paths: flags.Paths,
     *,
     shown: flags.OutputFormat = flags.Output.TEXT,
-    service: flags.ServiceOptions,
+    connection: flags.ConnectionOptions,
     follow_symlinks: flags.FollowSymlinks = False,
 ) -> int:
     """Show for one pool what matched what, by which rule, and what every guard measured."""
     console = Console()
     manifest = load(paths, follow_symlinks=follow_symlinks)
-    made = compute_plan(manifest, manifest.limits, service.connection, console, PlanRequest())
+    made = compute_plan(manifest, manifest.limits, connection, console, PlanRequest())
     found = [each for each in made.pools if pool in (each.label, each.desired.id, each.live and each.live.id)]
+    if not found and made.failures:  # it may be a pool of the target that could not be read
+        return exit_code_of(made, console, detailed=False)
     if not found:
         raise BadInput(f"no manifest declares a pool {pool!r}", "reconciler plan lists the declared pools")
     if shown is flags.Output.JSON:
@@ -38,6 +43,8 @@ def explain(
 
         console.json_text(explain_json(made, found))
     else:
+        console.lines(sandbox_lines(made))
         for each in found:
             console.lines(explain_lines(made, each))
-    return int(ExitCode.DONE)
+    own = replace(made, pools=tuple(found))
+    return int(blocked_code(own) if own.blocked else ExitCode.DONE)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from reconciler.cli.commands import remember
 from reconciler.cli.console import no_color
 from reconciler.errors import BadInput
 from reconciler.model import Limit, Limits, Shard, Target
@@ -230,6 +231,7 @@ def options(command: Callable[..., int]) -> Callable[..., int]:
     def run(*, no_color: bool = False, **values: Any) -> int:  # noqa: ARG001 - the eager callback has seen it
         for name, group in groups.items():
             values[name] = group(**{one.name: values.pop(one.name) for one in fields(group)})
+        remember([values[name] for name in groups])
         return command(**values)
 
     run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]

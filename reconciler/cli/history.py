@@ -10,11 +10,12 @@ from typing import Annotated
 import typer
 
 from reconciler.cli import flags
-from reconciler.cli.connect import journal_place, journal_to_read, read_settings
+from reconciler.cli.connect import journal_place, journal_to_read, own_sandbox, read_settings
 from reconciler.cli.console import Console
 from reconciler.clock import CLOCK
 from reconciler.errors import BadInput, ExitCode
-from reconciler.render.history import run_lines, runs_lines
+from reconciler.render.history import approved_plan, run_lines, runs_lines
+from reconciler.render.text import banner
 
 
 @flags.options
@@ -35,6 +36,12 @@ def history(
         missing = "" if kept else f"There is no journal yet at {journal_place(where.connection, settings)}."
         runs = kept.runs(most) if kept and run is None else ()
         record = kept.run(run) if kept and run is not None else None
+        services = own_sandbox(where.connection)
+        if kept and runs:
+            ids, first = {each.id for each in runs}, min(each.started for each in runs)
+            services += [
+                each.intent.pool.service for each in kept.operations(first) if each.intent.run_id in ids
+            ]
     if run is None:
         if missing:
             console.info(missing)
@@ -43,6 +50,7 @@ def history(
 
             console.json_text(history_json(runs))
         elif not missing:
+            console.lines(banner(services))
             console.lines(runs_lines(runs))
         return int(ExitCode.DONE)
     if record is None:
@@ -52,5 +60,7 @@ def history(
 
         console.json_text(run_json(record))
     else:
+        if not approved_plan(record):  # which says it itself
+            console.lines(banner(services + [each.intent.pool.service for each in record.operations]))
         console.lines(run_lines(record))
     return int(ExitCode.DONE)

@@ -15,6 +15,7 @@ import typer
 
 from reconciler.apply.context import Stop
 from reconciler.cli import flags
+from reconciler.cli.commands import path_word
 from reconciler.cli.connect import connections, read_settings
 from reconciler.cli.console import Console
 from reconciler.cli.flags import ConnectionOptions
@@ -23,6 +24,7 @@ from reconciler.errors import BadInput, ExitCode, ReconcilerError
 from reconciler.manifest.emit import emit
 from reconciler.model import Pool, Target
 from reconciler.planner import Connection
+from reconciler.render.text import banner
 from reconciler.render.words import count
 
 LONGEST_NAME = 100
@@ -65,7 +67,9 @@ def import_(
             path.write_text(emit([each], target, ambiguous), encoding="utf-8")
     except OSError as error:
         raise BadInput(f"{error.filename or out} cannot be written: {error.strerror}") from None
-    console.info(f"Wrote {count(len(files), 'manifest')} to {out}; check them with: reconciler plan {out}")
+    console.info(
+        f"Wrote {count(len(files), 'manifest')} to {out}; check them with: reconciler plan {path_word(out)}"
+    )
     return int(ExitCode.DONE)
 
 
@@ -77,6 +81,9 @@ def _read(target: Target, connection: ConnectionOptions, console: Console) -> tu
             found = opened[target]
             if not isinstance(found, Connection):
                 raise ReconcilerError(found.message, found.hint)
+            for line in banner([found.service.name]):  # on stderr, since stdout may be the manifest
+                if line.text:
+                    console.info(line.text)
             with console.working("Reading the live pools"):
                 return await found.workspace.pools()
 

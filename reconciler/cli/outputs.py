@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from reconciler.cli.console import Console
@@ -15,29 +16,30 @@ from reconciler.cli.flags import Format, OutputOptions
 from reconciler.errors import BadInput
 from reconciler.planning.plan import Plan
 from reconciler.render.text import plan_lines
+from reconciler.render.words import APPLY
 
 Page = tuple[str, list[str]]
 """What GitHub shows for a job: the summary as Markdown, and annotations as workflow commands."""
 
 
-def show_plan(plan: Plan, shown: Format, console: Console) -> None:
-    """Print a plan on stdout in the given format."""
+def show_plan(plan: Plan, shown: Format, console: Console, apply: str = APPLY) -> None:
+    """Print a plan on stdout in the given format; ``apply`` is how the command begins that applies it."""
     match shown:
         case Format.TEXT:
             console.lines(plan_lines(plan))
         case Format.JSON:
             console.json_text(_json(plan))
         case Format.MARKDOWN:
-            console.text(_markdown(plan))
+            console.text(_markdown(plan, apply))
         case Format.HTML:
-            console.text(_html(plan))
+            console.text(_html(plan, apply))
 
 
-def write_outputs(plan: Plan, outputs: OutputOptions) -> None:
+def write_outputs(plan: Plan, outputs: OutputOptions, apply: str = APPLY) -> None:
     """Write every requested file; raises ``BadInput`` for a file that cannot be written."""
     forms: tuple[tuple[Path | None, Callable[[Plan], str]], ...] = (
-        (outputs.out_markdown, _markdown),
-        (outputs.out_html, _html),
+        (outputs.out_markdown, partial(_markdown, apply=apply)),
+        (outputs.out_html, partial(_html, apply=apply)),
         (outputs.out_json, _json),
         (outputs.out_gitlab, _gitlab),
     )
@@ -68,13 +70,13 @@ def write_text(path: Path, text: str) -> None:
         raise BadInput(f"{path} cannot be written: {error.strerror}", "name a writable file") from None
 
 
-def tell_github(plan: Plan, console: Console) -> None:
+def tell_github(plan: Plan, console: Console, apply: str = APPLY) -> None:
     """Show a plan on the page of the job, when running under GitHub Actions."""
 
     def page() -> Page:
         from reconciler.render import github  # noqa: PLC0415 - only under GitHub Actions
 
-        return github.job_summary(plan), list(github.plan_annotations(plan))
+        return github.job_summary(plan, apply), list(github.plan_annotations(plan))
 
     to_github(page, console)
 
@@ -102,16 +104,16 @@ def _json(plan: Plan) -> str:
     return plan_json(plan)
 
 
-def _markdown(plan: Plan) -> str:
+def _markdown(plan: Plan, apply: str) -> str:
     from reconciler.render.markdown import plan_markdown  # noqa: PLC0415 - one of four forms
 
-    return plan_markdown(plan)
+    return plan_markdown(plan, apply=apply)
 
 
-def _html(plan: Plan) -> str:
+def _html(plan: Plan, apply: str) -> str:
     from reconciler.render.html import plan_html  # noqa: PLC0415 - jinja2
 
-    return plan_html(plan)
+    return plan_html(plan, apply)
 
 
 def _gitlab(plan: Plan) -> str:

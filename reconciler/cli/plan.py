@@ -14,7 +14,15 @@ import typer
 
 from reconciler.apply.context import Stop
 from reconciler.cli import flags
-from reconciler.cli.connect import connections, duration, new_id, read_settings
+from reconciler.cli.commands import command, path_word
+from reconciler.cli.connect import (
+    connections,
+    duration,
+    journal_place,
+    journal_to_read,
+    new_id,
+    read_settings,
+)
 from reconciler.cli.console import Console
 from reconciler.cli.flags import ConnectionOptions
 from reconciler.cli.outputs import different, show_plan, tell_github, write_outputs
@@ -22,11 +30,13 @@ from reconciler.cli.plan_files import save
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
 from reconciler.engine.apply import DEFAULT_LIFETIME
+from reconciler.engine.holds import blocked_code, recorded_holds
 from reconciler.errors import ExitCode, ReconcilerError
 from reconciler.manifest.load import load
 from reconciler.model import Limits, Manifest, Shard
-from reconciler.planner import PlanMetadata, compute, with_inconsistent_desktops
-from reconciler.planning.plan import Plan
+from reconciler.planner import Connection, Holds, PlanMetadata, compute, with_inconsistent_desktops
+from reconciler.planning.plan import Plan, Service
+from reconciler.settings import Settings
 
 
 @flags.options
@@ -38,7 +48,7 @@ def plan(
         bool, typer.Option("--detailed-exitcode", help="Exit 2 when changes are pending.")
     ] = False,
     shown: flags.PlanFormat = flags.Format.TEXT,
-    service: flags.ServiceOptions,
+    connection: flags.ConnectionOptions,
     plan_ttl: flags.Lifetime = "1h",
     outputs: flags.OutputOptions,
     limits: flags.LimitOptions,
@@ -58,17 +68,18 @@ def plan(
     made = compute_plan(
         manifest,
         limits.over(manifest.limits),
-        service.connection,
+        connection,
         console,
         PlanRequest(lifetime, flags.shard(shard), desktops),
     )
     if out:
         save(made, out)
-    write_outputs(made, outputs)
-    show_plan(made, shown, console)
-    tell_github(made, console)
+    apply = command("apply", paths, *([f"--shard {shard}"] if shard != "1/1" else []))
+    write_outputs(made, outputs, apply)
+    show_plan(made, shown, console, apply)
+    tell_github(made, console, apply)
     if out:
-        console.info(f"Saved to {out}; apply exactly this with: reconciler apply {out}")
+        console.info(f"Saved to {out}; apply exactly this with: reconciler apply {path_word(out)}")
     return exit_code_of(made, console, detailed=detailed_exitcode)
 
 
@@ -91,11 +102,26 @@ def compute_plan(
 
     async def work(_stop: Stop) -> Plan:
         async with connections(manifest.targets, connection, settings) as opened:
+            services = [each.service for each in opened.values() if isinstance(each, Connection)]
+            holds = _holds(services, connection, settings, console)
             with console.working("Reading the live pools"):
-                made = await compute(manifest, limits, opened, metadata)
+                made = await compute(manifest, limits, opened, metadata, holds)
                 return await with_inconsistent_desktops(made, opened) if asked.desktops else made
 
     return run_async(work)
+
+
+def _holds(
+    services: list[Service], connection: ConnectionOptions, settings: Settings, console: Console
+) -> Holds:
+    """The operations that other runs left open, as far as there is a journal; it is only read."""
+    clock = CLOCK.get()
+    with journal_to_read(connection, settings, clock) as known:
+        if known:
+            return recorded_holds(known, services, clock.now())
+    where = journal_place(connection, settings)
+    console.info(f"There is no journal at {where}: what other runs have left open is not known here.")
+    return {}
 
 
 def exit_code_of(plan: Plan, console: Console, *, detailed: bool) -> int:
@@ -109,7 +135,6 @@ def exit_code_of(plan: Plan, console: Console, *, detailed: bool) -> int:
     if plan.blocked:
         blocking = sum(each.severity == "block" for each in plan.all_findings)
         console.info(f"Error: the plan is blocked by {blocking} finding{'s'[: blocking != 1]}; see above.")
-        return int(ExitCode.REFUSED)
-    return int(
-        ExitCode.CHANGES if detailed and (plan.has_changes or plan.inconsistent_count) else ExitCode.DONE
-    )
+        return int(blocked_code(plan))
+    differs = plan.inconsistent_count or any(pool.drift for pool in plan.pools)
+    return int(ExitCode.CHANGES if detailed and differs else ExitCode.DONE)

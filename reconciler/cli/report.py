@@ -5,6 +5,7 @@ The page is left to ``render.trend``.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -12,13 +13,14 @@ from typing import Annotated
 import typer
 
 from reconciler.cli import flags
-from reconciler.cli.connect import duration, journal, read_settings
+from reconciler.cli.connect import duration, journal, own_sandbox, read_settings
 from reconciler.cli.console import Console
 from reconciler.cli.outputs import write_text
 from reconciler.clock import CLOCK
 from reconciler.errors import ExitCode
 from reconciler.journal.records import DriftPoint, Journal, Operation, Step
 from reconciler.planning.drift import MEMORY
+from reconciler.render.text import SANDBOX, banner
 from reconciler.render.trend import OperationRow, Reading, Trend, trend_html
 from reconciler.render.words import count
 
@@ -42,9 +44,15 @@ def report(
     clock = CLOCK.get()
     with journal(connection, read_settings(connection), clock) as kept:
         trend = trend_of(kept, clock.now(), length)
+    own = [name.removeprefix(SANDBOX) for name in own_sandbox(connection)]
+    trend = replace(trend, sandboxes=tuple(sorted({*trend.sandboxes, *own})))
     write_text(out, trend_html(trend))
     pools = count(len({each.key for each in trend.readings}), "pool")
-    Console().info(f"{pools} with drift since {trend.since:%Y-%m-%d}: {out}")
+    console = Console()
+    for line in banner(f"{SANDBOX}{name}" for name in trend.sandboxes):
+        if line.text:
+            console.info(line.text)
+    console.info(f"{pools} with drift since {trend.since:%Y-%m-%d}: {out}")
     return int(ExitCode.DONE)
 
 
@@ -55,7 +63,7 @@ def trend_of(kept: Journal, until: datetime, length: timedelta) -> Trend:
     unresolved = kept.unresolved()
     removed = [each for each in kept.operations(since) if each.intent.step is Step.REMOVE]
     keys = [each.pool for each in points] + [each.intent.pool for each in (*unresolved, *removed)]
-    sandboxes = {key.service.removeprefix("sandbox:") for key in keys if key.service.startswith("sandbox:")}
+    sandboxes = {key.service.removeprefix(SANDBOX) for key in keys if key.service.startswith(SANDBOX)}
     return Trend(
         since=since,
         until=until,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from reconciler.cli import flags
+from reconciler.cli.commands import GIVEN, Given, command
 from reconciler.cli.console import Console
 from reconciler.cli.outputs import show_plan, write_outputs
 from reconciler.cli.plan_files import load
@@ -23,6 +25,9 @@ def show(
 ) -> int:
     """Show a saved plan."""
     loaded = load(plan_file)
-    write_outputs(loaded, outputs)
-    show_plan(loaded, shown, Console())
+    # A saved plan does not say how its service was named; with an endpoint in the environment nothing has to.
+    GIVEN.set(Given(sandbox=loaded.sandbox and not os.environ.get("RECONCILER_ENDPOINT")))
+    apply = command("apply", [path for path, _ in loaded.sources])
+    write_outputs(loaded, outputs, apply)
+    show_plan(loaded, shown, Console(), apply)
     return int(ExitCode.DONE)

@@ -61,6 +61,7 @@ class Writer:
                     waiting.popleft()
                     changed.notify_all()
 
+        _one_arena()
         # A daemon: a reader that never reads again must not keep the process alive.
         threading.Thread(target=work, name="output", daemon=True).start()
         return waiting, changed
@@ -102,6 +103,18 @@ class TolerantStream:
         self.lost = self.lost or error
         # When the process ends, Python flushes what is still buffered: to the null device now, without an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+def _one_arena() -> None:
+    """Let all threads allocate from one arena: glibc reserves 64 MB of address space for each further one.
+
+    Threads here allocate next to nothing, and hostile answers must not exhaust a process that has 512 MB.
+    """
+    import ctypes  # noqa: PLC0415 - the version is printed without it
+
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:  # only glibc has it
+        mallopt(-8, 1)  # M_ARENA_MAX
 
 
 def tolerate() -> None:

@@ -13,15 +13,15 @@ from datetime import timedelta
 from reconciler import __version__
 from reconciler.apply.context import Options, RunContext
 from reconciler.apply.group import claim
-from reconciler.apply.results import ApplyReport, Resolution, Status, live_pool, worst
+from reconciler.apply.results import ApplyReport, PoolResult, Resolution, Status, live_pool, worst
 from reconciler.apply.run import run_pools
 from reconciler.clock import Clock
+from reconciler.engine.holds import blocked_code
 from reconciler.engine.resolution import let_go, open_operations, resolve_all, target_contexts
 from reconciler.errors import ExitCode, JournalError, Refused, ServiceError, StalePlan
 from reconciler.journal.records import PLAN_APPROVED, Operation
 from reconciler.model import Limits, Manifest
 from reconciler.planner import Holds, compute
-from reconciler.planning.finding import Severity
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan_file import document
 
@@ -174,7 +174,7 @@ async def _remaining(request: ApplyRequest, report: ApplyReport, holds: Holds, c
 def _code(report: ApplyReport) -> ExitCode:
     """The exit code of the worst that happened: to the pools, to earlier operations, or in the plan itself."""
     plan = report.plan
-    statuses = {each.status for each in report.results}
+    statuses = {_status(each, report) for each in report.results}
     statuses |= {each.result.status for each in report.resolutions if not _superseded(each, report)}
     code = worst(statuses).exit_code
     if code is ExitCode.DONE and report.remaining:
@@ -182,8 +182,18 @@ def _code(report: ApplyReport) -> ExitCode:
     if code is ExitCode.DONE and plan and plan.failures:
         return ExitCode(plan.failures[0].exit_code)
     if code is ExitCode.DONE and plan and plan.blocked:
-        return _blocked_code(plan)
+        return blocked_code(plan)
     return code
+
+
+def _status(result: PoolResult, report: ApplyReport) -> Status:
+    """How a pool ended; one that only another run's hold kept from being changed was not refused by a guard."""
+    plan = report.plan
+    if not (result.status is Status.REFUSED and plan and plan.blocked):
+        return result.status
+    blocked = {(pool.target, pool.label) for pool in plan.pools if pool.blocked}
+    held = (result.target, result.pool) in blocked and blocked_code(plan) is ExitCode.HELD
+    return Status.HELD if held else result.status
 
 
 def _superseded(found: Resolution, report: ApplyReport) -> bool:
@@ -191,19 +201,6 @@ def _superseded(found: Resolution, report: ApplyReport) -> bool:
     pool = found.operation.intent.pool
     done = {(str(target), pool_id) for target, pool_id in report.pools_done}
     return found.resolved and (pool.target, pool.pool_id) in done
-
-
-def _blocked_code(plan: Plan) -> ExitCode:
-    """The exit code of a blocked plan: a pool held by another run differs from one that a guard refused."""
-    rules = [
-        {each.rule for each in pool.findings if each.severity is Severity.BLOCK}
-        for pool in plan.pools
-        if pool.blocked
-    ]
-    if any("unresolved-operation" in each for each in rules):
-        return ExitCode.UNKNOWN
-    held = not plan.run_blocked and all("pool-held" in each for each in rules)
-    return ExitCode.HELD if held else ExitCode.REFUSED
 
 
 def _summary(report: ApplyReport) -> dict[str, object]:

@@ -13,6 +13,7 @@ from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.decision import Decision, decide
 from reconciler.apply.resolve import resolve, still_open
 from reconciler.apply.results import Resolution
+from reconciler.engine.holds import HELD, UNRESOLVED, hold
 from reconciler.errors import BadInput, JournalError, PoolHeld, ServiceError
 from reconciler.journal.records import DAMAGED_HINT, Operation
 from reconciler.model import Target
@@ -57,14 +58,14 @@ async def resolve_all(
     for (target, operation), result in zip(found, ended, strict=True):
         key = (str(target), operation.intent.pool.pool_id)
         if isinstance(result, PoolHeld):
-            holds[key] = _hold("pool-held", operation, result.message, result.hint)
+            holds[key] = hold(HELD, operation, result.message, result.hint)
         elif isinstance(result, BaseException):
             raise result
         else:
             resolutions.append(result)
             if not result.resolved:
                 found_out = result.result
-                holds[key] = _hold("unresolved-operation", operation, found_out.message, found_out.hint)
+                holds[key] = hold(UNRESOLVED, operation, found_out.message, found_out.hint)
     return tuple(resolutions), {**holds, **_damaged(ctx)}
 
 
@@ -141,13 +142,3 @@ def let_go(operation: Operation, ctx: RunContext) -> None:
     """End this run's lease, so that the next run can take the operation over without waiting for it to expire."""
     with suppress(PoolHeld, JournalError):  # it is closed, or another run holds it by now
         ctx.journal.renew_lease(operation.id, ctx.run_id, 0.0)
-
-
-def _hold(rule: str, operation: Operation, message: str, hint: str) -> Finding:
-    return Finding(
-        rule=rule,
-        message=f"operation {operation.id} of run {operation.intent.run_id} is not resolved: {message}",
-        pool=operation.intent.pool_name,
-        source=f"the journal, opened {operation.opened:%Y-%m-%d %H:%M:%S} UTC",
-        allow=hint,
-    )

@@ -332,6 +332,9 @@ class Journal(Protocol):
     def damaged(self, target: str, service: str) -> tuple[DamagedOperation, ...]:
         """Rows of one project that are open or not done and cannot be trusted; their pools get no operation."""
 
+    def check_unclaimed(self, plan_id: str) -> None:
+        """Raise ``StalePlan`` when a saved plan has been applied; only ``claim_plan`` decides between two runs."""
+
     def claim_plan(self, plan_id: str, run_id: str) -> None:
         """Mark a saved plan as applied; raises ``StalePlan`` for every claim but the first."""
 

@@ -330,6 +330,13 @@ class SqlJournal(Journal):
 
     # --- once-only plans and budgets --------------------------------------------------------------
 
+    def check_unclaimed(self, plan_id: str) -> None:
+        """Raise ``StalePlan`` when a saved plan has been applied."""
+        with self._database.read() as connection:
+            first = connection.execute(select(schema.plans).where(schema.plans.c.plan_id == plan_id)).first()
+        if first:
+            raise _applied(first.run_id, first.claimed)
+
     def claim_plan(self, plan_id: str, run_id: str) -> None:
         """Mark a saved plan as applied; raises ``StalePlan`` for every claim but the first."""
         with self._database.write() as connection:
@@ -338,10 +345,7 @@ class SqlJournal(Journal):
             if connection.execute(self._database.insert_new(schema.plans), claim).rowcount:
                 return
             first = connection.execute(select(schema.plans).where(schema.plans.c.plan_id == plan_id)).one()
-        raise StalePlan(
-            f"the plan has already been applied, by run {first.run_id} at {fence.when(first.claimed)}",
-            "A plan can be applied only once. Plan again and review the new plan.",
-        )
+        raise _applied(first.run_id, first.claimed)
 
     def removed_since(self, target: str, service: str, since: datetime) -> int:
         """Disks in removals opened since then that took effect, or still may."""
@@ -441,3 +445,10 @@ def _sound(found: Iterable[Operation | DamagedOperation]) -> tuple[Operation, ..
 
 def _damaged(found: Iterable[Operation | DamagedOperation]) -> tuple[DamagedOperation, ...]:
     return tuple(each for each in found if isinstance(each, DamagedOperation))
+
+
+def _applied(run_id: str, claimed: datetime) -> StalePlan:
+    return StalePlan(
+        f"this plan was applied by run {run_id} at {fence.when(claimed)}",
+        "A plan can be applied only once. Plan again and review the new plan.",
+    )

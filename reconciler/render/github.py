@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from reconciler.planning.finding import Severity
 from reconciler.planning.plan import Plan
 from reconciler.render.markdown import plan_markdown
+from reconciler.render.words import APPLY
 from reconciler.safe_text import safe_text
 
 SUMMARY_LIMIT = 250_000
@@ -21,9 +22,9 @@ _PLACE = re.compile(r"(?P<file>.+):(?P<line>[1-9]\d*):(?P<column>[1-9]\d*)", re.
 _LEVELS = {Severity.BLOCK: "error", Severity.WARN: "warning"}
 
 
-def job_summary(plan: Plan) -> str:
+def job_summary(plan: Plan, apply: str = APPLY) -> str:
     """The plan for the summary page of the run: the review comment with a higher limit."""
-    return plan_markdown(plan, SUMMARY_LIMIT) + "\n"
+    return plan_markdown(plan, SUMMARY_LIMIT, apply) + "\n"
 
 
 def plan_annotations(plan: Plan) -> Iterator[str]:

@@ -83,12 +83,13 @@ class Lane:
     segments: tuple[Segment, ...]
 
 
-def plan_html(plan: Plan) -> str:
-    """The complete plan as one page."""
+def plan_html(plan: Plan, apply: str = words.APPLY) -> str:
+    """The complete plan as one page; ``apply`` is how the command begins that applies it."""
     shown = [pool for pool in plan.pools if pool.drift or pool.ties]
     shown.sort(key=lambda pool: not pool.loss.disks)
     values = {
         "plan": plan,
+        "approval": words.approval(plan, apply),
         "meters": list(meters(plan)),
         "bars": list(bars(plan)),
         "pools": [(pool, lanes(pool)) for pool in shown],

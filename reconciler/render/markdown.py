@@ -30,12 +30,13 @@ _PLAIN = re.compile(r"(?:[^\W\d_]+(?:['/-][^\W\d_]+)*|\d{1,6})[:?]?")
 _COLUMNS = "| | disk | type | before | after | copies | lost | why |\n|---|---|---|--:|--:|--:|--:|---|\n"
 
 
-def plan_markdown(plan: Plan, limit: int = LIMIT) -> str:
+def plan_markdown(plan: Plan, limit: int = LIMIT, apply: str = words.APPLY) -> str:
     """The plan as one comment of at most ``limit`` characters, starting with ``MARKER``.
 
-    Whole findings and whole pools that do not fit are left out, and their number is stated.
+    ``apply`` is how the command begins that applies it. Whole findings and whole pools that do not fit are left out,
+    and their number is stated.
     """
-    head, foot = _head(plan), _foot(plan)
+    head, foot = _head(plan), _foot(plan, apply)
     room = limit - len(head) - len(foot)
     findings = fitting(_findings(plan), room // 2, "finding")
     pools = fitting(_pools(plan), room - len(findings), "pool")
@@ -181,14 +182,16 @@ def _notes(pool: PoolPlan) -> Iterator[str]:
     note = words.reach(pool)
     if note:
         yield note
+    if line := words.manage_line(pool):
+        yield f"To carry out what is only shown, write {code(line)} into the entry"
     yield f"Declared at {code(str(pool.desired.at), LONGEST)}"
 
 
-def _foot(plan: Plan) -> str:
+def _foot(plan: Plan, apply: str) -> str:
     times = f"created {plan.created:%Y-%m-%d %H:%M} UTC, expires {plan.expires:%Y-%m-%d %H:%M} UTC"
     lines = [f"<sub>reconciler {plan.tool_version}, {times}</sub>", ""]
     if plan.has_changes and not plan.run_blocked:
-        approve = ["Apply exactly this plan:", "", "```", words.approval(plan), "```", ""]
+        approve = ["Apply exactly this plan:", "", "```", words.approval(plan, apply), "```", ""]
         return "\n".join(approve + lines)
     if plan.has_changes:
         return "\n".join([f"Digest: `{plan.digest}`", "", *lines])

@@ -5,7 +5,7 @@ Each line has a tone; ``cli`` knows whether there is a terminal and chooses the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -17,6 +17,8 @@ from reconciler.planning.plan import Plan, PoolPlan
 from reconciler.render import words
 from reconciler.safe_text import safe_text
 
+SANDBOX = "sandbox:"
+"""How the name of a simulated service begins."""
 SHOWN_USERS = 10
 """User names listed per pool before ``and N more``."""
 SHOWN_DESKTOPS = 20
@@ -76,11 +78,15 @@ def plan_lines(plan: Plan) -> Iterator[Line]:
 
 def sandbox_lines(plan: Plan) -> Iterator[Line]:
     """The banner above all output about a sandbox."""
-    for service in plan.services:
-        if service.sandbox:
-            name = service.name.removeprefix("sandbox:")
-            yield Line(f"SANDBOX ({name}): a simulated service; nothing real is touched.", Tone.WARN)
-    if plan.sandbox:
+    yield from banner(service.name for service in plan.services)
+
+
+def banner(services: Iterable[str]) -> Iterator[Line]:
+    """The same for services by their names, where there is no plan; nothing when none is a sandbox."""
+    names = [name.removeprefix(SANDBOX) for name in dict.fromkeys(services) if name.startswith(SANDBOX)]
+    for name in names:
+        yield Line(f"SANDBOX ({name}): a simulated service; nothing real is touched.", Tone.WARN)
+    if names:
         yield Line()
 
 
@@ -150,13 +156,15 @@ def _loss(pool: PoolPlan) -> Iterator[Line]:
 
 
 def _unmanaged(plan: Plan) -> Iterator[Line]:
-    shown = [(pool, change) for pool in plan.pools for change in pool.drift if not change.carried_out]
-    if not shown:
+    differing = [pool for pool in plan.pools if words.only_shown(pool)]
+    if not differing:
         return
     yield Line("Note: these differences are shown but not carried out (see manage in the manifest):")
     yield Line()
-    for pool, change in shown:
-        yield drift_line(pool, change)
+    for pool in differing:
+        for change in words.only_shown(pool):
+            yield drift_line(pool, change)
+        yield Line(f"      {words.way_to_carry_out(pool)}", Tone.FAINT)
     yield Line()
 
 

@@ -5,7 +5,8 @@ The format modules decide where a sentence goes and how it is escaped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from reconciler.model import Action, ApplyTo, DesiredDisk, Disk
@@ -29,6 +30,16 @@ REASONS = {
     "MISSING": "declared, but the pool does not have it",
     "SET_ASIDE": "set aside: the service's answer about it cannot be trusted",
 }
+
+
+_SHOWN = {
+    Action.REMOVE: "to remove",
+    Action.REPLACE: "to replace",
+    Action.EXPAND: "to expand",
+    Action.ADD: "to add",
+    Action.KEEP: "with other attributes than declared",
+}
+_MANAGEABLE = (Action.REMOVE, Action.EXPAND, Action.ADD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +67,44 @@ def headline(plan: Plan) -> str:
         return summary(plan.totals)
     if plan.blocked or plan.failures:
         return "No action is planned, but not everything could be decided."
-    return f"No changes. {count(len(plan.pools), 'pool')} checked; every managed disk matches."
+    if shown := [change for pool in plan.pools for change in only_shown(pool)]:
+        verb = count(len(shown), "difference is", "differences are")
+        return f"No changes to carry out. {verb} only shown: {_shown_words(shown)}."
+    checked = f"{count(len(plan.pools), 'pool')} checked."
+    if plan.inconsistent_count:
+        return f"No changes to carry out. {checked}"
+    return f"No changes. Your infrastructure matches the configuration. {checked}"  # Terraform's, for parsers
+
+
+def only_shown(pool: PoolPlan) -> tuple[Change, ...]:
+    """The differences of a pool that apply does not carry out."""
+    return tuple(change for change in pool.drift if not change.carried_out)
+
+
+def way_to_carry_out(pool: PoolPlan) -> str:
+    """The manifest line with which apply would carry out what is only shown; empty if nothing is only shown."""
+    if line := manage_line(pool):
+        return f"to carry it out, write {line} into the entry at {pool.desired.at}"
+    if only_shown(pool):
+        return "nothing carries this out: attributes besides type and size are only compared"
+    return ""
+
+
+def manage_line(pool: PoolPlan) -> str:
+    """The line with which the pool manages what is only shown; empty where no line can."""
+    wanted = {change.action for change in only_shown(pool)} - {Action.KEEP}
+    if not wanted:
+        return ""
+    if Action.REPLACE in wanted:  # remove, then add
+        wanted |= {Action.REMOVE, Action.ADD}
+    return f"manage: [{', '.join(each for each in _MANAGEABLE if each in wanted | pool.desired.manage)}]"
+
+
+def _shown_words(shown: Sequence[Change]) -> str:
+    numbers = Counter(change.action for change in shown)
+    return ", ".join(
+        f"{count(numbers[action], 'disk')} {what}" for action, what in _SHOWN.items() if numbers[action]
+    )
 
 
 def inconsistent(plan: Plan) -> str:
@@ -101,13 +149,16 @@ def held_back(plan: Plan) -> str:
     return f"Blocked: {count(holding, 'pool')}, {', '.join(parts)}." if parts else ""
 
 
-def approval(plan: Plan) -> str:
-    """The command that applies exactly what was reviewed."""
+APPLY = "reconciler apply PATH…"
+
+
+def approval(plan: Plan, apply: str = APPLY) -> str:
+    """The command that applies exactly what was reviewed, from how it begins: with its paths."""
     # Limits from flags are part of the digest, so the command must repeat them.
     flags = [
         f" {limit.source} {limit.value}" for _, limit in plan.limits.items() if limit.source.startswith("--")
     ]
-    return f"reconciler apply PATH…{''.join(flags)} --approve {plan.digest}"
+    return f"{apply}{''.join(flags)} --approve {plan.digest}"
 
 
 def destruction(plan: Plan) -> str:

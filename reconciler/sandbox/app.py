@@ -194,13 +194,12 @@ class Service:
             message = f"policy user over ratelimit,limit:{self._budget},time:1 minute"
             raise errors.gateway(429, "0308", f"The throttling threshold has been reached: {message}")
 
-    @staticmethod
-    def _finish(world: World, request_id: str, answer: Answer) -> Answer:
+    def _finish(self, world: World, request_id: str, answer: Answer) -> Answer:
         body = answer.body
         if isinstance(answer.document, dict):
             gateway = str(answer.document.get("error_code", "")).startswith("APIGW.")
             body = encode(answer.document | ({"request_id": request_id} if gateway else {}))
-        headers = {**answer.headers, "X-Request-Id": request_id, WORLD_HEADER: world["name"]}
+        headers = {**answer.headers, "X-Request-Id": request_id, WORLD_HEADER: self._store.name_of(world)}
         return Answer(answer.status, body, headers=headers)
 
 

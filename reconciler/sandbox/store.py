@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import tempfile
@@ -25,6 +26,8 @@ class Store:
     def __init__(self, world: World | None, path: Path | None) -> None:
         self._world = world
         self._path = path
+        place = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8] if path else ""
+        self._suffix = f"-{place}" if place else ""
         self._stamp: tuple[int, int, int] | None = None
 
     @classmethod
@@ -41,6 +44,10 @@ class Store:
         store = cls(None, Path(path))
         store._load()
         return store
+
+    def name_of(self, world: World) -> str:
+        """What the service calls itself: the world and which file it is in, so that no two are taken for one."""
+        return f"{world['name']}{self._suffix}"
 
     @contextlib.contextmanager
     def reading(self, now: float) -> Iterator[World]:

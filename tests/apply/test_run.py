@@ -363,7 +363,7 @@ def test_a_saved_plan_is_applied_once_even_if_the_surplus_comes_back() -> None:
         world.run(world.clock.sleep(60))
         pool = world.service.pools_["pool"]
         pool.disks[GOING.id] = GOING
-        with pytest.raises(StalePlan, match="already been applied"):
+        with pytest.raises(StalePlan, match="this plan was applied by run"):
             saved_plan_applied(world, plan)
         assert len(world.service.sent) == 1
 

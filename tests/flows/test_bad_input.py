@@ -221,6 +221,11 @@ def shell(line: str, folder: Path, env: Mapping[str, str]) -> subprocess.Complet
     )
 
 
+def unexpected(told: str) -> list[str]:
+    """What stands on stderr besides the one line about the journal that these tests do not have."""
+    return [line for line in told.splitlines() if not line.startswith("There is no journal at ")]
+
+
 @pytest.mark.parametrize(
     ("line", "code", "said"),
     [
@@ -238,7 +243,7 @@ def test_a_reader_that_goes_away_changes_neither_exit_code_nor_stderr(
 ) -> None:
     manifest(tmp_path, [FINANCE])
     done = shell(line, tmp_path, served.env)
-    assert (done.returncode, done.stderr) == (code, said)
+    assert (done.returncode, unexpected(done.stderr)) == (code, said.splitlines())
 
 
 @pytest.mark.parametrize(("behaviour", "code"), [({}, 0), ({"delete": "fail"}, 6)])
@@ -259,7 +264,10 @@ def test_a_result_that_does_not_fit_on_the_disk_is_told(served: Served, tmp_path
     manifest(tmp_path, [FINANCE])
     done = shell("R plan pools.yaml > /dev/full", tmp_path, served.env)
     assert done.returncode == 1
-    assert done.stderr == f"{READ}Error: the result could not be written: No space left on device\n"
+    assert unexpected(done.stderr) == [
+        READ.strip(),
+        "Error: the result could not be written: No space left on device",
+    ]
 
 
 def test_an_ascii_terminal_of_forty_columns_gets_the_whole_plan(

@@ -104,6 +104,35 @@ def test_a_stale_plan_is_explained_field_by_field(run: Run, served: Served, tmp_
     assert served.posts() == []
 
 
+def test_a_saved_plan_that_was_applied_says_by_which_run_and_not_that_disks_are_gone(
+    run: Run, served: Served, tmp_path: Path
+) -> None:
+    path, plan = manifest(tmp_path, [FINANCE]), tmp_path / "plan.bin"
+    run("plan", str(path), "--out", str(plan), "--plan-ttl", "60s", env=served.env)
+    assert run("apply", str(plan), env=served.env).code == 0
+    [done] = json.loads(run("history", "--format", "json").out)["runs"]
+    for change in ("", "# reviewed\n"):
+        path.write_text(path.read_text() + change)
+        refused = run("apply", str(plan), env=served.env)
+        assert refused.code == 4
+        assert f"this plan was applied by run {done['id']} at " in refused.err
+        assert "gone" not in refused.err
+    assert len(served.posts()) == 1
+
+
+def test_a_saved_plan_whose_disk_is_gone_names_that_disk_alone(
+    run: Run, served: Served, tmp_path: Path
+) -> None:
+    plan = tmp_path / "plan.bin"
+    run("plan", str(manifest(tmp_path, [FINANCE])), "--out", str(plan), env=served.env)
+    gone = served.pool("finance-analysts")["disks"].pop()
+    refused = run("apply", str(plan), env=served.env)
+    assert refused.code == 4
+    [line] = [each for each in refused.err.splitlines() if "gone" in each]
+    assert f"finance-analysts: disk {gone['id']} (SAS, 200 GB): was to be removed, is gone now" in line
+    assert "the pool is not" not in refused.err
+
+
 def test_a_sandbox_plan_cannot_be_applied_elsewhere(run: Run, served: Served, tmp_path: Path) -> None:
     path = manifest(tmp_path, [FINANCE])
     plan = tmp_path / "plan.bin"

@@ -79,7 +79,10 @@ def test_one_run_plans_and_applies_every_target_with_totals_over_all(
     assert run("apply", paths, "--auto-approve", env=env).code == 0
     for service in (north, served):
         assert len(service.posts()) == 1
-    assert "No changes. 2 pools checked" in run("plan", paths, env=env).out
+    assert (
+        "No changes. Your infrastructure matches the configuration. 2 pools checked."
+        in run("plan", paths, env=env).out
+    )
 
 
 def test_limits_hold_over_all_targets_together(

@@ -99,7 +99,10 @@ def test_eight_processes_do_what_one_run_does_within_its_limits(
         codes = [forks.ended(process) for process in started]
         assert codes == [0] * SHARDS, [log.read_text() for log in logs]
         assert pools_called(served) == dict.fromkeys(ids, 1)
-        assert "No changes. 16 pools checked" in run("plan", str(path), env=env).out
+        assert (
+            "No changes. Your infrastructure matches the configuration. 16 pools checked."
+            in run("plan", str(path), env=env).out
+        )
 
         # The limits of the group are used up: one disk more is one too many, in whatever share it is.
         pool = served.pool(pools_of(world)[0]["name"])

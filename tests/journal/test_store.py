@@ -222,6 +222,14 @@ def test_a_saved_plan_is_applied_once(journal: Journal) -> None:
         journal.claim_plan("plan-1", "run-2")
 
 
+def test_a_saved_plan_that_was_applied_is_known_before_it_is_claimed_again(journal: Journal) -> None:
+    journal.check_unclaimed("plan-1")
+    journal.claim_plan("plan-1", "run-1")
+    journal.check_unclaimed("plan-2")
+    with pytest.raises(StalePlan, match=r"this plan was applied by run run-1 at \d{4}-"):
+        journal.check_unclaimed("plan-1")
+
+
 def test_a_budget_is_used_up_to_its_ceiling_and_not_beyond(journal: Journal) -> None:
     assert journal.reserve_budget("a", "2026-03-01", 6, 10)
     assert not journal.reserve_budget("a", "2026-03-01", 5, 10)

@@ -130,6 +130,13 @@ def test_one_changed_field_is_one_sentence() -> None:
     assert told == (f"finance: disk {GONE.id}: size 50 → 40",)
 
 
+def test_of_a_pool_whose_surplus_disk_is_gone_only_that_disk_is_said_to_be_gone() -> None:
+    told = explain(approved(), now(KEPT))
+    gone = [line for line in told if "gone" in line]
+    assert [line.split(" (")[0] for line in gone] == [f"finance: disk {GONE.id}"]
+    assert told == tuple(gone)
+
+
 def test_another_declared_size_is_told() -> None:
     grown = replace(DECLARED, disks=(DesiredDisk("SSD", 200, Position("x", 1, 1)),))
     told = explain(approved(), whole(planned(grown, [KEPT, GONE], ["ann", "bob"])))

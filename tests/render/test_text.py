@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from dataclasses import replace
 
 import pytest
 
@@ -80,3 +82,43 @@ def test_users_beyond_the_tenth_are_counted() -> None:
     shown = "\n".join(line.text for line in plan_lines(sample_plans.over_limit()))
     assert "user-09 and 20 more." in shown
     assert "user-10" not in shown
+
+
+def only_shown(*manage: Action) -> str:
+    """The text of a pool with a disk that is declared larger and one that is declared in vain."""
+    declared = sample_plans.pool(
+        "research", sample_plans.wanted("SSD", 300), sample_plans.wanted("SAS", 20, 9)
+    )
+    declared = replace(declared, manage=frozenset(manage))
+    plan = sample_plans.whole(sample_plans.planned(declared, [sample_plans.disk(3, "SSD", 100)]))
+    return "".join(f"{line.text}\n" for line in plan_lines(plan))
+
+
+def test_differences_that_are_only_shown_are_no_match_and_name_the_line_that_carries_them_out() -> None:
+    shown = only_shown(Action.REMOVE)
+    assert (
+        "\nNo changes to carry out. 2 differences are only shown: 1 disk to expand, 1 disk to add.\n" in shown
+    )
+    assert (
+        "to carry it out, write manage: [remove, expand, add] into the entry at pools/finance.yaml:5:5"
+        in shown
+    )
+    assert "matches" not in shown
+
+
+def test_what_is_managed_already_stays_managed_in_the_line_to_write() -> None:
+    assert "write manage: [expand, add] into the entry" in only_shown()
+
+
+# As Atlantis and tfcmt have them.
+@pytest.mark.parametrize(
+    "expression",
+    [
+        r"No changes. (Infrastructure is up-to-date|Your infrastructure matches the configuration).",
+        r"(?m)^No changes\.",
+    ],
+)
+def test_a_plan_without_a_difference_says_so_in_terraforms_sentence(expression: str) -> None:
+    shown = "".join(f"{line.text}\n" for line in plan_lines(sample_plans.no_changes()))
+    assert re.search(expression, shown)
+    assert not re.search(expression, only_shown(Action.REMOVE))

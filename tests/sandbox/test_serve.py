@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import subprocess
@@ -31,9 +32,9 @@ def test_a_served_sandbox_answers_and_ends_by_a_signal(tmp_path: Path, host: str
         url = process.stdout.readline().strip()
         answer = httpx.get(f"{url}/v2/{sandbox.PROJECT_ID}/desktop-pools", headers=TOKEN)
         assert (answer.status_code, answer.json()["total_count"]) == (200, 6)
-        assert answer.headers["X-Reconciler-Sandbox"] == "default"
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
+    assert re.fullmatch("default-[0-9a-f]{8}", answer.headers["X-Reconciler-Sandbox"])
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])

@@ -1,0 +1,95 @@
+"""Makes the commands that are printed such that they can be pasted: quoted, with the flags of this command line.
+
+Where a message names a command is left to the message; ``Console`` completes what it prints.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from reconciler.safe_text import safe_text
+
+_WITH_SERVICE = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve", "import"})
+_WITH_JOURNAL = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve", "history", "report"})
+_WITH_SANDBOX = _WITH_SERVICE | _WITH_JOURNAL
+_COMMAND = re.compile(rf"(?<![\w/.-])reconciler ({'|'.join(sorted(_WITH_SANDBOX))})(?![\w-])")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Which service and journal the flags of this command line name."""
+
+    sandbox: bool = False
+    endpoint: str = ""
+    journal: str = ""
+
+    def flags(self, command: str) -> str:
+        """The same flags for another command, as far as it has them; begins with a space unless empty."""
+        parts: list[str] = []
+        if self.sandbox and command in _WITH_SANDBOX:
+            parts.append("--sandbox")
+        if self.endpoint and command in _WITH_SERVICE:
+            parts.append(f"--endpoint {quoted(self.endpoint)}")
+        if self.journal and command in _WITH_JOURNAL:
+            parts.append(f"--journal {_journal(self.journal)}")
+        return "".join(f" {each}" for each in parts)
+
+
+GIVEN: ContextVar[Given] = ContextVar("given", default=Given())  # noqa: B039 - it is frozen
+"""Set by every command that takes such flags, before it does anything else."""
+
+
+def remember(groups: Sequence[object]) -> None:
+    """Keep the flags that commands printed from now on must repeat."""
+    sandbox, endpoint, journal = (
+        next((value for group in groups if (value := getattr(group, name, None))), None)
+        for name in ("sandbox", "endpoint", "journal")
+    )
+    GIVEN.set(Given(bool(sandbox), endpoint or "", journal or ""))
+
+
+def complete(text: str) -> str:
+    """The same text, with the flags given in every command that it names."""
+    given = GIVEN.get()
+    if given == Given() or "reconciler " not in text:
+        return text
+    return _COMMAND.sub(lambda found: found[0] + given.flags(found[1]), text)
+
+
+def command(name: str, paths: Iterable[Path | str] = (), *more: str) -> str:
+    """One complete command line."""
+    return " ".join([f"reconciler {name}{GIVEN.get().flags(name)}", *map(path_word, paths), *more])
+
+
+def path_word(path: Path | str) -> str:
+    """A path as one word of a shell, which no command takes for a flag."""
+    text = str(path)
+    return quoted(f"./{text}" if text.startswith("-") else text)
+
+
+def quoted(text: str) -> str:
+    """One word of a shell; what a screen would not show as it is (control characters, other bytes) is escaped."""
+    if safe_text(text) == text and text.isprintable():
+        return shlex.quote(text)
+    plain = "".join(
+        chr(byte) if 0x20 <= byte < 0x7F and byte not in b"'\\" else f"\\x{byte:02x}"
+        for byte in os.fsencode(text)
+    )
+    return f"$'{plain}'"
+
+
+def _journal(url: str) -> str:
+    """The URL as one word, or the variable in its place when it holds a password, which is never printed."""
+    try:
+        parts = urlsplit(url)
+        secret = bool(parts.password) or "password" in parse_qs(parts.query, keep_blank_values=True)
+    except ValueError:
+        secret = True
+    return '"$RECONCILER_JOURNAL"' if secret else quoted(url)
