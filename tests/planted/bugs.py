@@ -95,7 +95,7 @@ BUGS = (
     Bug(
         "an open operation is given up while its request can still arrive",
         "apply/resolve.py",
-        "return intent.not_after is not None and ctx.clock.now() > intent.not_after",
+        "return intent.not_after is not None and ctx.journal.now() > intent.not_after",
         "return True",
         f"{RESOLVE}::test_while_the_request_can_arrive_nothing_is_decided",
     ),
@@ -186,7 +186,7 @@ BUGS = (
     Bug(
         "operations of earlier runs are not looked at",
         "engine/resolution.py",
-        "    found = open_operations(ctx)\n",
+        "    found = [each for each in open_operations(ctx) if concerns(each[1], only)]\n",
         "    found: list[tuple[Target, Operation]] = []\n",
         f"{RUN}::test_what_an_earlier_run_left_open_is_resolved_before_anything_is_sent",
     ),
