@@ -72,9 +72,9 @@ async def apply_pool(task: Task) -> PoolResult:
         # Proven done, so the next plan of this pool must no longer contain it.
         expected -= Counter(call_effects(call))
     pool, done = task.pool, task.progress.done
-    told = (result.status, result.message, result.hint)
+    ended = (result.status, result.message, result.hint)
     pool_id = pool.live.id if pool.live else ""
-    return PoolResult(pool.target, pool.label, *told, done, planned, pool_id)
+    return PoolResult(pool.target, pool.label, *ended, done, planned, pool_id)
 
 
 async def _one_call(task: Task, call: Call, expected: Counter[DiskEffect], index: int) -> Result:

@@ -57,7 +57,7 @@ class Writer:
                     stream, text = waiting[0]
                 stream.write_now(text)
                 with changed:
-                    # Taken off only now: whoever waits for `idle` waits for the write as well.
+                    # Taken off only now: `idle` then waits for the write as well.
                     waiting.popleft()
                     changed.notify_all()
 

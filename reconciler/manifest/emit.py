@@ -32,9 +32,9 @@ def emit(pools: Sequence[Pool], target: Target, ambiguous: Collection[str] = ())
     for pool in pools:
         if not pool.disks and (doubts := [each for each in pool.doubts if each != ABSENT_DISKS]):
             # Nothing is known of its disks: declared as having none, they would all be removed some day.
-            told = _quoted("; ".join(doubts))
+            reasons = _quoted("; ".join(doubts))
             body.append(
-                f"  # {_quoted(pool.name)} (id {_quoted(pool.id)}) cannot be declared: doubtful: {told}"
+                f"  # {_quoted(pool.name)} (id {_quoted(pool.id)}) cannot be declared: doubtful: {reasons}"
             )
             continue
         entry = list(_pool(pool, pool.name in shared))

@@ -96,7 +96,7 @@ def _disk(where: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterato
     yield from _fields(f"{where}:", old.get("before", {}), new.get("before", {}))
     if "after" in old and "after" in new:
         yield from _fields(f"{where}: declared", old["after"], new["after"])
-    # The end of an action that is not carried out says nothing besides that action.
+    # The end of an action that is not carried out says nothing beyond that action.
     if old["action"] == new["action"]:
         rest = ({"carried_out": each["carried_out"]} for each in (old, new))
         yield from _fields(f"{where}:", *rest)

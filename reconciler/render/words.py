@@ -86,7 +86,7 @@ def way_to_carry_out(pool: PoolPlan) -> str:
     if line := manage_line(pool):
         return f"to carry it out, write {line} into the entry at {pool.desired.at}"
     if only_shown(pool):
-        return "nothing carries this out: attributes besides type and size are only compared"
+        return "nothing carries this out: attributes other than type and size are only compared"
     return ""
 
 
@@ -175,16 +175,20 @@ def destruction(plan: Plan) -> str:
 def loss_words(lost: Totals) -> str:
     """Copies, desktops, GB and users, with a note if this is the worst case."""
     worst = " (the worst case: the service decides which desktops are changed)" if lost.upper_bound else ""
-    sessions = f", {lost.live_sessions} of them connected right now" if lost.live_sessions else ""
-    return f"{amounts(lost)} affected{sessions}{worst}"
+    # Apart from the people: a desktop can be connected by somebody who is not bound to it, or by nobody known.
+    connected = f"; {count(lost.live_sessions, 'desktop')} with a connected session right now"
+    return f"{amounts(lost)} affected{connected if lost.live_sessions else ''}{worst}"
 
 
 def amounts(lost: Totals) -> str:
-    """``up to 12 copies on 6 desktops, 1200 GB, 5 users``."""
+    """``up to 12 copies on 6 desktops, 1200 GB, 5 users``; at least so many users where groups are attached."""
     bound = "up to " if lost.upper_bound else ""
+    people = count(lost.users, "user")
+    if lost.groups:
+        people = f"at least {people} and {count(lost.groups, 'user group')}"
     return (
         f"{bound}{count(lost.copies, 'copy', 'copies')} on {count(lost.desktops, 'desktop')}, "
-        f"{lost.gigabytes} GB, {count(lost.users, 'user')}"
+        f"{lost.gigabytes} GB, {people}"
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from reconciler.model import Action
 from reconciler.planning.change import Change, Rule
+from reconciler.planning.plan import Totals
 from reconciler.render import words
 from reconciler.render.text import Line, plan_lines
 from tests import sample_plans
@@ -122,3 +123,23 @@ def test_a_plan_without_a_difference_says_so_in_terraforms_sentence(expression: 
     shown = "".join(f"{line.text}\n" for line in plan_lines(sample_plans.no_changes()))
     assert re.search(expression, shown)
     assert not re.search(expression, only_shown(Action.REMOVE))
+
+
+def test_people_groups_and_sessions_are_counted_apart() -> None:
+    lost = Totals(destroy=1, copies=2, desktops=2, gigabytes=100, users=1, groups=1, live_sessions=2)
+    assert words.loss_words(lost) == (
+        "2 copies on 2 desktops, 100 GB, at least 1 user and 1 user group affected; "
+        "2 desktops with a connected session right now"
+    )
+
+
+def test_a_group_is_shown_as_a_group_and_a_dynamic_pool_says_whose_data_it_may_be() -> None:
+    plan = sample_plans.two_removals()
+    losing = next(pool for pool in plan.pools if pool.loss.disks and pool.live)
+    assert losing.live
+    changed = replace(
+        losing, loss=replace(losing.loss, groups=("staff",)), live=replace(losing.live, type="DYNAMIC")
+    )
+    shown = "\n".join(line.text for line in plan_lines(replace(plan, pools=(changed,))))
+    assert "User groups, whose members are not known: staff." in shown
+    assert "This pool is dynamic" in shown
