@@ -146,7 +146,8 @@ def still_open(operation: Operation, message: str, status: Status = Status.UNKNO
     ids = ", ".join(disk_id or f"{kind} {size} GB" for disk_id, kind, size in intent.disks)
     hint = (
         f"in the console, check the tasks of pool {intent.pool_name} since {intent.signed_at:%H:%M:%S} UTC "
-        f"and {ids}; then run: reconciler resolve --accept-as done|not-accepted {intent.operation_id}"
+        f"and {ids}; then run: reconciler resolve --accept-as done {intent.operation_id} "
+        "(or with not-accepted in the place of done)"
     )
     return Resolution(operation, resolved=False, result=Result(status, message, hint))
 

@@ -17,7 +17,7 @@ from reconciler.apply.decision import Decision
 from reconciler.apply.results import Resolution, worst
 from reconciler.cli import flags
 from reconciler.cli.actor import actor
-from reconciler.cli.connect import connections, duration, journal, new_id, read_settings
+from reconciler.cli.connect import connections, duration, journal, new_id, own_sandbox, read_settings
 from reconciler.cli.console import Console
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
@@ -26,6 +26,7 @@ from reconciler.errors import BadInput, ExitCode, ServiceError
 from reconciler.journal.records import State
 from reconciler.model import Target
 from reconciler.render.apply_report import resolution_lines
+from reconciler.render.text import banner
 from reconciler.render.words import count
 from reconciler.settings import Settings
 
@@ -94,6 +95,8 @@ def resolve(
 
         console.json_text(resolve_json(found.resolutions))
     else:
+        named = [each.operation.intent.pool.service for each in found.resolutions]
+        console.lines(banner([*own_sandbox(connection), *named]))
         console.lines(resolution_lines(found.resolutions))
         open_ones = sum(not each.resolved for each in found.resolutions)
         held_ones = f", {found.held} held by a run that is still active" if found.held else ""

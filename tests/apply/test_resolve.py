@@ -89,7 +89,7 @@ def test_while_the_request_can_arrive_nothing_is_decided() -> None:
         resolution = resolved(world, after=LIFETIME - 10)
         assert (resolution.resolved, resolution.result.status) == (False, Status.UNKNOWN)
         assert "may still arrive until 2026-03-01 08:15:00 UTC" in resolution.result.message
-        assert "--accept-as done|not-accepted op" in resolution.result.hint
+        assert "reconciler resolve --accept-as done op (or with not-accepted" in resolution.result.hint
         assert GOING.id in resolution.result.hint
         assert state(world) == (State.UNKNOWN, False)
         assert resolved(world, after=11).resolved

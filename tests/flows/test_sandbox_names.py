@@ -80,3 +80,8 @@ def test_a_journal_of_a_sandbox_is_known_without_the_flag(run: Run, tmp_path: Pa
     journal = ("--journal", f"sqlite:///{tmp_path}/journal.db")
     assert run("apply", "--sandbox", "--auto-approve", path, *journal).code == 0
     assert name_of(run("history", *journal).out)
+
+
+def test_resolve_says_that_it_is_a_sandbox(run: Run) -> None:
+    resolved = run("resolve", "--sandbox")
+    assert (resolved.code, resolved.out.startswith("SANDBOX (default-")) == (0, True)
