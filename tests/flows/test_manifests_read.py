@@ -15,14 +15,14 @@ HEAD = f"version: 1\ntarget: {{region: {sandbox.REGION}, project_id: {sandbox.PR
 
 def linked(folder: Path) -> Path:
     """``envs/prod`` with a pool that loses two disks, and the limits of the run behind a linked folder."""
-    (folder / "shared").mkdir()
-    (folder / "shared" / "limits.yaml").write_text(f"{HEAD}limits: {{disks: 1, users: 100}}\n")
+    (folder / "common").mkdir()
+    (folder / "common" / "limits.yaml").write_text(f"{HEAD}limits: {{disks: 1, users: 100}}\n")
     prod = folder / "envs" / "prod"
     prod.mkdir(parents=True)
     two_go = "{name: finance-analysts, apply_to: all, disks: [{type: SSD, size: 100}]}"
     manifest(prod, [two_go], name="finance.yaml")
     manifest(prod, [STUDIO], name="studio.yaml")
-    (prod / "shared").symlink_to("../../shared")
+    (prod / "common").symlink_to("../../common")
     return prod
 
 
@@ -33,7 +33,7 @@ def test_limits_behind_a_link_that_leaves_the_folder_are_never_lost_in_silence(
     pool = ["finance-analysts"] if command == "explain" else []
     refused = run(command, *pool, str(linked(tmp_path)), env=served.env)
     assert refused.code == 9
-    assert "envs/prod/shared: a link that leaves the given folder" in refused.err
+    assert "envs/prod/common: a link that leaves the given folder" in refused.err
     assert served.posts() == []
 
 

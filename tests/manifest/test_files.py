@@ -42,9 +42,9 @@ def test_a_directory_stands_for_its_visible_yaml_files_sorted(tmp_path: Path) ->
     [
         (".limits.yaml", ".limits.yaml", "a hidden file"),
         ("sub/.limits.YML", "sub/.limits.YML", "a hidden file"),
-        (".shared/limits.yaml", ".shared", "a hidden folder with limits.yaml in it"),
-        (".shared/deep/limits.yaml", ".shared", "a hidden folder with deep/limits.yaml in it"),
-        ("..shared/limits.yaml", "..shared", "a hidden folder with limits.yaml in it"),
+        (".common/limits.yaml", ".common", "a hidden folder with limits.yaml in it"),
+        (".common/deep/limits.yaml", ".common", "a hidden folder with deep/limits.yaml in it"),
+        ("..common/limits.yaml", "..common", "a hidden folder with limits.yaml in it"),
     ],
 )
 def test_a_hidden_manifest_is_a_fault_by_name_unless_the_user_names_it(
@@ -69,21 +69,21 @@ def test_a_hidden_folder_without_a_manifest_and_gits_own_are_no_fault(tmp_path: 
 
 def test_a_hidden_folder_with_a_linked_folder_that_leads_elsewhere_is_a_fault(tmp_path: Path) -> None:
     write(tmp_path / "manifests" / "a.yaml")
-    write(tmp_path / "shared" / "limits.yaml")
+    write(tmp_path / "common" / "limits.yaml")
     (tmp_path / "manifests" / ".hidden").mkdir()
-    (tmp_path / "manifests" / ".hidden" / "shared").symlink_to("../../shared")
+    (tmp_path / "manifests" / ".hidden" / "common").symlink_to("../../common")
     (fault,) = Files([tmp_path / "manifests"]).faults
-    assert "a hidden folder with shared in it" in fault.what
+    assert "a hidden folder with common in it" in fault.what
 
 
 def test_a_linked_folder_inside_the_given_one_is_read_once(tmp_path: Path) -> None:
-    write(tmp_path / "shared" / "limits.yaml")
+    write(tmp_path / "common" / "limits.yaml")
     write(tmp_path / "envs" / "prod" / "a.yaml")
-    (tmp_path / "envs" / "prod" / "shared").symlink_to("../../shared")
-    (tmp_path / "a-link").symlink_to("shared")
+    (tmp_path / "envs" / "prod" / "common").symlink_to("../../common")
+    (tmp_path / "a-link").symlink_to("common")
     files = Files([tmp_path])
     assert not files.faults
-    assert names(files, tmp_path) == ["envs/prod/a.yaml", "shared/limits.yaml"]
+    assert names(files, tmp_path) == ["common/limits.yaml", "envs/prod/a.yaml"]
 
 
 def test_a_loop_of_links_ends(tmp_path: Path) -> None:
@@ -97,11 +97,11 @@ def test_a_loop_of_links_ends(tmp_path: Path) -> None:
     assert names(files, tmp_path) == ["a/a.yaml", "b/b.yaml"]
 
 
-@pytest.mark.parametrize("target", ["../../shared", "../../shared/limits.yaml"])
+@pytest.mark.parametrize("target", ["../../common", "../../common/limits.yaml"])
 def test_a_link_that_leaves_the_given_folder_is_refused_unless_it_is_allowed(
     tmp_path: Path, target: str
 ) -> None:
-    write(tmp_path / "shared" / "limits.yaml")
+    write(tmp_path / "common" / "limits.yaml")
     prod = tmp_path / "envs" / "prod"
     write(prod / "a.yaml")
     (prod / "limits.yaml").symlink_to(target)
@@ -113,7 +113,7 @@ def test_a_link_that_leaves_the_given_folder_is_refused_unless_it_is_allowed(
     assert not allowed.faults
     assert len(allowed.read) == 2
     # What the user names beside it is no surprise either.
-    named = Files([prod, tmp_path / "shared"])
+    named = Files([prod, tmp_path / "common"])
     assert not named.faults
     assert len(named.read) == 2
 
@@ -132,7 +132,7 @@ def test_a_link_that_the_user_names_is_followed(tmp_path: Path) -> None:
     assert names(Files([tmp_path / "current"]), tmp_path) == ["current/a.yaml"]
 
 
-@pytest.mark.parametrize("name", ["shared", "limits.yaml", ".limits.yaml"])
+@pytest.mark.parametrize("name", ["common", "limits.yaml", ".limits.yaml"])
 def test_a_dangling_link_is_a_fault_whatever_its_name(tmp_path: Path, name: str) -> None:
     write(tmp_path / "a.yaml")
     (tmp_path / name).symlink_to("gone")
@@ -200,9 +200,9 @@ def test_a_mounted_manifest_that_no_link_shows_is_a_fault(tmp_path: Path) -> Non
     (fault,) = Files([tmp_path]).faults
     assert (fault.file, "..b.yaml in it" in fault.what) == (str(tmp_path / "..data"), True)
     (tmp_path / "..2026_01_01" / "..b.yaml").unlink()
-    write(tmp_path / "..shared" / "b.yaml")
+    write(tmp_path / "..common" / "b.yaml")
     (fault,) = Files([tmp_path]).faults
-    assert fault.file == str(tmp_path / "..shared")
+    assert fault.file == str(tmp_path / "..common")
 
 
 def test_an_empty_directory_is_a_fault(tmp_path: Path) -> None:
