@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 MAX_DISK_GB = 32_760
 """GB; the largest data disk that the documents of the disk calls name (contract: ``Volume``, 10 to 32760 in
@@ -148,8 +149,7 @@ class Copy:
     created: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LostCopy:
+class LostCopy(NamedTuple):
     """One copy that a removal destroys; ids are all that a backup, an audit or a support ticket can go by later."""
 
     disk_id: str

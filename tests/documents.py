@@ -31,11 +31,11 @@ from reconciler.journal.records import (
     PoolKey,
     Run,
     RunRecord,
-    SentCopy,
     SentDisk,
     State,
     Step,
 )
+from reconciler.model import LostCopy
 from reconciler.planning.drift import measure
 from reconciler.planning.plan_file import document
 from reconciler.render.json.apply import apply_json
@@ -81,7 +81,7 @@ def operation(text: str = "finance") -> Operation:
         signed_at=NOW,
         not_after=NOW + timedelta(minutes=30),
         plan_digest="0" * 64,
-        copies=(SentCopy("disk-1", "desktop-1", text, "volume-1", 100, (text,)),),
+        copies=(LostCopy("disk-1", "desktop-1", text, "volume-1", 100, (text,)),),
     )
     answer = Outcome(State.ACCEPTED, "job-1", "request-1", 200, "", text)
     return Operation(intent, State.DONE, answer, "run-1", NOW, NOW, NOW, text, ClosedBy.RESOLVE)

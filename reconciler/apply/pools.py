@@ -18,7 +18,8 @@ from reconciler.apply.polling import delay
 from reconciler.apply.results import PoolResult, Result, Status
 from reconciler.apply.second_check import check_removal
 from reconciler.errors import Refused, StalePlan
-from reconciler.journal.records import Intent, Outcome, SentCopy, SentDisk, Step
+from reconciler.journal.records import Intent, Outcome, SentDisk, Step
+from reconciler.model import LostCopy
 from reconciler.planner import plan_pool
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import STEADY, run_checks
@@ -165,13 +166,9 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
     )
 
 
-def _copies(fresh: PoolPlan, touched: set[str]) -> Iterator[SentCopy]:
+def _copies(fresh: PoolPlan, touched: set[str]) -> Iterator[LostCopy]:
     """Every copy that this call destroys, so that it can be named when it is gone."""
-    for loss in fresh.disk_losses:
-        for each in loss.lost if loss.disk_id in touched else ():
-            yield SentCopy(
-                each.disk_id, each.desktop_id, each.desktop_name, each.volume_id, each.size, each.users
-            )
+    return (each for loss in fresh.disk_losses if loss.disk_id in touched for each in loss.lost)
 
 
 async def _steady(pool_id: str, index: int, site: TargetContext, ctx: RunContext) -> PoolReading:

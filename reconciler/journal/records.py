@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 from reconciler.errors import StalePlan
+from reconciler.model import LostCopy
 
 Now = Callable[[], datetime]
 """Returns the current time, timezone-aware, in UTC."""
@@ -87,20 +88,6 @@ class SentDisk(NamedTuple):
     """GB."""
 
 
-class SentCopy(NamedTuple):
-    """One copy of a disk to remove: the volume on one desktop, which is what a backup or an audit knows it by."""
-
-    disk_id: str
-    desktop_id: str
-    desktop_name: str
-    volume_id: str
-    """Empty when the service left it out."""
-    size: int
-    """GB."""
-    users: tuple[str, ...] = ()
-    """Names of the users bound to the desktop, sorted."""
-
-
 class Claim(NamedTuple):
     """One item that a run is about to destroy, as one limit counts it."""
 
@@ -134,7 +121,7 @@ class Intent:
     not_after: datetime | None
     """From then on the request can no longer be accepted; None when unknown, so that only a person can decide."""
     plan_digest: str
-    copies: tuple[SentCopy, ...] = ()
+    copies: tuple[LostCopy, ...] = ()
     """Every copy of the disks to remove, as read before the call; empty when unknown, as in older journals."""
 
 

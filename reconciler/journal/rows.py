@@ -21,11 +21,11 @@ from reconciler.journal.records import (
     Outcome,
     PoolKey,
     Run,
-    SentCopy,
     SentDisk,
     State,
     Step,
 )
+from reconciler.model import LostCopy
 
 
 def pool_values(pool: PoolKey) -> dict[str, Any]:
@@ -140,8 +140,8 @@ def to_operation(row: Row[Any]) -> Operation:
 
 def _to_copy(
     disk_id: str, desktop_id: str, desktop_name: str, volume_id: str, size: int, users: list[str]
-) -> SentCopy:
-    return SentCopy(disk_id, desktop_id, desktop_name, volume_id, size, tuple(users))
+) -> LostCopy:
+    return LostCopy(disk_id, desktop_id, desktop_name, volume_id, size, tuple(users))
 
 
 def _to_outcome(row: Row[Any]) -> Outcome | None:

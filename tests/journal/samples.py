@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from reconciler.journal.records import Intent, Journal, Now, PoolKey, SentCopy, SentDisk, Step
+from reconciler.journal.records import Intent, Journal, Now, PoolKey, SentDisk, Step
 from reconciler.journal.store import open_journal
+from reconciler.model import LostCopy
 
 START = datetime(2026, 3, 1, 23, 59, 59, 123456, tzinfo=UTC)
 POOL = PoolKey("ap-southeast-3/0123456789abcdef0123456789abcdef", "workspace.example", "pool-1")
@@ -48,7 +49,7 @@ def intent(operation: str = "op-1", pool: PoolKey = POOL, generation: int = 0, d
         not_after=START + timedelta(minutes=15),
         plan_digest="sha256:abc",
         copies=tuple(
-            SentCopy(f"disk-{number}", "desktop-1", "FIN-1", f"volume-{number}", 100, ("ada", "zoë"))
+            LostCopy(f"disk-{number}", "desktop-1", "FIN-1", f"volume-{number}", 100, ("ada", "zoë"))
             for number in range(disks)
         ),
     )

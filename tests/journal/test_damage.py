@@ -14,8 +14,9 @@ from reconciler.errors import ExitCode, JournalError
 from reconciler.journal import schema
 from reconciler.journal.checksum import INTENT, STATE
 from reconciler.journal.database import Database, parse
-from reconciler.journal.records import ClosedBy, Journal, Outcome, SentCopy, State, Step
+from reconciler.journal.records import ClosedBy, Journal, Outcome, State, Step
 from reconciler.journal.store import find_journal
+from reconciler.model import LostCopy
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 
 COLUMNS = [column.name for column in schema.operations.c]
@@ -200,8 +201,8 @@ def test_damage_is_seen_by_a_reader_that_may_not_write(url: str, clock: HandCloc
 
 def test_the_copies_of_what_was_removed_come_back_exactly(journal: Journal) -> None:
     copies = (
-        SentCopy("disk-0", "desktop-1", "FIN-1", "volume-1", 100, ("ada", "zoë")),
-        SentCopy("disk-0", "desktop-2", "FIN-2", "", 100),
+        LostCopy("disk-0", "desktop-1", "FIN-1", "volume-1", 100, ("ada", "zoë")),
+        LostCopy("disk-0", "desktop-2", "FIN-2", "", 100),
     )
     journal.open_operation(replace(intent(), copies=copies), "run-1", LEASE)
     found = journal.operation("op-1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.journal.records import SentCopy
+from reconciler.model import LostCopy
 from reconciler.render.history import run_lines
 from tests.documents import record
 
@@ -18,7 +18,7 @@ def test_each_copy_of_a_removed_disk_is_named_under_its_disk() -> None:
 def test_a_copy_of_nobody_and_one_without_names_say_so() -> None:
     whole = record()
     [operation] = whole.operations
-    bare = replace(operation.intent, copies=(SentCopy("disk-1", "desktop-2", "", "", 50),))
+    bare = replace(operation.intent, copies=(LostCopy("disk-1", "desktop-2", "", "", 50),))
     lines = [line.text for line in run_lines(replace(whole, operations=(replace(operation, intent=bare),)))]
     assert "      copy    volume unknown, 50 GB, on a desktop without name (desktop-2), of nobody" in lines
 
