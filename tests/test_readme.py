@@ -80,8 +80,8 @@ def anchors(path: Path) -> set[str]:
 def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every command with the words that call it."""
     yield path, command
-    for name, each in getattr(command, "commands", {}).items():
-        yield from commands(each, (*path, name))
+    for name in getattr(command, "commands", {}):
+        yield from commands(command.get_command(None, name), (*path, name))
 
 
 COMMANDS = dict(commands(typer.main.get_command(app)))
@@ -89,6 +89,25 @@ OPTIONS: dict[tuple[str, ...], set[str]] = {
     path: {flag for each in command.params for flag in each.opts if flag.startswith("--")}
     for path, command in COMMANDS.items()
 }
+
+
+def test_the_list_of_commands_has_every_file_of_a_command_and_fits_a_terminal_of_80_columns() -> None:
+    files = {each.stem.rstrip("_") for each in (ROOT / "reconciler/cli").glob("*.py")}
+    assert {path[0] for path in COMMANDS if path} <= files
+    listed = subprocess.run(
+        [sys.executable, "-m", "reconciler", "--help"], capture_output=True, text=True, check=True
+    )
+    shown = dict(re.findall(r"^  (\w+) +(\S.*)$", listed.stdout.split("Commands:\n")[1], re.M))
+    assert set(shown) == {path[0] for path in COMMANDS if path}
+    assert all(line.endswith(".") for line in shown.values()), "cut, or wrapped"
+
+
+def test_the_list_of_commands_imports_none_of_them() -> None:
+    code = (
+        "import sys; from reconciler.cli.main import run; run(['--help'])\n"
+        "sys.exit(sum(each in sys.modules for each in ('pydantic', 'httpx', 'sqlalchemy', 'yaml')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
 def test_the_exit_codes_of_the_readme_are_those_of_the_program() -> None:

@@ -1,29 +1,67 @@
-"""The list of commands; each command is left to the file named after it."""
+"""The list of commands; each command is left to the file named after it, which is imported when it is called."""
 
 from __future__ import annotations
 
-import typer
+from importlib import import_module
+from typing import Any
 
-from reconciler.cli import (
-    apply,
-    drift,
-    explain,
-    history,
-    import_,
-    init,
-    plan,
-    report,
-    resolve,
-    sandbox,
-    schema,
-    show,
-    validate,
-    version,
-    watch,
-)
+import typer
+import typer.core
+
+COMMANDS = {
+    "plan": "Show which disks would go, and what that destroys; never writes.",
+    "apply": "Carry out a plan after confirmation, and prove the result.",
+    "drift": "Show how far pools are from their manifests.",
+    "watch": "Detect drift repeatedly until stopped.",
+    "explain": "Show for one pool what matched what, and by which rule.",
+    "show": "Show a saved plan.",
+    "import": "Write manifests for live pools, which plan without changes.",
+    "init": "Write ready-made workflows for a platform.",
+    "resolve": "Find out how operations ended that earlier runs left open.",
+    "report": "Write a page of drift over time.",
+    "history": "List the runs in the journal, or show one of them in full.",
+    "validate": "Check manifests and report every fault of every file.",
+    "schema": "Print the JSON Schema of a manifest, or of what commands print.",
+    "version": "Print the version.",
+    "sandbox": "A simulated service: nothing real is touched.",
+}
+"""Each command with the line that the list of commands shows for it; its own help says more."""
+
+
+class Commands(typer.core.TyperGroup):
+    """Commands by name. Importing all of them would take three times as long as running the shortest."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self._loaded: dict[str, Any] = {}
+        names: dict[str, Any] = dict.fromkeys(COMMANDS)
+        self.commands = names  # names alone, for suggestions; see get_command
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the name is the group's
+        """Import a command; None where there is none of this name."""
+        if cmd_name in COMMANDS and cmd_name not in self._loaded:
+            name = "import_" if cmd_name == "import" else cmd_name
+            module = import_module(f"reconciler.cli.{name}")
+            self._loaded[cmd_name] = typer.main.get_command(
+                getattr(module, "app", None) or _alone(getattr(module, name), cmd_name)
+            )
+        return self._loaded.get(cmd_name)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the name is the group's
+        """Write the list of commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _alone(function: Any, name: str) -> typer.Typer:
+    one = typer.Typer(add_completion=False, rich_markup_mode=None)
+    one.command(name)(function)
+    return one
+
 
 app = typer.Typer(
     name="reconciler",
+    cls=Commands,
     help="Declarative reconciler for the data disks of Huawei Cloud Workspace desktop pools.",
     no_args_is_help=True,
     add_completion=False,
@@ -31,18 +69,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-app.command("plan")(plan.plan)
-app.command("apply")(apply.apply)
-app.command("drift")(drift.drift)
-app.command("watch")(watch.watch)
-app.command("explain")(explain.explain)
-app.command("show")(show.show)
-app.command("import")(import_.import_)
-app.command("init")(init.init)
-app.command("resolve")(resolve.resolve)
-app.command("report")(report.report)
-app.command("history")(history.history)
-app.command("validate")(validate.validate)
-app.command("schema")(schema.schema)
-app.command("version")(version.version)
-app.add_typer(sandbox.app, name="sandbox")
+
+@app.callback()
+def reconciler() -> None:
+    """Declarative reconciler for the data disks of Huawei Cloud Workspace desktop pools."""

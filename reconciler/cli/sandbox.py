@@ -15,7 +15,12 @@ from reconciler.cli.console import Console
 from reconciler.clock import CLOCK
 from reconciler.errors import ExitCode
 
-app = typer.Typer(help="A simulated service: nothing real is touched.", no_args_is_help=True)
+app = typer.Typer(
+    help="A simulated service: nothing real is touched.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
 State = Annotated[
     Path | None,

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.flows.mortal", "tests.flows.rival", "reconciler.cli.app"])
+_COMMANDS = [f"reconciler.cli.{each}" for each in ("app", "apply", "drift", "plan", "resolve", "watch")]
+_CONTEXT.set_forkserver_preload(["tests.flows.mortal", "tests.flows.rival", *_COMMANDS])
 
 
 def start(
