@@ -238,6 +238,8 @@ class DesiredPool:
     on_tie: OnTie | None = None
     manage: frozenset[Action] = frozenset({Action.REMOVE})
     """Which of remove, expand and add are carried out; the others are shown as drift."""
+    permitted_at: tuple[tuple[str, Position], ...] = field(default=(), compare=False)
+    """Where each key that permits something was set, in this entry or in ``defaults``; for people."""
 
     @property
     def label(self) -> str:

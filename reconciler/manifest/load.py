@@ -33,10 +33,13 @@ from reconciler.model import (
     Limits,
     Manifest,
     OnTie,
+    Position,
     Target,
     Window,
 )
 
+_PERMITTING: Final = ("allow_empty", "allow_live_sessions", "allow_count_mismatch", "on_tie", "manage")
+"""Keys that permit what is refused by default; a review names the line of each."""
 _PLACES: Final = 4
 """Most given paths that one line names."""
 
@@ -155,8 +158,10 @@ class _Merged:
     def add(self, entry: schema.DocumentEntry, root: Map, faults: Faults) -> None:
         """Add one valid document; ``root`` is its tree, which has the positions."""
         target = Target(entry.target.region, entry.target.project_id, entry.target.profile)
+        defaults = cast(Map | None, root.get("defaults"))
+        shared = _permitted_at(defaults, faults)
         for pool, node in zip(entry.pools, cast(Seq, root.get("pools", ())), strict=True):
-            self.pools.append(_pool(pool, cast(Map, node), (target, entry.defaults), faults))
+            self.pools.append(_pool(pool, cast(Map, node), (target, entry.defaults, shared), faults))
         for name in entry.limits.model_fields_set:
             place = faults.position(cast(Map, root["limits"]).value_mark(name))
             self.limits.setdefault(name, Limit(getattr(entry.limits, name), str(place)))
@@ -164,10 +169,20 @@ class _Merged:
             self.drift.append(_drift(entry.drift, target, cast(Map, root["drift"]), faults))
 
 
+_Places = dict[str, Position]
+
+
+def _permitted_at(node: Map | None, faults: Faults) -> _Places:
+    return {key: faults.position(node.value_mark(key)) for key in _PERMITTING if node and key in node}
+
+
 def _pool(
-    entry: schema.PoolEntry, node: Map, context: tuple[Target, schema.DefaultsEntry], faults: Faults
+    entry: schema.PoolEntry,
+    node: Map,
+    context: tuple[Target, schema.DefaultsEntry, _Places],
+    faults: Faults,
 ) -> DesiredPool:
-    target, defaults = context
+    target, defaults, shared = context
     apply_to = entry.apply_to or defaults.apply_to
     on_tie = entry.on_tie or defaults.on_tie
     manage = entry.manage if entry.manage is not None else defaults.manage
@@ -194,6 +209,7 @@ def _pool(
         allow_count_mismatch=entry.allow_count_mismatch,
         on_tie=OnTie(on_tie) if on_tie else None,
         manage=frozenset({Action.REMOVE}) if manage is None else frozenset(map(Action, manage)),
+        permitted_at=tuple((shared | _permitted_at(node, faults)).items()),
     )
 
 
