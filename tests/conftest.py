@@ -22,14 +22,15 @@ hypothesis.settings.load_profile("reconciler")
 
 LONG = (
     *(
-        "protocol/",
         "simulation/",
-        "test_match.py",
+        "test_code.py",  # for its types, of which nothing is known on a machine that is new
+        "protocol/",
+        "planning/test_matching.py",
         "test_scale.py",
         "flows/test_rivals.py",
         "flows/test_shards.py",
     ),
-    *("test_second_check.py", "test_shards.py", "journal/test_processes.py", "flows/test_watch.py"),
+    *("apply/test_second_check.py", "test_shards.py", "journal/test_processes.py", "flows/test_watch.py"),
 )
 """Where the tests are that take longest, the longest first."""
 

@@ -92,19 +92,25 @@ class Database:
         self._secrets = tuple(filter(None, (url.password, str(url.query.get("password", "")))))
         with self._translated():
             self._engine = _sqlite(url, read_only) if self.sqlite else _postgres(url, read_only)
-        self._writer = self._engine.execution_options(begin="BEGIN IMMEDIATE")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One transaction that only reads."""
-        with self._translated(), self._engine.begin() as connection:
+        with self._transaction("BEGIN") as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction that holds SQLite's write lock from its start; any exception rolls it back."""
         # A lock taken only at the first write could fail after reads on which that write depends.
-        with self._translated(), self._writer.begin() as connection:
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Connection]:
+        with self._translated(), self._engine.begin() as connection:
+            if self.sqlite:  # not by an event of the engine: that would make each statement fire events
+                connection.connection.driver_connection.execute(begin)  # type: ignore[union-attr]
             yield connection
 
     def insert_new(self, table: Table) -> Insert:
@@ -203,11 +209,6 @@ def _sqlite(url: URL, read_only: bool) -> Engine:
         connection.execute("PRAGMA synchronous=EXTRA")
         if read_only:
             connection.execute("PRAGMA query_only=ON")
-
-    @event.listens_for(engine, "begin")
-    def begun(connection: Connection) -> None:
-        begin = connection.get_execution_options().get("begin", "BEGIN")
-        connection.connection.driver_connection.execute(begin)  # type: ignore[union-attr]
 
     return engine
 

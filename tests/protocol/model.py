@@ -72,8 +72,10 @@ class Model:
         """Every step from ``state``, each with a name for the trace."""
         for who in (0, 1):
             yield from self._run(state, who)
-            yield from _crash(state, who)
-        yield from _network(state)
+            if state.faults.crashes:
+                yield from _crash(state, who)
+        if state.net:
+            yield from _network(state)
         yield from _service(state)
         yield from _time(state)
         if self.credentials is Credentials.SIGNATURE:
@@ -207,12 +209,14 @@ class Model:
 
     def _person(self, state: State) -> Steps:
         """Look for a job of an operation, find none, and close it; where a signature expires, nobody has to."""
+        careless = self.without is Safeguard.PERSON_WAITS
+        if not careless and self.credentials is not Credentials.TOKEN:
+            return
         for at, op in enumerate(state.ops):
-            arrived = any(job.op == at for job in state.jobs)
-            if op.verdict or op.leased or op.job >= 0 or arrived:
+            if op.verdict or op.leased or op.job >= 0 or any(job.op == at for job in state.jobs):
                 continue
             sure = self.credentials is Credentials.TOKEN and not may_come(state, at)
-            if sure or self.without is Safeguard.PERSON_WAITS:
+            if sure or careless:
                 closed = change_op(state, at, verdict="not accepted")
                 yield f"a person says that request {at} never arrived", judge(closed, at, "not accepted")
 
@@ -222,7 +226,7 @@ class Model:
 
 def _crash(state: State, who: int) -> Steps:
     me = state.runners[who]
-    if me.at != "idle" and state.faults.crashes:
+    if me.at != "idle":
         fresh = move(spend(state, "crashes"), who, at="idle")
         again = fresh.runners[who]._replace(run=me.run + 2)
         yield "crash", put(fresh, who, again)
@@ -254,9 +258,7 @@ def _network(state: State) -> Steps:
 def _service(state: State) -> Steps:
     for at, job in enumerate(state.jobs):
         if not job.end:
-            ended = end_job(state, at, job._replace(end="ok"))
-            lag = state.lag | (job.disks & state.disks)
-            yield f"job {at} succeeds", ended._replace(disks=state.disks & ~job.disks, lag=lag)
+            yield f"job {at} succeeds", end_job(state, at, "ok", job.disks, job.disks & state.disks)
             if state.faults.failures:
                 yield from _failures(spend(state, "failures"), at)
     if state.faults.by_hand:
@@ -269,12 +271,10 @@ def _service(state: State) -> Steps:
 
 def _failures(state: State, at: int) -> Steps:
     job = state.jobs[at]
-    yield "job fails", end_job(state, at, job._replace(end="failed"))
+    yield "job fails", end_job(state, at, "failed", job.disks, 0)
     first = job.disks & -job.disks & state.disks
     if first and first != job.disks:
-        part = end_job(state, at, job._replace(disks=first, end="partial"))
-        gone = part._replace(disks=state.disks & ~first, lag=state.lag | first)
-        yield "job fails in part", gone
+        yield "job fails in part", end_job(state, at, "partial", first, first)
 
 
 def _time(state: State) -> Steps:
