@@ -13,11 +13,16 @@ from typing import Annotated
 
 import typer
 
+from reconciler import DISTRIBUTION, installation
 from reconciler.cli import flags
 from reconciler.cli.console import Console
 from reconciler.errors import BadInput, ExitCode
 from reconciler.render.words import count
 from reconciler.scaffolds import files
+
+CONSTRAINTS = "reconciler-constraints.txt"
+"""Beside the files of every platform: the exact versions that they install."""
+_JOURNAL_EXTRA = "postgres"
 
 
 class Platform(StrEnum):
@@ -78,10 +83,30 @@ def init(
     *,
     folder: Annotated[Path, typer.Option("--dir", help="Folder to write into.", metavar="DIR")] = Path(),
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
+    package: Annotated[
+        str,
+        typer.Option(
+            help="What the files install: an exact requirement; otherwise what this installation came from.",
+            metavar="REQUIREMENT",
+            show_default=False,
+        ),
+    ] = "",
+    index_url: Annotated[
+        str, typer.Option(help="Package index of a --package with ==.", metavar="URL", show_default=False)
+    ] = "",
 ) -> int:
     """Write ready-made workflows for github, gitlab, jenkins, atlantis, kubernetes or systemd."""
     console = Console()
-    ready = {folder / path: text for path, text in files(platform.value).items()}
+    if index_url and not package:
+        raise BadInput("--index-url goes with --package", f"add --package {DISTRIBUTION}==VERSION")
+    here = installation.installed()
+    chosen = (
+        installation.named_package(package, index_url) if package else installation.recorded_package(here)
+    )
+    known = installation.versions()
+    written = files(platform.value, chosen.arguments(_JOURNAL_EXTRA))
+    written[CONSTRAINTS] = installation.constraints(known)
+    ready = {folder / path: text for path, text in written.items()}
     # lexists, because a dangling link counts too: writing would create what it points to.
     if existing := sorted(str(path) for path in ready if os.path.lexists(path) and not force):
         raise BadInput(
@@ -97,6 +122,11 @@ def init(
             message = f"{error.filename or path} cannot be written: {error.strerror}"
             raise BadInput(message, "use --dir to name a folder you can write to") from None
         console.info(f"Wrote {path}")
+    if here and (absent := set(installation.dependencies(here, _JOURNAL_EXTRA)) - set(known)):
+        console.info(
+            f"The files install the extra {_JOURNAL_EXTRA}, which is not installed here: {CONSTRAINTS} holds no "
+            f"version of {', '.join(sorted(absent))}. Install {DISTRIBUTION}[{_JOURNAL_EXTRA}] and run init again."
+        )
     console.info("Next:")
     for number, step in enumerate(_NEXT[platform], 1):
         console.info(f"  {number}. {step}")

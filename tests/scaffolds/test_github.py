@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from reconciler import sandbox
-from reconciler.scaffolds import files
 from tests import needs
 from tests.flows.conftest import FINANCE, manifest
 from tests.flows.serving import Served
 from tests.scaffolds.github import BOT, GitHub, Runner, hosting
+from tests.scaffolds.installing import Installer, files
 
 PLAN, APPLY, DRIFT = "reconciler-plan", "reconciler-apply", "reconciler-drift"
 HEAD, MERGE = "a" * 40, "b" * 40
@@ -34,11 +34,16 @@ def github() -> Iterator[GitHub]:
 
 
 @pytest.fixture
-def runner(tmp_path: Path, github: GitHub, served: Served) -> Runner:
-    """A repository's checkout with one pool declared, and the two environments with their secrets."""
+def runner(tmp_path: Path, github: GitHub, served: Served, installer: Installer) -> Runner:
+    """A repository's checkout with one pool declared, and the three environments with their secrets."""
     keys = {"RECONCILER_AK": sandbox.ACCESS_KEY, "RECONCILER_SK": sandbox.SECRET_KEY}
     journal = {"RECONCILER_JOURNAL": f"sqlite:///{tmp_path}/shared.db"}
-    made = Runner(tmp_path, github, {"reconciler-plan": keys, "production": keys | journal})
+    environments = {
+        "reconciler-plan": keys | journal,
+        "reconciler-drift": keys | journal,
+        "production": keys | journal,
+    }
+    made = Runner(tmp_path, github, environments, installer)
     made.env["RECONCILER_ENDPOINT"] = served.url
     manifest(made.checkout / "manifests", [FINANCE])
     return made
