@@ -33,6 +33,14 @@ def with_python(folder: Path, record: Path | None = None) -> Path:
     return folder
 
 
+def ending(folder: Path, code: int) -> Path:
+    """A folder for PATH with a program called ``reconciler`` that does nothing but end with this code."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "reconciler").write_text(f"#!/bin/sh\nexit {code}\n")
+    (folder / "reconciler").chmod(0o755)
+    return folder
+
+
 def bash(script: str, folder: Path, env: Mapping[str, str], *programs: Path) -> Step:
     """Run a script in a folder, in an environment that has nothing but ``env`` and the programs of these folders.
 
