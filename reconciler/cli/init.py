@@ -38,40 +38,48 @@ class Platform(StrEnum):
 
 _IDENTITIES = "create two identities, one to read and one to apply, with the policies in iam/"
 _READ_ONLY = "create an identity with iam/plan-policy.json, which can only read"
+_TRUST = (
+    "create an identity provider for the platform's tokens and two agencies, one to read and one to apply, with the "
+    "policies in iam/; or two identities with stored keys"
+)
 _MANIFESTS = "put the manifests into manifests/; reconciler import writes those of the live pools"
 _NEXT: Mapping[Platform, tuple[str, ...]] = {
     Platform.GITHUB: (
-        _IDENTITIES,
-        "create the environments reconciler-plan and production with the secrets that the workflows name",
+        _TRUST,
+        "create the environments reconciler-plan, reconciler-drift and production with what the workflows name",
         "allow only main to deploy to production, with required reviewers",
         _MANIFESTS,
     ),
     Platform.GITLAB: (
-        _IDENTITIES,
-        "set the variables that .gitlab-ci.yml names; protect those for production",
+        _TRUST,
+        "set the variables that .gitlab-ci.yml names; protect those for drift and production",
         "add a pipeline schedule for the default branch, which detects drift",
         _MANIFESTS,
     ),
     Platform.JENKINS: (
         _IDENTITIES,
-        "add the credentials that Jenkinsfile names",
-        "create a multibranch pipeline from Jenkinsfile and a pipeline from Jenkinsfile.drift",
+        "create three folders, each with the credentials that one file names and no other",
+        "create in them a multibranch pipeline from Jenkinsfile, and pipelines of the branch main from "
+        "Jenkinsfile.apply and Jenkinsfile.drift",
         _MANIFESTS,
     ),
     Platform.ATLANTIS: (
-        "create an identity with iam/apply-policy.json for the server",
+        _IDENTITIES,
+        "install reconciler and put the credentials where repos.yaml says, on the server",
         "put your repository's name into repos.yaml and give that file to the server; atlantis.yaml stays here",
         _MANIFESTS,
     ),
     Platform.KUBERNETES: (
         _IDENTITIES,
-        "build the image from Dockerfile and put its name into the files",
-        "create the Secrets and the ConfigMap that the files name",
-        "apply drift-cronjob.yaml or drift-watch.yaml; create apply-sharded-job.yaml for each reviewed run",
+        "build the image from Dockerfile and put its name with its digest into the files",
+        "create the Secrets and the ConfigMaps that the files name",
+        "apply network-policy.yaml and drift-cronjob.yaml or drift-watch.yaml",
+        "create apply-sharded-job.yaml for each reviewed run",
     ),
     Platform.SYSTEMD: (
         _READ_ONLY,
-        "put the units, the manifests and the credentials where reconciler-drift.service expects them",
+        "install reconciler, and put the units, the manifests and the credentials where reconciler-drift.service "
+        "expects them",
         "systemctl enable --now reconciler-drift.timer",
     ),
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -33,6 +34,11 @@ SECRET = "planted-secret"
 def files(kind: str) -> dict[str, str]:
     """The files of a kind as ``init`` writes them."""
     return scaffolds.files(kind, PACKAGE.arguments("postgres"))
+
+
+def header_lines(text: str) -> str:
+    """The lines that install, as the header of a file gives them to a person."""
+    return "\n".join(re.findall(r"^#   (python3 .+|/opt/.+)$", text, re.M))
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ import yaml
 from reconciler import sandbox
 from tests.flows.conftest import FINANCE, manifest
 from tests.flows.serving import serving
-from tests.scaffolds.installing import Installer, files
+from tests.scaffolds.installing import Installer, files, header_lines
 from tests.scaffolds.shell import Step, bash, ending, with_python
 
 REPO = yaml.safe_load(files("atlantis")["atlantis.yaml"])
 TEXT = files("atlantis")["repos.yaml"]
 SERVER = yaml.safe_load(TEXT)
-INSTALL = "\n".join(re.findall(r"^#   (python3 .+|/opt/.+)$", TEXT, re.M))
+INSTALL = header_lines(TEXT)
 
 
 def steps(stage: str) -> list[dict[str, Any]]:

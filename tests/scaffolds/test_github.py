@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from huaweicloudsdkcore.auth.provider import OidcStsCredentialProvider
+from huaweicloudsdkcore.auth.provider import OidcStsCredentialProvider  # type: ignore[import-untyped]
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from huaweicloudsdkcore.auth.provider import OidcStsCredentialProvider
+from huaweicloudsdkcore.auth.provider import OidcStsCredentialProvider  # type: ignore[import-untyped]
 
 from reconciler import sandbox
 from tests.flows.conftest import FINANCE, manifest

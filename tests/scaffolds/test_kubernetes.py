@@ -125,7 +125,7 @@ def test_only_the_apply_gets_what_can_change_pools_and_secrets_are_files() -> No
 def test_every_object_passes_the_validator_by_its_own_name() -> None:
     folder = ROOT / "reconciler" / "scaffolds" / "kubernetes"
     program = Path(sys.executable).parent / "kubernetes-validate"
-    command = [program, "--strict", *(folder / path for path in DOCUMENTS)]
+    command = [str(program), "--strict", *(str(folder / path) for path in DOCUMENTS)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert all(set(document["metadata"]) == {"name"} for document in DOCUMENTS.values())
