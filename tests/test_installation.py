@@ -238,6 +238,10 @@ def test_version_says_what_one_has(run: Run, tmp_path: Path) -> None:
     )
 
 
+READ = {"", ".md", ".py", ".yml", ".yaml", ".service", ".apply", ".drift"}
+"""Ends of names of the files that are texts."""
+
+
 def test_the_distribution_has_one_name_and_every_text_that_names_one_means_it() -> None:
     assert PROJECT["name"] == DISTRIBUTION != "reconciler"
     ours = re.compile(rf"{DISTRIBUTION}(\[[a-z,]+\])?")
@@ -249,22 +253,15 @@ def test_the_distribution_has_one_name_and_every_text_that_names_one_means_it() 
     ]
     texts += [path for path in ROOT.glob("reconciler/**/*") if "__pycache__" not in path.parts]
     for path in texts:
-        if not path.is_file() or path.suffix not in {
-            "",
-            ".md",
-            ".py",
-            ".yml",
-            ".yaml",
-            ".service",
-            ".apply",
-            ".drift",
-        }:
+        if not path.is_file() or path.suffix not in READ:
             continue
         text = path.read_text(encoding="utf-8")
         for extras in re.findall(r"(?:reconciler|\s['\"]?\.)\[([a-z][a-z,]*)\]", text):
             assert set(extras.split(",")) <= set(PROJECT["optional-dependencies"]), path
         # Whatever carries a version, an extra or an address as a requirement does is ours by its full name.
-        for name in re.findall(r"([\w-]*reconciler)(?:\[[a-z,]+\]|==|>=| @ (?:git\+)?https)", text):
+        for name in re.findall(
+            r"(?<![\w/-])([\w-]*reconciler)(?:\[[a-z,]+\]|==|>=| @ (?:git\+)?https)", text
+        ):
             assert ours.fullmatch(name), f"{path} names {name}"
         for line in re.findall(r"\b(?:pip|pipx|uv tool|uv pip) install\b([^`\n]*)", text):
             assert not re.search(r"(?<![\w./-])reconciler(?![\w./-])", line), f"{path}: {line}"

@@ -13,8 +13,9 @@ import yaml
 from reconciler import DISTRIBUTION, __version__
 from reconciler.cli.init import CONSTRAINTS, Platform
 from tests import needs
-from tests.flows.conftest import FINANCE, Run, manifest
+from tests.flows.conftest import FINANCE, ROOT, Run, manifest
 from tests.flows.serving import Served
+from tests.postgres import PostgresServer
 from tests.scaffolds.installing import PACKAGE, Installer, files, header_lines
 from tests.scaffolds.shell import bash
 
@@ -157,3 +158,30 @@ def test_every_scaffold_installs_one_exact_package_outside_the_checkout_by_the_s
         ), line
     every = "".join(files(platform.value).values())
     assert every.count("python3 -I -m venv --clear") == len(found)
+
+
+def test_the_role_of_the_readme_for_pull_requests_can_plan_and_write_nothing(
+    tmp_path: Path, run: Run, served: Served, postgres: PostgresServer
+) -> None:
+    url = postgres.fresh()
+    schema = url.rpartition("%3D")[2]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    statements = text.split("<!-- role for pull requests -->\n```sql\n")[1].split("```")[0]
+    # The server is shared by tests, so the schema and the role have names of their own here.
+    statements = statements.replace("public", schema).replace("reconciler_plan", f"plan_{schema}")
+    path = str(manifest(tmp_path, [FINANCE]))
+    reader = {
+        "RECONCILER_JOURNAL": url.replace(
+            url[: url.index("@")], f"postgresql+psycopg://plan_{schema}:choose%20one"
+        )
+    }
+    with postgres.connect() as connection:
+        connection.execute(statements.encode())
+    # Before there is a journal and after: tables that are made later can be read too.
+    assert run("plan", path, env=served.env | reader).code == 0
+    assert run("drift", path, env=served.env | {"RECONCILER_JOURNAL": url}).code == 2
+    planned = run("plan", path, env=served.env | reader)
+    assert planned.code == 0, planned.err
+    assert "no journal" not in planned.err
+    refused = run("apply", path, "--auto-approve", env=served.env | reader)
+    assert (refused.code, served.posts()) == (10, [])
