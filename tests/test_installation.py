@@ -256,7 +256,7 @@ def test_the_distribution_has_one_name_and_every_text_that_names_one_means_it() 
         if not path.is_file() or path.suffix not in READ:
             continue
         text = path.read_text(encoding="utf-8")
-        for extras in re.findall(r"(?:reconciler|\s['\"]?\.)\[([a-z][a-z,]*)\]", text):
+        for extras in re.findall(r"(?:reconciler|\{DISTRIBUTION\}|\s['\"]?\.)\[([a-z][a-z,]*)\]", text):
             assert set(extras.split(",")) <= set(PROJECT["optional-dependencies"]), path
         # Whatever carries a version, an extra or an address as a requirement does is ours by its full name.
         for name in re.findall(
