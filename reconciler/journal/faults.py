@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy.exc import DBAPIError
 
+from reconciler import DISTRIBUTION
 from reconciler.errors import JournalError
 
 ELSEWHERE = "Point RECONCILER_JOURNAL at a place this user can write to, or fix the permissions."
@@ -46,8 +47,13 @@ _POSTGRES = (
 )
 """Prefix of the SQLSTATE code, what is wrong, what to do."""
 
+_DRIVER = (
+    f"Install reconciler again from where it came, with its extra: {DISTRIBUTION}[postgres], "
+    "or .[postgres] in a checkout."
+)
+
 _KINDS = (
-    (ImportError, "needs the PostgreSQL driver", "Install it: pip install 'reconciler[postgres]'."),
+    (ImportError, "needs the PostgreSQL driver", _DRIVER),
     ((ValueError, TypeError), "holds a value that cannot be read: it is damaged", BACKUP),
     (OSError, "cannot be opened", ELSEWHERE),
 )

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from reconciler import DISTRIBUTION
 from reconciler.api.transport import ProtocolError, fetch, httpx, open_http
 from reconciler.credentials import Secret
 from reconciler.errors import BadInput, ServiceError
@@ -117,7 +118,8 @@ def _through_apprise(text: str, scheme: str) -> Webhook:
     except ImportError:
         raise BadInput(
             f"messages to {scheme}:// need the extra 'notify', which is not installed",
-            "pip install 'reconciler[notify]', or use an https address, which gets JSON",
+            f"install reconciler again from where it came, with its extra: {DISTRIBUTION}[notify], or .[notify] in a "
+            "checkout; or use an https address, which gets JSON",
         ) from None
     _quiet()
     if not apprise.Apprise().add(text):

@@ -404,7 +404,7 @@ def test_a_lock_of_another_session_is_named(postgres: PostgresServer) -> None:
 def test_a_missing_driver_is_named_with_the_way_to_get_it() -> None:
     told = run("without_driver", "postgresql+psycopg://user:swordfish@host/db")
     assert "needs the PostgreSQL driver" in told["message"]
-    assert "reconciler[postgres]" in told["hint"]
+    assert "desktop-pool-reconciler[postgres]" in told["hint"]
     assert "swordfish" not in told["message"]
 
 

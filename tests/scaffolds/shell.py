@@ -23,24 +23,34 @@ class Step:
     out: str
 
 
-def programs(folder: Path) -> Path:
-    """A folder for PATH that holds the tool as installing puts it there: installing itself is left out."""
-    made = folder / "bin"
-    made.mkdir()
-    (made / "reconciler").write_text(f'#!/bin/sh\nexec {sys.executable} -m reconciler "$@"\n')
-    (made / "reconciler").chmod(0o755)
+def with_python(folder: Path, record: Path | None = None) -> Path:
+    """A folder for PATH that has the Python of these tests; it notes the environment in which it is started."""
+    folder.mkdir(parents=True, exist_ok=True)
+    note = f"env >> '{record}'\n" if record else ""
     for name in ("python", "python3"):
-        (made / name).write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-        (made / name).chmod(0o755)
-    return made
+        (folder / name).write_text(f'#!/bin/sh\n{note}exec {sys.executable} "$@"\n')
+        (folder / name).chmod(0o755)
+    return folder
 
 
-def bash(script: str, folder: Path, env: Mapping[str, str], bin_folder: Path) -> Step:
-    """Run a script in a folder, in an environment that has nothing but ``env`` and the programs."""
+def ending(folder: Path, code: int) -> Path:
+    """A folder for PATH with a program called ``reconciler`` that does nothing but end with this code."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "reconciler").write_text(f"#!/bin/sh\nexit {code}\n")
+    (folder / "reconciler").chmod(0o755)
+    return folder
+
+
+def bash(script: str, folder: Path, env: Mapping[str, str], *programs: Path) -> Step:
+    """Run a script in a folder, in an environment that has nothing but ``env`` and the programs of these folders.
+
+    Modules of this source tree are not found: what runs is what was installed.
+    """
+    own = {name: value for name, value in bare(folder).items() if name != "PYTHONPATH"}
     done = subprocess.run(
         ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
         cwd=folder,
-        env=bare(folder) | {"PATH": f"{bin_folder}:{os.environ['PATH']}"} | dict(env),
+        env=own | {"PATH": ":".join([*map(str, programs), os.environ["PATH"]])} | dict(env),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,

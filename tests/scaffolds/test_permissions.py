@@ -13,9 +13,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reconciler import sandbox
 from reconciler.sandbox.store import Store
-from reconciler.scaffolds import files
 from tests.flows.conftest import FINANCE, STUDIO, Run, manifest
 from tests.flows.serving import listening
+from tests.scaffolds.installing import files
 
 ACTIONS = {
     "GET desktop-pools": "workspace:desktopPools:list",
