@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from reconciler.errors import BadInput, Fault
 
@@ -53,7 +53,7 @@ def read_settings(
     journal: str | None = None,
 ) -> Settings:
     """Combine flags (the keyword arguments) with the environment; raises ``BadInput`` with every fault."""
-    faults: list[Fault] = []
+    faults = _unsendable(environ)
     values = Settings(
         endpoint=_endpoint(environ, {"RECONCILER_ENDPOINT": ""}, endpoint, faults),
         regional={} if endpoint else _regional(environ, faults),
@@ -68,9 +68,51 @@ def read_settings(
     return values
 
 
+_SENT = ("HW_REGION_NAME", "OS_REGION_NAME", "HUAWEICLOUD_SDK_PROJECT_ID", "HW_PROJECT_ID", "OS_PROJECT_ID")
+"""Variables that become part of a request."""
+
+
+def _unsendable(environ: Mapping[str, str]) -> list[Fault]:
+    """The variables that no header can hold; their values are not repeated, as they may be a key in the wrong place."""
+    problem = "holds a line break or another character that cannot be sent; copy it again"
+    return [
+        Fault(ENVIRONMENT, 0, 0, f"{name} {problem}")
+        for name in _SENT
+        if not fits_header(environ.get(name, "").strip())
+    ]
+
+
 def configured_project(environ: Mapping[str, str]) -> str:
     """The project id from the environment; empty if not set."""
     return first_set(environ, "HUAWEICLOUD_SDK_PROJECT_ID", "HW_PROJECT_ID", "OS_PROJECT_ID")
+
+
+def fits_header(text: str) -> bool:
+    """True if a header of a request can hold this text: printable ASCII with no space around it."""
+    return text.isascii() and text.isprintable() and text == text.strip()
+
+
+_SECRET_NAME = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|_SK|_KEY|_PAT)$|SECRET", re.IGNORECASE)
+_PUBLIC_NAME = re.compile(r"(?<!SECRET_)ACCESS_KEY$", re.IGNORECASE)
+_IN_ADDRESS = re.compile(r"://([^/?#\s]*)@")
+
+
+def secrets_of(environ: Mapping[str, str]) -> Iterator[str]:
+    """What is secret in an environment, whoever uses it: by the names of variables, and passwords in addresses."""
+    for name, value in environ.items():
+        text = value.strip()
+        if _SECRET_NAME.search(name) and not _PUBLIC_NAME.search(name) and not text.startswith(("/", "@")):
+            yield from (value, text)
+        yield from passwords_in(value)
+
+
+def passwords_in(text: str) -> Iterator[str]:
+    """The passwords of the addresses in a text, as they stand there and decoded."""
+    for found in _IN_ADDRESS.finditer(text):
+        user, colon, password = found[1].partition(":")
+        for each in {password, unquote(password)} if colon else ():
+            yield each
+            yield f"{unquote(user)}:{each}"  # as a proxy is sent it
 
 
 _IAM_NAMES = {

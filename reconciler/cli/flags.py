@@ -17,6 +17,7 @@ from reconciler.cli.commands import remember
 from reconciler.cli.console import no_color
 from reconciler.errors import BadInput
 from reconciler.model import Limit, Limits, Shard, Target
+from reconciler.settings import fits_header
 
 Paths = Annotated[
     list[Path], typer.Argument(help="Manifest files or directories.", metavar="PATH…", show_default=False)
@@ -201,6 +202,8 @@ class TargetOptions:
     def target(self) -> Target | None:
         """The target that the flags name, or None; raises ``BadInput`` when only one of the two is given."""
         if self.region and self.project_id:
+            if not (fits_header(self.region) and fits_header(self.project_id)):
+                raise BadInput("--region or --project-id holds a character that cannot be sent")
             return Target(self.region, self.project_id)
         if self.region or self.project_id:
             raise BadInput("--region and --project-id go together")
