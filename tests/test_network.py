@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import ssl
-import subprocess
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +15,8 @@ import pytest
 from reconciler.api.transport import fetch, httpx, open_http, through
 from reconciler.errors import BadInput, ExitCode
 from reconciler.network import certificates, proxy_for, trusted
-from tests import needs
 from tests.api.fake_servers import answer, listening, read_request
+from tests.certificates import authority_for
 
 SERVICE = "https://workspace.example.com"
 PROXY = {"HTTPS_PROXY": "http://user:swordfish@proxy.example.com:3128"}
@@ -149,7 +150,7 @@ def test_the_systems_certificates_are_trusted_and_those_of_the_environment_take_
 ) -> None:
     file, folder = certificates({})
     assert file or folder
-    authority = certificate(tmp_path, "company")
+    authority = authority_for(tmp_path, "company")
     assert certificates({"SSL_CERT_FILE": str(authority)}) == (str(authority), None)
     found = trusted({"SSL_CERT_FILE": str(authority)})
     assert found.verify_mode is ssl.CERT_REQUIRED
@@ -157,38 +158,10 @@ def test_the_systems_certificates_are_trusted_and_those_of_the_environment_take_
     assert len(found.get_ca_certs()) == 1
 
 
-def certificate(folder: Path, name: str) -> Path:
-    """A self-signed authority for localhost; the key stands beside it."""
-    made = folder / f"{name}.pem"
-    openssl = [
-        needs.program("openssl"),
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-    ]
-    openssl += [
-        "-nodes",
-        "-keyout",
-        f"{folder}/{name}.key",
-        "-out",
-        str(made),
-        "-days",
-        "2",
-        "-subj",
-        f"/CN={name}",
-    ]
-    openssl += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    subprocess.run(openssl, check=True, capture_output=True)
-    return made
-
-
 def test_a_companys_authority_is_trusted_once_the_environment_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    authority = certificate(tmp_path, "company")
+    authority = authority_for(tmp_path, "company")
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(authority, tmp_path / "company.key")
 
@@ -230,7 +203,10 @@ def test_a_proxy_that_speaks_something_else_is_a_failure_that_names_it(
 
     for name in ("NO_PROXY", "no_proxy", "HTTPS_PROXY", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    words = asyncio.run(run())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the library leaves such a connection open
+        words = asyncio.run(run())
+        gc.collect()
     assert words.startswith(" through the proxy socks5://127.0.0.1:")
     assert words.endswith(" (ALL_PROXY)")
     assert "swordfish" not in words

@@ -176,7 +176,7 @@ def journal_to_read(place: ConnectionOptions, settings: Settings, clock: Clock) 
         return
     from reconciler.journal.store import find_journal  # noqa: PLC0415 - its import is the costliest
 
-    found = find_journal(_journal_url(place, settings), clock.now)
+    found = find_journal(_journal_url(place, settings), clock.now, Console().info)
     try:
         yield found
     finally:
