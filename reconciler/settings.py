@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from reconciler.errors import BadInput, Fault
+from reconciler.files import is_regular
 
 ENVIRONMENT = "<environment>"
 FLAGS = "<flags>"
@@ -58,7 +60,7 @@ def read_settings(
         endpoint=_endpoint(environ, {"RECONCILER_ENDPOINT": ""}, endpoint, faults),
         regional={} if endpoint else _regional(environ, faults),
         iam_endpoint=_endpoint(environ, _IAM_NAMES, None, faults),
-        journal=journal or environ.get("RECONCILER_JOURNAL") or None,
+        journal=_journal(environ, journal),
         concurrency=_concurrency(environ, faults),
         region=first_set(environ, "HW_REGION_NAME", "OS_REGION_NAME"),
         project_id=configured_project(environ),
@@ -80,6 +82,50 @@ def _unsendable(environ: Mapping[str, str]) -> list[Fault]:
         for name in _SENT
         if not fits_header(environ.get(name, "").strip())
     ]
+
+
+def _journal(environ: Mapping[str, str], flag: str | None) -> str | None:
+    if flag:
+        return from_file(flag, FLAGS, "--journal")
+    return from_file(environ.get("RECONCILER_JOURNAL", ""), ENVIRONMENT, "RECONCILER_JOURNAL") or None
+
+
+def webhooks(environ: Mapping[str, str], flags: Sequence[str]) -> tuple[str, ...]:
+    """The addresses of webhooks: of the flags, else of ``RECONCILER_WEBHOOK``, separated by white space."""
+    if flags:
+        found = [from_file(each, FLAGS, "--webhook") for each in flags]
+    else:
+        found = [from_file(environ.get("RECONCILER_WEBHOOK", ""), ENVIRONMENT, "RECONCILER_WEBHOOK")]
+    return tuple(each for text in found for each in text.split())
+
+
+MOST_IN_FILE = 64 * 1024
+"""Bytes of a file that holds a setting."""
+
+
+def from_file(text: str, place: str, name: str) -> str:
+    """The setting itself, or for ``@FILE`` what the file holds; raises ``BadInput`` when it cannot be read."""
+    if not text.startswith("@"):
+        return text
+    path = Path(text[1:])
+    try:
+        if not is_regular(path):
+            raise ValueError("it is not a regular file")
+        with path.open("rb") as file:
+            data = file.read(MOST_IN_FILE + 1)
+        if len(data) > MOST_IN_FILE:
+            raise ValueError(f"it has more than {MOST_IN_FILE} bytes")
+        found = data.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        problem = "it is not a text"
+    except (OSError, ValueError) as error:
+        problem = getattr(error, "strerror", None) or str(error)
+    else:
+        if found:
+            return found
+        problem = "it is empty"
+    what = f"{name} refers to {path}, which cannot be used: {problem}"
+    raise BadInput("the settings are invalid", faults=(Fault(place, 0, 0, what),))
 
 
 def configured_project(environ: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ Detecting and remediating are left to ``engine.remediation``.
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +27,7 @@ from reconciler.manifest.load import load
 from reconciler.model import Shard
 from reconciler.notify.notifications import notifications
 from reconciler.render.drift_report import drift_lines, drift_page
+from reconciler.settings import webhooks
 
 Correct = Annotated[
     bool,
@@ -37,7 +39,10 @@ Textfile = Annotated[
 Webhooks = Annotated[
     list[str] | None,
     typer.Option(
-        "--webhook", help="Notify this address: https gets JSON, others go through apprise.", metavar="URL"
+        "--webhook",
+        help="Notify this address: https gets JSON, others go through apprise. An address is a secret, and others "
+        "on this machine can read a command line: prefer RECONCILER_WEBHOOK, or @FILE.",
+        metavar="URL|@FILE",
     ),
 ]
 
@@ -73,7 +78,7 @@ def drift(
 ) -> int:
     """Show how far pools are from their manifests; exit 2 when they differ. Writes only with --correct."""
     console = Console()
-    notify = notifications(prometheus, webhook or [])
+    notify = notifications(prometheus, webhooks(os.environ, webhook or []))
     share = flags.share(shard, run_group) if correct else flags.shard(shard)
     asked = DriftRequest(list(paths), limits, connection, correct, share, run_group, follow_symlinks)
 

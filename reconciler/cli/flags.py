@@ -35,7 +35,12 @@ NoColor = Annotated[
 ]
 JournalUrl = Annotated[
     str | None,
-    typer.Option("--journal", help="SQLAlchemy URL of the journal (RECONCILER_JOURNAL).", metavar="URL"),
+    typer.Option(
+        "--journal",
+        help="SQLAlchemy URL of the journal, or @FILE with it. Others on this machine can read a command line: "
+        "put a password into RECONCILER_JOURNAL or a file.",
+        metavar="URL|@FILE",
+    ),
 ]
 OutMarkdown = Annotated[Path | None, typer.Option(help="Also write the plan as Markdown.", metavar="FILE")]
 OutHtml = Annotated[Path | None, typer.Option(help="Also write the plan as a page.", metavar="FILE")]

@@ -165,7 +165,7 @@ def _quiet() -> None:
 
 def _unreadable() -> BadInput:
     return BadInput(
-        "a --webhook is not an address",
+        "a webhook (--webhook or RECONCILER_WEBHOOK) is not an address",
         "use https://host/path, or an apprise address such as slack://… or dingtalk://…",
     )
 
