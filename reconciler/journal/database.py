@@ -19,6 +19,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from reconciler.errors import BadInput, JournalError
+from reconciler.files import writable_by_others
 from reconciler.journal import faults
 from reconciler.journal.tls import OLDEST_LIBPQ, Protection, protection
 from reconciler.journal.url import HOW_TO_WRITE, check_url
@@ -144,6 +145,7 @@ class Database:
             for folder in reversed([self.path.parent, *self.path.parent.parents]):
                 if not folder.exists():
                     folder.mkdir(mode=0o700, exist_ok=True)
+            _check_rights(self.path.parent)
             try:
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             except FileExistsError:
@@ -159,6 +161,7 @@ class Database:
     def _check_file(path: Path) -> None:
         if not path.is_file():
             raise JournalError(f"the journal {path} is not a file", faults.ELSEWHERE) from None
+        _check_rights(path)
 
     def verify(self, connection: Connection) -> None:
         """Read the whole SQLite file once and raise ``JournalError`` when it is damaged."""
@@ -216,6 +219,21 @@ def _sqlite(url: URL, read_only: bool) -> Engine:
         connection.connection.driver_connection.execute(begin)  # type: ignore[union-attr]
 
     return engine
+
+
+def _check_rights(path: Path) -> None:
+    """Raise ``JournalError`` where other users could change what the journal says, or lead it elsewhere."""
+    if path.is_symlink() and path.is_file():
+        raise JournalError(
+            f"the journal {path} is a symbolic link", "Name the file itself in RECONCILER_JOURNAL."
+        )
+    folder = path if path.is_dir() else path.parent
+    for each in {folder, path}:
+        if writable_by_others(each):
+            raise JournalError(
+                f"other users may write {each}, so they could change the journal or take its place",
+                f"Take that right away (chmod go-w {each}), or point RECONCILER_JOURNAL at a place of your own.",
+            )
 
 
 def _lenient(stored: bytes) -> str:
