@@ -25,6 +25,10 @@ Paths = Annotated[
 FollowSymlinks = Annotated[
     bool, typer.Option("--follow-symlinks", help="Follow links that leave a given folder.")
 ]
+Anonymise = Annotated[
+    bool,
+    typer.Option("--anonymise", help="Show how many users there are and not who: for what others can read."),
+]
 Endpoint = Annotated[
     str | None,
     typer.Option(help="Service endpoint: https, or http to this machine.", metavar="URL"),

@@ -76,11 +76,14 @@ def watch(
     webhook: drift.Webhooks = None,
     connection: flags.ConnectionOptions,
     limits: flags.LimitOptions,
+    anonymise: flags.Anonymise = False,
     follow_symlinks: flags.FollowSymlinks = False,
 ) -> int:
     """Detect drift repeatedly until stopped; notifies webhooks when the outcome changes."""
     console = Console()
-    asked = drift.DriftRequest(list(paths), limits, connection, correct, follow_symlinks=follow_symlinks)
+    asked = drift.DriftRequest(
+        list(paths), limits, connection, correct, follow_symlinks=follow_symlinks, anonymise=anonymise
+    )
     notify = notifications(prometheus, webhooks(os.environ, webhook or []))
     interval = duration(every, "--every")
 

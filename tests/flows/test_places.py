@@ -123,3 +123,37 @@ def test_without_a_home_folder_or_a_name_everything_works_with_settings(
     keyless = homeless({"RECONCILER_ENDPOINT": served.env["RECONCILER_ENDPOINT"]}, tmp_path, "plan", path)
     assert (keyless.code, "no credentials found" in keyless.err) == (1, True), keyless.err
     assert not (tmp_path / "~").exists()
+
+
+def test_nothing_that_is_shown_names_anybody_when_asked(run: Run, served: Served, tmp_path: Path) -> None:
+    path, saved = str(manifest(tmp_path, [FINANCE])), tmp_path / "plan.bin"
+    hook = tmp_path / "summary.md"
+    env = served.env | {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(hook)}
+    users = sorted({user for each in served.pool("finance-analysts")["desktops"] for user in each["users"]})
+    assert users
+    arguments = [word for each in OUTPUTS for word in (each, str(tmp_path / each))]
+    commands = [
+        ("plan", path, "--anonymise", *arguments, "--out", str(saved)),
+        ("plan", path, "--anonymise", "--format", "json"),
+        ("show", str(saved), "--anonymise", "--format", "html"),
+        ("explain", "finance-analysts", path, "--anonymise", "--format", "json"),
+        ("drift", path, "--anonymise", "--format", "json"),
+        ("apply", path, "--anonymise", "--auto-approve"),
+    ]
+    texts = [ran.out + ran.err for ran in (run(*each, env=env) for each in commands)]
+    texts += [(tmp_path / each).read_text() for each in OUTPUTS] + [hook.read_text()]
+    assert [(user, text) for user in users for text in texts if user in text] == []
+    assert f'"user_count": {len(users)}' in texts[1]
+    assert f"**Users who lose data:** {len(users)}" in hook.read_text()
+    assert users[0] in saved.read_text()  # apply needs it, and keeps it in the journal
+
+
+def test_a_link_that_leaves_the_folder_is_followed_only_when_asked(
+    run: Run, served: Served, tmp_path: Path
+) -> None:
+    (tmp_path / "given").mkdir()
+    manifest(tmp_path, [FINANCE], name="elsewhere.yaml")
+    (tmp_path / "given" / "pools.yaml").symlink_to(tmp_path / "elsewhere.yaml")
+    refused = run("plan", "given", env=served.env)
+    assert (refused.code, "use --follow-symlinks" in refused.err) == (9, True)
+    assert run("plan", "given", "--follow-symlinks", env=served.env).code == 0
