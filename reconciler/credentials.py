@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from configparser import (
     DuplicateOptionError,
     DuplicateSectionError,
@@ -21,19 +21,24 @@ from pathlib import Path
 from typing import NoReturn
 
 from reconciler.errors import BadInput, CredentialsError, Fault
-from reconciler.settings import ENVIRONMENT, configured_project, first_set
+from reconciler.redaction import know
+from reconciler.settings import ENVIRONMENT, configured_project, first_set, fits_header
 
 SHARED_FILE = Path(".huaweicloud") / "credentials"
 """Relative to the home directory."""
 
 
 class Secret:
-    """A text that only ``reveal`` returns: it cannot be printed, pickled, copied or encoded."""
+    """A text that only ``reveal`` returns: it cannot be printed, pickled, copied or encoded.
+
+    From now on it is replaced in every text from outside; of an address, only the ``parts`` that are secret.
+    """
 
     __slots__ = ("__text",)
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, parts: Iterable[str] | None = None) -> None:
         self.__text = text
+        know(*([text] if parts is None else parts))
 
     def reveal(self) -> str:
         """The text itself; only for requests to the service."""
@@ -120,7 +125,35 @@ def find_identity(environ: Mapping[str, str], home: Path, profile: str = "") -> 
         raise no_credentials()
     if found is None:
         return Identity(Metadata(), configured_project(environ), "the metadata service of this server")
+    check_sendable(found.credentials, found.source)
+    if not fits_header(found.project_id):
+        raise BadInput(
+            f"the project id from {found.source} holds a character that cannot be sent", "copy it again"
+        )
     return found if found.project_id else replace(found, project_id=configured_project(environ))
+
+
+def check_sendable(credentials: Credentials, source: str) -> None:
+    """Raise ``BadInput``, which repeats no value, unless every part can be sent to the service as it is."""
+    parts: dict[str, str | Secret] = {}
+    match credentials:
+        case AccessKeys(ak, sk, temporary):
+            parts = {"access key": ak, "secret key": sk, "security token": temporary or Secret("x")}
+        case Token(token):
+            parts = {"token": token}
+        case Password(user, domain, password):
+            # These go into JSON, which holds letters of any language.
+            parts = {"user name": user, "account name": domain, "password": password}
+        case Metadata():
+            return
+    for name, part in parts.items():
+        text = part.reveal() if isinstance(part, Secret) else part
+        fits = text.isprintable() if isinstance(credentials, Password) else fits_header(text)
+        if not fits:
+            raise BadInput(
+                f"the {name} from {source} holds a line break or another character that cannot be sent",
+                "copy it again, without line breaks, spaces around it or quotes; it is not repeated here",
+            )
 
 
 def _from_environment(environ: Mapping[str, str]) -> Identity | None:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from reconciler.redaction import redact
+
 LONGEST = 1000
 """Maximum length of one text, in characters; the service documents no longer message."""
 
@@ -15,10 +17,11 @@ _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {
 
 
 def safe_text(text: str) -> str:
-    """Escape control, bidirectional and invisible characters (as in ``\\u202e``) and limit the length.
+    """Redact secrets, escape control, bidirectional and invisible characters (as in ``\\u202e``), limit the length.
 
     Idempotent: safe text comes back unchanged.
     """
+    text = redact(text)  # before anything is cut or escaped: half a secret is one too
     if len(text) > LONGEST:
         # The mark counts towards the limit, so that a second call has nothing left to cut.
         mark = f"… ({len(text)} characters)"

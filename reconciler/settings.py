@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from urllib.parse import urlsplit
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from reconciler.errors import BadInput, Fault
+from reconciler.files import is_regular
 
 ENVIRONMENT = "<environment>"
 FLAGS = "<flags>"
@@ -53,12 +55,12 @@ def read_settings(
     journal: str | None = None,
 ) -> Settings:
     """Combine flags (the keyword arguments) with the environment; raises ``BadInput`` with every fault."""
-    faults: list[Fault] = []
+    faults = _unsendable(environ)
     values = Settings(
         endpoint=_endpoint(environ, {"RECONCILER_ENDPOINT": ""}, endpoint, faults),
         regional={} if endpoint else _regional(environ, faults),
         iam_endpoint=_endpoint(environ, _IAM_NAMES, None, faults),
-        journal=journal or environ.get("RECONCILER_JOURNAL") or None,
+        journal=_journal(environ, journal),
         concurrency=_concurrency(environ, faults),
         region=first_set(environ, "HW_REGION_NAME", "OS_REGION_NAME"),
         project_id=configured_project(environ),
@@ -68,9 +70,95 @@ def read_settings(
     return values
 
 
+_SENT = ("HW_REGION_NAME", "OS_REGION_NAME", "HUAWEICLOUD_SDK_PROJECT_ID", "HW_PROJECT_ID", "OS_PROJECT_ID")
+"""Variables that become part of a request."""
+
+
+def _unsendable(environ: Mapping[str, str]) -> list[Fault]:
+    """The variables that no header can hold; their values are not repeated, as they may be a key in the wrong place."""
+    problem = "holds a line break or another character that cannot be sent; copy it again"
+    return [
+        Fault(ENVIRONMENT, 0, 0, f"{name} {problem}")
+        for name in _SENT
+        if not fits_header(environ.get(name, "").strip())
+    ]
+
+
+def _journal(environ: Mapping[str, str], flag: str | None) -> str | None:
+    if flag:
+        return from_file(flag, FLAGS, "--journal")
+    return from_file(environ.get("RECONCILER_JOURNAL", ""), ENVIRONMENT, "RECONCILER_JOURNAL") or None
+
+
+def webhooks(environ: Mapping[str, str], flags: Sequence[str]) -> tuple[str, ...]:
+    """The addresses of webhooks: of the flags, else of ``RECONCILER_WEBHOOK``, separated by white space."""
+    if flags:
+        found = [from_file(each, FLAGS, "--webhook") for each in flags]
+    else:
+        found = [from_file(environ.get("RECONCILER_WEBHOOK", ""), ENVIRONMENT, "RECONCILER_WEBHOOK")]
+    return tuple(each for text in found for each in text.split())
+
+
+MOST_IN_FILE = 64 * 1024
+"""Bytes of a file that holds a setting."""
+
+
+def from_file(text: str, place: str, name: str) -> str:
+    """The setting itself, or for ``@FILE`` what the file holds; raises ``BadInput`` when it cannot be read."""
+    if not text.startswith("@"):
+        return text
+    path = Path(text[1:])
+    try:
+        if not is_regular(path):
+            raise ValueError("it is not a regular file")
+        with path.open("rb") as file:
+            data = file.read(MOST_IN_FILE + 1)
+        if len(data) > MOST_IN_FILE:
+            raise ValueError(f"it has more than {MOST_IN_FILE} bytes")
+        found = data.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        problem = "it is not a text"
+    except (OSError, ValueError) as error:
+        problem = getattr(error, "strerror", None) or str(error)
+    else:
+        if found:
+            return found
+        problem = "it is empty"
+    what = f"{name} refers to {path}, which cannot be used: {problem}"
+    raise BadInput("the settings are invalid", faults=(Fault(place, 0, 0, what),))
+
+
 def configured_project(environ: Mapping[str, str]) -> str:
     """The project id from the environment; empty if not set."""
     return first_set(environ, "HUAWEICLOUD_SDK_PROJECT_ID", "HW_PROJECT_ID", "OS_PROJECT_ID")
+
+
+def fits_header(text: str) -> bool:
+    """True if a header of a request can hold this text: printable ASCII with no space around it."""
+    return text.isascii() and text.isprintable() and text == text.strip()
+
+
+_SECRET_NAME = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|_SK|_KEY|_PAT)$|SECRET", re.IGNORECASE)
+_PUBLIC_NAME = re.compile(r"(?<!SECRET_)ACCESS_KEY$", re.IGNORECASE)
+_IN_ADDRESS = re.compile(r"://([^/?#\s]*)@")
+
+
+def secrets_of(environ: Mapping[str, str]) -> Iterator[str]:
+    """What is secret in an environment, whoever uses it: by the names of variables, and passwords in addresses."""
+    for name, value in environ.items():
+        text = value.strip()
+        if _SECRET_NAME.search(name) and not _PUBLIC_NAME.search(name) and not text.startswith(("/", "@")):
+            yield from (value, text)
+        yield from passwords_in(value)
+
+
+def passwords_in(text: str) -> Iterator[str]:
+    """The passwords of the addresses in a text, as they stand there and decoded."""
+    for found in _IN_ADDRESS.finditer(text):
+        user, colon, password = found[1].partition(":")
+        for each in {password, unquote(password)} if colon else ():
+            yield each
+            yield f"{unquote(user)}:{each}"  # as a proxy is sent it
 
 
 _IAM_NAMES = {

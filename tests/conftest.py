@@ -9,6 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from reconciler.redaction import forget
 from tests import needs
 
 # How fast the machine is must decide nothing, so no example has a deadline.
@@ -33,6 +34,12 @@ LONG = (
     *("apply/test_second_check.py", "test_shards.py", "journal/test_processes.py", "flows/test_watch.py"),
 )
 """Where the tests are that take longest, the longest first."""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_secret_yet() -> None:
+    """Forget the secrets of the test before, which would be taken out of the messages of this one."""
+    forget()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -21,7 +21,7 @@ from reconciler.api.paging import complete
 from reconciler.api.retry import DEFAULT_TIMING, Retries, RetryableError, Throttled, Timing
 from reconciler.api.signing import SIGNED_AT
 from reconciler.api.token import ONCE
-from reconciler.api.transport import Answer, ProtocolError, fetch, httpx
+from reconciler.api.transport import Answer, ProtocolError, fetch, httpx, through
 from reconciler.clock import Clock
 from reconciler.errors import ReadingDoubtful, ServiceError
 from reconciler.journal.records import Outcome
@@ -36,6 +36,10 @@ POOLS_LIMIT, POOLS_OFFSET = 1000, 20_000
 DESKTOPS_LIMIT, DESKTOPS_OFFSET = 100, 10_000
 JOBS_LIMIT, JOBS_OFFSET = 1000, 10_000
 """Items a page, and the highest offset (documented)."""
+UNTRUSTED = (
+    "the server's certificate is not trusted here: add its authority to the system's certificates, "
+    "or name a file with it in SSL_CERT_FILE"
+)
 SANDBOX_HEADER = "x-reconciler-sandbox"
 
 
@@ -201,7 +205,7 @@ class WorkspaceClient:
             self._heard(answer)
             outcome = of_answer(answer, self._clock.now())
         except Exception as error:
-            return of_error(error, sending_began=began)
+            return of_error(error, sending_began=began, through=through(self._writes))
         if outcome.status == 429:
             self._budgets.pause(verb, self._timing.throttled_wait(outcome.retry_after))
         return outcome
@@ -252,7 +256,8 @@ class WorkspaceClient:
         self.sandbox = safe_text(answer.headers.get(SANDBOX_HEADER, self.sandbox))
 
     def _unreachable(self, call: str, reason: str) -> ServiceError:
-        return ServiceError(f"{call}: {self._base}: {reason}", "is the endpoint right and reachable?")
+        hint = UNTRUSTED if "CERTIFICATE_VERIFY_FAILED" in reason else "is the endpoint right and reachable?"
+        return ServiceError(f"{call}: {self._base}: {reason}{through(self._reads)}", hint)
 
 
 def _segment(text: str) -> str:

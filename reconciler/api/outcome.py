@@ -64,16 +64,17 @@ def of_answer(answer: Answer, now: datetime) -> Outcome:
     return Outcome(State.UNKNOWN, "", request_id, status, code, words)
 
 
-def of_error(error: BaseException, *, sending_began: bool) -> Outcome:
+def of_error(error: BaseException, *, sending_began: bool, through: str = "") -> Outcome:
     """The outcome of a write without a complete answer.
 
     ``sending_began``: the first byte of the request may have left, so the service may have received it.
+    ``through``: the proxy, for the message; begins with a space unless empty.
     """
     words = (
         "connection lost or timed out after the request may have been sent"
         if sending_began
         else "no connection"
-    )
+    ) + through
     if isinstance(error, _BEFORE_SENDING) and not sending_began:
         return Outcome(State.NOT_SENT, message=f"{words}: {safe_text(str(error)) or type(error).__name__}")
     # Also an error nobody thought of: if it cannot be shown that nothing was sent, the outcome is unknown.

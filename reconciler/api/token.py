@@ -14,8 +14,8 @@ import msgspec
 
 from reconciler.api.failure import parse_error
 from reconciler.api.signing import SdkHmacAuth
-from reconciler.api.transport import Answer, ProtocolError, fetch, httpx
-from reconciler.credentials import AccessKeys, Password, Secret, no_credentials
+from reconciler.api.transport import Answer, ProtocolError, fetch, httpx, through
+from reconciler.credentials import AccessKeys, Password, Secret, check_sendable, no_credentials
 from reconciler.errors import CredentialsError
 from reconciler.safe_text import safe_text
 
@@ -85,7 +85,7 @@ class PasswordAuth(httpx.Auth):
             answer = await fetch(self._http, request, LOGIN_SECONDS)
         except (httpx.HTTPError, ProtocolError, TimeoutError, OSError) as error:
             raise CredentialsError(
-                f"{who} was not answered: {safe_text(str(error)) or type(error).__name__}",
+                f"{who} was not answered: {safe_text(str(error)) or type(error).__name__}{through(self._http)}",
                 "check that the IAM endpoint is right and reachable",
             ) from None  # the original error can hold the request with the password
         token = answer.headers.get("x-subject-token", "")
@@ -144,7 +144,7 @@ class MetadataAuth(httpx.Auth):
             lifetime = {"X-Metadata-Token-Ttl-Seconds": "21600"}
             given = await self._ask("PUT", "/meta-data/latest/api/token", lifetime)
             if given.status == 200:  # older metadata services have no token and need none
-                headers["X-Metadata-Token"] = given.body.decode("ascii")
+                headers["X-Metadata-Token"] = Secret(given.body.decode("ascii")).reveal()
             answer = await self._ask("GET", "/openstack/latest/securitykey", headers)
             found = msgspec.json.decode(answer.body, type=_KeysAnswer).credential
         except (httpx.HTTPError, ProtocolError, TimeoutError, OSError, ValueError):
@@ -156,6 +156,7 @@ class MetadataAuth(httpx.Auth):
         # UTC if the zone is missing: naive and aware times cannot be compared.
         self._ends = ends if ends.tzinfo else ends.replace(tzinfo=UTC)
         keys = AccessKeys(found.access, Secret(found.secret), Secret(found.securitytoken))
+        check_sendable(keys, "the metadata service")
         return SdkHmacAuth(keys, self._project_id, self._now)
 
     async def _ask(self, method: str, path: str, headers: Mapping[str, str]) -> Answer:

@@ -6,6 +6,7 @@ The steps are left to ``engine.apply``, the ways to approve to ``approval``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,7 @@ from reconciler.engine.apply import apply as run_apply
 from reconciler.errors import BadInput
 from reconciler.manifest.load import load
 from reconciler.model import Manifest
+from reconciler.planning.anonymous import anonymised
 from reconciler.planning.plan import Plan
 from reconciler.render.apply_report import report_lines, report_page, resolution_lines
 
@@ -57,6 +59,7 @@ def apply(
     shard: flags.ShardOf = "1/1",
     run_group: flags.RunGroup = "",
     limits: flags.LimitOptions,
+    anonymise: flags.Anonymise = False,
     follow_symlinks: flags.FollowSymlinks = False,
 ) -> int:
     """Carry out a plan after confirmation, follow the jobs, and prove the result."""
@@ -81,7 +84,7 @@ def apply(
     request = ApplyRequest(
         manifest=manifest,
         limits=limits.over(manifest.limits),
-        approve=approval(console, shown, Approval(approve, saved, auto_approve, again)),
+        approve=approval(console, shown, Approval(approve, saved, auto_approve, again, anonymise)),
         options=Options(
             wait_timeout=duration(wait_timeout, "--wait-timeout").total_seconds(),
             wait=not no_wait,
@@ -101,6 +104,8 @@ def apply(
                     return await run_apply(request, run)
 
     report = run_async(work)
+    if anonymise and report.plan:
+        report = replace(report, plan=anonymised(report.plan))
     _show(report, shown, console)
     if approve and report.plan and not report.plan.has_changes:
         console.info("Nothing to do; the approved digest was not used.")

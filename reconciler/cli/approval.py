@@ -18,6 +18,7 @@ from reconciler.cli.stdio import lost_output, written
 from reconciler.clock import Clock
 from reconciler.engine.apply import Approve, check_fresh
 from reconciler.errors import BadInput, ReconcilerError, Refused, ServiceError, StalePlan
+from reconciler.planning.anonymous import anonymised
 from reconciler.planning.plan import Plan
 from reconciler.render.text import plan_lines
 from reconciler.render.words import APPLY
@@ -35,6 +36,8 @@ class Approval:
     """True: no prompt; every guard and limit still applies."""
     again: str = APPLY
     """How the command begins that applies what is planned now."""
+    anonymise: bool = False
+    """True: what is shown names nobody."""
 
 
 def check_saved(plan: Plan, clock: Clock) -> None:
@@ -68,14 +71,15 @@ def approval(console: Console, shown: flags.Output, given: Approval) -> Approve:
 
     async def approved(plan: Plan) -> None:
         console.end()
-        show(plan)
+        seen = anonymised(plan) if given.anonymise else plan
+        show(seen)
         try:
             _compare(plan, saved, digest)
         except ReconcilerError:
-            tell_github(plan, console, given.again)
+            tell_github(seen, console, given.again)
             raise
         if plan.run_blocked:
-            tell_github(plan, console, given.again)  # the run ends right after this, with a refusal
+            tell_github(seen, console, given.again)  # the run ends right after this, with a refusal
         if plan.run_blocked or not plan.has_changes:
             return
         if not (saved or digest is not None or given.auto):

@@ -23,6 +23,7 @@ from reconciler.cli.flags import ConnectionOptions
 from reconciler.clock import CLOCK, Clock
 from reconciler.credentials import AccessKeys, Metadata, Secret, find_identity
 from reconciler.errors import BadInput, ReconcilerError, ServiceError
+from reconciler.files import writable_by_others
 from reconciler.journal.url import check_url
 from reconciler.model import Target
 from reconciler.planner import SIGNATURE_LIFETIME, Connection, Connections
@@ -49,7 +50,27 @@ def state_folder() -> Path:
     """The user's state folder, which holds the journal and the sandbox."""
     import platformdirs  # noqa: PLC0415 - only when a path is needed
 
-    return Path(os.environ.get("RECONCILER_STATE_FOLDER") or platformdirs.user_state_dir("reconciler"))
+    try:
+        folder = Path(os.environ.get("RECONCILER_STATE_FOLDER") or platformdirs.user_state_dir("reconciler"))
+    except RuntimeError:
+        folder = Path("~")
+    if str(folder).startswith("~"):  # a relative path, which would be made wherever this runs
+        raise BadInput(
+            "this user has no home folder, so there is no place for the journal and the sandbox",
+            "set RECONCILER_STATE_FOLDER, or RECONCILER_JOURNAL where only the journal is needed",
+        )
+    if folder.is_dir() and writable_by_others(folder):
+        raise BadInput(
+            f"other users may write the state folder {folder}",
+            f"take that right away (chmod go-w {folder}), or set RECONCILER_STATE_FOLDER",
+        )
+    return folder
+
+
+def _home() -> Path:
+    """The user's home folder; without one (a container's user id without a name), a place where nothing is."""
+    found = os.path.expanduser("~")
+    return Path("/nonexistent" if found.startswith("~") else found)
 
 
 def new_id() -> str:
@@ -92,7 +113,7 @@ async def _open(
     clock = CLOCK.get()
     if options.sandbox:
         return await _open_sandbox(target, settings, stack)
-    identity = find_identity(os.environ, Path.home(), target.profile)
+    identity = find_identity(os.environ, _home(), target.profile)
     if identity.project_id and identity.project_id != target.project_id:
         raise BadInput(
             f"the manifest is for project {target.project_id}, the credentials ({identity.source}) are for "
@@ -176,7 +197,7 @@ def journal_to_read(place: ConnectionOptions, settings: Settings, clock: Clock) 
         return
     from reconciler.journal.store import find_journal  # noqa: PLC0415 - its import is the costliest
 
-    found = find_journal(_journal_url(place, settings), clock.now)
+    found = find_journal(_journal_url(place, settings), clock.now, Console().info)
     try:
         yield found
     finally:

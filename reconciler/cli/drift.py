@@ -6,7 +6,8 @@ Detecting and remediating are left to ``engine.remediation``.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,9 @@ from reconciler.errors import ExitCode, ReconcilerError
 from reconciler.manifest.load import load
 from reconciler.model import Shard
 from reconciler.notify.notifications import notifications
+from reconciler.planning.anonymous import anonymised
 from reconciler.render.drift_report import drift_lines, drift_page
+from reconciler.settings import webhooks
 
 Correct = Annotated[
     bool,
@@ -37,7 +40,10 @@ Textfile = Annotated[
 Webhooks = Annotated[
     list[str] | None,
     typer.Option(
-        "--webhook", help="Notify this address: https gets JSON, others go through apprise.", metavar="URL"
+        "--webhook",
+        help="Notify this address: https gets JSON, others go through apprise. An address is a secret, and others "
+        "on this machine can read a command line: prefer RECONCILER_WEBHOOK, or @FILE.",
+        metavar="URL|@FILE",
     ),
 ]
 
@@ -53,6 +59,8 @@ class DriftRequest:
     shard: Shard = field(default_factory=Shard)
     group: str = ""
     follow_symlinks: bool = False
+    anonymise: bool = False
+    """True: the outcome names nobody."""
     noted: set[str] = field(default_factory=set)
     """What was said of the manifests so far; each line is said once, also in many rounds."""
 
@@ -69,13 +77,16 @@ def drift(
     shard: flags.ShardOf = "1/1",
     run_group: flags.RunGroup = "",
     limits: flags.LimitOptions,
+    anonymise: flags.Anonymise = False,
     follow_symlinks: flags.FollowSymlinks = False,
 ) -> int:
     """Show how far pools are from their manifests; exit 2 when they differ. Writes only with --correct."""
     console = Console()
-    notify = notifications(prometheus, webhook or [])
+    notify = notifications(prometheus, webhooks(os.environ, webhook or []))
     share = flags.share(shard, run_group) if correct else flags.shard(shard)
-    asked = DriftRequest(list(paths), limits, connection, correct, share, run_group, follow_symlinks)
+    asked = DriftRequest(
+        list(paths), limits, connection, correct, share, run_group, follow_symlinks, anonymise
+    )
 
     async def work(stop: Stop) -> DriftRound:
         with console.working("Reading the live pools"):
@@ -128,6 +139,8 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
                 report = await act(manifest, limits, run)
     except ReconcilerError as error:
         return outcome(error.exit_code, None, error)
+    if asked.anonymise:
+        report = replace(report, plan=anonymised(report.plan))
     return outcome(report.exit_code, report, None)
 
 

@@ -17,12 +17,17 @@ from reconciler.cli.commands import remember
 from reconciler.cli.console import no_color
 from reconciler.errors import BadInput
 from reconciler.model import Limit, Limits, Shard, Target
+from reconciler.settings import fits_header
 
 Paths = Annotated[
     list[Path], typer.Argument(help="Manifest files or directories.", metavar="PATH…", show_default=False)
 ]
 FollowSymlinks = Annotated[
     bool, typer.Option("--follow-symlinks", help="Follow links that leave a given folder.")
+]
+Anonymise = Annotated[
+    bool,
+    typer.Option("--anonymise", help="Show how many users there are and not who: for what others can read."),
 ]
 Endpoint = Annotated[
     str | None,
@@ -34,7 +39,12 @@ NoColor = Annotated[
 ]
 JournalUrl = Annotated[
     str | None,
-    typer.Option("--journal", help="SQLAlchemy URL of the journal (RECONCILER_JOURNAL).", metavar="URL"),
+    typer.Option(
+        "--journal",
+        help="SQLAlchemy URL of the journal, or @FILE with it. Others on this machine can read a command line: "
+        "put a password into RECONCILER_JOURNAL or a file.",
+        metavar="URL|@FILE",
+    ),
 ]
 OutMarkdown = Annotated[Path | None, typer.Option(help="Also write the plan as Markdown.", metavar="FILE")]
 OutHtml = Annotated[Path | None, typer.Option(help="Also write the plan as a page.", metavar="FILE")]
@@ -201,6 +211,8 @@ class TargetOptions:
     def target(self) -> Target | None:
         """The target that the flags name, or None; raises ``BadInput`` when only one of the two is given."""
         if self.region and self.project_id:
+            if not (fits_header(self.region) and fits_header(self.project_id)):
+                raise BadInput("--region or --project-id holds a character that cannot be sent")
             return Target(self.region, self.project_id)
         if self.region or self.project_id:
             raise BadInput("--region and --project-id go together")

@@ -5,6 +5,7 @@ The YAML is left to ``manifest.emit``.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from reconciler.cli.console import Console
 from reconciler.cli.flags import ConnectionOptions
 from reconciler.cli.signals import run_async
 from reconciler.errors import BadInput, ExitCode, ReconcilerError
+from reconciler.files import refuse_link, write_file
 from reconciler.manifest.emit import emit
 from reconciler.model import Pool, Target
 from reconciler.planner import Connection
@@ -56,15 +58,16 @@ def import_(
         console.text(emit(chosen, target, ambiguous))
         return int(ExitCode.DONE)
     files = {out / f"{name}.yaml": each for name, each in _named(chosen, ambiguous)}
-    if existing := sorted(str(path) for path in files if path.exists() and not force):
+    if existing := sorted(str(path) for path in files if os.path.lexists(path) and not force):
         raise BadInput(
             f"{count(len(existing), 'file')} would be overwritten: {', '.join(existing)}",
             "use --force to overwrite",
         )
     try:
+        refuse_link(out)
         out.mkdir(parents=True, exist_ok=True)
         for path, each in files.items():
-            path.write_text(emit([each], target, ambiguous), encoding="utf-8")
+            write_file(path, emit([each], target, ambiguous), mode=0o666, below=out, new=not force)
     except OSError as error:
         raise BadInput(f"{error.filename or out} cannot be written: {error.strerror}") from None
     console.info(

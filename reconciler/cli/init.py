@@ -17,6 +17,7 @@ from reconciler import DISTRIBUTION, installation
 from reconciler.cli import flags
 from reconciler.cli.console import Console
 from reconciler.errors import BadInput, ExitCode
+from reconciler.files import write_file
 from reconciler.render.words import count
 from reconciler.scaffolds import files
 
@@ -123,9 +124,7 @@ def init(
         )
     for path, text in ready.items():
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("w" if force else "x", encoding="utf-8") as file:
-                file.write(text)
+            write_file(path, text, mode=0o666, below=folder, new=not force)
         except OSError as error:
             message = f"{error.filename or path} cannot be written: {error.strerror}"
             raise BadInput(message, "use --dir to name a folder you can write to") from None

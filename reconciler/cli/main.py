@@ -10,7 +10,13 @@ import gc
 import os
 import sys
 
-from reconciler.cli.stdio import lost_output, tolerate, wait_until_written, write_at_once
+from reconciler.cli.stdio import (
+    TolerantStream,
+    lost_output,
+    tolerate,
+    wait_until_written,
+    write_at_once,
+)
 
 TYPE_CHECKING = False  # typing itself would be half of what `version` imports
 if TYPE_CHECKING:
@@ -49,7 +55,13 @@ def run(arguments: list[str]) -> int:
 def run_app(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code."""
     from reconciler.errors import ExitCode, ReconcilerError  # noqa: PLC0415 - not needed for the version
+    from reconciler.redaction import forget, know, redact  # noqa: PLC0415
+    from reconciler.settings import passwords_in, secrets_of  # noqa: PLC0415
 
+    forget()
+    know(*secrets_of(os.environ), *passwords_in(" ".join(arguments)))
+    if isinstance(sys.stderr, TolerantStream):
+        sys.stderr.clean = redact
     try:
         code = _run(list(arguments))
         if not wait_until_written():
@@ -85,7 +97,9 @@ def _run(arguments: list[str]) -> int:
         return _failed(Interrupted("interrupted"), ExitCode.INTERRUPTED)
     except Exception as error:
         if os.environ.get("RECONCILER_DEBUG"):
-            raise
+            import traceback  # noqa: PLC0415 - only here
+
+            sys.stderr.write("".join(traceback.format_exception(error)))
         bug = ReconcilerError(
             f"Internal error ({type(error).__name__}). This is a bug in reconciler",
             "please report it with the output under RECONCILER_DEBUG=1",

@@ -35,6 +35,7 @@ from reconciler.errors import ExitCode, ReconcilerError
 from reconciler.manifest.load import load
 from reconciler.model import Limits, Manifest, Shard
 from reconciler.planner import Connection, Holds, PlanMetadata, compute, with_inconsistent_desktops
+from reconciler.planning.anonymous import anonymised
 from reconciler.planning.plan import Plan, Service
 from reconciler.settings import Settings
 
@@ -56,6 +57,7 @@ def plan(
     desktops: Annotated[
         bool, typer.Option("--desktops", help="Also show desktops whose disks are not those of their pool.")
     ] = False,
+    anonymise: flags.Anonymise = False,
     follow_symlinks: flags.FollowSymlinks = False,
 ) -> int:
     """Show which disks would go, what that destroys, and why; never writes."""
@@ -74,10 +76,11 @@ def plan(
     )
     if out:
         save(made, out)
+    seen = anonymised(made) if anonymise else made
     apply = command("apply", paths, *([f"--shard {shard}"] if shard != "1/1" else []))
-    write_outputs(made, outputs, apply)
-    show_plan(made, shown, console, apply)
-    tell_github(made, console, apply)
+    write_outputs(seen, outputs, apply)
+    show_plan(seen, shown, console, apply)
+    tell_github(seen, console, apply)
     if out:
         console.info(f"Saved to {out}; apply exactly this with: reconciler apply {path_word(out)}")
     return exit_code_of(made, console, detailed=detailed_exitcode)

@@ -6,6 +6,7 @@ A round is left to ``drift``, the endpoint's server to ``health``.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from reconciler.errors import BadInput, ExitCode
 from reconciler.notify.notifications import Notifications, notifications
 from reconciler.notify.webhooks import Webhook
 from reconciler.render.drift_report import headline, metrics
+from reconciler.settings import webhooks
 
 JITTER = 0.1
 """Share of the interval by which each wait varies, so that many watchers spread out."""
@@ -74,12 +76,15 @@ def watch(
     webhook: drift.Webhooks = None,
     connection: flags.ConnectionOptions,
     limits: flags.LimitOptions,
+    anonymise: flags.Anonymise = False,
     follow_symlinks: flags.FollowSymlinks = False,
 ) -> int:
     """Detect drift repeatedly until stopped; notifies webhooks when the outcome changes."""
     console = Console()
-    asked = drift.DriftRequest(list(paths), limits, connection, correct, follow_symlinks=follow_symlinks)
-    notify = notifications(prometheus, webhook or [])
+    asked = drift.DriftRequest(
+        list(paths), limits, connection, correct, follow_symlinks=follow_symlinks, anonymise=anonymise
+    )
+    notify = notifications(prometheus, webhooks(os.environ, webhook or []))
     interval = duration(every, "--every")
 
     async def work(stop: Stop) -> ExitCode:

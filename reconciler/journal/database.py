@@ -19,8 +19,12 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from reconciler.errors import BadInput, JournalError
+from reconciler.files import writable_by_others
 from reconciler.journal import faults
+from reconciler.journal.tls import OLDEST_LIBPQ, Protection, protection
 from reconciler.journal.url import HOW_TO_WRITE, check_url
+from reconciler.network import certificates
+from reconciler.redaction import know
 
 BUSY_SECONDS = 10
 """Seconds that a write waits for another process's lock."""
@@ -89,9 +93,12 @@ class Database:
         self.path = _file(url)
         """The SQLite file; None for a database in memory or on a server."""
         self.where = place(url)
-        self._secrets = tuple(filter(None, (url.password, str(url.query.get("password", "")))))
+        know(*_secrets(url))
+        guarded = None if self.sqlite else protection(url, os.environ)
+        self.warning = _weakened(self.where, guarded) if guarded else ""
+        """What the user should hear about the connection; empty if there is nothing."""
         with self._translated():
-            self._engine = _sqlite(url, read_only) if self.sqlite else _postgres(url, read_only)
+            self._engine = _postgres(url, read_only, guarded) if guarded else _sqlite(url, read_only)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -144,6 +151,7 @@ class Database:
             for folder in reversed([self.path.parent, *self.path.parent.parents]):
                 if not folder.exists():
                     folder.mkdir(mode=0o700, exist_ok=True)
+            _check_rights(self.path.parent)
             try:
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             except FileExistsError:
@@ -159,6 +167,7 @@ class Database:
     def _check_file(path: Path) -> None:
         if not path.is_file():
             raise JournalError(f"the journal {path} is not a file", faults.ELSEWHERE) from None
+        _check_rights(path)
 
     def verify(self, connection: Connection) -> None:
         """Read the whole SQLite file once and raise ``JournalError`` when it is damaged."""
@@ -187,7 +196,7 @@ class Database:
             yield
         except (SQLAlchemyError, sqlite3.Error, OSError, ImportError, ValueError, TypeError) as error:
             # ValueError and TypeError come from stored values that cannot be read: this program did not write them.
-            raise faults.journal_error(error, self.where, self._secrets) from error
+            raise faults.journal_error(error, self.where) from error
 
 
 def _sqlite(url: URL, read_only: bool) -> Engine:
@@ -213,6 +222,21 @@ def _sqlite(url: URL, read_only: bool) -> Engine:
     return engine
 
 
+def _check_rights(path: Path) -> None:
+    """Raise ``JournalError`` where other users could change what the journal says, or lead it elsewhere."""
+    if path.is_symlink() and path.is_file():
+        raise JournalError(
+            f"the journal {path} is a symbolic link", "Name the file itself in RECONCILER_JOURNAL."
+        )
+    folder = path if path.is_dir() else path.parent
+    for each in {folder, path}:
+        if writable_by_others(each):
+            raise JournalError(
+                f"other users may write {each}, so they could change the journal or take its place",
+                f"Take that right away (chmod go-w {each}), or point RECONCILER_JOURNAL at a place of your own.",
+            )
+
+
 def _lenient(stored: bytes) -> str:
     return stored.decode("utf-8", "backslashreplace")
 
@@ -222,13 +246,36 @@ def _timeout(url: URL) -> dict[str, float]:
     return {"timeout": float(str(given))} if given else {}
 
 
-def _postgres(url: URL, read_only: bool) -> Engine:
+def _secrets(url: URL) -> Iterator[str]:
+    """What must not be shown of a URL; the query may hold a password too."""
+    for each in (url.password, *(url.query.get(name) for name in ("password", "sslpassword"))):
+        yield from filter(None, [each] if isinstance(each, str) else each or ())
+
+
+def _weakened(where: str, guarded: Protection) -> str:
+    if not guarded.spoken:
+        return ""
+    weaker = f"with {guarded.spoken}, as its URL says, and without it better protected"
+    return f"Warning: the journal {where} is reached {weaker}."
+
+
+def _postgres(url: URL, read_only: bool, guarded: Protection) -> Engine:
+    options = guarded.options
+    if not _knows_protection():
+        if guarded.remote:
+            raise BadInput(
+                "the journal's PostgreSQL driver is too old to verify a server",
+                "Install one with libpq 16 or later, such as psycopg[binary] 3.2.",
+            )
+        options = {}
+    if options.get("sslrootcert") == "system":
+        _lead_to_certificates()
     engine = create_engine(
         url,
         pool_size=1,
         max_overflow=0,
         pool_pre_ping=True,
-        connect_args={key: value for key, value in _POSTGRES.items() if key not in url.query},
+        connect_args={key: value for key, value in _POSTGRES.items() if key not in url.query} | dict(options),
     )
 
     @event.listens_for(engine, "connect")
@@ -242,3 +289,16 @@ def _postgres(url: URL, read_only: bool) -> Engine:
         connection.commit()
 
     return engine
+
+
+def _knows_protection() -> bool:
+    import psycopg  # noqa: PLC0415 - an extra
+
+    return psycopg.pq.version() >= OLDEST_LIBPQ
+
+
+def _lead_to_certificates() -> None:
+    """Lead the driver's own OpenSSL to the system's certificates: built elsewhere, it looks for them elsewhere."""
+    for name, place in zip(("SSL_CERT_FILE", "SSL_CERT_DIR"), certificates(os.environ), strict=True):
+        if place:
+            os.environ.setdefault(name, place)

@@ -60,7 +60,10 @@ def open_journal(url: str, now: Now, tell: Tell | None = None, *, server_now: No
     database = Database(parse(url))
     with database.closed_on_error():
         # Said only after the transaction: a reader of the output that stalls must not keep the journal locked.
-        if prepare(database) and tell:
+        new = prepare(database)
+        if database.warning and tell:
+            tell(database.warning)
+        if new and tell:
             tell(f"A new journal at {database.where}: no earlier operations are known here.")
         journal = SqlJournal(database, JournalClock(database, now, server_now))
         apart = journal.apart()
@@ -77,7 +80,7 @@ def prepare(database: Database) -> bool:
         return schema.prepare(connection, database.where)
 
 
-def find_journal(url: str, now: Now) -> Journal | None:
+def find_journal(url: str, now: Now, tell: Tell | None = None) -> Journal | None:
     """Open the journal only for reading, or return None when there is none yet.
 
     Creates, migrates and writes nothing, so a read-only file, or a role that may only SELECT, is enough.
@@ -85,6 +88,8 @@ def find_journal(url: str, now: Now) -> Journal | None:
     """
     database = Database(parse(url), read_only=True)
     with database.closed_on_error():
+        if database.warning and tell:
+            tell(database.warning)
         if database.file_is_missing():
             return None
         with database.read() as connection:

@@ -176,9 +176,7 @@ def _line(cells: Iterable[str]) -> str:
 
 def _notes(pool: PoolPlan) -> Iterator[str]:
     if pool.loss.users:
-        more = len(pool.loss.users) - SHOWN_USERS
-        names = ", ".join(code(user) for user in pool.loss.users[:SHOWN_USERS])
-        yield f"**Users who lose data:** {names}{f' and {more} more' if more > 0 else ''}"
+        yield f"**Users who lose data:** {words.named(pool.loss.users, SHOWN_USERS, code)}"
     note = words.reach(pool)
     if note:
         yield note

@@ -151,11 +151,10 @@ def _loss(pool: PoolPlan) -> Iterator[Line]:
     if note:
         yield Line(f"  {note}", Tone.FAINT)
     if loss.users:
-        shown = ", ".join(loss.users[:SHOWN_USERS])
-        more = len(loss.users) - SHOWN_USERS
-        yield Line(f"  Users: {shown}{f' and {more} more' if more > 0 else ''}.", Tone.FAINT)
+        yield Line(f"  Users: {words.named(loss.users, SHOWN_USERS)}.", Tone.FAINT)
     if loss.groups:
-        yield Line(f"  User groups, whose members are not known: {', '.join(loss.groups)}.", Tone.FAINT)
+        groups = words.named(loss.groups, len(loss.groups))
+        yield Line(f"  User groups, whose members are not known: {groups}.", Tone.FAINT)
     if pool.live and pool.live.type == DYNAMIC:
         yield Line(
             "  This pool is dynamic: its desktops are unbound after use, so data of others may be on them."
@@ -192,7 +191,7 @@ def _inconsistent(plan: Plan) -> Iterator[Line]:
             Tone.STRONG,
         )
         for each in found.desktops[:SHOWN_DESKTOPS]:
-            users = f" ({', '.join(each.users)})" if each.users else ""
+            users = f" ({', '.join(words.names(each.users))})" if words.names(each.users) else ""
             yield Line(f"      {each.name or each.id}{users}: {'; '.join(_deviations(each))}")
         if (more := len(found.desktops) - SHOWN_DESKTOPS) > 0:
             yield Line(f"      and {more} more; the JSON output lists all of them")

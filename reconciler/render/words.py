@@ -6,10 +6,11 @@ The format modules decide where a sentence goes and how it is escaped.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from reconciler.model import Action, ApplyTo, DesiredDisk, Disk
+from reconciler.planning.anonymous import Unnamed
 from reconciler.planning.change import Change
 from reconciler.planning.plan import DiskLoss, Plan, PoolPlan, Totals, totals
 
@@ -273,6 +274,19 @@ def known(pool: PoolPlan, disk: Disk) -> str:
         f"{count(found.copies, 'copy', 'copies')} on {count(found.desktops, 'desktop')}, "
         f"{count(len(found.users), 'user')}, {created}"
     )
+
+
+def names(people: Sequence[str]) -> list[str]:
+    """The names to show; none where they were left out."""
+    return [] if isinstance(people, Unnamed) else list(people)
+
+
+def named(people: Sequence[str], most: int, form: Callable[[str], str] = str) -> str:
+    """At most so many names and how many more, or how many people where their names were left out."""
+    if isinstance(people, Unnamed):
+        return str(len(people))
+    more = len(people) - most
+    return ", ".join(form(each) for each in people[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def pin(disk: Disk) -> str:

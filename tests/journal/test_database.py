@@ -397,7 +397,7 @@ def test_a_lock_of_another_session_is_named(postgres: PostgresServer) -> None:
         waiter.execute("SET lock_timeout = '1ms'")
         with pytest.raises(psycopg.errors.LockNotAvailable) as caught:
             waiter.execute("SELECT pg_advisory_lock(1)")
-    error = journal_error(OperationalError("", {}, caught.value), "postgresql://host/db", ())
+    error = journal_error(OperationalError("", {}, caught.value), "postgresql://host/db")
     assert "is locked by another session" in error.message
 
 

@@ -76,13 +76,24 @@ def test_only_the_owner_can_read_it_even_over_a_file_that_was_open_to_all(tmp_pa
     assert load(path) == sample_plans.tie()
 
 
-def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+def test_a_link_is_refused_and_neither_followed_nor_replaced(tmp_path: Path) -> None:
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_text("untouched")
     link.symlink_to(target)
-    save(sample_plans.tie(), link)
+    with pytest.raises(BadInput, match="symbolic link"):
+        save(sample_plans.tie(), link)
     assert target.read_text() == "untouched"
-    assert not link.is_symlink()
+    assert link.is_symlink()
+
+
+@pytest.mark.parametrize("mode", [0o602, 0o666])
+def test_a_plan_file_that_others_may_write_is_refused(saved: Path, mode: int) -> None:
+    saved.chmod(mode)
+    with pytest.raises(BadInput, match="can be written by other users") as refusal:
+        load(saved)
+    assert "0600" in refusal.value.hint
+    saved.chmod(0o644)
+    load(saved)
 
 
 def test_nothing_is_left_beside_it(saved: Path) -> None:

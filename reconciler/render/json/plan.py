@@ -104,8 +104,10 @@ class LossEntry(Entry):
     copies: Count = Field(description="Physical volumes, over all removed disks and desktops.")
     desktops: Count = Field(description="Desktops that lose at least one copy.")
     gigabytes: Count = Field(description="GB over all destroyed copies.")
-    users: list[Text] = Field(description="Names of the people of those desktops.")
-    groups: list[Text] = Field(description="User groups attached to those desktops.")
+    users: list[Text] = Field(description="Names of the people of those desktops; none with --anonymise.")
+    user_count: Count = Field(description="How many people these are.")
+    groups: list[Text] = Field(description="User groups attached to those desktops; none with --anonymise.")
+    group_count: Count = Field(description="How many groups these are.")
     live_sessions: Count = Field(description="Desktops among them on which somebody is working.")
     upper_bound: Flag = Field(description="True when the counts are the worst case.")
 
@@ -123,7 +125,10 @@ class CandidateEntry(DiskEntry):
 
     copies: Count | None = Field(description="Null when the desktops were not read.")
     desktops: Count | None = Field(description="Desktops that have a copy.")
-    users: list[Text] | None = Field(description="Names of the people bound to those desktops.")
+    users: list[Text] | None = Field(
+        description="Names of the people bound to those desktops; none with --anonymise."
+    )
+    user_count: Count | None = Field(description="How many people these are.")
     created: Moment | None = Field(description="When its oldest copy was made; null when that is not known.")
 
 
@@ -151,10 +156,11 @@ class LostCopyEntry(Entry):
     """One copy that would be destroyed: what a backup, an audit or a support ticket can name later."""
 
     desktop_id: Text
-    desktop_name: Text
+    desktop_name: Text = Field(description="Empty with --anonymise: it is often that of the user.")
     volume_id: Text | None
     size: Integer = Field(description="GB.")
-    users: list[Text] = Field(description="Names of the people of that desktop.")
+    users: list[Text] = Field(description="Names of the people of that desktop; none with --anonymise.")
+    user_count: Count = Field(description="How many people these are.")
 
 
 class ChangeEntry(Entry):
@@ -206,8 +212,9 @@ class DesktopEntry(Entry):
     """One desktop that has other disks than its pool."""
 
     id: Text
-    name: Text
-    users: list[Text] = Field(description="Names of the people bound to it.")
+    name: Text = Field(description="Empty with --anonymise: it is often that of the user.")
+    users: list[Text] = Field(description="Names of the people bound to it; none with --anonymise.")
+    user_count: Count = Field(description="How many people these are.")
     left_behind: list[CopyEntry] = Field(description="Copies of disks that the pool does not have.")
     missing: list[DiskEntry] = Field(description="Disks of the pool without a copy here.")
     resized: list[ResizedEntry] = Field(description="Copies whose size is not that of the pool's disk.")
@@ -358,8 +365,10 @@ def _pool(pool: PoolPlan) -> PoolEntry:
             copies=pool.loss.copies,
             desktops=pool.loss.desktops,
             gigabytes=pool.loss.gigabytes,
-            users=list(pool.loss.users),
-            groups=list(pool.loss.groups),
+            users=words.names(pool.loss.users),
+            user_count=len(pool.loss.users),
+            groups=words.names(pool.loss.groups),
+            group_count=len(pool.loss.groups),
             live_sessions=pool.loss.live_sessions,
             upper_bound=pool.loss.upper_bound,
         ),
@@ -379,7 +388,8 @@ def _candidate(pool: PoolPlan, disk: Disk) -> CandidateEntry:
         size=disk.size,
         copies=known.copies if known else None,
         desktops=known.desktops if known else None,
-        users=list(known.users) if known else None,
+        users=words.names(known.users) if known else None,
+        user_count=len(known.users) if known else None,
         created=known.created if known else None,
     )
 
@@ -415,7 +425,8 @@ def _lost(copy: LostCopy) -> LostCopyEntry:
         desktop_name=copy.desktop_name,
         volume_id=copy.volume_id or None,
         size=copy.size,
-        users=list(copy.users),
+        users=words.names(copy.users),
+        user_count=len(copy.users),
     )
 
 
@@ -458,7 +469,8 @@ def _desktop(desktop: InconsistentDesktop) -> DesktopEntry:
     return DesktopEntry(
         id=desktop.id,
         name=desktop.name,
-        users=list(desktop.users),
+        users=words.names(desktop.users),
+        user_count=len(desktop.users),
         left_behind=[CopyEntry(**_copy(copy)) for copy in desktop.left_behind],
         missing=[_disk(disk) for disk in desktop.missing],
         resized=[ResizedEntry(**_copy(each.copy), pool_size=each.pool_size) for each in desktop.resized],
