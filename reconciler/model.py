@@ -74,6 +74,27 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Whom:
+    """As whom requests are made, in words that may be shown."""
+
+    kind: str
+    """``access key``, ``temporary access key``, ``agency``, ``user``, ``token`` …"""
+    source: str
+    """Where that was found: a variable, or a file with its section."""
+    access_key: str = ""
+    """The ends of the access key's id; empty for another kind."""
+    user: str = ""
+    """The IAM user and its account; empty when not known."""
+    agency: str = ""
+    """The agency and its account, or its URN; empty for none."""
+
+    def __str__(self) -> str:
+        named = self.agency or self.user or self.access_key
+        keyed = f" with access key {self.access_key}" if self.agency and self.access_key else ""
+        return f"{self.kind}{' ' if named else ''}{named}{keyed}, from {self.source}"
+
+
+@dataclass(frozen=True, slots=True)
 class Shard:
     """One of several shares of the pools, so that several machines can split a run."""
 

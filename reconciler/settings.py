@@ -31,6 +31,8 @@ class Settings:
     """Origins per region, by the region id in capitals with underscores; they take precedence over ``endpoint``."""
     iam_endpoint: str | None = None
     """Origin of IAM; None: derived from the region."""
+    sts_endpoint: str | None = None
+    """Origin of STS, which gives keys for a token of an identity provider; None: derived from the region."""
     journal: str | None = field(default=None, repr=False)
     """SQLAlchemy URL, which can contain a password; None: the default location."""
     concurrency: int = DEFAULT_CONCURRENCY
@@ -58,6 +60,7 @@ def read_settings(
         endpoint=_endpoint(environ, {"RECONCILER_ENDPOINT": ""}, endpoint, faults),
         regional={} if endpoint else _regional(environ, faults),
         iam_endpoint=_endpoint(environ, _IAM_NAMES, None, faults),
+        sts_endpoint=_endpoint(environ, _STS_NAMES, None, faults),
         journal=journal or environ.get("RECONCILER_JOURNAL") or None,
         concurrency=_concurrency(environ, faults),
         region=first_set(environ, "HW_REGION_NAME", "OS_REGION_NAME"),
@@ -79,6 +82,7 @@ _IAM_NAMES = {
     # The Terraform provider's variable includes the API version.
     "HW_AUTH_URL": "/v3",
 }
+_STS_NAMES = {"RECONCILER_STS_ENDPOINT": "", "HUAWEICLOUD_SDK_STS_ENDPOINT": ""}
 
 
 def _endpoint(
@@ -100,7 +104,8 @@ def _regional(environ: Mapping[str, str], faults: list[Fault]) -> dict[str, str]
     found: dict[str, str] = {}
     for prefix in _REGIONAL:
         for name in sorted(environ):
-            text = environ[name].strip()
+            # The SDK takes several addresses of a region, separated by commas, and begins with the first.
+            text = environ[name].split(",")[0].strip()
             if name.startswith(prefix) and text and (address := _origin(text, ENVIRONMENT, name, faults)):
                 found[name.removeprefix(prefix)] = address
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
@@ -28,6 +28,8 @@ from reconciler.journal.records import Outcome
 from reconciler.safe_text import safe_text
 
 T = TypeVar("T")
+Renew = Callable[[], Awaitable[datetime | None]]
+"""Renews credentials that are about to end, and returns when those end that sign the next write; None: not known."""
 Verb = Literal["batch-delete", "batch-expand", "batch-add"]
 
 MOST_LISTED = 64 * 1024 * 1024
@@ -37,6 +39,11 @@ DESKTOPS_LIMIT, DESKTOPS_OFFSET = 100, 10_000
 JOBS_LIMIT, JOBS_OFFSET = 1000, 10_000
 """Items a page, and the highest offset (documented)."""
 SANDBOX_HEADER = "x-reconciler-sandbox"
+
+
+async def nothing_to_renew() -> datetime | None:
+    """For credentials that are what they are."""
+    return None
 
 
 class _Size:
@@ -76,6 +83,7 @@ class WorkspaceClient:
         *,
         concurrency: int = 8,
         timing: Timing = DEFAULT_TIMING,
+        renew: Renew = nothing_to_renew,
     ) -> None:
         self._reads = reads
         self._writes = writes
@@ -86,6 +94,8 @@ class WorkspaceClient:
         self._budgets = Budgets(clock)
         self._slots = asyncio.Semaphore(concurrency)
         self._answered = False
+        self.renew = renew
+        """To be awaited before a write is decided; raises ``CredentialsError`` when renewing fails."""
         self.requests: Counter[str] = Counter()
         """Requests by call, repeated reads included; logins are not counted."""
         self.sandbox = ""

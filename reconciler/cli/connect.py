@@ -21,8 +21,9 @@ from reconciler.api.transport import sandbox_transport
 from reconciler.cli.console import Console
 from reconciler.cli.flags import ConnectionOptions
 from reconciler.clock import CLOCK, Clock
-from reconciler.credentials import AccessKeys, Metadata, Secret, find_identity
+from reconciler.credentials import AccessKeys, Metadata, Secret
 from reconciler.errors import BadInput, ReconcilerError, ServiceError
+from reconciler.identity import find_identity
 from reconciler.journal.url import check_url
 from reconciler.model import Target
 from reconciler.planner import SIGNATURE_LIFETIME, Connection, Connections
