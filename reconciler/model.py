@@ -331,6 +331,8 @@ class Manifest:
     """At most one per target."""
     sources: tuple[tuple[str, str], ...] = ()
     """``(path, sha256 of the content)`` of every file read, sorted by path."""
+    places: tuple[tuple[Target, Position], ...] = field(default=(), compare=False)
+    """Where each target is declared first."""
     notes: tuple[str, ...] = field(default=(), compare=False)
     """For people, one line each: how much was read and from where, and what was left out."""
 
@@ -338,3 +340,8 @@ class Manifest:
     def targets(self) -> tuple[Target, ...]:
         """The distinct targets, sorted."""
         return tuple(sorted({pool.target for pool in self.pools}))
+
+    def place(self, target: Target) -> str:
+        """Where a target is declared, as ``file:line:column``; without that, as in a saved plan, its first pool."""
+        pools = ((pool.target, pool.at) for pool in self.pools)
+        return next((str(at) for each, at in (*self.places, *pools) if each == target), "")

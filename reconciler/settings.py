@@ -18,7 +18,10 @@ FLAGS = "<flags>"
 DEFAULT_CONCURRENCY = 8
 MOST_CONCURRENCY = 64
 
-_REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,3}")
+"""The form of every region id that the vendor lists (SDK core, ``auth/endpoint.py``), such as ``ap-southeast-3``."""
+_SERVICE_HOST = re.compile(rf"(?:workspace|iam|sts)\.(?P<region>{REGION.pattern})\..+")
+"""A host that carries a region in its name, as those of the cloud do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +155,19 @@ def is_loopback(host: str) -> bool:
 
 def default_endpoint(service: str, region: str) -> str:
     """Origin of a service (``workspace``, ``iam``) in a region; European regions have their own domain."""
-    if not _REGION.fullmatch(region):
+    if not REGION.fullmatch(region):
         raise BadInput(
             "the region is not a valid region id",
             hint="write it like ap-southeast-3, or set RECONCILER_ENDPOINT",
         )
     domain = "myhuaweicloud.eu" if region.startswith("eu-west-1") else "myhuaweicloud.com"
     return f"https://{service}.{region}.{domain}"
+
+
+def region_of(address: str) -> str:
+    """The region in the name of a service's host; empty for a host without one."""
+    found = _SERVICE_HOST.fullmatch(urlsplit(address).hostname or "")
+    return found["region"] if found else ""
 
 
 def _concurrency(environ: Mapping[str, str], faults: list[Fault]) -> int:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from reconciler.api import wire
 from reconciler.api.budget import Budgets
-from reconciler.api.failure import failure
+from reconciler.api.failure import NOT_HERE, failure
 from reconciler.api.outcome import of_answer, of_error, retry_after
 from reconciler.api.paging import complete
 from reconciler.api.retry import DEFAULT_TIMING, Retries, RetryableError, Throttled, Timing
@@ -23,7 +23,7 @@ from reconciler.api.signing import SIGNED_AT
 from reconciler.api.token import ONCE
 from reconciler.api.transport import Answer, ProtocolError, fetch, httpx
 from reconciler.clock import Clock
-from reconciler.errors import ReadingDoubtful, ServiceError
+from reconciler.errors import CredentialsError, PermissionDenied, ReadingDoubtful, ServiceError
 from reconciler.journal.records import Outcome
 from reconciler.safe_text import safe_text
 
@@ -83,7 +83,6 @@ class WorkspaceClient:
         *,
         concurrency: int = 8,
         timing: Timing = DEFAULT_TIMING,
-        renew: Renew = nothing_to_renew,
     ) -> None:
         self._reads = reads
         self._writes = writes
@@ -94,8 +93,10 @@ class WorkspaceClient:
         self._budgets = Budgets(clock)
         self._slots = asyncio.Semaphore(concurrency)
         self._answered = False
-        self.renew = renew
+        self.renew: Renew = nothing_to_renew
         """To be awaited before a write is decided; raises ``CredentialsError`` when renewing fails."""
+        self.about = ""
+        """What errors about credentials, project and address say beside the service's own words."""
         self.requests: Counter[str] = Counter()
         """Requests by call, repeated reads included; logins are not counted."""
         self.sandbox = ""
@@ -233,7 +234,12 @@ class WorkspaceClient:
                 raise Throttled(failure(call, answer.status, answer.headers, answer.body), wait)
             return _taken(call, answer, take)
 
-        return await retries.call(attempt)
+        try:
+            return await retries.call(attempt)
+        except ServiceError as error:
+            if self.about and _concerns_access(error):
+                error.hint = f"{error.hint}; {self.about}" if error.hint else self.about
+            raise
 
     async def _get(self, call: str, url: str, query: Mapping[str, Any], seconds: float) -> Answer:
         self.requests[call] += 1
@@ -263,6 +269,14 @@ class WorkspaceClient:
 
     def _unreachable(self, call: str, reason: str) -> ServiceError:
         return ServiceError(f"{call}: {self._base}: {reason}", "is the endpoint right and reachable?")
+
+
+def _concerns_access(error: ServiceError) -> bool:
+    """Whether an error may come from wrong credentials, a wrong project, or a wrong address."""
+    if isinstance(error, CredentialsError | PermissionDenied):
+        return True
+    unanswered = error.status is None and not isinstance(error, ReadingDoubtful)
+    return unanswered or error.code == NOT_HERE
 
 
 def _segment(text: str) -> str:

@@ -63,10 +63,12 @@ async def open_client(
     transport: httpx.AsyncBaseTransport | None = None,
     *,
     keys: TemporaryKeys | None = None,
+    about: str = "",
 ) -> AsyncIterator[WorkspaceClient]:
     """A client for one target; ``transport`` replaces the network, for a service in this process.
 
     ``keys``: those of ``open_keys`` where several targets share them; without them the client gets its own.
+    ``about``: what errors about credentials, project and address say beside the service's own words.
     """
     base = settings.endpoint or default_endpoint("workspace", target.region)
     async with AsyncExitStack() as stack:
@@ -88,9 +90,11 @@ async def open_client(
         # A write gets its own connection: on a reused one that the server has just closed, nobody could say
         # whether the request arrived.
         writes = await stack.enter_async_context(open_http(base, auth, transport, idle_connections=0))
-        yield WorkspaceClient(
-            reads, writes, base, target.project_id, clock, concurrency=settings.concurrency, renew=renew
+        client = WorkspaceClient(
+            reads, writes, base, target.project_id, clock, concurrency=settings.concurrency
         )
+        client.renew, client.about = renew, about
+        yield client
 
 
 async def projects_of(

@@ -19,6 +19,7 @@ from reconciler.cli.commands import path_word
 from reconciler.cli.connect import connections, read_settings
 from reconciler.cli.console import Console
 from reconciler.cli.flags import ConnectionOptions
+from reconciler.cli.interlock import Interlock
 from reconciler.cli.signals import run_async
 from reconciler.errors import BadInput, ExitCode, ReconcilerError
 from reconciler.manifest.emit import emit
@@ -77,7 +78,10 @@ def _read(target: Target, connection: ConnectionOptions, console: Console) -> tu
     settings = read_settings(connection)
 
     async def work(_stop: Stop) -> tuple[Pool, ...]:
-        async with connections([target], connection, settings) as opened:
+        interlock = Interlock(
+            lambda _: "", console.info, writes=False, confirmed=frozenset({target.project_id})
+        )
+        async with connections([target], connection, settings, interlock) as opened:
             found = opened[target]
             if not isinstance(found, Connection):
                 raise ReconcilerError(found.message, found.hint)
