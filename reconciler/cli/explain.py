@@ -17,7 +17,7 @@ from reconciler.engine.holds import blocked_code
 from reconciler.errors import BadInput, ExitCode
 from reconciler.manifest.load import load
 from reconciler.render.explain import explain_lines
-from reconciler.render.text import sandbox_lines
+from reconciler.render.text import head_lines
 
 
 @flags.options
@@ -43,7 +43,7 @@ def explain(
 
         console.json_text(explain_json(made, found))
     else:
-        console.lines(sandbox_lines(made))
+        console.lines(head_lines(made))
         for each in found:
             console.lines(explain_lines(made, each))
     own = replace(made, pools=tuple(found))

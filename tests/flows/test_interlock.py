@@ -191,6 +191,57 @@ def test_a_missing_secret_ends_the_run_before_it_acts_as_somebody_else(
     assert not surplus.posts()
 
 
+# --- who acts -----------------------------------------------------------------------------------
+
+WHOM = "access key SAND…0001, from HUAWEICLOUD_SDK_AK"
+ENTRY = {
+    "kind": "access key",
+    "access_key": "SAND…0001",
+    "user": None,
+    "agency": None,
+    "source": "HUAWEICLOUD_SDK_AK",
+}
+
+
+def test_every_output_says_as_whom_and_where_that_was_found(
+    run: Run, surplus: Served, tmp_path: Path
+) -> None:
+    path, env = str(manifest(tmp_path, [FINANCE])), surplus.env
+    planned = run("plan", path, env=env)
+    assert f"\nActing as {WHOM}.\n" in planned.out
+    assert json.loads(run("plan", "--format", "json", path, env=env).out)["target"]["identity"] == ENTRY
+    assert f"Acting as {WHOM}." in run("drift", path, env=env).out
+    found = json.loads(run("drift", "--format", "json", path, env=env).out)
+    assert found["targets"][0]["identity"] == ENTRY
+    applied = run("apply", "--auto-approve", "--format", "json", path, env=env)
+    assert json.loads(applied.out)["targets"][0]["identity"] == ENTRY
+    assert all(line.endswith(WHOM) for line in run("history", env=env).out.splitlines()[2:][1:])
+    runs = json.loads(run("history", "--format", "json", env=env).out)["runs"]
+    assert [each["summary"]["identities"] for each in runs] == [[WHOM]] * 3
+    for each in runs:
+        shown = run("history", "show", each["id"], env=env).out
+        assert f"identity  ap-southeast-3/{sandbox.PROJECT_ID}: {WHOM}" in shown
+    surplus.give("finance-analysts", SPARE)  # type: ignore[arg-type]
+    assert f"Acting as {WHOM}." in run("apply", "--auto-approve", path, env=env).out
+    assert sandbox.ACCESS_KEY not in planned.out + planned.err + applied.out + applied.err
+
+
+def test_a_saved_plan_keeps_who_made_it_and_is_applied_by_another_identity(
+    run: Run, surplus: Served, tmp_path: Path
+) -> None:
+    """Planning and applying have identities of their own; the decision is the same."""
+    saved = tmp_path / "plan.json"
+    run("plan", "--out", str(saved), str(manifest(tmp_path, [FINANCE])), env=surplus.env)
+    assert f"Acting as {WHOM}." in run("show", str(saved)).out
+    env = surplus.env | {
+        "HW_ASSUME_ROLE_AGENCY_NAME": sandbox.AGENCY,
+        "HW_ASSUME_ROLE_DOMAIN_NAME": "sandbox",
+    }
+    ran = run("apply", "--auto-approve", str(saved), env=env)
+    assert ran.code == 0, ran.err
+    assert f"Acting as agency {sandbox.AGENCY} of sandbox with access key SAND…0001" in ran.out
+
+
 # --- identities that the sandbox plays ----------------------------------------------------------
 
 
