@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -43,12 +44,13 @@ def import_(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
     only: flags.TargetOptions,
+    profile: flags.Profile = "",
     service: flags.ServiceOptions,
 ) -> int:
     """Write manifests for live pools, which plan without changes; overwrites only with --force."""
     console = Console()
     connection = service.connection
-    target = only.target or _default_target(connection)
+    target = replace(only.target or _default_target(connection), profile=profile)
     live = _read(target, connection, console)
     chosen = _chosen(live, pool or [])
     names = Counter(each.name for each in live)
