@@ -74,6 +74,27 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Whom:
+    """As whom requests are made, in words that may be shown."""
+
+    kind: str
+    """``access key``, ``temporary access key``, ``agency``, ``user``, ``token`` …"""
+    source: str
+    """Where that was found: a variable, or a file with its section."""
+    access_key: str = ""
+    """The ends of the access key's id; empty for another kind."""
+    user: str = ""
+    """The IAM user and its account; empty when not known."""
+    agency: str = ""
+    """The agency and its account, or its URN; empty for none."""
+
+    def __str__(self) -> str:
+        named = self.agency or self.user or self.access_key
+        keyed = f" with access key {self.access_key}" if self.agency and self.access_key else ""
+        return f"{self.kind}{' ' if named else ''}{named}{keyed}, from {self.source}"
+
+
+@dataclass(frozen=True, slots=True)
 class Shard:
     """One of several shares of the pools, so that several machines can split a run."""
 
@@ -310,6 +331,8 @@ class Manifest:
     """At most one per target."""
     sources: tuple[tuple[str, str], ...] = ()
     """``(path, sha256 of the content)`` of every file read, sorted by path."""
+    places: tuple[tuple[Target, Position], ...] = field(default=(), compare=False)
+    """Where each target is declared first."""
     notes: tuple[str, ...] = field(default=(), compare=False)
     """For people, one line each: how much was read and from where, and what was left out."""
 
@@ -317,3 +340,8 @@ class Manifest:
     def targets(self) -> tuple[Target, ...]:
         """The distinct targets, sorted."""
         return tuple(sorted({pool.target for pool in self.pools}))
+
+    def place(self, target: Target) -> str:
+        """Where a target is declared, as ``file:line:column``; without that, as in a saved plan, its first pool."""
+        pools = ((pool.target, pool.at) for pool in self.pools)
+        return next((str(at) for each, at in (*self.places, *pools) if each == target), "")

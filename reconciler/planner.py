@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from reconciler import __version__
+from reconciler.api.client import Renew, nothing_to_renew
 from reconciler.clock import Clock, SystemClock
 from reconciler.errors import ReadingDoubtful, ServiceError
 from reconciler.model import ABSENT_DISKS, DesiredPool, Limits, Manifest, Pool, Shard, Target
@@ -35,6 +36,8 @@ FIRST_PAUSE = 1.0
 SIGNATURE_LIFETIME = 1800.0
 """A signature is valid for 15 minutes around the service's clock (documented); as much again covers a
 machine whose own clock is off by what the service still accepts."""
+CLOCKS_APART = timedelta(minutes=15)
+"""The most by which this machine's clock and the service's can differ while a signature is still accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class Connection:
     """Seconds after its signature until which a request can be accepted; None when nothing bounds it."""
     clock: Clock = field(default_factory=SystemClock)
     """Measures the time in which a contradicting reading is made again."""
+    renew: Renew = nothing_to_renew
+    """Renews credentials before a write is decided, and says when those end that will sign it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,10 @@ FLAGS = "<flags>"
 DEFAULT_CONCURRENCY = 8
 MOST_CONCURRENCY = 64
 
-_REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,3}")
+"""The form of every region id that the vendor lists (SDK core, ``auth/endpoint.py``), such as ``ap-southeast-3``."""
+_SERVICE_HOST = re.compile(rf"(?:workspace|iam|sts)\.(?P<region>{REGION.pattern})\..+")
+"""A host that carries a region in its name, as those of the cloud do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class Settings:
     """Origins per region, by the region id in capitals with underscores; they take precedence over ``endpoint``."""
     iam_endpoint: str | None = None
     """Origin of IAM; None: derived from the region."""
+    sts_endpoint: str | None = None
+    """Origin of STS, which gives keys for a token of an identity provider; None: derived from the region."""
     journal: str | None = field(default=None, repr=False)
     """SQLAlchemy URL, which can contain a password; None: the default location."""
     concurrency: int = DEFAULT_CONCURRENCY
@@ -60,6 +65,7 @@ def read_settings(
         endpoint=_endpoint(environ, {"RECONCILER_ENDPOINT": ""}, endpoint, faults),
         regional={} if endpoint else _regional(environ, faults),
         iam_endpoint=_endpoint(environ, _IAM_NAMES, None, faults),
+        sts_endpoint=_endpoint(environ, _STS_NAMES, None, faults),
         journal=_journal(environ, journal),
         concurrency=_concurrency(environ, faults),
         region=first_set(environ, "HW_REGION_NAME", "OS_REGION_NAME"),
@@ -167,6 +173,7 @@ _IAM_NAMES = {
     # The Terraform provider's variable includes the API version.
     "HW_AUTH_URL": "/v3",
 }
+_STS_NAMES = {"RECONCILER_STS_ENDPOINT": "", "HUAWEICLOUD_SDK_STS_ENDPOINT": ""}
 
 
 def _endpoint(
@@ -188,7 +195,8 @@ def _regional(environ: Mapping[str, str], faults: list[Fault]) -> dict[str, str]
     found: dict[str, str] = {}
     for prefix in _REGIONAL:
         for name in sorted(environ):
-            text = environ[name].strip()
+            # The SDK takes several addresses of a region, separated by commas, and begins with the first.
+            text = environ[name].split(",")[0].strip()
             if name.startswith(prefix) and text and (address := _origin(text, ENVIRONMENT, name, faults)):
                 found[name.removeprefix(prefix)] = address
     return found
@@ -235,13 +243,19 @@ def is_loopback(host: str) -> bool:
 
 def default_endpoint(service: str, region: str) -> str:
     """Origin of a service (``workspace``, ``iam``) in a region; European regions have their own domain."""
-    if not _REGION.fullmatch(region):
+    if not REGION.fullmatch(region):
         raise BadInput(
             "the region is not a valid region id",
             hint="write it like ap-southeast-3, or set RECONCILER_ENDPOINT",
         )
     domain = "myhuaweicloud.eu" if region.startswith("eu-west-1") else "myhuaweicloud.com"
     return f"https://{service}.{region}.{domain}"
+
+
+def region_of(address: str) -> str:
+    """The region in the name of a service's host; empty for a host without one."""
+    found = _SERVICE_HOST.fullmatch(urlsplit(address).hostname or "")
+    return found["region"] if found else ""
 
 
 def _concurrency(environ: Mapping[str, str], faults: list[Fault]) -> int:

@@ -17,6 +17,7 @@ from reconciler.model import (
     Pool,
     Position,
     Target,
+    Whom,
 )
 from reconciler.planning.draft import draft
 from reconciler.planning.finding import Finding, Severity
@@ -27,6 +28,10 @@ from tests.builders import TARGET, copies_of
 OTHER = Target("eu-west-101", "fedcba9876543210fedcba9876543210")
 MADE = datetime(2026, 3, 14, 9, 26, tzinfo=UTC)
 FILE = "pools/finance.yaml"
+
+
+WHOM = Whom("access key", "HUAWEICLOUD_SDK_AK", access_key="HWAK…7QZK")
+"""As whom these plans were made."""
 
 
 def disk(number: int, kind: str, size: int) -> Disk:
@@ -75,7 +80,7 @@ def whole(
     judged, found = judge(pools, given)
     return Plan(
         id="0198c0de-0000-7000-8000-000000000000",
-        services=tuple(Service(each, service) for each in sorted({pool.target for pool in pools})),
+        services=tuple(Service(each, service, WHOM) for each in sorted({pool.target for pool in pools})),
         pools=judged,
         limits=given,
         created=MADE,

@@ -11,8 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from reconciler.credentials import AccessKeys, Metadata, Password, Secret, Token, find_identity
+from reconciler.credentials import AccessKeys, Metadata, Password, Secret, Token
 from reconciler.errors import BadInput
+from reconciler.identity import find_identity
 
 HIDDEN = "swordfish-4711"
 SDK = {"HUAWEICLOUD_SDK_AK": "SDKAK", "HUAWEICLOUD_SDK_SK": HIDDEN}

@@ -136,7 +136,7 @@ def test_an_endpoint_of_one_region_outranks_the_general_one_and_a_flag_outranks_
         "RECONCILER_ENDPOINT": "https://general.example",
         "RECONCILER_ENDPOINT_EU_WEST_101": "https://ours.example/",
         "HUAWEICLOUD_SDK_REGION_WORKSPACE_EU_WEST_101": "https://the-sdks.example",
-        "HUAWEICLOUD_SDK_REGION_WORKSPACE_CN_NORTH_4": "https://north.example",
+        "HUAWEICLOUD_SDK_REGION_WORKSPACE_CN_NORTH_4": "https://north.example, https://other.example",
     }
     found = read_settings(environ)
     assert found.in_region("eu-west-101").endpoint == "https://ours.example"

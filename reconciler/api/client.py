@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 from reconciler.api import wire
 from reconciler.api.budget import Budgets
-from reconciler.api.failure import failure
+from reconciler.api.failure import NOT_HERE, failure
 from reconciler.api.outcome import of_answer, of_error, retry_after
 from reconciler.api.paging import complete
 from reconciler.api.retry import DEFAULT_TIMING, Retries, RetryableError, Throttled, Timing
@@ -23,11 +23,13 @@ from reconciler.api.signing import SIGNED_AT
 from reconciler.api.token import ONCE
 from reconciler.api.transport import Answer, ProtocolError, fetch, httpx, through
 from reconciler.clock import Clock
-from reconciler.errors import ReadingDoubtful, ServiceError
+from reconciler.errors import CredentialsError, PermissionDenied, ReadingDoubtful, ServiceError
 from reconciler.journal.records import Outcome
 from reconciler.safe_text import safe_text
 
 T = TypeVar("T")
+Renew = Callable[[], Awaitable[datetime | None]]
+"""Renews credentials that are about to end, and returns when those end that sign the next write; None: not known."""
 Verb = Literal["batch-delete", "batch-expand", "batch-add"]
 
 MOST_LISTED = 64 * 1024 * 1024
@@ -41,6 +43,11 @@ UNTRUSTED = (
     "or name a file with it in SSL_CERT_FILE"
 )
 SANDBOX_HEADER = "x-reconciler-sandbox"
+
+
+async def nothing_to_renew() -> datetime | None:
+    """For credentials that are what they are."""
+    return None
 
 
 class _Size:
@@ -90,6 +97,10 @@ class WorkspaceClient:
         self._budgets = Budgets(clock)
         self._slots = asyncio.Semaphore(concurrency)
         self._answered = False
+        self.renew: Renew = nothing_to_renew
+        """To be awaited before a write is decided; raises ``CredentialsError`` when renewing fails."""
+        self.about = ""
+        """What errors about credentials, project and address say beside the service's own words."""
         self.requests: Counter[str] = Counter()
         """Requests by call, repeated reads included; logins are not counted."""
         self.sandbox = ""
@@ -227,7 +238,12 @@ class WorkspaceClient:
                 raise Throttled(failure(call, answer.status, answer.headers, answer.body), wait)
             return _taken(call, answer, take)
 
-        return await retries.call(attempt)
+        try:
+            return await retries.call(attempt)
+        except ServiceError as error:
+            if self.about and _concerns_access(error):
+                error.hint = f"{error.hint}; {self.about}" if error.hint else self.about
+            raise
 
     async def _get(self, call: str, url: str, query: Mapping[str, Any], seconds: float) -> Answer:
         self.requests[call] += 1
@@ -258,6 +274,14 @@ class WorkspaceClient:
     def _unreachable(self, call: str, reason: str) -> ServiceError:
         hint = UNTRUSTED if "CERTIFICATE_VERIFY_FAILED" in reason else "is the endpoint right and reachable?"
         return ServiceError(f"{call}: {self._base}: {reason}{through(self._reads)}", hint)
+
+
+def _concerns_access(error: ServiceError) -> bool:
+    """Whether an error may come from wrong credentials, a wrong project, or a wrong address."""
+    if isinstance(error, CredentialsError | PermissionDenied):
+        return True
+    unanswered = error.status is None and not isinstance(error, ReadingDoubtful)
+    return unanswered or error.code == NOT_HERE
 
 
 def _segment(text: str) -> str:

@@ -30,7 +30,7 @@ MOST_BYTES = 1024 * 1024
 characters, documented)."""
 
 _SKEWED = "APIGW.0303"
-_NOT_HERE = "APIGW.0101"
+NOT_HERE = "APIGW.0101"
 _NO_POOL = "WKS.0001"
 _NOT_ENABLED = "WKS.00010099"
 _PAIRS = (
@@ -112,7 +112,7 @@ def _advice(call: str, status: int, code: str, words: str) -> tuple[type[Service
             f"the identity needs the permission {action}" if action else "the identity lacks a permission",
         ),
         (
-            code == _NOT_HERE,
+            code == NOT_HERE,
             ServiceError,
             "this region does not offer this call; check the region and the endpoint",
         ),

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from reconciler.api.client import Renew, nothing_to_renew
 from reconciler.apply.polling import CoalescedRead
 from reconciler.clock import Clock
 from reconciler.journal.records import Journal, PoolKey, Step
@@ -61,6 +62,7 @@ class TargetContext:
     running: dict[Step, CoalescedRead[frozenset[str]]]
     request_lifetime: float | None
     """Seconds after signing within which a request can still be accepted; None when there is no bound."""
+    renew: Renew = nothing_to_renew
 
     @classmethod
     def of(cls, connection: Connection, clock: Clock) -> TargetContext:
@@ -76,6 +78,7 @@ class TargetContext:
             CoalescedRead(workspace.pools, clock),
             {step: running(step) for step in Step},
             connection.request_lifetime,
+            connection.renew,
         )
 
     def key(self, pool_id: str) -> PoolKey:

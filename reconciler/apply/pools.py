@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from reconciler.apply.calls import DiskEffect, call_effects, calls, effects
 from reconciler.apply.context import RunContext, TargetContext
@@ -20,7 +20,7 @@ from reconciler.apply.second_check import check_removal
 from reconciler.errors import Refused, StalePlan
 from reconciler.journal.records import Intent, Outcome, SentDisk, Step
 from reconciler.model import LostCopy
-from reconciler.planner import plan_pool
+from reconciler.planner import CLOCKS_APART, plan_pool
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import STEADY, run_checks
 from reconciler.planning.plan import TRANSIENT_RULES, Plan, PoolPlan, pool_decision
@@ -85,6 +85,7 @@ async def _one_call(task: Task, call: Call, expected: Counter[DiskEffect], index
     for attempt in range(ctx.options.tries):
         # Before the reading: waiting for the request budget may take long, and the reading would be old by then.
         await task.site.workspace.write_place(call.step)
+        await task.site.renew()
         if stopped := _stopped(ctx, index):
             return stopped
         intent = await _prepare(task, call, expected, index)
@@ -145,9 +146,10 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
         sent = [(disk.id, disk.type, disk.size) for disk in call.disks]
         check_removal(reading.raw, call.pool_id, sent, task.pool.desired, task.plan.limits)
     touched = {disk.id for disk in call.disks}
+    # Again, as waiting and reading may have taken long: between the intent and the wire nothing may wait.
+    keys_end = await site.renew()
     # The request is signed once, with this time, so the journal knows until when it can be accepted.
     signed_at = ctx.clock.now().replace(microsecond=0)
-    lifetime = site.request_lifetime
     return Intent(
         operation_id=ctx.new_id(),
         run_id=ctx.run_id,
@@ -160,10 +162,21 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
         baseline_jobs=tuple(sorted(known)),
         generation=generation,
         signed_at=signed_at,
-        not_after=None if lifetime is None else signed_at + timedelta(seconds=lifetime),
+        not_after=_not_after(signed_at, site.request_lifetime, keys_end),
         plan_digest=task.digest,
         copies=tuple(_copies(fresh, touched)) if call.step is Step.REMOVE else (),
     )
+
+
+def _not_after(signed_at: datetime, lifetime: float | None, keys_end: datetime | None) -> datetime | None:
+    """Until when a request can be accepted: as long as its signature, and no longer than the keys that made it.
+
+    The keys end by the service's clock, this bound goes by ours, so it stays later by what the two may be apart.
+    """
+    if lifetime is None:
+        return None
+    signature = signed_at + timedelta(seconds=lifetime)
+    return min(signature, keys_end + CLOCKS_APART) if keys_end else signature
 
 
 def _copies(fresh: PoolPlan, touched: set[str]) -> Iterator[LostCopy]:

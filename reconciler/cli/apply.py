@@ -19,6 +19,7 @@ from reconciler.cli.approval import Approval, approval, check_saved
 from reconciler.cli.commands import command, path_word
 from reconciler.cli.connect import connections, duration, journal, journal_to_read, new_id, read_settings
 from reconciler.cli.console import Console
+from reconciler.cli.interlock import Interlock
 from reconciler.cli.outputs import show_plan, tell_github, to_github
 from reconciler.cli.plan_files import is_plan_file
 from reconciler.cli.plan_files import load as load_plan
@@ -96,7 +97,8 @@ def apply(
 
     async def work(stop: Stop) -> ApplyReport:
         with journal(connection, settings, clock) as kept:
-            async with connections(manifest.targets, connection, settings) as opened:
+            interlock = Interlock.of(manifest, connection.project_id, console.info, writes=True)
+            async with connections(manifest.targets, connection, settings, interlock) as opened:
                 run = RunContext(
                     kept, clock, new_id, opened, stop=stop, shard=share, group=run_group, log=console.info
                 )

@@ -19,6 +19,7 @@ from reconciler.safe_text import safe_text
 _WITH_SERVICE = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve", "import"})
 _WITH_JOURNAL = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve", "history", "report"})
 _WITH_SANDBOX = _WITH_SERVICE | _WITH_JOURNAL
+_WITH_PROJECT = frozenset({"plan", "apply", "drift", "watch", "explain"})
 _COMMAND = re.compile(rf"(?<![\w/.-])reconciler ({'|'.join(sorted(_WITH_SANDBOX))})(?![\w-])")
 
 
@@ -29,6 +30,8 @@ class Given:
     sandbox: bool = False
     endpoint: str = ""
     journal: str = ""
+    projects: tuple[str, ...] = ()
+    """Those confirmed with ``--project-id``."""
 
     def flags(self, command: str) -> str:
         """The same flags for another command, as far as it has them; begins with a space unless empty."""
@@ -39,6 +42,8 @@ class Given:
             parts.append(f"--endpoint {quoted(self.endpoint)}")
         if self.journal and command in _WITH_JOURNAL:
             parts.append(f"--journal {_journal(self.journal)}")
+        if command in _WITH_PROJECT:
+            parts += [f"--project-id {quoted(each)}" for each in self.projects]
         return "".join(f" {each}" for each in parts)
 
 
@@ -52,7 +57,9 @@ def remember(groups: Sequence[object]) -> None:
         next((value for group in groups if (value := getattr(group, name, None))), None)
         for name in ("sandbox", "endpoint", "journal")
     )
-    GIVEN.set(Given(bool(sandbox), endpoint or "", journal or ""))
+    confirmed = [getattr(group, "project_id", None) for group in groups]
+    projects = next((tuple(each) for each in confirmed if isinstance(each, list)), ())
+    GIVEN.set(Given(bool(sandbox), endpoint or "", journal or "", projects))
 
 
 def complete(text: str) -> str:

@@ -18,6 +18,7 @@ from reconciler.apply.results import DriftReport, DriftRound
 from reconciler.cli import flags
 from reconciler.cli.connect import connections, journal, new_id, read_settings
 from reconciler.cli.console import Console
+from reconciler.cli.interlock import Interlock
 from reconciler.cli.outputs import to_github
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
@@ -117,14 +118,19 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
 
     try:
         manifest = load(asked.paths, follow_symlinks=asked.follow_symlinks)
-        for note in manifest.notes:
+
+        def once(note: str) -> None:
             if note not in asked.noted:
                 asked.noted.add(note)
                 console.info(note)
+
+        for note in manifest.notes:
+            once(note)
+        interlock = Interlock.of(manifest, asked.connection.project_id, once, writes=asked.remediate)
         settings = read_settings(asked.connection)
         limits = asked.limits.over(manifest.limits)
         with journal(asked.connection, settings, clock) as kept:
-            async with connections(manifest.targets, asked.connection, settings) as opened:
+            async with connections(manifest.targets, asked.connection, settings, interlock) as opened:
                 run = RunContext(
                     kept,
                     clock,

@@ -18,7 +18,7 @@ from reconciler.errors import BadInput, ExitCode
 from reconciler.manifest.load import load
 from reconciler.planning.anonymous import anonymised
 from reconciler.render.explain import explain_lines
-from reconciler.render.text import sandbox_lines
+from reconciler.render.text import head_lines
 
 
 @flags.options
@@ -47,7 +47,7 @@ def explain(
 
         console.json_text(explain_json(made, found))
     else:
-        console.lines(sandbox_lines(made))
+        console.lines(head_lines(made))
         for each in found:
             console.lines(explain_lines(made, each))
     own = replace(made, pools=tuple(found))

@@ -91,6 +91,16 @@ Profile = Annotated[
 ProjectId = Annotated[str | None, typer.Option(help="Project, when no manifest is read.", metavar="ID")]
 
 
+Confirmed = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--project-id",
+        help="Confirm that the credentials are for this project, where IAM cannot; may be repeated.",
+        metavar="ID",
+    ),
+]
+
+
 class Format(StrEnum):
     """How a plan is shown."""
 
@@ -133,12 +143,19 @@ def share(text: str, group: str) -> Shard:
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectionOptions:
+class PlaceOptions:
     """Where a command works; these flags outrank settings and environment."""
 
     endpoint: Endpoint = None
     sandbox: Sandbox = False
     journal: JournalUrl = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionOptions(PlaceOptions):
+    """The same for a command that reads manifests."""
+
+    project_id: Confirmed = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from reconciler.cli.commands import path_word
 from reconciler.cli.connect import connections, read_settings
 from reconciler.cli.console import Console
 from reconciler.cli.flags import ConnectionOptions
+from reconciler.cli.interlock import Interlock
 from reconciler.cli.signals import run_async
 from reconciler.errors import BadInput, ExitCode, ReconcilerError
 from reconciler.files import refuse_link, write_file
@@ -44,12 +46,13 @@ def import_(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
     only: flags.TargetOptions,
+    profile: flags.Profile = "",
     service: flags.ServiceOptions,
 ) -> int:
     """Write manifests for live pools, which plan without changes; overwrites only with --force."""
     console = Console()
     connection = service.connection
-    target = only.target or _default_target(connection)
+    target = replace(only.target or _default_target(connection), profile=profile)
     live = _read(target, connection, console)
     chosen = _chosen(live, pool or [])
     names = Counter(each.name for each in live)
@@ -80,7 +83,10 @@ def _read(target: Target, connection: ConnectionOptions, console: Console) -> tu
     settings = read_settings(connection)
 
     async def work(_stop: Stop) -> tuple[Pool, ...]:
-        async with connections([target], connection, settings) as opened:
+        interlock = Interlock(
+            lambda _: "", console.info, writes=False, confirmed=frozenset({target.project_id})
+        )
+        async with connections([target], connection, settings, interlock) as opened:
             found = opened[target]
             if not isinstance(found, Connection):
                 raise ReconcilerError(found.message, found.hint)

@@ -25,6 +25,7 @@ from reconciler.cli.connect import (
 )
 from reconciler.cli.console import Console
 from reconciler.cli.flags import ConnectionOptions
+from reconciler.cli.interlock import Interlock
 from reconciler.cli.outputs import different, show_plan, tell_github, write_outputs
 from reconciler.cli.plan_files import save
 from reconciler.cli.signals import run_async
@@ -104,7 +105,8 @@ def compute_plan(
     metadata = PlanMetadata(new_id(), CLOCK.get().now(), asked.lifetime, asked.shard)
 
     async def work(_stop: Stop) -> Plan:
-        async with connections(manifest.targets, connection, settings) as opened:
+        interlock = Interlock.of(manifest, connection.project_id, console.info, writes=False)
+        async with connections(manifest.targets, connection, settings, interlock) as opened:
             services = [each.service for each in opened.values() if isinstance(each, Connection)]
             holds = _holds(services, connection, settings, console)
             with console.working("Reading the live pools"):

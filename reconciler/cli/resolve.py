@@ -19,6 +19,7 @@ from reconciler.cli import flags
 from reconciler.cli.actor import actor
 from reconciler.cli.connect import connections, duration, journal, new_id, own_sandbox, read_settings
 from reconciler.cli.console import Console
+from reconciler.cli.interlock import Interlock
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
 from reconciler.engine.resolution import accept, concerns, open_operation, resolve_all, target_contexts
@@ -77,7 +78,7 @@ def resolve(
     only: flags.TargetOptions,
     profile: flags.Profile = "",
     shown: flags.OutputFormat = flags.Output.TEXT,
-    connection: flags.ConnectionOptions,
+    place: flags.PlaceOptions,
 ) -> int:
     """Find out how operations ended that earlier runs left open; sends nothing."""
     if (operation is None) != (accept_as is None):
@@ -85,6 +86,8 @@ def resolve(
     if despite_evidence and not accept_as:
         raise BadInput("--despite-evidence needs --accept-as and OPERATION")
     console = Console()
+    confirmed = [only.project_id] if only.project_id else None
+    connection = flags.ConnectionOptions(place.endpoint, place.sandbox, place.journal, confirmed)
     seconds = duration(wait_timeout, "--wait-timeout").total_seconds()
     decision = Decision(State[accept_as.name], actor(os.environ), despite_evidence) if accept_as else None
     pools, options = frozenset(pool or ()), Options(wait_timeout=0.0 if no_wait else seconds)
@@ -120,6 +123,9 @@ class _Found:
 def _resolve(asked: _Request, console: Console) -> _Found:
     """What became of the open operations, target by target; one that cannot be reached does not stop the others."""
     settings, clock = read_settings(asked.connection), CLOCK.get()
+    # Of operations in the journal: no manifest is read, so a target has no other place.
+    confirmed = frozenset(asked.connection.project_id or ())
+    interlock = Interlock(lambda _: "", console.info, writes=True, confirmed=confirmed)
 
     async def work(stop: Stop) -> _Found:
         with journal(asked.connection, settings, clock) as kept:
@@ -127,27 +133,31 @@ def _resolve(asked: _Request, console: Console) -> _Found:
                 kept, clock, new_id, run_id=new_id(), options=asked.options, stop=stop, log=console.info
             )
             if asked.decision:
-                return _Found([await _decide(asked, asked.decision, settings, ctx)])
-            return await _resolve_all(asked, settings, ctx, console)
+                return _Found([await _decide(asked, asked.decision, settings, ctx, interlock)])
+            return await _resolve_all(asked, settings, ctx, console, interlock)
 
     return run_async(work)
 
 
-async def _decide(asked: _Request, decision: Decision, settings: Settings, ctx: RunContext) -> Resolution:
+async def _decide(
+    asked: _Request, decision: Decision, settings: Settings, ctx: RunContext, interlock: Interlock
+) -> Resolution:
     """Close one operation as a person decided, against a reading of its own target."""
     operation = open_operation(asked.operation, ctx)
     if not concerns(operation, asked.pools):
         raise BadInput(f"operation {operation.id} is on pool {operation.intent.pool_name}, not on --pool")
     target = _target(operation.intent.pool.target, asked.profile)
     try:
-        async with connections([target], asked.connection, settings) as opened:
+        async with connections([target], asked.connection, settings, interlock) as opened:
             return await accept(operation, decision, "", replace(ctx, connections=opened))
     except ServiceError as error:  # reading errors are part of the evidence, so this one is from opening
         unread = f"the service could not be read: {error.message}"
         return await accept(operation, decision, unread, ctx)
 
 
-async def _resolve_all(asked: _Request, settings: Settings, ctx: RunContext, console: Console) -> _Found:
+async def _resolve_all(
+    asked: _Request, settings: Settings, ctx: RunContext, console: Console, interlock: Interlock
+) -> _Found:
     found = _Found()
     opened_ones = [each for each in ctx.journal.unresolved() if concerns(each, asked.pools)]
     for name in sorted(asked.pools):
@@ -159,7 +169,7 @@ async def _resolve_all(asked: _Request, settings: Settings, ctx: RunContext, con
         # The journal stores targets without a profile, so the flag decides which credentials are used.
         named = replace(each, profile=asked.profile)
         try:
-            async with connections([named], asked.connection, settings) as opened:
+            async with connections([named], asked.connection, settings, interlock) as opened:
                 connected = replace(ctx, connections=opened)
                 resolutions, holds = await resolve_all(connected, target_contexts(connected), asked.pools)
         except (BadInput, ServiceError) as error:

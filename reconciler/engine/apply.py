@@ -16,6 +16,7 @@ from reconciler.apply.group import claim
 from reconciler.apply.results import ApplyReport, PoolResult, Resolution, Status, live_pool, worst
 from reconciler.apply.run import run_pools
 from reconciler.clock import Clock
+from reconciler.engine.acting import identities, record_identities
 from reconciler.engine.holds import blocked_code
 from reconciler.engine.resolution import let_go, open_operations, resolve_all, target_contexts
 from reconciler.errors import ExitCode, JournalError, Refused, ServiceError, StalePlan
@@ -66,6 +67,7 @@ async def apply(request: ApplyRequest, run: RunContext) -> ApplyReport:
     ctx.journal.open_run(ctx.run_id, request.command, __version__, targets)
     report = ApplyReport(ctx.run_id, None, exit_code=ExitCode.ERROR)
     try:
+        record_identities(ctx, ctx.run_id)
         report = await _apply(request, ctx)
         if report.exit_code is ExitCode.INTERRUPTED and stop.terminated:
             report = replace(report, exit_code=ExitCode.TERMINATED)
@@ -219,4 +221,5 @@ def _summary(report: ApplyReport) -> dict[str, object]:
             for each in report.results
         ],
         "remaining": report.remaining,
+        **identities(report.plan),
     }

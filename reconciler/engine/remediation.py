@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from reconciler import __version__
 from reconciler.apply.context import Options, RunContext
 from reconciler.apply.results import DriftReport, LivePool, live_pool
+from reconciler.engine.acting import identities, record_identities
 from reconciler.engine.apply import DEFAULT_LIFETIME, ApplyRequest, apply
 from reconciler.errors import ExitCode, JournalError, ReconcilerError, Refused
 from reconciler.journal.records import NOT_APPLIED, DriftPoint, Journal, Operation, PoolKey, Step
@@ -43,8 +44,10 @@ async def detect(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftRe
     journal = ctx.journal
     run_id = ctx.new_id()
     journal.open_run(run_id, "drift", __version__, [str(target) for target in manifest.targets])
+    summary: dict[str, object]
     code, digest, summary = ExitCode.ERROR, "", {"pools": 0, "surplus": 0, "missing": 0, "differing": 0}
     try:
+        record_identities(ctx, run_id)
         # Asked before and after: an operation that began or ended while the pools were read makes a reading
         # of its pool worthless, which may show its disks half done.
         changing = _being_changed(ctx)
@@ -59,6 +62,7 @@ async def detect(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftRe
             "surplus": sum(each.surplus for each in measures),
             "missing": sum(each.missing for each in measures),
             "differing": sum(each.differing for each in measures),
+            **identities(plan),
         }
     except BaseException as error:
         interrupted = ExitCode.TERMINATED if ctx.stop.terminated else ExitCode.INTERRUPTED

@@ -19,6 +19,10 @@ Now = Callable[[], datetime]
 
 PLAN_APPROVED = "plan.approved"
 """The kind of the event that holds the plan a run carried out."""
+IDENTITY = "identity"
+"""The kind of the event that names, for each target, as whom it is read and changed."""
+IDENTITIES = "identities"
+"""The name of the same in a run's summary, without the targets."""
 
 
 class StaleGeneration(StalePlan):

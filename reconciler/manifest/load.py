@@ -33,6 +33,7 @@ from reconciler.model import (
     Limits,
     Manifest,
     OnTie,
+    Position,
     Target,
     Window,
 )
@@ -104,6 +105,7 @@ def _read_files(files: Files) -> Manifest:
         limits=Limits(**merged.limits),
         drift=tuple(sorted(merged.drift, key=lambda policy: policy.target)),
         sources=tuple(sorted(sources)),
+        places=tuple(merged.places.items()),
         notes=(_what_was_read(len(sources), merged, files.given), *notes),
     )
 
@@ -151,10 +153,12 @@ class _Merged:
         self.pools: list[DesiredPool] = []
         self.limits: dict[str, Limit] = {}
         self.drift: list[DriftPolicy] = []
+        self.places: dict[Target, Position] = {}
 
     def add(self, entry: schema.DocumentEntry, root: Map, faults: Faults) -> None:
         """Add one valid document; ``root`` is its tree, which has the positions."""
         target = Target(entry.target.region, entry.target.project_id, entry.target.profile)
+        self.places.setdefault(target, faults.position(cast(Map, root["target"]).at))
         for pool, node in zip(entry.pools, cast(Seq, root.get("pools", ())), strict=True):
             self.pools.append(_pool(pool, cast(Map, node), (target, entry.defaults), faults))
         for name in entry.limits.model_fields_set:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from reconciler.model import MAX_DISK_GB, MAX_POOL_DISKS
+from reconciler.settings import REGION
 
 MIN_SIZE: Final = 10
 """GB; the smallest data disk (documented)."""
@@ -52,7 +53,7 @@ class TargetEntry(Entry):
     """The project that the document manages; must be the project of the credentials."""
 
     region: str = Field(
-        pattern=r"^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$",
+        pattern=rf"^{REGION.pattern}$",
         max_length=64,
         description="Region id, such as ap-southeast-3.",
     )

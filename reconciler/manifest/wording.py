@@ -50,7 +50,7 @@ _SWITCH: Final = "write true or false"
 _ADVICE: Final[Mapping[str, str]] = {
     "version": "write version: 1",
     "target": "write target: {region: ap-southeast-3, project_id: the project's id}",
-    "region": "write the region's id in lower case, such as ap-southeast-3",
+    "region": "write the region's id in lower case, with its number, such as ap-southeast-3",
     "project_id": "write the project's id in quotes: 32 characters of 0-9 and a-f",
     "profile": "write a section of the credentials file: letters, digits, '.', '_' and '-'",
     "defaults": "write a mapping such as {apply_to: idle}",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from reconciler.model import Action, DesiredPool, Disk, Limits, LostCopy, Pool, Target
+from reconciler.model import Action, DesiredPool, Disk, Limits, LostCopy, Pool, Target, Whom
 from reconciler.planning.change import Change, Tie
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.inconsistent_desktops import InconsistentDesktops
@@ -132,6 +132,8 @@ class Service:
     target: Target
     name: str
     """Host of the endpoint, or ``sandbox:<world>``."""
+    whom: Whom | None = None
+    """As whom it was read; None in plans of older versions."""
 
     @property
     def sandbox(self) -> bool:

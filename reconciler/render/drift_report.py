@@ -14,7 +14,7 @@ from reconciler.planning.finding import Severity
 from reconciler.render.apply_report import report_lines, report_page, resolution_lines
 from reconciler.render.message import Message
 from reconciler.render.prometheus import drift_metrics
-from reconciler.render.text import Line, Tone, drift_line, finding_lines, sandbox_lines
+from reconciler.render.text import Line, Tone, drift_line, finding_lines, head_lines
 from reconciler.render.words import count, settled
 
 FORMAT_VERSION = "1.0"
@@ -27,7 +27,7 @@ def drift_lines(outcome: DriftRound) -> Iterator[Line]:
     report = outcome.report
     if report is None:
         return
-    yield from sandbox_lines(report.plan)
+    yield from head_lines(report.plan)
     for each in outcome.drifting:
         yield from _pool_lines(each)
     yield from _hindrances(report)

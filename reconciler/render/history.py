@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import datetime
 
 from reconciler.errors import BadInput
-from reconciler.journal.records import DAMAGED_HINT, PLAN_APPROVED, Operation, Run, RunRecord
+from reconciler.journal.records import DAMAGED_HINT, IDENTITIES, PLAN_APPROVED, Operation, Run, RunRecord
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan_file import read
 from reconciler.render.text import Line, Tone, plan_lines
@@ -21,11 +21,14 @@ def runs_lines(runs: Sequence[Run]) -> Iterator[Line]:
     if not runs:
         yield Line("The journal has no runs yet.")
         return
-    yield Line(f"{'RUN':<36}  {'STARTED (UTC)':<19}  {'COMMAND':<8}  {'EXIT':<4}  DIGEST", Tone.STRONG)
+    yield Line(
+        f"{'RUN':<36}  {'STARTED (UTC)':<19}  {'COMMAND':<8}  {'EXIT':<4}  {'DIGEST':<12}  AS", Tone.STRONG
+    )
     for run in runs:
         code = "-" if run.exit_code is None else str(run.exit_code)
         yield Line(
-            f"{run.id:<36}  {_time(run.started)}  {run.command:<8}  {code:<4}  {run.digest[:12] or '-'}"
+            f"{run.id:<36}  {_time(run.started)}  {run.command:<8}  {code:<4}  {run.digest[:12] or '-':<12}  "
+            f"{_acting(run)}"
         )
 
 
@@ -62,6 +65,12 @@ def approved_plan(record: RunRecord) -> Plan | None:
     with suppress(BadInput):
         return read(kept.detail, f"the plan of run {record.run.id}") if kept else None
     return None
+
+
+def _acting(run: Run) -> str:
+    """As whom it acted, as its summary has it."""
+    found = run.summary.get(IDENTITIES)
+    return "; ".join(map(str, found)) if isinstance(found, list) and found else "-"
 
 
 def _operation_lines(operation: Operation) -> Iterator[Line]:

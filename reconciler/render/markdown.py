@@ -99,6 +99,8 @@ def _head(plan: Plan) -> str:
     differing = words.inconsistent(plan)  # numbers only; which ones they are stands in the text and the JSON
     if differing:
         lines += [differing, ""]
+    for sentence in words.acting(plan.services):
+        lines += [prose(sentence), ""]
     return "\n".join(lines) + "\n"
 
 

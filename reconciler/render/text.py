@@ -62,7 +62,7 @@ _TONES = {
 
 def plan_lines(plan: Plan) -> Iterator[Line]:
     """The complete plan, also if it is blocked."""
-    yield from sandbox_lines(plan)
+    yield from head_lines(plan)
     changed = [pool for pool in plan.pools if pool.pending]
     if changed:
         yield Line("reconciler will perform the following actions:")
@@ -78,9 +78,14 @@ def plan_lines(plan: Plan) -> Iterator[Line]:
     yield from _ending(plan)
 
 
-def sandbox_lines(plan: Plan) -> Iterator[Line]:
-    """The banner above all output about a sandbox."""
+def head_lines(plan: Plan) -> Iterator[Line]:
+    """What stands above all output about a plan: whether it is a sandbox, and as whom it was read."""
     yield from banner(service.name for service in plan.services)
+    sentences = words.acting(plan.services)
+    for sentence in sentences:
+        yield Line(sentence)
+    if sentences:
+        yield Line()
 
 
 def banner(services: Iterable[str]) -> Iterator[Line]:

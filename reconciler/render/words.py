@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from reconciler.model import Action, ApplyTo, DesiredDisk, Disk
 from reconciler.planning.anonymous import Unnamed
 from reconciler.planning.change import Change
-from reconciler.planning.plan import DiskLoss, Plan, PoolPlan, Totals, totals
+from reconciler.planning.plan import DiskLoss, Plan, PoolPlan, Service, Totals, totals
 
 SYMBOLS = {Action.KEEP: " ", Action.REMOVE: "-", Action.EXPAND: "~", Action.ADD: "+", Action.REPLACE: "-/+"}
 PHRASES = {
@@ -50,6 +50,19 @@ class Side:
     type: str
     size: int
     """GB."""
+
+
+def acting(services: Sequence[Service]) -> list[str]:
+    """As whom the targets were read, one sentence for each identity; says which targets where there are several."""
+    targets: dict[str, list[str]] = {}
+    for each in services:
+        if each.whom:
+            targets.setdefault(str(each.whom), []).append(str(each.target))
+    several = len(targets) > 1
+    return [
+        f"Acting as {whom}" + (f", in {', '.join(where)}." if several else ".")
+        for whom, where in targets.items()
+    ]
 
 
 def count(number: int, one: str, many: str = "") -> str:

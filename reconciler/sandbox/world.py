@@ -163,7 +163,9 @@ class Account(TypedDict):
     domain: str
     projects: list[str]
     denied: list[str]
-    """Names of operations this account may not call."""
+    """Names of operations this account may not call; ``list-projects`` for IAM's list of projects."""
+    agency: NotRequired[str]
+    """Name of an agency that acts as this account; temporary keys of it can be had."""
 
 
 class Project(TypedDict):

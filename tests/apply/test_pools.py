@@ -9,16 +9,17 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from reconciler.api.client import Renew
 from reconciler.apply.context import Options
 from reconciler.apply.pools import Task, apply_pool
 from reconciler.apply.results import PoolResult, Status
 from reconciler.apply.second_check import SecondCheckFailed
-from reconciler.errors import PoolHeld, Refused, ServiceError, StalePlan
+from reconciler.errors import CredentialsError, PoolHeld, Refused, ServiceError, StalePlan
 from reconciler.journal.records import Claim, Outcome, SentDisk, StaleGeneration, State, Step
 from reconciler.model import Action, ApplyTo, DesiredDisk, Disk
 from reconciler.planner import plan_pool
 from reconciler.workspace import Call, JobEnd, PoolReading
-from tests.apply.harness import GOING, KEPT, Harness, Scripted, harness, removal
+from tests.apply.harness import GOING, KEPT, LIFETIME, Harness, Scripted, harness, removal
 from tests.builders import AT
 from tests.simulation.service import TrueJob
 from tests.simulation.virtual import START
@@ -38,6 +39,16 @@ def applied(world: Harness, options: Options | None = None) -> PoolResult:
     return world.run(scenario())
 
 
+def acting(world: Harness, renew: Renew) -> PoolResult:
+    """The same with credentials that are renewed so."""
+
+    async def scenario() -> PoolResult:
+        task = await world.task(world.context())
+        return await apply_pool(replace(task, site=replace(task.site, renew=renew)))
+
+    return world.run(scenario())
+
+
 def test_the_intent_says_all_that_is_needed_to_find_out_later() -> None:
     with harness() as world:
         old = TrueJob("old", "pool", Step.REMOVE, 0, 0, JobEnd.FAILED, False, removal())
@@ -51,6 +62,47 @@ def test_the_intent_says_all_that_is_needed_to_find_out_later() -> None:
         assert intent.not_after == intent.signed_at + timedelta(seconds=900)
         [(_, call)] = world.service.sent
         assert call == Call(Step.REMOVE, "pool", (GOING,), ApplyTo.ALL)
+
+
+@pytest.mark.parametrize(
+    ("keys_end", "bound"),
+    [
+        (None, LIFETIME),
+        (timedelta(hours=1), LIFETIME),
+        (timedelta(seconds=-600), 300.0),
+        (timedelta(seconds=-30), 870.0),
+    ],
+    ids=["no end", "a late end", "ended already, by a clock that is ahead", "about to end"],
+)
+def test_a_signature_outlives_its_keys_by_no_more_than_the_clocks_may_be_apart(
+    keys_end: timedelta | None, bound: float
+) -> None:
+    with harness() as world:
+
+        async def renew() -> datetime | None:
+            return None if keys_end is None else world.clock.now().replace(microsecond=0) + keys_end
+
+        assert acting(world, renew).status is Status.DONE
+        [operation] = world.journal.operations(world.clock.now() - timedelta(days=1))
+        intent = operation.intent
+        assert intent.not_after == intent.signed_at + timedelta(seconds=bound)
+
+
+def test_where_the_keys_cannot_be_renewed_nothing_is_sent_and_no_intent_is_left() -> None:
+    with harness() as world:
+        asked = 0
+
+        async def renew() -> datetime | None:
+            nonlocal asked
+            asked += 1
+            if asked == 2:  # right before the intent, after the pool was read
+                raise CredentialsError("the keys could not be renewed")
+            return None
+
+        with pytest.raises(CredentialsError):
+            acting(world, renew)
+        assert world.service.sent == []
+        assert world.journal.unresolved() == ()
 
 
 @pytest.mark.parametrize(

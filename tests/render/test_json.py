@@ -52,11 +52,12 @@ def test_what_the_service_got_wrong_is_still_printed() -> None:
 def test_a_finished_run_says_how_each_pool_ended() -> None:
     found = json.loads(apply_json(replace(applied(), results=applied().results[:1], in_flight=())))
     assert found | {"digest": None} == {
-        "format_version": "1.0",
+        "format_version": "1.1",
         "run": "run-1",
         "exit_code": 6,
         "digest": None,
         "sandbox": False,
+        "targets": found["targets"],
         "remaining": 1,
         "results": [
             {
@@ -87,6 +88,7 @@ def test_a_finished_run_says_how_each_pool_ended() -> None:
         "exit_code",
         "digest",
         "sandbox",
+        "targets",
         "remaining",
         "results",
         "resolved",
@@ -96,7 +98,7 @@ def test_a_finished_run_says_how_each_pool_ended() -> None:
 
 def test_a_round_that_failed_is_short() -> None:
     assert list(json.loads(drift_json(failed())).items()) == [
-        ("format_version", "1.0"),
+        ("format_version", "1.1"),
         ("run", None),
         ("started", "2026-03-01T12:30:00+00:00"),
         ("duration_seconds", 0.0),

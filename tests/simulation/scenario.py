@@ -157,7 +157,11 @@ class Scenario:
                 wait_timeout=300, keep_going=self.rng.random() < 0.5, parallelism=self.rng.choice([1, 4])
             ),
         )
-        connections = {TARGET: Connection(Named(TARGET, "simulated"), self.service, clock=clock)}
+        connections = {
+            TARGET: Connection(
+                Named(TARGET, "simulated"), self.service, clock=clock, renew=self.service.renew
+            )
+        }
         return await run_apply(request, RunContext(journal, clock, self._id, connections, stop=stop))
 
     def _id(self) -> str:

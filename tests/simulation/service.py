@@ -10,9 +10,9 @@ import json
 import random
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from reconciler.errors import ReadingDoubtful, ServiceError
+from reconciler.errors import CredentialsError, ReadingDoubtful, ServiceError
 from reconciler.journal.records import Outcome, State, Step
 from reconciler.model import Copy, Desktop, Disk, Pool
 from reconciler.workspace import Call, Differing, Job, JobEnd, PoolReading
@@ -85,6 +85,8 @@ class Faults:
     job_vanishes: float = 0.0
     foreign: float = 0.0
     full_budget: float = 0.0
+    short_keys: float = 0.0
+    not_renewed: float = 0.0
 
 
 @dataclass
@@ -103,6 +105,8 @@ class Service:
     foreign_changes: int = 0
     serial: int = 0
     unknown: int = 0
+    keys_end: float | None = None
+    """When the keys end that sign the next write; None when they outlast everything."""
 
     # -- Workspace ------------------------------------------------------------------------------
 
@@ -148,6 +152,14 @@ class Service:
         if self._chance(self.faults.full_budget):
             await asyncio.sleep(self.rng.uniform(1, 301))
 
+    async def renew(self) -> datetime | None:
+        """As the credentials of a run do: None, or when the keys end, by the service's clock."""
+        if self._chance(self.faults.not_renewed):
+            raise CredentialsError("the keys could not be renewed")
+        short = self._chance(self.faults.short_keys)
+        self.keys_end = self.loop.moment + self.rng.uniform(1, 900) if short else None
+        return None if self.keys_end is None else START + timedelta(seconds=self.keys_end)
+
     async def send(self, call: Call, signed_at: datetime) -> Outcome:
         outcome = await self._send(call, signed_at)
         self.unknown += outcome.state is State.UNKNOWN
@@ -167,6 +179,8 @@ class Service:
             return Outcome(state=State.UNKNOWN, message="timeout")
         if self._chance(self.faults.late_request):
             left = SIGNATURE_SECONDS - (self.loop.moment - (signed_at - START).total_seconds())
+            if self.keys_end is not None:
+                left = min(left, self.keys_end - self.loop.moment)
             self.late.append((self.loop.moment + self.rng.uniform(1, max(left, 2)), call))
             await asyncio.sleep(30)
             return Outcome(state=State.UNKNOWN, message="timeout")

@@ -31,7 +31,7 @@ from reconciler.render.json.plan import (
     target_entries,
 )
 
-FORMAT_VERSION: Final = "1.0"
+FORMAT_VERSION: Final = "1.1"
 
 
 class ErrorEntry(Entry):

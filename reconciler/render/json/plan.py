@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import Field
 
-from reconciler.model import Action, ApplyTo, Copy, Disk, Limit, LostCopy
+from reconciler.model import Action, ApplyTo, Copy, Disk, Limit, LostCopy, Whom
 from reconciler.planning.change import Change, Rule, Tie
 from reconciler.planning.inconsistent_desktops import InconsistentDesktop
 from reconciler.planning.plan import Plan, PoolPlan, Totals
@@ -24,7 +24,7 @@ from reconciler.render.json.base import (
 )
 from reconciler.render.json.finding import FindingEntry, finding_entry
 
-FORMAT_VERSION: Final = "1.2"
+FORMAT_VERSION: Final = "1.3"
 ActionWord: TypeAlias = Literal["no-op", "create", "update", "delete"]
 
 _ACTIONS: dict[Action, list[ActionWord]] = {
@@ -36,6 +36,16 @@ _ACTIONS: dict[Action, list[ActionWord]] = {
 }
 
 
+class IdentityEntry(Entry):
+    """As whom a target was read."""
+
+    kind: Text = Field(description="access key, temporary access key, agency, user, token …")
+    access_key: Text | None = Field(description="The ends of the access key's id; null for another kind.")
+    user: Text | None = Field(description="The IAM user and its account; null when not known.")
+    agency: Text | None = Field(description="The agency and its account, or its URN; null for none.")
+    source: Text = Field(description="Where that was found: a variable, or a file with its section.")
+
+
 class TargetEntry(Entry):
     """One project and the service it was read from."""
 
@@ -43,6 +53,7 @@ class TargetEntry(Entry):
     project_id: Text
     service: Text = Field(description="Host of the endpoint, or sandbox:<world>.")
     sandbox: Flag = Field(description="True for the simulated service.")
+    identity: IdentityEntry | None = Field(description="Null in plans of versions that did not keep it.")
 
 
 class SummaryEntry(Entry):
@@ -321,9 +332,20 @@ def target_entries(plan: Plan) -> list[TargetEntry]:
             project_id=each.target.project_id,
             service=each.name,
             sandbox=each.sandbox,
+            identity=_identity(each.whom) if each.whom else None,
         )
         for each in plan.services
     ]
+
+
+def _identity(whom: Whom) -> IdentityEntry:
+    return IdentityEntry(
+        kind=whom.kind,
+        access_key=whom.access_key or None,
+        user=whom.user or None,
+        agency=whom.agency or None,
+        source=whom.source,
+    )
 
 
 def failure_entries(plan: Plan) -> list[FailureEntry]:
