@@ -21,6 +21,7 @@ from reconciler.errors import Refused, StalePlan
 from reconciler.journal.records import Intent, Outcome, SentDisk, Step
 from reconciler.model import LostCopy
 from reconciler.planner import plan_pool
+from reconciler.planning import policy
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import STEADY, run_checks
 from reconciler.planning.plan import TRANSIENT_RULES, Plan, PoolPlan, pool_decision
@@ -128,6 +129,7 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
         ctx.clock,
     )
     _undoubted(fresh)
+    fresh = policy.judge_pool(fresh, task.plan.policy)
     _compare(task.pool, fresh, expected, index)
     _judge_again(fresh, task.plan)
     if ctx.group:

@@ -6,6 +6,7 @@ import typer
 
 from reconciler.cli import (
     apply,
+    approve,
     drift,
     explain,
     history,
@@ -33,6 +34,7 @@ app = typer.Typer(
 
 app.command("plan")(plan.plan)
 app.command("apply")(apply.apply)
+app.command("approve")(approve.approve)
 app.command("drift")(drift.drift)
 app.command("watch")(watch.watch)
 app.command("explain")(explain.explain)

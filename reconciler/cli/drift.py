@@ -18,6 +18,7 @@ from reconciler.cli import flags
 from reconciler.cli.connect import connections, journal, new_id, read_settings
 from reconciler.cli.console import Console
 from reconciler.cli.outputs import to_github
+from reconciler.cli.policy import policy_of
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
 from reconciler.engine.remediation import detect, remediate
@@ -111,6 +112,7 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
                 asked.noted.add(note)
                 console.info(note)
         settings = read_settings(asked.connection)
+        policy = policy_of(asked.connection)  # read again in each round, as the manifests are
         limits = asked.limits.over(manifest.limits)
         with journal(asked.connection, settings, clock) as kept:
             async with connections(manifest.targets, asked.connection, settings) as opened:
@@ -122,6 +124,7 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
                     stop=stop,
                     shard=asked.shard,
                     group=asked.group,
+                    policy=policy,
                     log=console.info,
                 )
                 act = remediate if asked.remediate else detect

@@ -27,6 +27,7 @@ from reconciler.cli.console import Console
 from reconciler.cli.flags import ConnectionOptions
 from reconciler.cli.outputs import different, show_plan, tell_github, write_outputs
 from reconciler.cli.plan_files import save
+from reconciler.cli.policy import policy_of
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
 from reconciler.engine.apply import DEFAULT_LIFETIME
@@ -98,7 +99,7 @@ def compute_plan(
 ) -> Plan:
     """Read the targets and plan, showing progress on a terminal."""
     settings = read_settings(connection)
-    metadata = PlanMetadata(new_id(), CLOCK.get().now(), asked.lifetime, asked.shard)
+    metadata = PlanMetadata(new_id(), CLOCK.get().now(), asked.lifetime, asked.shard, policy_of(connection))
 
     async def work(_stop: Stop) -> Plan:
         async with connections(manifest.targets, connection, settings) as opened:

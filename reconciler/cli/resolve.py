@@ -19,10 +19,11 @@ from reconciler.cli import flags
 from reconciler.cli.actor import actor
 from reconciler.cli.connect import connections, duration, journal, new_id, own_sandbox, read_settings
 from reconciler.cli.console import Console
+from reconciler.cli.policy import check_target, policy_of
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
 from reconciler.engine.resolution import accept, concerns, open_operation, resolve_all, target_contexts
-from reconciler.errors import BadInput, ExitCode, ServiceError
+from reconciler.errors import BadInput, ExitCode, Refused, ServiceError
 from reconciler.journal.records import State
 from reconciler.model import Target
 from reconciler.render.apply_report import resolution_lines
@@ -120,11 +121,19 @@ class _Found:
 def _resolve(asked: _Request, console: Console) -> _Found:
     """What became of the open operations, target by target; one that cannot be reached does not stop the others."""
     settings, clock = read_settings(asked.connection), CLOCK.get()
+    policy = policy_of(asked.connection)
 
     async def work(stop: Stop) -> _Found:
         with journal(asked.connection, settings, clock) as kept:
             ctx = RunContext(
-                kept, clock, new_id, run_id=new_id(), options=asked.options, stop=stop, log=console.info
+                kept,
+                clock,
+                new_id,
+                run_id=new_id(),
+                options=asked.options,
+                stop=stop,
+                policy=policy,
+                log=console.info,
             )
             if asked.decision:
                 return _Found([await _decide(asked, asked.decision, settings, ctx)])
@@ -139,6 +148,7 @@ async def _decide(asked: _Request, decision: Decision, settings: Settings, ctx: 
     if not concerns(operation, asked.pools):
         raise BadInput(f"operation {operation.id} is on pool {operation.intent.pool_name}, not on --pool")
     target = _target(operation.intent.pool.target, asked.profile)
+    check_target(ctx.policy, target)
     try:
         async with connections([target], asked.connection, settings) as opened:
             return await accept(operation, decision, "", replace(ctx, connections=opened))
@@ -159,10 +169,11 @@ async def _resolve_all(asked: _Request, settings: Settings, ctx: RunContext, con
         # The journal stores targets without a profile, so the flag decides which credentials are used.
         named = replace(each, profile=asked.profile)
         try:
+            check_target(ctx.policy, named)
             async with connections([named], asked.connection, settings) as opened:
                 connected = replace(ctx, connections=opened)
                 resolutions, holds = await resolve_all(connected, target_contexts(connected), asked.pools)
-        except (BadInput, ServiceError) as error:
+        except (BadInput, Refused, ServiceError) as error:
             if len(targets) == 1:
                 raise
             console.error(error)

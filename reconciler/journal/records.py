@@ -189,6 +189,27 @@ DAMAGED_HINT = (
 """What to do about a ``DamagedOperation``."""
 
 
+class Way(StrEnum):
+    """How a run was approved."""
+
+    INTERACTIVE = "interactive"
+    AUTO_APPROVE = "auto-approve"
+    DIGEST = "digest"
+    PLAN_FILE = "plan-file"
+    SIGNED = "signed"
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """How a run was approved, by whom as far as signatures say, and under which policy."""
+
+    way: Way
+    principals: tuple[str, ...] = ()
+    """Who signed, as the policy's ``allowed_signers`` calls them; empty for every other way."""
+    policy: str = ""
+    """Digest of the policy; empty when there was none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One run of a command that wrote to the journal."""
@@ -204,6 +225,8 @@ class Run:
     """Digest of the plan; empty when none was made."""
     exit_code: int | None = None
     summary: Mapping[str, Any] = field(default_factory=dict)
+    approved: Approved | None = None
+    """None: not approved, or by a policy of drift alone, or recorded by an older version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +286,9 @@ class Journal(Protocol):
 
     def open_run(self, run_id: str, command: str, tool_version: str, targets: Sequence[str]) -> None:
         """Record that a run starts now; ``targets`` as ``region/project_id``."""
+
+    def approve_run(self, run_id: str, approved: Approved) -> None:
+        """Record how a run was approved, before anything is sent."""
 
     def close_run(self, run_id: str, exit_code: int, digest: str, summary: Mapping[str, Any]) -> None:
         """Record that a run ends now, with the digest of its plan and a JSON-ready summary."""

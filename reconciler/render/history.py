@@ -40,6 +40,10 @@ def run_lines(record: RunRecord) -> Iterator[Line]:
     )
     yield Line(f"  exit code {'-' if run.exit_code is None else run.exit_code}")
     yield Line(f"  digest    {run.digest or '-'}")
+    if run.approved:
+        people = ", ".join(run.approved.principals)
+        yield Line(f"  approved  {run.approved.way}{f' by {people}' if people else ''}")
+        yield Line(f"  policy    {run.approved.policy or '-'}")
     if plan := approved_plan(record):
         yield Line()
         yield from plan_lines(plan)
