@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from reconciler.apply.calls import DiskEffect, call_effects, calls, effects
@@ -19,7 +19,7 @@ from reconciler.apply.results import PoolResult, Result, Status
 from reconciler.apply.second_check import check_removal
 from reconciler.errors import Refused, StalePlan
 from reconciler.journal.records import Intent, Outcome, SentDisk, Step
-from reconciler.model import LostCopy
+from reconciler.model import DesiredPool, LostCopy
 from reconciler.planner import plan_pool
 from reconciler.planning import policy
 from reconciler.planning.finding import Finding, Severity
@@ -145,7 +145,7 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
         raise Refused(f"pool {fresh.label} has a running job", "apply again when it has ended")
     if call.step is Step.REMOVE:
         sent = [(disk.id, disk.type, disk.size) for disk in call.disks]
-        check_removal(reading.raw, call.pool_id, sent, task.pool.desired, task.plan.limits)
+        check_removal(reading.raw, call.pool_id, sent, _sparing(task), task.plan.limits)
     touched = {disk.id for disk in call.disks}
     # The request is signed once, with this time, so the journal knows until when it can be accepted.
     signed_at = ctx.clock.now().replace(microsecond=0)
@@ -166,6 +166,13 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
         plan_digest=task.digest,
         copies=tuple(_copies(fresh, touched)) if call.step is Step.REMOVE else (),
     )
+
+
+def _sparing(task: Task) -> DesiredPool:
+    """The pool's entry, with the disks that the policy protects beside those that the entry protects itself."""
+    desired, obeyed = task.pool.desired, task.plan.policy
+    more = tuple(disk.value for disk in obeyed.protect_disks) if obeyed else ()
+    return replace(desired, protect=desired.protect + more)
 
 
 def _copies(fresh: PoolPlan, touched: set[str]) -> Iterator[LostCopy]:

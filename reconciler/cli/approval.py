@@ -118,7 +118,7 @@ def approval(console: Console, shown: flags.Output, given: Approval) -> Approve:
         if way is Way.INTERACTIVE:
             await _ask(console)
         console.begin("Applying: following and proving every change")
-        return Approved(way, signers, plan.policy.digest if plan.policy else "")
+        return Approved(way, signers)
 
     return approved
 

@@ -24,7 +24,6 @@ from reconciler.errors import BadInput, ExitCode
 from reconciler.model import Policy
 from reconciler.planning import signers
 from reconciler.planning.approvals import SignedApproval
-from reconciler.render.json.approval import approval_json
 from reconciler.render.text import plan_lines
 
 
@@ -67,6 +66,8 @@ def approve(
     made = SignedApproval(approved, now, now + lifetime)
     signed = SignedApproval(made.digest, made.created, made.expires, sign(made.message, key))
     _warn(signed, obeyed, console)
+    from reconciler.render.json.approval import approval_json  # noqa: PLC0415 - builds a model
+
     console.json_text(approval_json(signed))
     return int(ExitCode.DONE)
 

@@ -109,8 +109,7 @@ async def _apply(request: ApplyRequest, ctx: RunContext) -> ApplyReport:
     # A second time: a person may have taken until after the window to answer.
     if policy.acting(plan, ctx.clock.now()).run_blocked:
         raise Refused("the policy's window has closed; nothing was sent", "apply again in a window")
-    if approved:
-        ctx.journal.approve_run(ctx.run_id, approved)
+    ctx.journal.approve_run(ctx.run_id, approved, ctx.policy.digest if ctx.policy else "")
     _keep_plan(plan, ctx)
     if ctx.group:
         claim(plan.pools, plan.limits, ctx.group, ctx.journal)

@@ -172,22 +172,20 @@ def to_run(row: Row[Any]) -> Run:
         exit_code=row.exit_code,
         summary=row.summary,
         approved=_to_approved(row),
+        policy=getattr(row, "policy", ""),
     )
 
 
-def approved_values(approved: Approved) -> dict[str, Any]:
+def approved_values(approved: Approved | None) -> dict[str, Any]:
     """The columns of how a run was approved."""
-    return {
-        "way": approved.way.value,
-        "principals": list(approved.principals),
-        "policy": approved.policy,
-    }
+    if approved is None:
+        return {"way": "", "principals": []}
+    return {"way": approved.way.value, "principals": list(approved.principals)}
 
 
 def _to_approved(row: Row[Any]) -> Approved | None:
-    if not (way := getattr(row, "way", "")):
-        return None
-    return Approved(Way(way), tuple(row.principals), row.policy)
+    way = getattr(row, "way", "")
+    return Approved(Way(way), tuple(row.principals)) if way else None
 
 
 def to_event(row: Row[Any]) -> Event:

@@ -182,11 +182,11 @@ class SqlJournal(Journal):
         with self._database.write() as connection:
             connection.execute(insert(schema.runs), run | {"started": self._clock.now(connection)})
 
-    def approve_run(self, run_id: str, approved: Approved) -> None:
-        """Record how a run was approved."""
+    def approve_run(self, run_id: str, approved: Approved | None, policy: str) -> None:
+        """Record how a run was approved and the policy's digest."""
         with self._database.write() as connection:
             row = update(schema.runs).where(schema.runs.c.id == run_id)
-            connection.execute(row, rows.approved_values(approved))
+            connection.execute(row, rows.approved_values(approved) | {"policy": policy})
 
     def close_run(self, run_id: str, exit_code: int, digest: str, summary: Mapping[str, Any]) -> None:
         """Record that a run ends now."""

@@ -43,7 +43,8 @@ def run_lines(record: RunRecord) -> Iterator[Line]:
     if run.approved:
         people = ", ".join(run.approved.principals)
         yield Line(f"  approved  {run.approved.way}{f' by {people}' if people else ''}")
-        yield Line(f"  policy    {run.approved.policy or '-'}")
+    if run.policy:
+        yield Line(f"  policy    {run.policy}")
     if plan := approved_plan(record):
         yield Line()
         yield from plan_lines(plan)

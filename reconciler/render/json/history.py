@@ -36,7 +36,6 @@ class ApprovedEntry(_Kept):
 
     way: Way
     principals: list[Text] = Field(description="Who signed, as the policy's allowed_signers calls them.")
-    policy: Text = Field(description="Digest of the policy; empty when there was none.")
 
 
 class RunEntry(_Kept):
@@ -54,6 +53,7 @@ class RunEntry(_Kept):
     approved: ApprovedEntry | None = Field(
         description="Null: not approved, or by the drift policy alone, or recorded by an older version."
     )
+    policy: Text = Field(description="Digest of the policy that the run obeyed; empty when there was none.")
 
 
 class PoolKeyEntry(_Kept):
