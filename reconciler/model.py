@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -274,6 +274,12 @@ class Limit:
     """None: no limit."""
     source: str = "default"
     """``default``, ``file:line:column`` or the name of the flag."""
+    ceiling: bool = False
+    """True: set by the policy, so that no manifest and no flag can raise it."""
+
+
+SHARES = ("share_of_pool", "share_of_run")
+"""The limits in percent; no run adds theirs to those of another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +291,10 @@ class Limits:
     pools: Limit = field(default_factory=lambda: Limit(5))
     gigabytes: Limit = field(default_factory=lambda: Limit(None))
     users: Limit = field(default_factory=lambda: Limit(None))
+    share_of_pool: Limit = field(default_factory=lambda: Limit(None))
+    """Percent of its live disks that one pool may lose."""
+    share_of_run: Limit = field(default_factory=lambda: Limit(None))
+    """Percent of the live disks of all pools of the run that may go."""
 
     def items(self) -> Iterator[tuple[str, Limit]]:
         """Each name with its limit, in the order of plans."""
@@ -318,6 +328,67 @@ class DriftPolicy:
     """Maximum number of disks removed by all runs of one UTC day, counted from the journal."""
     windows: tuple[Window, ...] = ()
     """Empty: corrections never run."""
+
+
+class Grant(StrEnum):
+    """What a policy can forbid: permissions of a manifest, and ways to act without a person."""
+
+    ALLOW_EMPTY = "allow_empty"
+    ALLOW_LIVE_SESSIONS = "allow_live_sessions"
+    ON_TIE = "on_tie"
+    REPLACE = "replace"
+    REMEDIATION = "remediation"
+    """``drift --correct`` and ``watch --correct``."""
+    RETRY = "retry"
+    """Continuing a job that ended in part. No command of this version does that."""
+
+
+class Placed(NamedTuple):
+    """One word of a policy, and where it stands."""
+
+    value: str
+    at: Position
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRule:
+    """How many people must have signed before a run may remove anything."""
+
+    required: int
+    """Distinct people, 1 or more."""
+    signers: str
+    """Path of the ``allowed_signers`` file, relative to the working folder or absolute."""
+    max_age: timedelta | None
+    """How long an approval counts; None: as long as it says itself."""
+    at: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What manifests and flags cannot lift; meant to live where a pull request cannot change it."""
+
+    file: str
+    """The path as shown in messages."""
+    digest: str
+    """Hexadecimal sha256 of the file's content."""
+    targets: tuple[Placed, ...] | None = None
+    """``region/project_id`` of those that may be worked on; None: any."""
+    ceilings: Limits = field(default_factory=lambda: Limits(*(Limit(None) for _ in fields(Limits))))
+    """The most that a manifest or a flag can allow."""
+    forbid: tuple[Placed, ...] = ()
+    """Values of ``Grant``."""
+    require: tuple[Placed, ...] = ()
+    """What must have been done before a removal, each as ``name: duration``."""
+    windows: tuple[Window, ...] = ()
+    """When an apply may begin; empty: at any time."""
+    approvals: ApprovalRule | None = None
+    protect_pools: tuple[Placed, ...] = ()
+    """Patterns of shell characters: pools of such a name or id lose no disk."""
+    protect_disks: tuple[Placed, ...] = ()
+
+    def forbids(self, grant: Grant) -> Placed | None:
+        """Where the policy forbids it, or None."""
+        return next((each for each in self.forbid if each.value == grant.value), None)
 
 
 @dataclass(frozen=True, slots=True)

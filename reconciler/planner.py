@@ -15,9 +15,10 @@ from reconciler import __version__
 from reconciler.api.client import Renew, nothing_to_renew
 from reconciler.clock import Clock, SystemClock
 from reconciler.errors import ReadingDoubtful, ServiceError
-from reconciler.model import ABSENT_DISKS, DesiredPool, Limits, Manifest, Pool, Shard, Target
+from reconciler.model import ABSENT_DISKS, DesiredPool, Limits, Manifest, Policy, Pool, Shard, Target
+from reconciler.planning import policy
 from reconciler.planning.draft import needs_desktops
-from reconciler.planning.finding import Finding
+from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import judge, judge_pool
 from reconciler.planning.inconsistent_desktops import InconsistentDesktops, inconsistent_desktop
 from reconciler.planning.plan import Plan, PoolPlan, Service, TargetFailure
@@ -63,6 +64,8 @@ class PlanMetadata:
     lifetime: timedelta
     shard: Shard = field(default_factory=Shard)
     """The share of the pools that is planned; the others are read with the list and left out."""
+    policy: Policy | None = None
+    """What no manifest and no flag can lift."""
 
 
 Connections = Mapping[Target, Connection | TargetFailure]
@@ -103,7 +106,13 @@ async def compute(
             failures.append(result)
         else:
             pools.extend(result)
-    judged, findings = judge([_held(pool, holds or {}) for pool in pools], limits)
+    limits = policy.within(limits, stamp.policy)
+    # Before the limits: what the policy blocks does not change, and so does not count.
+    own = [policy.judge_pool(_held(pool, holds or {}), stamp.policy) for pool in pools]
+    judged, findings = judge(own, limits)
+    if stamp.policy:
+        of_run = policy.run_checks(judged, stamp.policy, stamp.created)
+        findings += tuple(each for each in of_run if each.severity is not Severity.PASS)
     return Plan(
         id=stamp.id,
         services=tuple(
@@ -119,6 +128,7 @@ async def compute(
         sources=manifest.sources,
         findings=findings,
         failures=tuple(failures),
+        policy=stamp.policy,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from reconciler.model import (
@@ -14,6 +15,7 @@ from reconciler.model import (
     Disk,
     Limit,
     Limits,
+    Policy,
     Pool,
     Position,
     Target,
@@ -233,7 +235,7 @@ def hostile(text: str) -> Plan:
         apply_to=ApplyTo.ALL,
         manage=frozenset({Action.REMOVE, Action.EXPAND}),
     )
-    return whole(
+    plan = whole(
         planned(declared, nasty + twins, [text, f"{text}b"], connected=1),
         service=f"sandbox:{text}",
         limits=Limits(copies=Limit(1, text), disks=Limit(0, f"{text}:1:2")),
@@ -243,3 +245,4 @@ def hostile(text: str) -> Plan:
         ),
         failures=(TargetFailure(target, text, text),),
     )
+    return replace(plan, policy=Policy(text, "0" * 64))

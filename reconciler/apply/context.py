@@ -13,7 +13,7 @@ from reconciler.api.client import Renew, nothing_to_renew
 from reconciler.apply.polling import CoalescedRead
 from reconciler.clock import Clock
 from reconciler.journal.records import Journal, PoolKey, Step
-from reconciler.model import Pool, Shard
+from reconciler.model import Policy, Pool, Shard
 from reconciler.planner import Connection, Connections, PlanMetadata
 from reconciler.planning.plan import Service
 from reconciler.workspace import Workspace
@@ -106,9 +106,11 @@ class RunContext:
     """The share of the pools that this run works on."""
     group: str = ""
     """Runs of the same group share their limits through the journal; empty for a run of its own."""
+    policy: Policy | None = None
+    """What no manifest and no flag can lift."""
     log: Callable[[str], None] = _quiet
     """Receives one line per event that the user should see."""
 
     def plan_metadata(self, lifetime: timedelta) -> PlanMetadata:
         """The metadata of a plan made now."""
-        return PlanMetadata(self.new_id(), self.clock.now(), lifetime, self.shard)
+        return PlanMetadata(self.new_id(), self.clock.now(), lifetime, self.shard, self.policy)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from reconciler.apply.calls import DiskEffect, call_effects, calls, effects
@@ -19,8 +19,9 @@ from reconciler.apply.results import PoolResult, Result, Status
 from reconciler.apply.second_check import check_removal
 from reconciler.errors import Refused, StalePlan
 from reconciler.journal.records import Intent, Outcome, SentDisk, Step
-from reconciler.model import LostCopy
+from reconciler.model import DesiredPool, LostCopy
 from reconciler.planner import CLOCKS_APART, plan_pool
+from reconciler.planning import policy
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import STEADY, run_checks
 from reconciler.planning.plan import TRANSIENT_RULES, Plan, PoolPlan, pool_decision
@@ -129,6 +130,7 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
         ctx.clock,
     )
     _undoubted(fresh)
+    fresh = policy.judge_pool(fresh, task.plan.policy)
     _compare(task.pool, fresh, expected, index)
     _judge_again(fresh, task.plan)
     if ctx.group:
@@ -144,7 +146,7 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
         raise Refused(f"pool {fresh.label} has a running job", "apply again when it has ended")
     if call.step is Step.REMOVE:
         sent = [(disk.id, disk.type, disk.size) for disk in call.disks]
-        check_removal(reading.raw, call.pool_id, sent, task.pool.desired, task.plan.limits)
+        check_removal(reading.raw, call.pool_id, sent, _sparing(task), task.plan.limits)
     touched = {disk.id for disk in call.disks}
     # Again, as waiting and reading may have taken long: between the intent and the wire nothing may wait.
     keys_end = await site.renew()
@@ -177,6 +179,13 @@ def _not_after(signed_at: datetime, lifetime: float | None, keys_end: datetime |
         return None
     signature = signed_at + timedelta(seconds=lifetime)
     return min(signature, keys_end + CLOCKS_APART) if keys_end else signature
+
+
+def _sparing(task: Task) -> DesiredPool:
+    """The pool's entry, with the disks that the policy protects beside those that the entry protects itself."""
+    desired, obeyed = task.pool.desired, task.plan.policy
+    more = tuple(disk.value for disk in obeyed.protect_disks) if obeyed else ()
+    return replace(desired, protect=desired.protect + more)
 
 
 def _copies(fresh: PoolPlan, touched: set[str]) -> Iterator[LostCopy]:

@@ -50,6 +50,9 @@ def check_removal(
         raise _no("the pool's entry does not let disks be removed")
     if limits.disks.value is not None and len(sent) > limits.disks.value:
         raise _no(f"{len(sent)} disks exceed the limit {limits.disks.value} ({limits.disks.source})")
+    share = limits.share_of_pool
+    if share.value is not None and 100 * len(sent) > share.value * len(rows):
+        raise _no(f"{len(sent)} of {len(rows)} disks exceed the limit {share.value} % ({share.source})")
     _surplus(rows, going, desired)
     return tuple(DiskId(each[0]) for each in sent)
 

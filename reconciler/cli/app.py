@@ -11,6 +11,7 @@ import typer.core
 COMMANDS = {
     "plan": "Show which disks would go, and what that destroys; never writes.",
     "apply": "Carry out a plan after confirmation, and prove the result.",
+    "approve": "Sign a plan with an SSH key, for a policy that asks for it.",
     "drift": "Show how far pools are from their manifests.",
     "watch": "Detect drift repeatedly until stopped.",
     "explain": "Show for one pool what matched what, and by which rule.",

@@ -15,7 +15,7 @@ import typer
 from reconciler.apply.context import Options, RunContext, Stop
 from reconciler.apply.results import ApplyReport
 from reconciler.cli import flags
-from reconciler.cli.approval import Approval, approval, check_saved
+from reconciler.cli.approval import Approval, approval, check_saved, signed_approvals
 from reconciler.cli.commands import command, path_word
 from reconciler.cli.connect import connections, duration, journal, journal_to_read, new_id, read_settings
 from reconciler.cli.console import Console
@@ -23,6 +23,7 @@ from reconciler.cli.interlock import Interlock
 from reconciler.cli.outputs import show_plan, tell_github, to_github
 from reconciler.cli.plan_files import is_plan_file
 from reconciler.cli.plan_files import load as load_plan
+from reconciler.cli.policy import check_reviewed, policy_of
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
 from reconciler.engine.apply import ApplyRequest
@@ -47,6 +48,12 @@ def apply(
     approve: Annotated[
         str | None, typer.Option(help="Apply only if the plan has this digest.", metavar="DIGEST")
     ] = None,
+    approvals: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--approval", help="A signed approval, or a folder of them; may be repeated.", metavar="FILE|DIR"
+        ),
+    ] = None,
     shown: flags.OutputFormat = flags.Output.TEXT,
     connection: flags.ConnectionOptions,
     wait_timeout: Annotated[str, typer.Option(help="How long one job may take.")] = "20m",
@@ -66,6 +73,8 @@ def apply(
     """Carry out a plan after confirmation, follow the jobs, and prove the result."""
     console = Console()
     saved = _saved(paths, limits)
+    policy = policy_of(connection)
+    signed = signed_approvals(policy, approvals or ())
     share = flags.share(shard, run_group)
     if share.count > 1 and saved:
         raise BadInput("a saved plan already holds one share of the pools", "omit --shard, or plan again")
@@ -80,12 +89,13 @@ def apply(
                 known
             ):  # before anything else: of a plan that was applied, disks are gone and the time may be over
                 known.check_unclaimed(saved.id)
+        check_reviewed(saved, policy)
         check_saved(saved, clock)
     again = command("apply", [path for path, _ in saved.sources] if saved else paths)
     request = ApplyRequest(
         manifest=manifest,
         limits=limits.over(manifest.limits),
-        approve=approval(console, shown, Approval(approve, saved, auto_approve, again, anonymise)),
+        approve=approval(console, shown, Approval(approve, saved, auto_approve, signed, again, anonymise)),
         options=Options(
             wait_timeout=duration(wait_timeout, "--wait-timeout").total_seconds(),
             wait=not no_wait,
@@ -100,7 +110,15 @@ def apply(
             interlock = Interlock.of(manifest, connection.project_id, console.info, writes=True)
             async with connections(manifest.targets, connection, settings, interlock) as opened:
                 run = RunContext(
-                    kept, clock, new_id, opened, stop=stop, shard=share, group=run_group, log=console.info
+                    kept,
+                    clock,
+                    new_id,
+                    opened,
+                    stop=stop,
+                    shard=share,
+                    group=run_group,
+                    policy=policy,
+                    log=console.info,
                 )
                 with console.working("Reading the live pools"):
                     return await run_apply(request, run)

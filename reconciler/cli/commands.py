@@ -18,6 +18,7 @@ from reconciler.safe_text import safe_text
 
 _WITH_SERVICE = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve", "import"})
 _WITH_JOURNAL = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve", "history", "report"})
+_WITH_POLICY = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve"})
 _WITH_SANDBOX = _WITH_SERVICE | _WITH_JOURNAL
 _WITH_PROJECT = frozenset({"plan", "apply", "drift", "watch", "explain"})
 _COMMAND = re.compile(rf"(?<![\w/.-])reconciler ({'|'.join(sorted(_WITH_SANDBOX))})(?![\w-])")
@@ -25,13 +26,14 @@ _COMMAND = re.compile(rf"(?<![\w/.-])reconciler ({'|'.join(sorted(_WITH_SANDBOX)
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Which service and journal the flags of this command line name."""
+    """Which service, journal and policy the flags of this command line name."""
 
     sandbox: bool = False
     endpoint: str = ""
     journal: str = ""
     projects: tuple[str, ...] = ()
     """Those confirmed with ``--project-id``."""
+    policy: str = ""
 
     def flags(self, command: str) -> str:
         """The same flags for another command, as far as it has them; begins with a space unless empty."""
@@ -44,6 +46,8 @@ class Given:
             parts.append(f"--journal {_journal(self.journal)}")
         if command in _WITH_PROJECT:
             parts += [f"--project-id {quoted(each)}" for each in self.projects]
+        if self.policy and command in _WITH_POLICY:
+            parts.append(f"--policy {path_word(self.policy)}")
         return "".join(f" {each}" for each in parts)
 
 
@@ -53,13 +57,13 @@ GIVEN: ContextVar[Given] = ContextVar("given", default=Given())  # noqa: B039 - 
 
 def remember(groups: Sequence[object]) -> None:
     """Keep the flags that commands printed from now on must repeat."""
-    sandbox, endpoint, journal = (
+    sandbox, endpoint, journal, policy = (
         next((value for group in groups if (value := getattr(group, name, None))), None)
-        for name in ("sandbox", "endpoint", "journal")
+        for name in ("sandbox", "endpoint", "journal", "policy")
     )
     confirmed = [getattr(group, "project_id", None) for group in groups]
     projects = next((tuple(each) for each in confirmed if isinstance(each, list)), ())
-    GIVEN.set(Given(bool(sandbox), endpoint or "", journal or "", projects))
+    GIVEN.set(Given(bool(sandbox), endpoint or "", journal or "", projects, str(policy or "")))
 
 
 def complete(text: str) -> str:

@@ -20,6 +20,7 @@ from reconciler.cli.connect import connections, journal, new_id, read_settings
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
 from reconciler.cli.outputs import to_github
+from reconciler.cli.policy import policy_of
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
 from reconciler.engine.remediation import detect, remediate
@@ -128,6 +129,7 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
             once(note)
         interlock = Interlock.of(manifest, asked.connection.project_id, once, writes=asked.remediate)
         settings = read_settings(asked.connection)
+        policy = policy_of(asked.connection)  # read again in each round, as the manifests are
         limits = asked.limits.over(manifest.limits)
         with journal(asked.connection, settings, clock) as kept:
             async with connections(manifest.targets, asked.connection, settings, interlock) as opened:
@@ -139,6 +141,7 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
                     stop=stop,
                     shard=asked.shard,
                     group=asked.group,
+                    policy=policy,
                     log=console.info,
                 )
                 act = remediate if asked.remediate else detect

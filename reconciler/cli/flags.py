@@ -46,6 +46,14 @@ JournalUrl = Annotated[
         metavar="URL|@FILE",
     ),
 ]
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy",
+        help="Policy that manifests and flags cannot lift (RECONCILER_POLICY).",
+        metavar="FILE",
+    ),
+]
 OutMarkdown = Annotated[Path | None, typer.Option(help="Also write the plan as Markdown.", metavar="FILE")]
 OutHtml = Annotated[Path | None, typer.Option(help="Also write the plan as a page.", metavar="FILE")]
 OutJson = Annotated[Path | None, typer.Option(help="Also write the plan as JSON.", metavar="FILE")]
@@ -65,6 +73,16 @@ LimitGigabytes = Annotated[
 ]
 LimitUsers = Annotated[
     int | None, typer.Option(min=0, help="Most people who may lose data.", show_default="no limit")
+]
+LimitShareOfPool = Annotated[
+    str | None,
+    typer.Option(
+        help="Most percent of its disks that a pool may lose.", metavar="N%", show_default="no limit"
+    ),
+]
+LimitShareOfRun = Annotated[
+    str | None,
+    typer.Option(help="Most percent of all disks that may go.", metavar="N%", show_default="no limit"),
 ]
 Parallelism = Annotated[int, typer.Option(min=1, max=64, help="Pools worked on at the same time.")]
 
@@ -149,6 +167,7 @@ class PlaceOptions:
     endpoint: Endpoint = None
     sandbox: Sandbox = False
     journal: JournalUrl = None
+    policy: PolicyFile = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,18 +212,33 @@ class LimitOptions:
     limit_pools: LimitPools = None
     limit_gigabytes: LimitGigabytes = None
     limit_users: LimitUsers = None
+    limit_share_of_pool: LimitShareOfPool = None
+    limit_share_of_run: LimitShareOfRun = None
 
     @property
     def given(self) -> dict[str, int]:
-        """The limits that were set, by their names in manifests."""
+        """The limits that were set, by their names in manifests; raises ``BadInput`` for a share that is none."""
         values = {each.name.removeprefix("limit_"): getattr(self, each.name) for each in fields(self)}
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: _limit(name, value) for name, value in values.items() if value is not None}
 
     def over(self, limits: Limits) -> Limits:
         """The manifests' limits, replaced by those given as flags."""
         return replace(
-            limits, **{name: Limit(value, f"--limit-{name}") for name, value in self.given.items()}
+            limits, **{name: Limit(value, _limit_flag(name)) for name, value in self.given.items()}
         )
+
+
+def _limit_flag(name: str) -> str:
+    return f"--limit-{name.replace('_', '-')}"
+
+
+def _limit(name: str, value: int | str) -> int:
+    if isinstance(value, int):
+        return value
+    # Without the sign too: so it stands in the command that a plan prints.
+    if found := re.fullmatch(r"(100|[1-9]?[0-9])%?", value):
+        return int(found[1])
+    raise BadInput(f"{_limit_flag(name)} {value!r} is not whole percent", "write 0% to 100%, such as 50%")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from reconciler.cli.flags import ConnectionOptions
 from reconciler.cli.interlock import Interlock
 from reconciler.cli.outputs import different, show_plan, tell_github, write_outputs
 from reconciler.cli.plan_files import save
+from reconciler.cli.policy import policy_of
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
 from reconciler.engine.apply import DEFAULT_LIFETIME
@@ -102,7 +103,7 @@ def compute_plan(
 ) -> Plan:
     """Read the targets and plan, showing progress on a terminal."""
     settings = read_settings(connection)
-    metadata = PlanMetadata(new_id(), CLOCK.get().now(), asked.lifetime, asked.shard)
+    metadata = PlanMetadata(new_id(), CLOCK.get().now(), asked.lifetime, asked.shard, policy_of(connection))
 
     async def work(_stop: Stop) -> Plan:
         interlock = Interlock.of(manifest, connection.project_id, console.info, writes=False)

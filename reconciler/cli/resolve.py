@@ -20,10 +20,11 @@ from reconciler.cli.actor import actor
 from reconciler.cli.connect import connections, duration, journal, new_id, own_sandbox, read_settings
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
+from reconciler.cli.policy import check_target, policy_of
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
 from reconciler.engine.resolution import accept, concerns, open_operation, resolve_all, target_contexts
-from reconciler.errors import BadInput, ExitCode, ServiceError
+from reconciler.errors import BadInput, ExitCode, Refused, ServiceError
 from reconciler.journal.records import State
 from reconciler.model import Target
 from reconciler.render.apply_report import resolution_lines
@@ -87,7 +88,7 @@ def resolve(
         raise BadInput("--despite-evidence needs --accept-as and OPERATION")
     console = Console()
     confirmed = [only.project_id] if only.project_id else None
-    connection = flags.ConnectionOptions(place.endpoint, place.sandbox, place.journal, confirmed)
+    connection = flags.ConnectionOptions(place.endpoint, place.sandbox, place.journal, place.policy, confirmed)
     seconds = duration(wait_timeout, "--wait-timeout").total_seconds()
     decision = Decision(State[accept_as.name], actor(os.environ), despite_evidence) if accept_as else None
     pools, options = frozenset(pool or ()), Options(wait_timeout=0.0 if no_wait else seconds)
@@ -126,11 +127,19 @@ def _resolve(asked: _Request, console: Console) -> _Found:
     # Of operations in the journal: no manifest is read, so a target has no other place.
     confirmed = frozenset(asked.connection.project_id or ())
     interlock = Interlock(lambda _: "", console.info, writes=True, confirmed=confirmed)
+    policy = policy_of(asked.connection)
 
     async def work(stop: Stop) -> _Found:
         with journal(asked.connection, settings, clock) as kept:
             ctx = RunContext(
-                kept, clock, new_id, run_id=new_id(), options=asked.options, stop=stop, log=console.info
+                kept,
+                clock,
+                new_id,
+                run_id=new_id(),
+                options=asked.options,
+                stop=stop,
+                policy=policy,
+                log=console.info,
             )
             if asked.decision:
                 return _Found([await _decide(asked, asked.decision, settings, ctx, interlock)])
@@ -147,6 +156,7 @@ async def _decide(
     if not concerns(operation, asked.pools):
         raise BadInput(f"operation {operation.id} is on pool {operation.intent.pool_name}, not on --pool")
     target = _target(operation.intent.pool.target, asked.profile)
+    check_target(ctx.policy, target)
     try:
         async with connections([target], asked.connection, settings, interlock) as opened:
             return await accept(operation, decision, "", replace(ctx, connections=opened))
@@ -169,10 +179,11 @@ async def _resolve_all(
         # The journal stores targets without a profile, so the flag decides which credentials are used.
         named = replace(each, profile=asked.profile)
         try:
+            check_target(ctx.policy, named)
             async with connections([named], asked.connection, settings, interlock) as opened:
                 connected = replace(ctx, connections=opened)
                 resolutions, holds = await resolve_all(connected, target_contexts(connected), asked.pools)
-        except (BadInput, ServiceError) as error:
+        except (BadInput, Refused, ServiceError) as error:
             if len(targets) == 1:
                 raise
             console.error(error)

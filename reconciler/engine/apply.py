@@ -20,17 +20,18 @@ from reconciler.engine.acting import identities, record_identities
 from reconciler.engine.holds import blocked_code
 from reconciler.engine.resolution import let_go, open_operations, resolve_all, target_contexts
 from reconciler.errors import ExitCode, JournalError, Refused, ServiceError, StalePlan
-from reconciler.journal.records import PLAN_APPROVED, Operation
+from reconciler.journal.records import PLAN_APPROVED, Approved, Operation
 from reconciler.model import Limits, Manifest
 from reconciler.planner import Holds, compute
+from reconciler.planning import policy
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan_file import document
 
 DEFAULT_LIFETIME = timedelta(hours=1)
 """How long after planning a plan may be applied."""
 
-Approve = Callable[[Plan], Awaitable[None]]
-"""Returns when the plan is approved; raises ``Refused`` or ``StalePlan`` when it is not."""
+Approve = Callable[[Plan], Awaitable[Approved | None]]
+"""Returns how the plan was approved, as far as the journal keeps it; raises ``Refused`` or ``StalePlan`` if not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +97,21 @@ async def _apply(request: ApplyRequest, ctx: RunContext) -> ApplyReport:
         return replace(report, exit_code=Status.ALARM.exit_code)  # after an alarm not even a plan is made
     metadata = ctx.plan_metadata(request.lifetime)
     plan = await compute(request.manifest, request.limits, ctx.connections, metadata, holds)
+    plan = policy.acting(plan, ctx.clock.now())
     report = replace(report, plan=plan)
     if not plan.has_changes and not request.saved_plan:
         report = replace(report, remaining=0)
         return replace(report, exit_code=_code(report))
-    await request.approve(plan)
+    approved = await request.approve(plan)
     # A target that could not be read when the plan was saved was not reviewed, so the exit code must show it.
     if request.saved_plan:
         report = replace(report, plan=replace(plan, failures=plan.failures or request.saved_plan.failures))
     if plan.run_blocked:
         raise Refused("the plan is blocked; nothing was sent", "see the findings of the plan")
+    # A second time: a person may have taken until after the window to answer.
+    if policy.acting(plan, ctx.clock.now()).run_blocked:
+        raise Refused("the policy's window has closed; nothing was sent", "apply again in a window")
+    ctx.journal.approve_run(ctx.run_id, approved, ctx.policy.digest if ctx.policy else "")
     _keep_plan(plan, ctx)
     if ctx.group:
         claim(plan.pools, plan.limits, ctx.group, ctx.journal)

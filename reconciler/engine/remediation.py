@@ -34,6 +34,7 @@ from reconciler.planning.drift import (
 )
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.plan import Plan, PoolPlan, Service
+from reconciler.planning.policy import unattended
 
 REMEDIATION = "correct"
 """How the journal names a remediation run; a run that only detects is called ``drift``."""
@@ -230,10 +231,11 @@ def _permission(plan: Plan, policies: Sequence[DriftPolicy], ctx: RunContext) ->
         )
         pools = [pool for pool in plan.pools if pool.target == service.target]
         found.append(allowed(pools, by_target.get(service.target), now, past))
-    return Permission(
+    permitted = Permission(
         tuple(pool for each in found for pool in each.pools),
         tuple(finding for each in found for finding in each.refused),
     )
+    return unattended(permitted, ctx.policy, now)
 
 
 def _only(manifest: Manifest, pools: Sequence[PoolPlan]) -> Manifest:

@@ -193,6 +193,25 @@ DAMAGED_HINT = (
 """What to do about a ``DamagedOperation``."""
 
 
+class Way(StrEnum):
+    """How a run was approved."""
+
+    INTERACTIVE = "interactive"
+    AUTO_APPROVE = "auto-approve"
+    DIGEST = "digest"
+    PLAN_FILE = "plan-file"
+    SIGNED = "signed"
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """How a run was approved, and by whom as far as signatures say."""
+
+    way: Way
+    principals: tuple[str, ...] = ()
+    """Who signed, as the policy's ``allowed_signers`` calls them; empty for every other way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One run of a command that wrote to the journal."""
@@ -208,6 +227,10 @@ class Run:
     """Digest of the plan; empty when none was made."""
     exit_code: int | None = None
     summary: Mapping[str, Any] = field(default_factory=dict)
+    approved: Approved | None = None
+    """None: not approved, or by a policy of drift alone, or recorded by an older version."""
+    policy: str = ""
+    """Digest of the policy that a run with changes obeyed; empty when there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +290,9 @@ class Journal(Protocol):
 
     def open_run(self, run_id: str, command: str, tool_version: str, targets: Sequence[str]) -> None:
         """Record that a run starts now; ``targets`` as ``region/project_id``."""
+
+    def approve_run(self, run_id: str, approved: Approved | None, policy: str) -> None:
+        """Record how a run was approved and the policy's digest, before anything is sent."""
 
     def close_run(self, run_id: str, exit_code: int, digest: str, summary: Mapping[str, Any]) -> None:
         """Record that a run ends now, with the digest of its plan and a JSON-ready summary."""

@@ -12,6 +12,7 @@ from sqlalchemy import Row
 
 from reconciler.journal.checksum import intent_sum, state_sum
 from reconciler.journal.records import (
+    Approved,
     ClosedBy,
     DamagedOperation,
     DriftPoint,
@@ -24,6 +25,7 @@ from reconciler.journal.records import (
     SentDisk,
     State,
     Step,
+    Way,
 )
 from reconciler.model import LostCopy
 
@@ -169,7 +171,21 @@ def to_run(row: Row[Any]) -> Run:
         digest=row.digest,
         exit_code=row.exit_code,
         summary=row.summary,
+        approved=_to_approved(row),
+        policy=getattr(row, "policy", ""),
     )
+
+
+def approved_values(approved: Approved | None) -> dict[str, Any]:
+    """The columns of how a run was approved."""
+    if approved is None:
+        return {"way": "", "principals": []}
+    return {"way": approved.way.value, "principals": list(approved.principals)}
+
+
+def _to_approved(row: Row[Any]) -> Approved | None:
+    way = getattr(row, "way", "")
+    return Approved(Way(way), tuple(row.principals)) if way else None
 
 
 def to_event(row: Row[Any]) -> Event:

@@ -99,6 +99,9 @@ runs = Table(
     Column("digest", Words, nullable=False),
     Column("exit_code", Integer),
     Column("summary", JSON, nullable=False),
+    Column("way", Words, nullable=False),
+    Column("principals", JSON, nullable=False),
+    Column("policy", Words, nullable=False),
 )
 
 operations = Table(
@@ -240,6 +243,11 @@ MIGRATIONS: tuple[Migration, ...] = (
         "CREATE INDEX reconciler_by_pool ON reconciler_operations (pool_id, target, service)",
         _add_sums,
     ),
+    (
+        "ALTER TABLE reconciler_runs ADD COLUMN way TEXT DEFAULT '' NOT NULL",
+        "ALTER TABLE reconciler_runs ADD COLUMN principals JSON DEFAULT '[]' NOT NULL",
+        "ALTER TABLE reconciler_runs ADD COLUMN policy TEXT DEFAULT '' NOT NULL",
+    ),
 )
 """Index n leads from version n + 1 to n + 2; a new journal is created at the latest version directly."""
 
@@ -250,6 +258,17 @@ READABLE_SINCE = 1
 """The oldest version whose tables and columns this program can read without migrating it."""
 SUMS_SINCE = 3
 """The version from which rows of operations have copies and checksums."""
+
+APPROVALS_SINCE = 4
+"""The version from which rows of runs say how they were approved."""
+
+
+def readable_runs(version: int) -> Select[Any]:
+    """The query for runs with the columns that a journal of this version has."""
+    if version >= APPROVALS_SINCE:
+        return select(runs)
+    later = {"way", "principals", "policy"}
+    return select(*(column for column in runs.c if column.name not in later))
 
 
 def readable_operations(version: int) -> Select[Any]:

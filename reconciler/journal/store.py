@@ -21,6 +21,7 @@ from reconciler.journal.records import (
     FINAL,
     NOT_APPLIED,
     OUTCOMES,
+    Approved,
     Claim,
     ClosedBy,
     DamagedOperation,
@@ -152,6 +153,7 @@ class SqlJournal(Journal):
         self._clock = clock
         self._all = schema.readable_operations(version).order_by(_operations.c.opened, _operations.c.id)
         """The query for every operation, oldest first."""
+        self._runs = schema.readable_runs(version)
 
     def close(self) -> None:
         """Close the file or the connection."""
@@ -178,9 +180,18 @@ class SqlJournal(Journal):
             "targets": list(targets),
             "digest": "",
             "summary": {},
+            "way": "",
+            "principals": [],
+            "policy": "",
         }
         with self._database.write() as connection:
             connection.execute(insert(schema.runs), run | {"started": self._clock.now(connection)})
+
+    def approve_run(self, run_id: str, approved: Approved | None, policy: str) -> None:
+        """Record how a run was approved and the policy's digest."""
+        with self._database.write() as connection:
+            row = update(schema.runs).where(schema.runs.c.id == run_id)
+            connection.execute(row, rows.approved_values(approved) | {"policy": policy})
 
     def close_run(self, run_id: str, exit_code: int, digest: str, summary: Mapping[str, Any]) -> None:
         """Record that a run ends now."""
@@ -199,7 +210,7 @@ class SqlJournal(Journal):
     def runs(self, limit: int) -> tuple[Run, ...]:
         """The latest runs, newest first."""
         table = schema.runs
-        query = select(table).order_by(table.c.started.desc(), table.c.id).limit(limit)
+        query = self._runs.order_by(table.c.started.desc(), table.c.id).limit(limit)
         with self._database.read() as connection:
             return tuple(rows.to_run(row) for row in connection.execute(query))
 
@@ -209,7 +220,7 @@ class SqlJournal(Journal):
         # Opening and taking over each leave an event, so this also finds operations that another run owns by now.
         touched = select(events.c.operation_id).where(events.c.run_id == run_id)
         with self._database.read() as connection:
-            found = connection.execute(select(schema.runs).where(schema.runs.c.id == run_id)).first()
+            found = connection.execute(self._runs.where(schema.runs.c.id == run_id)).first()
             if found is None:
                 return None
             own = connection.execute(select(events).where(events.c.run_id == run_id).order_by(events.c.seq))

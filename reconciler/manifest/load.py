@@ -163,7 +163,7 @@ class _Merged:
             self.pools.append(_pool(pool, cast(Map, node), (target, entry.defaults), faults))
         for name in entry.limits.model_fields_set:
             place = faults.position(cast(Map, root["limits"]).value_mark(name))
-            self.limits.setdefault(name, Limit(getattr(entry.limits, name), str(place)))
+            self.limits.setdefault(name, Limit(amount(getattr(entry.limits, name)), str(place)))
         if entry.drift is not None:
             self.drift.append(_drift(entry.drift, target, cast(Map, root["drift"]), faults))
 
@@ -201,16 +201,25 @@ def _pool(
     )
 
 
-def _drift(entry: schema.DriftEntry, target: Target, node: Map, faults: Faults) -> DriftPolicy:
+def amount(value: int | str | None) -> int | None:
+    """A limit as a number: a count, or percent without its sign."""
+    return int(value.removesuffix("%")) if isinstance(value, str) else value
+
+
+def windows(entries: Sequence[schema.WindowEntry], node: Map, faults: Faults) -> tuple[Window, ...]:
+    """The windows under the key ``windows`` of a mapping."""
     places = cast(Seq, node.get("windows", ()))
-    windows = tuple(
+    return tuple(
         Window(tuple(each.days), each.start, each.end, each.timezone, faults.position(cast(Map, place).at))
-        for each, place in zip(entry.windows, places, strict=True)
+        for each, place in zip(entries, places, strict=True)
     )
+
+
+def _drift(entry: schema.DriftEntry, target: Target, node: Map, faults: Faults) -> DriftPolicy:
     return DriftPolicy(
         target=target,
         at=faults.position(node.at),
         correct=frozenset(map(Action, entry.correct)),
         disks_per_day=entry.disks_per_day,
-        windows=windows,
+        windows=windows(entry.windows, node, faults),
     )

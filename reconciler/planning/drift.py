@@ -179,7 +179,7 @@ def _closed(target: Target, policy: DriftPolicy | None, now: datetime) -> Findin
         )
     if any(opens(window, now) for window in policy.windows):
         return None
-    windows = ", ".join(_words(window) for window in policy.windows)
+    windows = ", ".join(window_words(window) for window in policy.windows)
     return Finding(
         rule="drift-window",
         message=f"no window of {target} is open at {now:%a %Y-%m-%d %H:%M} UTC: "
@@ -189,7 +189,8 @@ def _closed(target: Target, policy: DriftPolicy | None, now: datetime) -> Findin
     )
 
 
-def _words(window: Window) -> str:
+def window_words(window: Window) -> str:
+    """The window in words."""
     return f"{'/'.join(window.days)} {window.start}-{window.end} {window.timezone}"
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from reconciler.model import Action, DesiredPool, Disk, Limits, LostCopy, Pool, Target, Whom
+from reconciler.model import SHARES, Action, DesiredPool, Disk, Limits, LostCopy, Policy, Pool, Target, Whom
 from reconciler.planning.change import Change, Tie
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.inconsistent_desktops import InconsistentDesktops
@@ -191,6 +191,8 @@ class Plan:
     findings: tuple[Finding, ...] = ()
     """Findings about the run as a whole; those of pools stand in the pools."""
     failures: tuple[TargetFailure, ...] = ()
+    policy: Policy | None = None
+    """The policy that it was judged by; None: there was none."""
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
@@ -216,6 +218,11 @@ class Plan:
     def has_changes(self) -> bool:
         """True when there is something to carry out, blocked or not."""
         return any(change.carried_out for pool in self.pools for change in pool.changes)
+
+    @property
+    def destroys(self) -> bool:
+        """True when carrying it out destroys a disk: in a pool that nothing blocks."""
+        return any(pool.removed for pool in self.pools if not pool.blocked)
 
     @property
     def inconsistent_count(self) -> int:
@@ -278,19 +285,26 @@ def totals(pools: Sequence[PoolPlan]) -> Totals:
 def decision(plan: Plan, *, ignoring: frozenset[str] = frozenset()) -> dict[str, Any]:
     """What a reviewer approves, as plain JSON values in canonical order.
 
-    Target, pool and disk ids, types, sizes, actions, ``apply_to``, limits, permissions, and what is blocked;
-    not the counts that move by the minute, which the limits bound. Pools without a difference take no part.
+    Target, pool and disk ids, types, sizes, actions, ``apply_to``, limits, permissions, the policy, and what is
+    blocked; not the counts that move by the minute, which the limits bound. Pools without a difference take no part.
     ``ignoring``: rules as whose blocks are left out; with ``TRANSIENT_RULES`` also those of the whole run.
     """
     changed = {pool.target for pool in plan.pools if _deciding(pool)}
-    return {
+    policy = {"policy": plan.policy.digest} if plan.policy else {}
+    return policy | {
         "version": DECISION_VERSION,
         "targets": [
             {"region": each.target.region, "project_id": each.target.project_id, "service": each.name}
             for each in plan.services
             if each.target in changed
         ],
-        "limits": {name: limit.value for name, limit in plan.limits.items()},
+        # A share that is not limited is left out, as is a policy where there is none: so digests that were approved
+        # before there were any still hold.
+        "limits": {
+            name: limit.value
+            for name, limit in plan.limits.items()
+            if name not in SHARES or limit.value is not None
+        },
         "blocked": plan.run_blocked and ignoring != TRANSIENT_RULES,
         "pools": {
             f"{pool.target}/{pool.live.id}": pool_decision(pool, ignoring=ignoring)

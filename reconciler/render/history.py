@@ -43,6 +43,11 @@ def run_lines(record: RunRecord) -> Iterator[Line]:
     )
     yield Line(f"  exit code {'-' if run.exit_code is None else run.exit_code}")
     yield Line(f"  digest    {run.digest or '-'}")
+    if run.approved:
+        people = ", ".join(run.approved.principals)
+        yield Line(f"  approved  {run.approved.way}{f' by {people}' if people else ''}")
+    if run.policy:
+        yield Line(f"  policy    {run.policy}")
     if plan := approved_plan(record):
         yield Line()
         yield from plan_lines(plan)

@@ -283,6 +283,8 @@ def _ending(plan: Plan) -> Iterator[Line]:
     if not plan.has_changes:
         return
     yield Line(f"Digest: {plan.digest}", Tone.FAINT)
+    if plan.policy:
+        yield Line(words.policy_words(plan.policy), Tone.FAINT)
     destroyed = words.destruction(plan)
     if destroyed:
         yield Line()

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from reconciler.model import Action, ApplyTo, DesiredDisk, Disk
+from reconciler.model import Action, ApplyTo, DesiredDisk, Disk, Policy
 from reconciler.planning.anonymous import Unnamed
 from reconciler.planning.change import Change
 from reconciler.planning.plan import DiskLoss, Plan, PoolPlan, Service, Totals, totals
@@ -173,6 +173,13 @@ def approval(plan: Plan, apply: str = APPLY) -> str:
         f" {limit.source} {limit.value}" for _, limit in plan.limits.items() if limit.source.startswith("--")
     ]
     return f"{apply}{''.join(flags)} --approve {plan.digest}"
+
+
+def policy_words(policy: Policy) -> str:
+    """Which policy a plan was judged by, and how many people it asks for, in one sentence."""
+    signed = policy.approvals
+    people = f"; a removal needs approvals signed by {signed.required}" if signed else ""
+    return f"Policy: {policy.file} (sha256 {policy.digest}){people}."
 
 
 def destruction(plan: Plan) -> str:

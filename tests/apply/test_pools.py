@@ -16,7 +16,7 @@ from reconciler.apply.results import PoolResult, Status
 from reconciler.apply.second_check import SecondCheckFailed
 from reconciler.errors import CredentialsError, PoolHeld, Refused, ServiceError, StalePlan
 from reconciler.journal.records import Claim, Outcome, SentDisk, StaleGeneration, State, Step
-from reconciler.model import Action, ApplyTo, DesiredDisk, Disk
+from reconciler.model import Action, ApplyTo, DesiredDisk, Disk, Placed, Policy
 from reconciler.planner import plan_pool
 from reconciler.workspace import Call, JobEnd, PoolReading
 from tests.apply.harness import GOING, KEPT, LIFETIME, Harness, Scripted, harness, removal
@@ -264,6 +264,26 @@ class Misread(Scripted):
         document = json.loads(reading.raw)
         document["data_volumes"] = [row for row in document["data_volumes"] if row["id"] != KEPT.id]
         return PoolReading(reading.pool, json.dumps(document).encode())
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Policy("policy.yaml", "1", protect_disks=(Placed(GOING.id, AT),)),
+        Policy("policy.yaml", "1", protect_pools=(Placed("po*", AT),)),
+        Policy("policy.yaml", "1", require=(Placed("backup: 24h", AT),)),
+    ],
+    ids=["disk", "pool", "require"],
+)
+def test_the_policy_holds_once_more_right_before_the_call(policy: Policy) -> None:
+    async def scenario(world: Harness) -> PoolResult:
+        task = await world.task(world.context())
+        return await apply_pool(replace(task, plan=replace(task.plan, policy=policy)))
+
+    with harness() as world:
+        with pytest.raises(StalePlan):
+            world.run(scenario(world))
+        assert world.service.sent == []
 
 
 def test_a_second_check_that_disagrees_stops_before_anything_is_sent() -> None:

@@ -12,6 +12,7 @@ from reconciler.journal.records import (
     FINAL,
     NOT_DONE,
     OUTCOMES,
+    Approved,
     ClosedBy,
     DriftPoint,
     Journal,
@@ -19,6 +20,7 @@ from reconciler.journal.records import (
     PoolKey,
     State,
     Step,
+    Way,
 )
 from reconciler.journal.store import find_journal, journal_place, open_journal
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
@@ -40,6 +42,21 @@ def test_a_run_comes_back_as_it_was_told(journal: Journal, clock: HandClock) -> 
     assert (record.run.started, record.run.ended) == (START, START + timedelta(seconds=5))
     assert (record.run.exit_code, record.run.digest) == (6, "sha256:abc")
     assert record.run.summary == {"removed": 2, "names": ["é", "\x1b"]}
+
+
+@pytest.mark.parametrize(
+    "approved", [Approved(Way.SIGNED, ("alice@example.org", "bob")), Approved(Way.PLAN_FILE), None], ids=str
+)
+def test_a_run_keeps_how_it_was_approved_and_the_policy(journal: Journal, approved: Approved | None) -> None:
+    journal.open_run("run-1", "apply", "1.2.3", [])
+    (run,) = journal.runs(10)
+    assert (run.approved, run.policy) == (None, "")
+    journal.approve_run("run-1", approved, "0" * 64)
+    journal.close_run("run-1", 0, "digest", {})
+    record = journal.run("run-1")
+    assert record is not None
+    assert (record.run.approved, record.run.policy) == (approved, "0" * 64)
+    assert journal.runs(10) == (record.run,)
 
 
 def test_a_run_that_died_has_no_end(journal: Journal) -> None:

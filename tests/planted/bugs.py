@@ -21,6 +21,11 @@ RESOLVE = "tests/apply/test_resolve.py"
 POOLS = "tests/apply/test_pools.py"
 RUN = "tests/apply/test_run.py"
 MAIN_JOB = "tests/flows/test_main_job.py"
+POLICY = "tests/planning/test_policy.py"
+APPROVALS = "tests/planning/test_approvals.py"
+SIGNERS = "tests/planning/test_signers.py"
+POLICY_FLOW = "tests/flows/test_policy.py"
+SIGNING = "tests/flows/test_approvals.py"
 
 
 @dataclass(frozen=True)
@@ -557,5 +562,187 @@ BUGS = (
         "            ctx.journal.renew_lease(intent.operation_id, ctx.run_id, ctx.options.lease)\n",
         "            pass\n",
         f"{OPERATION}::test_a_run_that_follows_a_long_job_keeps_its_hold",
+    ),
+    Bug(
+        "a policy protects only pools that it names in full",
+        "planning/policy.py",
+        "        if any(fnmatchcase(name, pattern) for name in names):\n",
+        "        if pattern in names:\n",
+        f"{POLICY}::test_a_protected_pool_loses_no_disk",
+    ),
+    Bug(
+        "a policy's protected disk may go where a tie decides",
+        "planning/policy.py",
+        "        if disk in going:\n",
+        "        if disk in [each.id for each in pool.removed]:\n",
+        f"{POLICY}::test_a_protected_disk_is_never_removed_and_a_tie_hides_none",
+    ),
+    Bug(
+        "a policy forbids only what no entry has",
+        "planning/policy.py",
+        "        if is_given and (place := policy.forbids(grant)):\n",
+        "        if not is_given and (place := policy.forbids(grant)):\n",
+        f"{POLICY}::test_a_forbidden_permission_blocks_the_pool_that_has_it",
+    ),
+    Bug(
+        "a policy's demand that nobody can fulfil falls through",
+        "planning/policy.py",
+        "    for demanded, at in policy.require:\n",
+        "    for demanded, at in policy.require[1:]:\n",
+        f"{POLICY}::test_what_this_version_cannot_fulfil_blocks_every_removal_and_nothing_else",
+    ),
+    Bug(
+        "a manifest raises a limit over the policy's ceiling",
+        "planning/policy.py",
+        "limit.value <= ceiling.value)",
+        "limit.value >= ceiling.value)",
+        f"{POLICY}::test_the_lower_of_limit_and_ceiling_holds_with_its_own_place",
+    ),
+    Bug(
+        "a closed window of a policy only warns",
+        "planning/policy.py",
+        "replace(found, severity=Severity.BLOCK)",
+        "found",
+        f"{POLICY}::test_outside_the_windows_a_plan_only_warns_and_an_apply_is_blocked",
+    ),
+    Bug(
+        "a remediation removes what people must sign for",
+        "planning/policy.py",
+        "    rest = tuple(pool for pool in permitted.pools if not pool.removed)\n",
+        "    rest = permitted.pools\n",
+        f"{POLICY}::test_where_people_must_sign_a_remediation_removes_nothing_and_expands_all_the_same",
+    ),
+    Bug(
+        "an approval holds under another policy",
+        "planning/plan.py",
+        '    policy = {"policy": plan.policy.digest} if plan.policy else {}\n',
+        "    policy: dict[str, Any] = {}\n",
+        f"{PLAN}::test_another_policy_makes_another_digest_and_its_path_does_not",
+    ),
+    Bug(
+        "a plan file made without a policy is applied under one",
+        "cli/policy.py",
+        "    if (then.digest if then else None) != (now.digest if now else None):\n",
+        "    if then and now and then.digest != now.digest:\n",
+        f"{POLICY_FLOW}::test_a_plan_file_is_applied_only_under_the_policy_it_was_made_under",
+    ),
+    Bug(
+        "an empty variable is taken for no policy",
+        "cli/policy.py",
+        "named = environ.get(VARIABLE)\n",
+        "named = environ.get(VARIABLE) or None\n",
+        f"{POLICY_FLOW}::test_a_policy_that_cannot_be_read_refuses_everything",
+    ),
+    Bug(
+        "a flag replaces the policy of the environment",
+        "cli/policy.py",
+        "os.path.realpath(given) != os.path.realpath(named)",
+        "given == named",
+        f"{POLICY_FLOW}::test_the_environments_policy_cannot_be_replaced_by_a_flag",
+    ),
+    Bug(
+        "the policy is not looked at right before a call",
+        "apply/pools.py",
+        "    fresh = policy.judge_pool(fresh, task.plan.policy)\n",
+        "",
+        f"{POOLS}::test_the_policy_holds_once_more_right_before_the_call",
+    ),
+    Bug(
+        "a share of the disks is rounded down",
+        "planning/guards.py",
+        "-(-100 * going // live)",
+        "100 * going // live",
+        f"{GUARD}::test_a_share_is_above_its_limit_by_any_part_of_a_percent",
+    ),
+    Bug(
+        "the second check knows no share of a pool",
+        "apply/second_check.py",
+        "    if share.value is not None and 100 * len(sent) > share.value * len(rows):\n",
+        "    if share.value is not None and len(sent) > share.value * len(rows):\n",
+        f"{SECOND}::test_a_share_of_the_pool_holds_here_too",
+    ),
+    Bug(
+        "one person who signs twice counts as two",
+        "planning/approvals.py",
+        "if not reason and each.person.casefold() in people:",
+        "if not reason and each in people:",
+        f"{APPROVALS}::test_one_person_counts_once_however_often_and_in_whatever_letters",
+    ),
+    Bug(
+        "an expired approval counts",
+        "planning/approvals.py",
+        "    if approval.expires <= now:\n",
+        "    if approval.expires <= approval.created:\n",
+        f"{APPROVALS}::test_what_does_not_count_says_why",
+    ),
+    Bug(
+        "an approval of another plan counts",
+        "planning/approvals.py",
+        "    if not demand.plan.approved_by(approval.digest):\n",
+        "    if not approval.digest:\n",
+        f"{APPROVALS}::test_what_does_not_count_says_why",
+    ),
+    Bug(
+        "an approval counts for ever, whatever the policy's max_age",
+        "planning/approvals.py",
+        "    if demand.max_age is not None and approval.created + demand.max_age <= now:\n",
+        "    if demand.max_age is not None and approval.created > now:\n",
+        f"{APPROVALS}::test_an_approval_counts_until_the_policys_max_age_and_its_own_end",
+    ),
+    Bug(
+        "an approval from before the plan file counts",
+        "planning/approvals.py",
+        "approval.created < demand.not_before.replace(microsecond=0)",
+        "approval.expires < demand.not_before",
+        f"{APPROVALS}::test_nobody_can_have_reviewed_a_plan_file_before_it_was_made",
+    ),
+    Bug(
+        "one approval is enough, however many must sign",
+        "cli/approval.py",
+        "    if len(who_signed) >= rule.required:\n",
+        "    if who_signed:\n",
+        f"{SIGNING}::test_two_people_sign_and_then_it_is_done_and_the_journal_names_them",
+    ),
+    Bug(
+        "yes, a digest or a plan file is enough where people must sign",
+        "cli/approval.py",
+        "    if not plan.destroys:\n",
+        "    if not plan.destroys or given.auto or given.saved or given.digest:\n",
+        f"{SIGNING}::test_no_other_way_of_approval_removes_anything_where_people_must_sign",
+    ),
+    Bug(
+        "a signature is not verified",
+        "cli/signatures.py",
+        "    if not _verified(approval, person, names, signature):\n",
+        "    if not approval.signature:\n",
+        f"{SIGNING}::test_a_signature_for_another_purpose_is_no_approval",
+    ),
+    Bug(
+        "a list of signers that a group may write to is trusted",
+        "cli/signatures.py",
+        "    if mode & (stat.S_IWGRP | stat.S_IWOTH):\n",
+        "    if mode & stat.S_IWOTH:\n",
+        f"{SIGNING}::test_a_list_of_signers_that_is_no_good_refuses_before_anybody_is_asked",
+    ),
+    Bug(
+        "a pattern among the signers is taken for a person",
+        "planning/signers.py",
+        "    if not _NAME.fullmatch(name):\n",
+        "    if not name:\n",
+        f"{SIGNERS}::test_anything_but_one_plain_name_is_refused",
+    ),
+    Bug(
+        "one key makes two people",
+        "planning/signers.py",
+        "            if first != name:\n",
+        "            if not first:\n",
+        f"{SIGNERS}::test_one_key_under_two_names_is_refused_whatever_stands_around_it",
+    ),
+    Bug(
+        "an authority vouches for people that nobody lists",
+        "planning/signers.py",
+        '"cert-authority" in words[1].lower()',
+        'words[1] == "cert-authority="',
+        f"{SIGNERS}::test_an_authority_is_refused",
     ),
 )

@@ -23,7 +23,7 @@ SAMPLES = [(command, json.loads(text)) for command, text in printed()]
 NAMES = [f"{index}-{command}" for index, (command, _) in enumerate(SAMPLES)]
 OPEN = ("summary", "detail")
 """In the history: objects with keys of their own."""
-CLOSED = ("severity", "ending", "action", "step", "action_reason", "closed_by", "state", "apply_to")
+CLOSED = ("severity", "ending", "action", "step", "action_reason", "closed_by", "state", "apply_to", "way")
 """Keys whose values are closed lists of words; the ``rule`` of a finding is open, that of a match is closed."""
 Path = tuple[str | int, ...]
 

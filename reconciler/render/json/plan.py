@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import Field
 
-from reconciler.model import Action, ApplyTo, Copy, Disk, Limit, LostCopy, Whom
+from reconciler.model import Action, ApplyTo, Copy, Disk, Limit, LostCopy, Policy, Whom
 from reconciler.planning.change import Change, Rule, Tie
 from reconciler.planning.inconsistent_desktops import InconsistentDesktop
 from reconciler.planning.plan import Plan, PoolPlan, Totals
@@ -106,6 +106,16 @@ class LimitsEntry(Entry):
     pools: LimitEntry
     gigabytes: LimitEntry
     users: LimitEntry
+    share_of_pool: LimitEntry = Field(description="Percent of its live disks that one pool may lose.")
+    share_of_run: LimitEntry = Field(description="Percent of the live disks of all pools of the run.")
+
+
+class PolicyRef(Entry):
+    """The policy that a plan was judged by."""
+
+    file: Text = Field(description="Its path where the plan was made.")
+    digest: Digest = Field(description="sha256 of the file's content; part of the plan's digest.")
+    approvals: Count = Field(description="How many people must sign before anything is removed; 0: nobody.")
 
 
 class LossEntry(Entry):
@@ -267,6 +277,7 @@ class PlanDocument(Document):
     blocked: Flag = Field(description="True when anything in the plan is blocked.")
     findings: list[FindingEntry] = Field(description="Those of the run, then those of each pool.")
     limits: LimitsEntry
+    policy: PolicyRef | None = Field(description="Null: there was none.")
     pools: list[PoolEntry] = Field(description="Declared pools with a difference, a tie or a finding.")
     resource_changes: list[ResourceChange] = Field(
         description="One entry per disk of the pools that differ or have a tie, keeps included."
@@ -312,6 +323,7 @@ def plan_document(plan: Plan) -> PlanDocument:
         blocked=plan.blocked,
         findings=[finding_entry(each) for each in plan.all_findings],
         limits=LimitsEntry(**{name: _limit(each) for name, each in plan.limits.items()}),
+        policy=_policy(plan.policy) if plan.policy else None,
         pools=[_pool(pool) for pool in plan.pools if pool.drift or pool.ties or pool.findings],
         resource_changes=[
             resource_change(pool, change)
@@ -372,6 +384,11 @@ def _destroyed(totals: Totals, sentence: str) -> DestroyedEntry:
 
 def _limit(limit: Limit) -> LimitEntry:
     return LimitEntry(value=limit.value, source=limit.source)
+
+
+def _policy(policy: Policy) -> PolicyRef:
+    required = policy.approvals.required if policy.approvals else 0
+    return PolicyRef(file=policy.file, digest=policy.digest, approvals=required)
 
 
 def _pool(pool: PoolPlan) -> PoolEntry:
