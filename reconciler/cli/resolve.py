@@ -88,7 +88,9 @@ def resolve(
         raise BadInput("--despite-evidence needs --accept-as and OPERATION")
     console = Console()
     confirmed = [only.project_id] if only.project_id else None
-    connection = flags.ConnectionOptions(place.endpoint, place.sandbox, place.journal, place.policy, confirmed)
+    connection = flags.ConnectionOptions(
+        place.endpoint, place.sandbox, place.journal, place.policy, confirmed
+    )
     seconds = duration(wait_timeout, "--wait-timeout").total_seconds()
     decision = Decision(State[accept_as.name], actor(os.environ), despite_evidence) if accept_as else None
     pools, options = frozenset(pool or ()), Options(wait_timeout=0.0 if no_wait else seconds)
