@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
 from reconciler.apply.context import RunContext, TargetContext
+from reconciler.apply.partial import ByDesktop, by_desktop
+from reconciler.apply.partial import words as desktop_words
 from reconciler.apply.polling import delay, is_transient
 from reconciler.apply.proof import Observation, observe
 from reconciler.apply.results import Result, Status
 from reconciler.errors import JournalError, PoolHeld, ServiceError
-from reconciler.journal.records import Intent, Outcome, State, Step
-from reconciler.workspace import Call, JobEnd
+from reconciler.journal.records import DESKTOPS, Intent, Outcome, State, Step
+from reconciler.workspace import Call, Job, JobEnd
 
 SEND_GRACE = 3.0
 """Seconds to wait for the answer of a call in flight after a request to stop."""
@@ -123,7 +126,8 @@ async def follow(intent: Intent, job_id: str, site: TargetContext, ctx: RunConte
     """Wait for an accepted job, prove its effect, and close the operation; renews the lease meanwhile."""
     ctx.log(f"{intent.pool_name}: job {job_id} accepted")
     until = ctx.clock.monotonic() + ctx.options.wait_timeout
-    end, reason = await wait_for_job(intent, job_id, site, ctx)
+    job = await wait_for_job(intent, job_id, site, ctx)
+    end, reason = (job.end, job.reason) if job else (None, "")
     if end is JobEnd.RUNNING:
         waited = f"had not ended after {ctx.options.wait_timeout:.0f} s"
         words = waited if ctx.options.wait_timeout else "has not ended, and was not waited for"
@@ -138,6 +142,8 @@ async def follow(intent: Intent, job_id: str, site: TargetContext, ctx: RunConte
             Status.RUNNING, f"job {job_id} {ended}; {done_words(intent, seen)}{CUT_SHORT}", _RESOLVE
         )
     result = judge(intent, job_id, end, reason, seen)
+    if job and result.status is Status.PARTIAL:
+        result = with_desktops(result, intent, job)
     if result.status in _STATES:
         close(intent, result, ctx)
     return result
@@ -185,8 +191,24 @@ def judge(intent: Intent, job_id: str, end: JobEnd | None, reason: str, seen: Ob
     return Result(status, message, f"check job {job_id} in the console, then plan again", seen.done)
 
 
+def with_desktops(result: Result, intent: Intent, job: Job) -> Result:
+    """The result of a job that did only a part, with the desktops on which it did it and those that are left."""
+    found = by_desktop(intent, job)
+    # Where all it says is that every part ended well, it contradicts the disks and names nothing that is left.
+    if not found.left:
+        return result
+    return replace(result, message=f"{result.message}; {desktop_words(found)}", desktops=found)
+
+
+def keep_desktops(operation_id: str, found: ByDesktop | None, ctx: RunContext) -> None:
+    """Keep in the journal on which desktops a job did its part; before the operation is closed."""
+    if found:
+        ctx.journal.record_event(ctx.run_id, DESKTOPS, found.detail(), operation_id)
+
+
 def close(intent: Intent, result: Result, ctx: RunContext) -> None:
     """Close the operation in the journal with this result."""
+    keep_desktops(intent.operation_id, result.desktops, ctx)
     ctx.journal.close_operation(intent.operation_id, ctx.run_id, _STATES[result.status], result.message)
 
 
@@ -258,9 +280,7 @@ def seen_words(intent: Intent, seen: Observation) -> str:
     return done_words(intent, seen) + lost
 
 
-async def wait_for_job(
-    intent: Intent, job_id: str, site: TargetContext, ctx: RunContext
-) -> tuple[JobEnd | None, str]:
+async def wait_for_job(intent: Intent, job_id: str, site: TargetContext, ctx: RunContext) -> Job | None:
     """Poll until the job has ended; RUNNING when the deadline comes first, None when its record vanished."""
     step = intent.step
     start = ctx.clock.monotonic()
@@ -286,11 +306,11 @@ async def wait_for_job(
         # A single "no such job" may come from a stale replica, so it does not count yet.
         unknown = unknown + 1 if job is None and job_id not in running else 0
         if unknown >= VANISHED_AFTER:
-            return None, ""
+            return None
         if job is not None and job.end is not JobEnd.RUNNING:
-            return job.end, job.reason
+            return job
         if ctx.clock.monotonic() >= deadline:
-            return JobEnd.RUNNING, ""
+            return Job(job_id, JobEnd.RUNNING)
 
 
 def _word(outcome: Outcome) -> str:

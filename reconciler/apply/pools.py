@@ -75,7 +75,7 @@ async def apply_pool(task: Task) -> PoolResult:
     pool, done = task.pool, task.progress.done
     ended = (result.status, result.message, result.hint)
     pool_id = pool.live.id if pool.live else ""
-    return PoolResult(pool.target, pool.label, *ended, done, planned, pool_id)
+    return PoolResult(pool.target, pool.label, *ended, done, planned, pool_id, result.desktops)
 
 
 async def _one_call(task: Task, call: Call, expected: Counter[DiskEffect], index: int) -> Result:

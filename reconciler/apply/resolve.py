@@ -6,19 +6,23 @@ arrive, or until a person decides. Following a job and proving are left to ``ope
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.operation import (
     CUT_SHORT,
     cut_short,
     done_words,
     follow,
+    keep_desktops,
     proof_seconds,
     wait_for_job,
+    with_desktops,
 )
-from reconciler.apply.proof import observe
+from reconciler.apply.proof import Observation, observe
 from reconciler.apply.results import Resolution, Result, Status
 from reconciler.journal.records import NOT_APPLIED, ClosedBy, Intent, Operation, State
-from reconciler.workspace import UNLISTED, JobEnd
+from reconciler.workspace import UNLISTED, Job, JobEnd
 
 
 async def resolve(operation: Operation, site: TargetContext, ctx: RunContext) -> Resolution:
@@ -66,11 +70,12 @@ async def _one_new_job(
     job = await site.workspace.job(job_id)
     if job is None or job.end is JobEnd.RUNNING:
         ctx.journal.record_event(ctx.run_id, "job found", {"job_id": job_id}, operation.id)
-        end, _ = await wait_for_job(intent, job_id, site, ctx)
-        if end is JobEnd.RUNNING:
+        job = await wait_for_job(intent, job_id, site, ctx)
+        if job and job.end is JobEnd.RUNNING:
             message = f"job {job_id} is still running"
             return _resolution(operation, Result(Status.RUNNING, message, "resolve again later"))
-    return await _by_disks(operation, frozenset({job_id}), site, ctx, expired=expired, until=until)
+    new_jobs = frozenset({job_id})
+    return await _by_disks(operation, new_jobs, site, ctx, expired=expired, until=until, job=job)
 
 
 async def _by_disks(
@@ -81,8 +86,12 @@ async def _by_disks(
     *,
     expired: bool,
     until: float,
+    job: Job | None = None,
 ) -> Resolution:
-    """Decide by the disks and the request's lifetime, since no job is certain to be the one of this operation."""
+    """Decide by the disks and the request's lifetime, since no job is certain to be the one of this operation.
+
+    ``job``: the only one that appeared. Where it did only a part, copies are left although the disks are gone.
+    """
     intent = operation.intent
     # The effect of a job may show late; without a job there is nothing to wait for.
     seconds = proof_seconds(until, ctx) if new_jobs else 0.0
@@ -90,8 +99,13 @@ async def _by_disks(
     if seen.alarming:
         lost = "the pool itself" if seen.pool_gone else ", ".join(seen.lost)
         return still_open(operation, f"what had to stay is gone: {lost}", Status.ALARM)
+    in_part = job if job and job.end is JobEnd.PARTIAL else None
     if seen.complete:
-        return _closed(operation, State.DONE, Status.DONE, done_words(intent, seen), ctx)
+        return (
+            _partial(operation, seen, in_part, ctx)
+            if in_part
+            else _closed(operation, State.DONE, Status.DONE, done_words(intent, seen), ctx)
+        )
     # "Not done" is final only once the request has expired: until then it may still arrive and be carried out.
     hasty = bool(new_jobs) and cut_short(seconds, seen, ctx)
     if seen.contradictory or hasty or not expired:
@@ -100,7 +114,7 @@ async def _by_disks(
             coming, status = f", and the request may still arrive{until_words(intent)}", Status.UNKNOWN
         return still_open(operation, done_words(intent, seen) + coming, status)
     if seen.done:
-        return _closed(operation, State.PARTIAL, Status.PARTIAL, done_words(intent, seen), ctx)
+        return _partial(operation, seen, in_part, ctx)
     if new_jobs:
         message = f"job {', '.join(sorted(new_jobs))} had no effect on the disks"
         if UNLISTED in new_jobs:
@@ -114,6 +128,18 @@ async def _by_disks(
         "the request never arrived: no job, no effect, and it can no longer be accepted",
         ctx,
     )
+
+
+def _partial(operation: Operation, seen: Observation, job: Job | None, ctx: RunContext) -> Resolution:
+    """Close an operation that did only a part, with the desktops that its job names."""
+    intent = operation.intent
+    ended = f"job {job.id} ended {job.end}: {job.reason}; " if job else ""
+    result = Result(Status.PARTIAL, ended + done_words(intent, seen), done=seen.done)
+    if job:
+        result = with_desktops(result, intent, job)
+        keep_desktops(operation.id, result.desktops, ctx)
+    found = _closed(operation, State.PARTIAL, Status.PARTIAL, result.message, ctx)
+    return replace(found, result=result)
 
 
 async def _new_jobs(intent: Intent, site: TargetContext) -> frozenset[str]:

@@ -19,6 +19,8 @@ Now = Callable[[], datetime]
 
 PLAN_APPROVED = "plan.approved"
 """The kind of the event that holds the plan a run carried out."""
+DESKTOPS = "operation.desktops"
+"""The kind of the event that keeps on which desktops a job that did only a part did it."""
 
 
 class StaleGeneration(StalePlan):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, TextClause, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, TextClause, and_, func, insert, or_, select, update
 
 from reconciler.errors import JournalError, StalePlan
 from reconciler.journal import fence, rows, schema
@@ -207,8 +207,13 @@ class SqlJournal(Journal):
             found = connection.execute(select(schema.runs).where(schema.runs.c.id == run_id)).first()
             if found is None:
                 return None
-            own = connection.execute(select(events).where(events.c.run_id == run_id).order_by(events.c.seq))
             known = fence.judge(connection, self._all.where(_operations.c.id.in_(touched)))
+            # Another run, or a person, may have decided what became of its operations: that belongs to it too.
+            later = {each.owner for each in _sound(known)} - {run_id}
+            ids = [each.id for each in _sound(known)]
+            theirs = and_(events.c.run_id.in_(later), events.c.operation_id.in_(ids))
+            whose = or_(events.c.run_id == run_id, theirs) if later else events.c.run_id == run_id
+            own = connection.execute(select(events).where(whose).order_by(events.c.seq))
             return RunRecord(
                 run=rows.to_run(found),
                 events=tuple(rows.to_event(row) for row in own),

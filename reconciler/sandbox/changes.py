@@ -70,6 +70,7 @@ def submit(world: World, pool: Pool, kind: Kind, body: object, span: tuple[float
         "disks": disks,
         "desktops": reached,
         "ending": pool["behaviour"].get(kind, "success"),
+        "failing": pool["behaviour"].get("failing", 1),
         "ended": pool["behaviour"].get("ended", "SUCCESS"),
         "applied": False,
     }

@@ -92,8 +92,10 @@ class Behaviour(TypedDict, total=False):
     """How a pool departs from the ordinary."""
 
     delete: Ending
-    """``fail``: the job ends FAIL and nothing changes; ``partial``: it ends well but the last desktop's sub-job
-    fails, and that desktop keeps its copy."""
+    """``fail``: the job ends FAIL and nothing changes; ``partial``: it ends well but the sub-jobs of the last
+    desktops fail, and those keep their copies."""
+    failing: int
+    """How many desktops that is; default 1."""
     add: Ending
     expand: Ending
     seconds: float
@@ -145,6 +147,8 @@ class Job(TypedDict):
     desktops: list[str]
     """Ids of the desktops it reaches: one sub-job each."""
     ending: Ending
+    failing: NotRequired[int]
+    """How many of the last desktops fail when it ends ``partial``; default 1."""
     ended: str
     applied: bool
 
@@ -265,7 +269,7 @@ def failed_desktops(job: Job) -> list[str]:
         case "success":
             return []
         case "partial":
-            return job["desktops"][-1:]
+            return job["desktops"][-job.get("failing", 1) :]
         case "fail":
             return job["desktops"]
 

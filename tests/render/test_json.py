@@ -52,7 +52,7 @@ def test_what_the_service_got_wrong_is_still_printed() -> None:
 def test_a_finished_run_says_how_each_pool_ended() -> None:
     found = json.loads(apply_json(replace(applied(), results=applied().results[:1], in_flight=())))
     assert found | {"digest": None} == {
-        "format_version": "1.0",
+        "format_version": "1.1",
         "run": "run-1",
         "exit_code": 6,
         "digest": None,
@@ -67,6 +67,7 @@ def test_a_finished_run_says_how_each_pool_ended() -> None:
                 "planned": 1,
                 "message": "finance",
                 "hint": "finance",
+                "desktops": None,
             }
         ],
         "resolved": [
@@ -77,6 +78,7 @@ def test_a_finished_run_says_how_each_pool_ended() -> None:
                 "ending": "done",
                 "message": "finance",
                 "hint": None,
+                "desktops": None,
             }
         ],
         "in_flight": [],
@@ -142,7 +144,7 @@ def test_lists_stand_under_a_name_beside_their_version() -> None:
     plan = sample_plans.tie()
     assert list(json.loads(history_json([record().run]))) == ["format_version", "runs"]
     assert json.loads(history_json([])) == {"format_version": "1.1", "runs": []}
-    assert json.loads(resolve_json([])) == {"format_version": "1.0", "operations": []}
+    assert json.loads(resolve_json([])) == {"format_version": "1.1", "operations": []}
     assert list(json.loads(explain_json(plan, plan.pools))) == ["format_version", "pools"]
 
 
