@@ -19,6 +19,7 @@ from reconciler.planning.draft import needs_desktops
 from reconciler.planning.finding import Finding
 from reconciler.planning.guards import judge, judge_pool
 from reconciler.planning.inconsistent_desktops import InconsistentDesktops, inconsistent_desktop
+from reconciler.planning.leftovers import PartialRemoval, leftovers
 from reconciler.planning.plan import Plan, PoolPlan, Service, TargetFailure
 from reconciler.planning.readings import Counts, counted, doubted, drafted, looked_into
 from reconciler.planning.suggestion import with_nearest_names
@@ -63,6 +64,18 @@ class PlanMetadata:
 Connections = Mapping[Target, Connection | TargetFailure]
 Holds = Mapping[tuple[str, str], Finding]
 """What keeps a pool closed, by target (as text) and pool id: operations that are not resolved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the journal knows, as far as planning takes it into account."""
+
+    holds: Holds = field(default_factory=dict)
+    partial: Mapping[tuple[str, str], Sequence[PartialRemoval]] = field(default_factory=dict)
+    """Removals that were done only in part, by target (as text) and pool id."""
+
+
+NOTHING = Known()
 Listing = Callable[[], Awaitable[Sequence[Pool]]]
 """Lists all pools of a target, in a reading that begins when it is called."""
 
@@ -72,7 +85,7 @@ async def compute(
     limits: Limits,
     connections: Connections,
     stamp: PlanMetadata,
-    holds: Holds | None = None,
+    known: Known = NOTHING,
 ) -> Plan:
     """Plan every declared pool of every target.
 
@@ -98,7 +111,8 @@ async def compute(
             failures.append(result)
         else:
             pools.extend(result)
-    judged, findings = judge([_held(pool, holds or {}) for pool in pools], limits)
+    pools = await _with_leftovers(pools, connections, known)
+    judged, findings = judge([_held(pool, known.holds) for pool in pools], limits)
     return Plan(
         id=stamp.id,
         services=tuple(
@@ -248,6 +262,39 @@ async def _with_inconsistent(
         found = await connection.workspace.differing(live.id)
     desktops = tuple(inconsistent_desktop(live.disks, desktop) for desktop in found.desktops)
     return replace(pool, inconsistent=InconsistentDesktops(found.by_number, found.by_size, desktops))
+
+
+async def _with_leftovers(
+    pools: Sequence[PoolPlan], connections: Connections, known: Known
+) -> list[PoolPlan]:
+    """The pools with what partial removals have left; one reading of the desktops of each pool that had one."""
+    gate = asyncio.Semaphore(DESKTOP_READS)
+
+    async def looked(pool: PoolPlan) -> PoolPlan:
+        removals = known.partial.get((str(pool.target), pool.live.id)) if pool.live else None
+        connection = connections[pool.target]
+        if not (removals and isinstance(connection, Connection)):
+            return pool
+        async with gate:
+            return await _leftovers_of(pool, connection.workspace, removals)
+
+    return list(await asyncio.gather(*map(looked, pools)))
+
+
+async def _leftovers_of(pool: PoolPlan, workspace: Workspace, removals: Sequence[PartialRemoval]) -> PoolPlan:
+    live = pool.live
+    if live is None:
+        return pool
+    try:
+        desktops = await workspace.desktops(live.id)
+    except ServiceError as error:
+        return replace(pool, leftovers=leftovers(live, (), removals, f"{error.message}"))
+    counts = Counts(len(desktops), (live.desktop_count,))
+    trusted = counts.agree or pool.desired.allow_count_mismatch
+    unread = (
+        "" if trusted else f"{len(desktops)} desktops were read, and the pool counts {live.desktop_count}"
+    )
+    return replace(pool, leftovers=leftovers(live, desktops, removals, unread))
 
 
 async def _agree_on_absent(pool: Pool, workspace: Workspace) -> Pool:

@@ -17,11 +17,12 @@ from reconciler.apply.results import ApplyReport, PoolResult, Resolution, Status
 from reconciler.apply.run import run_pools
 from reconciler.clock import Clock
 from reconciler.engine.holds import blocked_code
+from reconciler.engine.known import known_of
 from reconciler.engine.resolution import let_go, open_operations, resolve_all, target_contexts
 from reconciler.errors import ExitCode, JournalError, Refused, ServiceError, StalePlan
 from reconciler.journal.records import PLAN_APPROVED, Operation
 from reconciler.model import Limits, Manifest
-from reconciler.planner import Holds, compute
+from reconciler.planner import Holds, Known, compute
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan_file import document
 
@@ -93,7 +94,8 @@ async def _apply(request: ApplyRequest, ctx: RunContext) -> ApplyReport:
     if any(each.result.status is Status.ALARM for each in resolutions):
         return replace(report, exit_code=Status.ALARM.exit_code)  # after an alarm not even a plan is made
     metadata = ctx.plan_metadata(request.lifetime)
-    plan = await compute(request.manifest, request.limits, ctx.connections, metadata, holds)
+    known = known_of(ctx.journal, [site.service for site in sites.values()], holds)
+    plan = await compute(request.manifest, request.limits, ctx.connections, metadata, known)
     report = replace(report, plan=plan)
     if not plan.has_changes and not request.saved_plan:
         report = replace(report, remaining=0)
@@ -158,7 +160,11 @@ async def _remaining(request: ApplyRequest, report: ApplyReport, holds: Holds, c
     """Plan again and count the changes left for the pools that were done: zero proves the run."""
     try:
         again = await compute(
-            request.manifest, request.limits, ctx.connections, ctx.plan_metadata(request.lifetime), holds
+            request.manifest,
+            request.limits,
+            ctx.connections,
+            ctx.plan_metadata(request.lifetime),
+            Known(holds),
         )
     except ServiceError as error:
         ctx.log(f"the plan after the run failed: {error.message}")

@@ -16,6 +16,7 @@ from reconciler.model import Action, DesiredPool, Disk, Limits, LostCopy, Pool, 
 from reconciler.planning.change import Change, Tie
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.inconsistent_desktops import InconsistentDesktops
+from reconciler.planning.leftovers import Leftovers, count_of
 
 DECISION_VERSION = 2
 
@@ -93,6 +94,8 @@ class PoolPlan:
     """Findings about this pool alone."""
     inconsistent: InconsistentDesktops | None = None
     """Desktops that differ from the pool; None when nobody asked for them."""
+    leftovers: tuple[Leftovers, ...] = ()
+    """What earlier removals that were done in part have left on its desktops; drift that no change here ends."""
 
     @property
     def target(self) -> Target:
@@ -219,6 +222,21 @@ class Plan:
     def inconsistent_count(self) -> int:
         """Desktops that differ from their pool, where they were asked for."""
         return sum(len(pool.inconsistent.desktops) for pool in self.pools if pool.inconsistent)
+
+    @property
+    def leftover_copies(self) -> int:
+        """Copies that partial removals have left on desktops."""
+        return sum(count_of(pool.leftovers) for pool in self.pools)
+
+    @property
+    def leftovers_unread(self) -> bool:
+        """True when it could not be read whether partial removals have left more copies."""
+        return any(each.unread for pool in self.pools for each in pool.leftovers)
+
+    @property
+    def has_leftovers(self) -> bool:
+        """True when copies are left, or when it could not be read whether they are."""
+        return any(pool.leftovers for pool in self.pools)
 
     @property
     def digest(self) -> str:

@@ -66,3 +66,65 @@ def test_resolve_says_the_desktops_of_a_job_that_another_run_began(run: Run, tmp
     assert (ran.code, found["ending"], found["desktops"]["copies_gone"]) == (6, "partial", 2), ran.err
     listed = json.loads(run("history", "--format", "json").out)["runs"]
     assert "desktop   left on" in run("history", "show", listed[-1]["id"]).out
+
+
+def left_in_part(run: Run, served: Served, folder: Path) -> str:
+    """The path of a manifest whose apply has left two copies."""
+    path = str(manifest(folder, [DECLARED]))
+    assert run("apply", "--auto-approve", path, env=served.env).code == 6
+    return path
+
+
+def test_plan_shows_what_a_partial_job_left_until_it_is_gone(run: Run, tmp_path: Path) -> None:
+    with in_part() as served:
+        path = left_in_part(run, served, tmp_path)
+        ran = run("plan", "--detailed-exitcode", path, env=served.env)
+        assert (ran.code, "2 copies are left on 2 desktops" in ran.out) == (2, True), ran.out
+        assert "No changes. Your infrastructure matches" not in ran.out
+        assert all(f"      {name}: a copy of disk" in ran.out for name in names(served)[2:])
+        document = json.loads(run("plan", "--format", "json", path, env=served.env).out)
+        [left] = document["leftovers"]
+        assert [each["desktop_name"] for each in left["copies"]] == names(served)[2:]
+        assert f"reconciler retry {left['operation']}" in ran.out
+        assert "2 copies are left" in run("plan", "--format", "markdown", path, env=served.env).out
+        assert "2 copies left" in run("explain", "p", path, env=served.env).out
+
+        clean(served)
+        ran = run("plan", "--detailed-exitcode", path, env=served.env)
+        assert (ran.code, "No changes. Your infrastructure matches" in ran.out) == (0, True), ran.out
+
+
+def clean(served: Served) -> None:
+    """Somebody deletes by hand the copies of disks that the pool no longer has."""
+    with served.store.changing(served.now()) as world:
+        for pool in world["projects"][seed.PROJECT_ID]["pools"].values():
+            known = {disk["id"] for disk in pool["disks"]}
+            for desktop in pool["desktops"]:
+                desktop["copies"] = [copy for copy in desktop["copies"] if copy["disk"] in known]
+            pool["revision"] += 1
+
+
+def test_drift_shows_what_a_partial_job_left_until_it_is_gone(run: Run, tmp_path: Path) -> None:
+    with in_part() as served:
+        path, gauges = left_in_part(run, served, tmp_path), tmp_path / "drift.prom"
+        ran = run("drift", path, "--prometheus", str(gauges), env=served.env)
+        assert (ran.code, "2 copies left by partial removals" in ran.out) == (2, True), ran.out
+        assert 'leftover_copies{pool="p"' in gauges.read_text(encoding="utf-8")
+        document = json.loads(run("drift", "--format", "json", path, env=served.env).out)
+        assert document["summary"]["leftover_copies"] == document["pools"][0]["leftover_copies"] == 2
+        assert document["leftovers"][0]["unread"] is None
+        clean(served)
+        ran = run("drift", path, env=served.env)
+        assert (ran.code, "all as declared" in ran.out) == (0, True), ran.out
+
+
+def test_a_reading_that_hides_desktops_never_makes_leftovers_disappear(run: Run, tmp_path: Path) -> None:
+    with in_part() as served:
+        path = left_in_part(run, served, tmp_path)
+        with served.store.changing(served.now()) as world:
+            [pool] = world["projects"][seed.PROJECT_ID]["pools"].values()
+            pool["behaviour"] = {"desktops": "hidden"}
+        planned, drifted = (run(each, path, env=served.env) for each in ("plan", "drift"))
+        assert "It could not be read whether copies are left" in planned.out
+        assert "0 desktops were read, and the pool counts 4" in planned.out
+        assert (drifted.code, "not everything could be decided" in drifted.out) == (3, True), drifted.out

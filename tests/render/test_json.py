@@ -98,7 +98,7 @@ def test_a_finished_run_says_how_each_pool_ended() -> None:
 
 def test_a_round_that_failed_is_short() -> None:
     assert list(json.loads(drift_json(failed())).items()) == [
-        ("format_version", "1.0"),
+        ("format_version", "1.1"),
         ("run", None),
         ("started", "2026-03-01T12:30:00+00:00"),
         ("duration_seconds", 0.0),
@@ -123,6 +123,7 @@ def test_a_measured_round_keeps_the_order_of_its_keys() -> None:
         "summary",
         "pools",
         "resource_changes",
+        "leftovers",
         "findings",
         "failures",
         "not_corrected",
