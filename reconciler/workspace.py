@@ -48,8 +48,14 @@ JOB_TYPES = {
     Step.ADD: "addDesktopPoolVolumes",
     # No document names the type of a pool expansion's job; jobs of the pool are asked for without one.
     Step.EXPAND: "",
+    Step.RETRY: "deleteDesktopPoolVolumes",
 }
-_VERBS: dict[Step, Verb] = {Step.REMOVE: "batch-delete", Step.EXPAND: "batch-expand", Step.ADD: "batch-add"}
+_VERBS: dict[Step, Verb] = {
+    Step.REMOVE: "batch-delete",
+    Step.EXPAND: "batch-expand",
+    Step.ADD: "batch-add",
+    Step.RETRY: "retry",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +65,11 @@ class Call:
     step: Step
     pool_id: str
     disks: tuple[Disk, ...]
-    """REMOVE: the live disks. EXPAND: live ids with the new size. ADD: new disks without ids."""
+    """REMOVE: the live disks. EXPAND: live ids with the new size. ADD: new disks without ids. RETRY: the disks
+    of which copies are left."""
     apply_to: ApplyTo | None
+    job_id: str = ""
+    """RETRY: the job that the service is to finish."""
 
 
 class JobEnd(StrEnum):
@@ -191,6 +200,8 @@ class LiveWorkspace:
 
     async def send(self, call: Call, signed_at: datetime) -> Outcome:
         """Send one write at once, once."""
+        if call.step is Step.RETRY:
+            return await self._client.post_retry(call.job_id, signed_at)
         return await self._client.post_volumes(_VERBS[call.step], call.pool_id, body_of(call), signed_at)
 
     async def job(self, job_id: str) -> Job | None:
@@ -251,6 +262,8 @@ def body_of(call: Call) -> dict[str, Any]:
             volumes = [{"id": disk.id, "type": disk.type, "size": disk.size} for disk in call.disks]
         case Step.ADD:
             volumes = [_new_volume(disk) for disk in call.disks]
+        case Step.RETRY:
+            return {"op_type": "retry"}
     body: dict[str, Any] = {"volumes": volumes}
     if call.apply_to is not None:
         body["handle_type"] = HANDLE_TYPES[call.apply_to]

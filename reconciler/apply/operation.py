@@ -14,7 +14,7 @@ from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.partial import ByDesktop, by_desktop
 from reconciler.apply.partial import words as desktop_words
 from reconciler.apply.polling import delay, is_transient
-from reconciler.apply.proof import Observation, observe
+from reconciler.apply.proof import VERBS, Observation, observe
 from reconciler.apply.results import Result, Status
 from reconciler.errors import JournalError, PoolHeld, ServiceError
 from reconciler.journal.records import DESKTOPS, Intent, Outcome, State, Step
@@ -34,6 +34,12 @@ _STATES = {
     Status.FAILED: State.FAILED,
     Status.PARTIAL: State.PARTIAL,
     Status.ALARM: State.PARTIAL,
+}
+_DOING = {
+    Step.REMOVE: "destroying",
+    Step.EXPAND: "expanding",
+    Step.ADD: "creating",
+    Step.RETRY: "destroying what is left of",
 }
 _NOT_REPEATED = "the call is not repeated"
 _RESOLVE = "run 'reconciler resolve', or apply again, which resolves first"
@@ -134,9 +140,13 @@ async def follow(intent: Intent, job_id: str, site: TargetContext, ctx: RunConte
         return Result(Status.RUNNING, f"job {job_id} {words}", _RESOLVE)
     # Readings lag behind jobs, also behind one that failed after doing a part: closing at once would let the
     # next run send a disk again that is already gone. A job that failed wholly has no effect to wait for.
-    seconds = 0.0 if end is JobEnd.FAILED else proof_seconds(until, ctx)
+    # What a job that is retried shows at first may be how it ended before.
+    final = end is JobEnd.FAILED and intent.step is not Step.RETRY
+    seconds = 0.0 if final else proof_seconds(until, ctx)
     seen = await observe(intent, site, ctx, seconds)
-    if end is not JobEnd.FAILED and cut_short(seconds, seen, ctx):
+    if intent.step is Step.RETRY and not seen.complete and await _runs_again(job_id, site):
+        return Result(Status.RUNNING, f"job {job_id} runs again; {done_words(intent, seen)}", _RESOLVE)
+    if not final and cut_short(seconds, seen, ctx):
         ended = f"ended {end}" if end else "is not known any more"
         return Result(
             Status.RUNNING, f"job {job_id} {ended}; {done_words(intent, seen)}{CUT_SHORT}", _RESOLVE
@@ -147,6 +157,12 @@ async def follow(intent: Intent, job_id: str, site: TargetContext, ctx: RunConte
     if result.status in _STATES:
         close(intent, result, ctx)
     return result
+
+
+async def _runs_again(job_id: str, site: TargetContext) -> bool:
+    """Whether a job that had ended is under way: the service may retry one under the id that it had."""
+    job = await site.workspace.job(job_id)
+    return job is not None and job.end is JobEnd.RUNNING
 
 
 def proof_seconds(until: float, ctx: RunContext) -> float:
@@ -197,7 +213,10 @@ def with_desktops(result: Result, intent: Intent, job: Job) -> Result:
     # Where all it says is that every part ended well, it contradicts the disks and names nothing that is left.
     if not found.left:
         return result
-    return replace(result, message=f"{result.message}; {desktop_words(found)}", desktops=found)
+    hint = result.hint
+    if intent.step in (Step.REMOVE, Step.RETRY):
+        hint = f"check job {job.id} in the console; to let the service finish it: reconciler retry {intent.operation_id}"
+    return replace(result, message=f"{result.message}; {desktop_words(found)}", hint=hint, desktops=found)
 
 
 def keep_desktops(operation_id: str, found: ByDesktop | None, ctx: RunContext) -> None:
@@ -268,8 +287,8 @@ def done_words(intent: Intent, seen: Observation) -> str:
     """How much of an operation the disks show: ``1 of 2 disks gone``."""
     if seen.contradictory:
         return "no two consecutive readings of the pools agree"
-    verb = {Step.REMOVE: "gone", Step.EXPAND: "expanded", Step.ADD: "created"}[intent.step]
-    return f"{seen.done} of {seen.total} disks {verb}"
+    what = "copies" if intent.step is Step.RETRY else "disks"
+    return f"{seen.done} of {seen.total} {what} {VERBS[intent.step]}"
 
 
 def seen_words(intent: Intent, seen: Observation) -> str:
@@ -330,6 +349,4 @@ def _answer(outcome: Outcome) -> str:
 
 def _doing(intent: Intent) -> str:
     ids = ", ".join(disk_id or f"{kind} {size} GB" for disk_id, kind, size in intent.disks)
-    return {Step.REMOVE: "destroying", Step.EXPAND: "expanding", Step.ADD: "creating"}[
-        intent.step
-    ] + f" {ids}"
+    return f"{_DOING[intent.step]} {ids}"

@@ -21,8 +21,11 @@ from reconciler.apply.operation import (
 )
 from reconciler.apply.proof import Observation, observe
 from reconciler.apply.results import Resolution, Result, Status
-from reconciler.journal.records import NOT_APPLIED, ClosedBy, Intent, Operation, State
+from reconciler.journal.records import NOT_APPLIED, ClosedBy, Intent, Operation, State, Step
 from reconciler.workspace import UNLISTED, Job, JobEnd
+
+RERUN = "(the job that was to be retried)"
+"""Stands for a job that may have run once more under the id that it had; no job has such an id."""
 
 
 async def resolve(operation: Operation, site: TargetContext, ctx: RunContext) -> Resolution:
@@ -40,10 +43,20 @@ async def resolve(operation: Operation, site: TargetContext, ctx: RunContext) ->
         )
     if operation.outcome and operation.outcome.job_id:
         return _resolution(operation, await follow(intent, operation.outcome.job_id, site, ctx))
+    return await _without_answer(operation, site, ctx, until)
+
+
+async def _without_answer(
+    operation: Operation, site: TargetContext, ctx: RunContext, until: float
+) -> Resolution:
+    """Decide about an operation of which no answer is known, by the jobs that appeared and by the disks."""
+    intent = operation.intent
     # Checked before the jobs are listed: if the request were accepted between list and check, its job would
     # be missing from the list and the request be judged as never accepted.
     expired = can_no_longer_arrive(intent, ctx)
     new_jobs = await _new_jobs(intent, site)
+    if intent.step is Step.RETRY:
+        return await _retried(operation, new_jobs, site, ctx, expired=expired, until=until)
     if UNLISTED in new_jobs:
         # Which ended jobs are listed is the service's choice: one that is new to us may be old, and one that
         # is not listed may be ours. Only those under way are certain, so the disks decide about the rest.
@@ -57,6 +70,29 @@ async def resolve(operation: Operation, site: TargetContext, ctx: RunContext) ->
     if running:
         return still_open(operation, f"jobs {', '.join(sorted(running))} of this pool are still running")
     return await _by_disks(operation, new_jobs, site, ctx, expired=expired, until=until)
+
+
+async def _retried(
+    operation: Operation,
+    new_jobs: frozenset[str],
+    site: TargetContext,
+    ctx: RunContext,
+    *,
+    expired: bool,
+    until: float,
+) -> Resolution:
+    """Decide about a retry without an answer: the service may have begun a new job, or the old one again.
+
+    So any job of the pool that is under way may be the one; after that the copies decide.
+    """
+    intent = operation.intent
+    known = await site.workspace.pool_jobs(intent.pool.pool_id, intent.step)
+    running = known & await site.running[intent.step].after(ctx.clock.monotonic())
+    if running:
+        message = f"jobs {', '.join(sorted(running))} of this pool are still running"
+        return still_open(operation, message, Status.RUNNING)
+    maybe = new_jobs or frozenset({RERUN})
+    return await _by_disks(operation, maybe, site, ctx, expired=expired, until=until)
 
 
 async def _one_new_job(
@@ -117,7 +153,9 @@ async def _by_disks(
         return _partial(operation, seen, in_part, ctx)
     if new_jobs:
         message = f"job {', '.join(sorted(new_jobs))} had no effect on the disks"
-        if UNLISTED in new_jobs:
+        if RERUN in new_jobs:
+            message = "no copy is gone; whether the service tried again is not known"
+        elif UNLISTED in new_jobs:
             # Not "never arrived": a job that failed looks the same, and what failed is not tried again by itself.
             message = "no effect on the disks; whether a job failed is not known, as not all jobs are listed"
         return _closed(operation, State.FAILED, Status.FAILED, message, ctx)

@@ -14,6 +14,7 @@ from reconciler.cli import (
     plan,
     report,
     resolve,
+    retry,
     sandbox,
     schema,
     show,
@@ -40,6 +41,7 @@ app.command("show")(show.show)
 app.command("import")(import_.import_)
 app.command("init")(init.init)
 app.command("resolve")(resolve.resolve)
+app.command("retry")(retry.retry)
 app.command("report")(report.report)
 app.command("history")(history.history)
 app.command("validate")(validate.validate)

@@ -6,7 +6,7 @@ Prompts and printing are left to ``cli``; each step to the package named after i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -63,11 +63,19 @@ async def apply(request: ApplyRequest, run: RunContext) -> ApplyReport:
     Raises only before anything is sent; from the first call on, errors are part of the report.
     """
     ctx = replace(run, run_id=run.new_id(), options=request.options)
-    stop, targets = ctx.stop, [str(target) for target in request.manifest.targets]
-    ctx.journal.open_run(ctx.run_id, request.command, __version__, targets)
+    targets = [str(target) for target in request.manifest.targets]
+    return await recorded(request.command, targets, ctx, lambda: _apply(request, ctx))
+
+
+async def recorded(
+    command: str, targets: Sequence[str], ctx: RunContext, work: Callable[[], Awaitable[ApplyReport]]
+) -> ApplyReport:
+    """Do the work of one run, with its beginning and its end in the journal, however it ends."""
+    stop = ctx.stop
+    ctx.journal.open_run(ctx.run_id, command, __version__, targets)
     report = ApplyReport(ctx.run_id, None, exit_code=ExitCode.ERROR)
     try:
-        report = await _apply(request, ctx)
+        report = await work()
         if report.exit_code is ExitCode.INTERRUPTED and stop.terminated:
             report = replace(report, exit_code=ExitCode.TERMINATED)
     except asyncio.CancelledError:
@@ -106,7 +114,7 @@ async def _apply(request: ApplyRequest, ctx: RunContext) -> ApplyReport:
         report = replace(report, plan=replace(plan, failures=plan.failures or request.saved_plan.failures))
     if plan.run_blocked:
         raise Refused("the plan is blocked; nothing was sent", "see the findings of the plan")
-    _keep_plan(plan, ctx)
+    keep_plan(plan, ctx)
     if ctx.group:
         claim(plan.pools, plan.limits, ctx.group, ctx.journal)
     if request.saved_plan:
@@ -114,7 +122,7 @@ async def _apply(request: ApplyRequest, ctx: RunContext) -> ApplyReport:
         check_fresh(request.saved_plan, ctx.clock)
         ctx.journal.claim_plan(request.saved_plan.id, ctx.run_id)
     results = await run_pools(plan, sites, ctx)
-    own = _in_flight(ctx)
+    own = in_flight(ctx)
     remaining = None
     if not ctx.stop.requested and any(each.status is Status.DONE for each in results):
         remaining = await _remaining(request, replace(report, results=results), holds, ctx)
@@ -138,7 +146,7 @@ def _closed(report: ApplyReport, ctx: RunContext) -> ApplyReport:
     return report
 
 
-def _in_flight(ctx: RunContext) -> tuple[Operation, ...]:
+def in_flight(ctx: RunContext) -> tuple[Operation, ...]:
     """The operations that this run leaves open; their leases end at once, so that the next run need not wait."""
     try:
         own = tuple(each for each in ctx.journal.unresolved() if each.owner == ctx.run_id)
@@ -150,7 +158,7 @@ def _in_flight(ctx: RunContext) -> tuple[Operation, ...]:
     return own
 
 
-def _keep_plan(plan: Plan, ctx: RunContext) -> None:
+def keep_plan(plan: Plan, ctx: RunContext) -> None:
     """Record what was approved, for ``history show``; pools without drift are left out."""
     pools = tuple(pool for pool in plan.pools if pool.drift or pool.blocked)
     ctx.journal.record_event(ctx.run_id, PLAN_APPROVED, document(replace(plan, pools=pools)))

@@ -29,6 +29,10 @@ def known_of(journal: Journal, services: Iterable[Service], holds: Holds) -> Kno
 
 def _left_something(operation: Operation) -> bool:
     intent = operation.intent
+    if intent.step is Step.RETRY:
+        # A retry that did nothing is what can be retried next, once the service has given it a job.
+        job = operation.outcome.job_id if operation.outcome else ""
+        return operation.state is State.PARTIAL or (operation.state is State.FAILED and bool(job))
     # A removal for later desktops leaves every copy on purpose.
     on_purpose = intent.handle_type == HANDLE_TYPES[ApplyTo.NEW]
     return operation.state is State.PARTIAL and intent.step is Step.REMOVE and not on_purpose

@@ -33,6 +33,11 @@ class Step(StrEnum):
     EXPAND = "expand"
     REMOVE = "remove"
     ADD = "add"
+    RETRY = "retry"
+    """Lets the service finish a removal that was done in part: its disks are those of the copies that are left.
+
+    The budgets of a day do not count it: they have counted these disks when they were removed.
+    """
 
 
 class State(StrEnum):
@@ -124,7 +129,8 @@ class Intent:
     """From then on the request can no longer be accepted; None when unknown, so that only a person can decide."""
     plan_digest: str
     copies: tuple[LostCopy, ...] = ()
-    """Every copy of the disks to remove, as read before the call; empty when unknown, as in older journals."""
+    """Every copy of the disks to remove, as read before the call; empty when unknown, as in older journals.
+    For a retry those that are left, by which it is proven."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,9 @@ def leftovers(
     taken: set[LostCopy] = set()
     alive = {disk.id for disk in live.disks}
     for each in sorted(removals, key=lambda one: (one.opened, one.operation_id), reverse=True):
-        copies = [copy for copy in _left(each, desktops) if copy.disk_id not in alive and copy not in taken]
+        copies = [
+            copy for copy in remaining(each, desktops) if copy.disk_id not in alive and copy not in taken
+        ]
         taken.update(copies)
         # A removal all of whose disks are back has left nothing that a reading could fail to show.
         gap = unread if set(each.disks) - alive else ""
@@ -63,7 +65,8 @@ def count_of(found: Sequence[Leftovers]) -> int:
     return sum(len(each.copies) for each in found)
 
 
-def _left(removal: PartialRemoval, desktops: Sequence[Desktop]) -> Iterator[LostCopy]:
+def remaining(removal: PartialRemoval, desktops: Sequence[Desktop]) -> Iterator[LostCopy]:
+    """Every copy of a removal's disks that is, or may be, still there; also of disks that the pool has."""
     by_volume = {copy.volume_id: copy.disk_id for copy in removal.copies if copy.volume_id}
     disks = set(removal.disks)
     for desktop in sorted(desktops, key=lambda each: (each.name, each.id)):

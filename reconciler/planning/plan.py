@@ -96,6 +96,8 @@ class PoolPlan:
     """Desktops that differ from the pool; None when nobody asked for them."""
     leftovers: tuple[Leftovers, ...] = ()
     """What earlier removals that were done in part have left on its desktops; drift that no change here ends."""
+    retry_of: str = ""
+    """Id of the operation whose removal the service is to finish; empty for a plan from the manifest."""
 
     @property
     def target(self) -> Target:
@@ -336,6 +338,8 @@ def pool_decision(pool: PoolPlan, *, ignoring: frozenset[str] = frozenset()) -> 
         ),
         "protect": sorted(desired.protect),
         "allow": sorted(name for name, given in allowed.items() if given),
+        # An approval of one is none of the other, although both destroy the same disk.
+        **({"retry_of": pool.retry_of} if pool.retry_of else {}),
     }
 
 

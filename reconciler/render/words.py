@@ -29,6 +29,7 @@ REASONS = {
     "SWAPPED": "it matches no declared disk, and a declared disk is missing",
     "SURPLUS": "no declared disk needs it",
     "MISSING": "declared, but the pool does not have it",
+    "LEFT_BEHIND": "an earlier removal, done only in part, has left copies of it",
     "SET_ASIDE": "set aside: the service's answer about it cannot be trusted",
 }
 

@@ -98,6 +98,11 @@ class Behaviour(TypedDict, total=False):
     """How many desktops that is; default 1."""
     add: Ending
     expand: Ending
+    retry: Ending
+    """How a retried job ends; its desktops are those that failed."""
+    retried: Literal["anew", "again"]
+    """``anew`` (the default): a retry begins a new job; ``again``: the old one runs once more, under its id. Which
+    of them the service does is not documented."""
     seconds: float
     """How long this pool's jobs take."""
     ended: str

@@ -16,10 +16,10 @@ DECLARED = "{name: p, apply_to: all, disks: [{type: SAS, size: 50}]}"
 
 
 @contextmanager
-def in_part(behaviour: Behaviour | None = None) -> Iterator[Served]:
+def in_part(behaviour: Behaviour | None = None, users: int = 2) -> Iterator[Served]:
     """A pool of four desktops with one surplus disk, of which two desktops keep their copy."""
-    pool = seed.pool("p", [("SAS", 50), ("SSD", 100)], 4, 2)
-    pool["behaviour"] = behaviour or {"delete": "partial", "failing": 2}
+    pool = seed.pool("p", [("SAS", 50), ("SSD", 100)], 4, users)
+    pool["behaviour"] = {"delete": "partial", "failing": 2} if behaviour is None else behaviour
     with serving(seed.world("partial", [pool])) as served:
         yield served
 
