@@ -96,6 +96,14 @@ def test_a_call_says_exactly_what_is_to_be_done(
     assert json.loads(seen.body) == body
 
 
+def test_a_retry_names_the_job_in_its_address_and_nothing_but_the_word_in_its_body() -> None:
+    service = script(answer(200, {"job_id": "j2"}))
+    outcome = ask(service, lambda workspace: workspace.send(Call(Step.RETRY, "pool", (), None, "j1"), NOW))
+    [seen] = service.seen
+    assert seen.target.endswith("/workspace-jobs/j1/actions")
+    assert (json.loads(seen.body), outcome.job_id) == ({"op_type": "retry"}, "j2")
+
+
 @pytest.mark.parametrize(
     ("total", "end"), [(2, JobEnd.SUCCEEDED), (3, JobEnd.RUNNING), (None, JobEnd.SUCCEEDED)]
 )

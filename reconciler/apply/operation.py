@@ -215,7 +215,8 @@ def with_desktops(result: Result, intent: Intent, job: Job) -> Result:
         return result
     hint = result.hint
     if intent.step in (Step.REMOVE, Step.RETRY):
-        hint = f"check job {job.id} in the console; to let the service finish it: reconciler retry {intent.operation_id}"
+        again = f"reconciler retry {intent.operation_id}"
+        hint = f"check job {job.id} in the console; to let the service finish it: {again}"
     return replace(result, message=f"{result.message}; {desktop_words(found)}", hint=hint, desktops=found)
 
 

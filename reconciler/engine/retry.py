@@ -20,7 +20,7 @@ from reconciler.engine.holds import HELD
 from reconciler.engine.resolution import resolve_all, target_contexts
 from reconciler.errors import BadInput, PoolHeld, Refused, StalePlan
 from reconciler.journal.records import Intent, Operation, SentDisk, State, Step
-from reconciler.model import DesiredPool, Disk, Limits, Manifest, Pool
+from reconciler.model import Action, DesiredPool, Disk, Limits, Manifest, Pool
 from reconciler.planning.finding import Severity
 from reconciler.planning.guards import judge
 from reconciler.planning.leftovers import PartialRemoval
@@ -109,11 +109,8 @@ async def _retry(request: RetryRequest, ctx: RunContext) -> ApplyReport:
     if plan.run_blocked:
         raise Refused("the plan is blocked; nothing was sent", "see the findings of the plan")
     report = replace(report, plan=plan)
-    if pool.blocked or not plan.has_changes:
-        refused = Result(
-            Status.REFUSED, "blocked in the plan" if pool.blocked else "manage does not have remove"
-        )
-        return _ended(report, site, operation, refused)
+    if pool.blocked:
+        return _ended(report, site, operation, Result(Status.REFUSED, "blocked in the plan"))
     keep_plan(plan, ctx)
     result = await _send(operation, pool, plan, request, site, ctx)
     return replace(_ended(report, site, operation, result), in_flight=in_flight(ctx))
@@ -207,6 +204,12 @@ def _declared(manifest: Manifest, live: tuple[Pool, ...], intent: Intent) -> Des
             f"the manifests do not have one entry for pool {intent.pool_name} ({intent.pool.pool_id}), whose limits "
             "and permissions a retry needs",
             "declare it, or delete the copies that are left in the console",
+        )
+    if Action.REMOVE not in found[0].manage:
+        raise Refused(
+            f"the entry of pool {intent.pool_name} at {found[0].at} does not let disks be removed: its manage does "
+            "not have remove",
+            "add remove to manage, or delete the copies that are left in the console",
         )
     return found[0]
 

@@ -72,7 +72,7 @@ def test_only_the_digest_of_the_retry_approves_it(run: Run, tmp_path: Path) -> N
     [
         (DECLARED, ("--limit-copies", "1"), "limit-copies"),
         (DECLARED, ("--limit-users", "0"), "limit-users"),
-        (DECLARED.replace("apply_to", "manage: [add], apply_to"), (), "manage does not have remove"),
+        (DECLARED.replace("apply_to", "manage: [add], apply_to"), (), "its manage does not have remove"),
         (DECLARED.replace("apply_to", "protect: [DISK], apply_to"), (), "protected"),
         ("{name: q, disks: [{type: SAS, size: 50}]}", (), "do not have one entry for pool p"),
     ],
