@@ -35,9 +35,11 @@ def test_the_simulation_meets_what_it_is_for() -> None:
     assert sum(each.crashes for each in verdicts) > 20
     assert sum(each.unknown for each in verdicts) > 20
     assert sum(each.deleted for each in verdicts) > 100
+    assert sum(each.retries for each in verdicts) > 20
+    assert sum(each.left for each in verdicts) > 10
 
 
 def _counts(verdicts: list[Result]) -> str:
-    names = ("runs", "crashes", "posts", "unknown", "deleted")
+    names = ("runs", "crashes", "posts", "unknown", "deleted", "retries", "left")
     numbers = ", ".join(f"{sum(getattr(each, name) for each in verdicts)} {name}" for name in names)
     return f"{len(verdicts)} seeds, {numbers}"
