@@ -14,7 +14,7 @@ from reconciler.apply.results import Resolution, Status
 from reconciler.engine.resolution import accept, resolve_all
 from reconciler.errors import PoolHeld
 from reconciler.journal.records import ClosedBy, Intent, Outcome, State, Step
-from reconciler.model import Pool
+from reconciler.model import LostCopy, Pool
 from reconciler.planner import Holds
 from reconciler.workspace import UNLISTED, JobEnd
 from tests.apply.harness import GOING, KEPT, LIFETIME, Harness, Scripted, harness, removal
@@ -317,6 +317,19 @@ def test_several_operations_are_waited_for_at_the_same_time() -> None:
         assert [each.resolved for each in found] == [True] * 3
         assert holds == {}
         assert 600 < world.loop.moment < 700
+
+
+def test_the_job_of_a_lost_answer_that_did_only_a_part_is_partial_although_the_disk_is_gone() -> None:
+    with harness() as world:
+        copies = tuple(LostCopy(GOING.id, f"pool-d{each}", f"d{each}", f"v{each}", 200) for each in (0, 1))
+        opened(world, replace(world.intent(), copies=copies))
+        job(world, "lost", lasts=100, end=JobEnd.PARTIAL)
+        world.service.jobs["lost"].failing = (1,)
+        resolution = resolved(world, after=LEASE + 1)
+        assert (resolution.result.status, state(world)) == (Status.PARTIAL, (State.PARTIAL, True))
+        assert "1 of 2 copies gone, on d0; left on d1" in resolution.result.message
+        assert resolution.result.desktops
+        assert resolution.result.desktops.copies_gone == 1
 
 
 class Forgetful(Scripted):
