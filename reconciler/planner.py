@@ -14,9 +14,10 @@ from datetime import datetime, timedelta
 from reconciler import __version__
 from reconciler.clock import Clock, SystemClock
 from reconciler.errors import ReadingDoubtful, ServiceError
+from reconciler.journal.records import Step
 from reconciler.model import ABSENT_DISKS, DesiredPool, Limits, Manifest, Pool, Shard, Target
 from reconciler.planning.draft import needs_desktops
-from reconciler.planning.finding import Finding
+from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import judge, judge_pool
 from reconciler.planning.inconsistent_desktops import InconsistentDesktops, inconsistent_desktop
 from reconciler.planning.leftovers import PartialRemoval, leftovers
@@ -27,6 +28,10 @@ from reconciler.workspace import Workspace
 
 DESKTOP_READS = 8
 """Pools whose desktops are read at the same time, per target."""
+UNKNOWN_JOB = "unknown-job"
+"""The rule of a removal that runs and that the journal does not know."""
+FORBIDDEN = 403
+"""HTTP status for credentials that lack a permission."""
 COUNTING = 20.0
 """Seconds within which desktops that contradict their pool's count are read again: desktops come and go."""
 FIRST_PAUSE = 1.0
@@ -73,6 +78,8 @@ class Known:
     holds: Holds = field(default_factory=dict)
     partial: Mapping[tuple[str, str], Sequence[PartialRemoval]] = field(default_factory=dict)
     """Removals that were done only in part, by target (as text) and pool id."""
+    jobs: frozenset[str] = frozenset()
+    """Ids of the jobs that may still run: those of its operations that are open or did not end well."""
 
 
 NOTHING = Known()
@@ -112,7 +119,8 @@ async def compute(
         else:
             pools.extend(result)
     pools = await _with_leftovers(pools, connections, known)
-    judged, findings = judge([_held(pool, known.holds) for pool in pools], limits)
+    held = [_held(pool, known.holds) for pool in pools]
+    judged, findings = judge(await _with_strangers(held, connections, known), limits)
     return Plan(
         id=stamp.id,
         services=tuple(
@@ -152,10 +160,12 @@ async def plan_pool(
 
 
 def _held(pool: PoolPlan, holds: Holds) -> PoolPlan:
-    if not holds or pool.live is None:
-        return pool
-    hold = holds.get((str(pool.target), pool.live.id))
+    hold = _is_held(pool, holds)
     return replace(pool, findings=(*pool.findings, hold)) if hold else pool
+
+
+def _is_held(pool: PoolPlan, holds: Holds) -> Finding | None:
+    return holds.get((str(pool.target), pool.live.id)) if holds and pool.live else None
 
 
 async def _target(
@@ -279,6 +289,66 @@ async def _with_leftovers(
             return await _leftovers_of(pool, connection.workspace, removals)
 
     return list(await asyncio.gather(*map(looked, pools)))
+
+
+async def _with_strangers(
+    pools: Sequence[PoolPlan], connections: Connections, known: Known
+) -> list[PoolPlan]:
+    """The pools with what is said of running removals that the journal does not know.
+
+    One request for all pools of a target, and none where nothing would be changed; only where it shows such a
+    job, each pool that would be changed is asked for its own jobs.
+    """
+    found = list(pools)
+    going: dict[Target, list[int]] = defaultdict(list)
+    for index, pool in enumerate(pools):
+        if pool.pending and pool.live and not pool.live.doubts and not _is_held(pool, known.holds):
+            going[pool.target].append(index)
+    for target, indices in going.items():
+        connection = connections[target]
+        if not isinstance(connection, Connection):
+            continue
+        try:
+            running = await connection.workspace.running_jobs(Step.REMOVE) - known.jobs
+        except ServiceError as error:
+            if error.status != FORBIDDEN:
+                raise
+            for index in indices:
+                found[index] = _with_finding(found[index], _unasked(found[index], error))
+            continue
+        for index in indices if running else ():
+            live = pools[index].live
+            theirs = running & await connection.workspace.pool_jobs(live.id, Step.REMOVE) if live else ()
+            if theirs:
+                found[index] = _with_finding(found[index], _stranger(found[index], sorted(theirs)))
+    return found
+
+
+def _with_finding(pool: PoolPlan, finding: Finding) -> PoolPlan:
+    return replace(pool, findings=(*pool.findings, finding))
+
+
+def _stranger(pool: PoolPlan, jobs: Sequence[str]) -> Finding:
+    return Finding(
+        rule=UNKNOWN_JOB,
+        message=f"the service is removing disks of this pool by job {', '.join(jobs)}, of which no open operation "
+        "is known here",
+        pool=pool.label,
+        source="the service's jobs",
+        allow="wait until it has ended, find out who began it (RECONCILER_JOURNAL may name another journal than "
+        "other runners use), and plan again",
+    )
+
+
+def _unasked(pool: PoolPlan, error: ServiceError) -> Finding:
+    return Finding(
+        rule=UNKNOWN_JOB,
+        message=f"whether somebody else is removing disks of this pool could not be asked: {error.message}",
+        severity=Severity.WARN,
+        pool=pool.label,
+        source="the service's jobs",
+        allow="let this identity list sub-jobs (workspace:jobs:listSubJobs)",
+    )
 
 
 async def _leftovers_of(pool: PoolPlan, workspace: Workspace, removals: Sequence[PartialRemoval]) -> PoolPlan:

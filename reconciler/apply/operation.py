@@ -16,6 +16,7 @@ from reconciler.apply.partial import words as desktop_words
 from reconciler.apply.polling import delay, is_transient
 from reconciler.apply.proof import VERBS, Observation, observe
 from reconciler.apply.results import Result, Status
+from reconciler.apply.strangers import restored_words
 from reconciler.errors import JournalError, PoolHeld, ServiceError
 from reconciler.journal.records import DESKTOPS, Intent, Outcome, State, Step
 from reconciler.workspace import Call, Job, JobEnd
@@ -128,8 +129,18 @@ async def _gone_already(intent: Intent, outcome: Outcome, site: TargetContext, c
     return result
 
 
-async def follow(intent: Intent, job_id: str, site: TargetContext, ctx: RunContext) -> Result:
-    """Wait for an accepted job, prove its effect, and close the operation; renews the lease meanwhile."""
+async def follow(
+    intent: Intent,
+    job_id: str,
+    site: TargetContext,
+    ctx: RunContext,
+    later: frozenset[str] = frozenset(),
+) -> Result:
+    """Wait for an accepted job, prove its effect, and close the operation; renews the lease meanwhile.
+
+    ``later``: jobs of the pool that the journal does not know. Where there are any, a disk that had to stay and
+    is gone is no alarm: they may have removed it, for somebody who knew of it.
+    """
     ctx.log(f"{intent.pool_name}: job {job_id} accepted")
     until = ctx.clock.monotonic() + ctx.options.wait_timeout
     job = await wait_for_job(intent, job_id, site, ctx)
@@ -151,6 +162,9 @@ async def follow(intent: Intent, job_id: str, site: TargetContext, ctx: RunConte
         return Result(
             Status.RUNNING, f"job {job_id} {ended}; {done_words(intent, seen)}{CUT_SHORT}", _RESOLVE
         )
+    if seen.lost and later:
+        message = f"what had to stay is gone: {', '.join(seen.lost)}; {restored_words(later)}"
+        return Result(Status.UNKNOWN, message, _RESOLVE, seen.done)
     result = judge(intent, job_id, end, reason, seen)
     if job and result.status is Status.PARTIAL:
         result = with_desktops(result, intent, job)

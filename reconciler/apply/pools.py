@@ -17,6 +17,7 @@ from reconciler.apply.operation import carry_out
 from reconciler.apply.polling import delay
 from reconciler.apply.results import PoolResult, Result, Status
 from reconciler.apply.second_check import check_removal
+from reconciler.apply.strangers import restored_words, strangers
 from reconciler.errors import Refused, StalePlan
 from reconciler.journal.records import Intent, Outcome, SentDisk, Step
 from reconciler.model import LostCopy
@@ -139,6 +140,8 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
             f"{fresh.label}: the service remembers more jobs of this pool than it lists; "
             "should the answer be lost, the disks decide what became of the call"
         )
+    if call.step is Step.REMOVE and (others := strangers(ctx.journal, site.key(call.pool_id), known)):
+        ctx.log(f"{fresh.label}: {restored_words(others)}")
     if known & await site.running[call.step].after(ctx.clock.monotonic()):
         raise Refused(f"pool {fresh.label} has a running job", "apply again when it has ended")
     if call.step is Step.REMOVE:

@@ -21,6 +21,7 @@ from reconciler.apply.operation import (
 )
 from reconciler.apply.proof import Observation, observe
 from reconciler.apply.results import Resolution, Result, Status
+from reconciler.apply.strangers import restored_words, strangers
 from reconciler.journal.records import NOT_APPLIED, ClosedBy, Intent, Operation, State, Step
 from reconciler.workspace import UNLISTED, Job, JobEnd
 
@@ -42,7 +43,10 @@ async def resolve(operation: Operation, site: TargetContext, ctx: RunContext) ->
             operation, operation.state, Status.DONE, "nothing was changed: the call was not accepted", ctx
         )
     if operation.outcome and operation.outcome.job_id:
-        return _resolution(operation, await follow(intent, operation.outcome.job_id, site, ctx))
+        later = strangers(
+            ctx.journal, intent.pool, await site.workspace.pool_jobs(intent.pool.pool_id, intent.step)
+        )
+        return _resolution(operation, await follow(intent, operation.outcome.job_id, site, ctx, later))
     return await _without_answer(operation, site, ctx, until)
 
 
@@ -133,8 +137,7 @@ async def _by_disks(
     seconds = proof_seconds(until, ctx) if new_jobs else 0.0
     seen = await observe(intent, site, ctx, seconds)
     if seen.alarming:
-        lost = "the pool itself" if seen.pool_gone else ", ".join(seen.lost)
-        return still_open(operation, f"what had to stay is gone: {lost}", Status.ALARM)
+        return _alarming(operation, seen, new_jobs)
     in_part = job if job and job.end is JobEnd.PARTIAL else None
     if seen.complete:
         return (
@@ -166,6 +169,15 @@ async def _by_disks(
         "the request never arrived: no job, no effect, and it can no longer be accepted",
         ctx,
     )
+
+
+def _alarming(operation: Operation, seen: Observation, new_jobs: frozenset[str]) -> Resolution:
+    """What had to stay is gone: an alarm, unless jobs that are not this operation's may have removed it."""
+    lost = "what had to stay is gone: " + ("the pool itself" if seen.pool_gone else ", ".join(seen.lost))
+    # One new job is this operation's own; of several, the others are somebody else's.
+    if not seen.pool_gone and len(new_jobs - {UNLISTED, RERUN}) > 1:
+        return still_open(operation, f"{lost}; {restored_words(new_jobs)}")
+    return still_open(operation, lost, Status.ALARM)
 
 
 def _partial(operation: Operation, seen: Observation, job: Job | None, ctx: RunContext) -> Resolution:

@@ -22,7 +22,7 @@ from reconciler.engine.resolution import let_go, open_operations, resolve_all, t
 from reconciler.errors import ExitCode, JournalError, Refused, ServiceError, StalePlan
 from reconciler.journal.records import PLAN_APPROVED, Operation
 from reconciler.model import Limits, Manifest
-from reconciler.planner import Holds, Known, compute
+from reconciler.planner import Known, compute
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan_file import document
 
@@ -125,7 +125,8 @@ async def _apply(request: ApplyRequest, ctx: RunContext) -> ApplyReport:
     own = in_flight(ctx)
     remaining = None
     if not ctx.stop.requested and any(each.status is Status.DONE for each in results):
-        remaining = await _remaining(request, replace(report, results=results), holds, ctx)
+        afterwards = Known(holds, jobs=known.jobs)
+        remaining = await _remaining(request, replace(report, results=results), afterwards, ctx)
     report = replace(report, results=results, in_flight=own, remaining=remaining)
     code = _code(report)
     if code is ExitCode.DONE and ctx.stop.requested:
@@ -164,7 +165,7 @@ def keep_plan(plan: Plan, ctx: RunContext) -> None:
     ctx.journal.record_event(ctx.run_id, PLAN_APPROVED, document(replace(plan, pools=pools)))
 
 
-async def _remaining(request: ApplyRequest, report: ApplyReport, holds: Holds, ctx: RunContext) -> int | None:
+async def _remaining(request: ApplyRequest, report: ApplyReport, known: Known, ctx: RunContext) -> int | None:
     """Plan again and count the changes left for the pools that were done: zero proves the run."""
     try:
         again = await compute(
@@ -172,7 +173,7 @@ async def _remaining(request: ApplyRequest, report: ApplyReport, holds: Holds, c
             request.limits,
             ctx.connections,
             ctx.plan_metadata(request.lifetime),
-            Known(holds),
+            known,
         )
     except ServiceError as error:
         ctx.log(f"the plan after the run failed: {error.message}")

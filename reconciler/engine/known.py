@@ -19,12 +19,15 @@ from reconciler.workspace import HANDLE_TYPES
 def known_of(journal: Journal, services: Iterable[Service], holds: Holds) -> Known:
     """What the journal knows of these services besides ``holds``; nothing is asked or written."""
     partial: dict[tuple[str, str], list[PartialRemoval]] = defaultdict(list)
+    jobs: set[str] = set()
     for service in services:
         for operation in journal.not_done(str(service.target), service.name):
+            if operation.outcome and operation.outcome.job_id:
+                jobs.add(operation.outcome.job_id)
             if _left_something(operation):
                 pool = operation.intent.pool
                 partial[pool.target, pool.pool_id].append(_removal(operation))
-    return Known(holds, {key: tuple(found) for key, found in partial.items()})
+    return Known(holds, {key: tuple(found) for key, found in partial.items()}, frozenset(jobs))
 
 
 def _left_something(operation: Operation) -> bool:

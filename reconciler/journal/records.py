@@ -312,6 +312,9 @@ class Journal(Protocol):
     def operation(self, operation_id: str) -> Operation | None:
         """One operation, or None; raises ``JournalError`` when its row is damaged."""
 
+    def of_pool(self, pool: PoolKey) -> tuple[Operation, ...]:
+        """Every sound operation on one pool, oldest first."""
+
     def operations(self, since: datetime) -> tuple[Operation, ...]:
         """All sound operations opened at or after a time, oldest first."""
 

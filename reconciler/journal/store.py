@@ -299,6 +299,11 @@ class SqlJournal(Journal):
             raise JournalError(broken.message, DAMAGED_HINT)
         return next(iter(_sound(found)), None)
 
+    def of_pool(self, pool: PoolKey) -> tuple[Operation, ...]:
+        """Every sound operation on one pool, oldest first."""
+        mine = rows.pool_values(pool)
+        return self._fetch(*(_operations.c[name] == value for name, value in mine.items()))
+
     def operations(self, since: datetime) -> tuple[Operation, ...]:
         """All sound operations opened at or after a time, oldest first."""
         return self._fetch(_operations.c.opened >= since)

@@ -22,7 +22,7 @@ DECISION_VERSION = 2
 
 HELD_RULES = frozenset({"unresolved-operation", "pool-held", "journal-damaged"})
 """What only the journal of the one who applies knows."""
-TRANSIENT_RULES = HELD_RULES | {"live-session", "pool-state"}
+TRANSIENT_RULES = HELD_RULES | {"live-session", "pool-state", "unknown-job"}
 """What comes and goes by itself: an operation is open, somebody logs in, a pool is busy."""
 SINCE_THE_REVIEW = (frozenset[str](), HELD_RULES, TRANSIENT_RULES)
 """Blocks that may have come since a review, and then leave the approval of everything else alone."""
