@@ -340,7 +340,7 @@ class Grant(StrEnum):
     REMEDIATION = "remediation"
     """``drift --correct`` and ``watch --correct``."""
     RETRY = "retry"
-    """Continuing a job that ended in part. No command of this version does that."""
+    """``retry``: having the service continue a job that ended in part."""
 
 
 class Placed(NamedTuple):

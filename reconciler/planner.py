@@ -15,12 +15,14 @@ from reconciler import __version__
 from reconciler.api.client import Renew, nothing_to_renew
 from reconciler.clock import Clock, SystemClock
 from reconciler.errors import ReadingDoubtful, ServiceError
+from reconciler.journal.records import Step
 from reconciler.model import ABSENT_DISKS, DesiredPool, Limits, Manifest, Policy, Pool, Shard, Target
 from reconciler.planning import policy
 from reconciler.planning.draft import needs_desktops
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import judge, judge_pool
 from reconciler.planning.inconsistent_desktops import InconsistentDesktops, inconsistent_desktop
+from reconciler.planning.leftovers import PartialRemoval, leftovers
 from reconciler.planning.plan import Plan, PoolPlan, Service, TargetFailure
 from reconciler.planning.readings import Counts, counted, doubted, drafted, looked_into
 from reconciler.planning.suggestion import with_nearest_names
@@ -28,6 +30,10 @@ from reconciler.workspace import Workspace
 
 DESKTOP_READS = 8
 """Pools whose desktops are read at the same time, per target."""
+UNKNOWN_JOB = "unknown-job"
+"""The rule of a removal that runs and that the journal does not know."""
+FORBIDDEN = 403
+"""HTTP status for credentials that lack a permission."""
 COUNTING = 20.0
 """Seconds within which desktops that contradict their pool's count are read again: desktops come and go."""
 FIRST_PAUSE = 1.0
@@ -71,6 +77,20 @@ class PlanMetadata:
 Connections = Mapping[Target, Connection | TargetFailure]
 Holds = Mapping[tuple[str, str], Finding]
 """What keeps a pool closed, by target (as text) and pool id: operations that are not resolved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the journal knows, as far as planning takes it into account."""
+
+    holds: Holds = field(default_factory=dict)
+    partial: Mapping[tuple[str, str], Sequence[PartialRemoval]] = field(default_factory=dict)
+    """Removals that were done only in part, by target (as text) and pool id."""
+    jobs: frozenset[str] = frozenset()
+    """Ids of the jobs that may still run: those of its operations that are open or did not end well."""
+
+
+NOTHING = Known()
 Listing = Callable[[], Awaitable[Sequence[Pool]]]
 """Lists all pools of a target, in a reading that begins when it is called."""
 
@@ -80,7 +100,7 @@ async def compute(
     limits: Limits,
     connections: Connections,
     stamp: PlanMetadata,
-    holds: Holds | None = None,
+    known: Known = NOTHING,
 ) -> Plan:
     """Plan every declared pool of every target.
 
@@ -106,13 +126,11 @@ async def compute(
             failures.append(result)
         else:
             pools.extend(result)
+    pools = await _with_leftovers(pools, connections, known)
+    held = [_held(pool, known.holds) for pool in pools]
     limits = policy.within(limits, stamp.policy)
-    # Before the limits: what the policy blocks does not change, and so does not count.
-    own = [policy.judge_pool(_held(pool, holds or {}), stamp.policy) for pool in pools]
-    judged, findings = judge(own, limits)
-    if stamp.policy:
-        of_run = policy.run_checks(judged, stamp.policy, stamp.created)
-        findings += tuple(each for each in of_run if each.severity is not Severity.PASS)
+    pools = await _with_strangers(held, connections, known)
+    judged, findings = judged_under(stamp.policy, pools, limits, stamp.created)
     return Plan(
         id=stamp.id,
         services=tuple(
@@ -130,6 +148,18 @@ async def compute(
         failures=tuple(failures),
         policy=stamp.policy,
     )
+
+
+def judged_under(
+    obeyed: Policy | None, pools: Sequence[PoolPlan], limits: Limits, now: datetime
+) -> tuple[tuple[PoolPlan, ...], tuple[Finding, ...]]:
+    """Pools with what the guards and a policy have against each, and the findings about all of them together."""
+    # Before the limits: what the policy blocks does not change, and so does not count.
+    judged, findings = judge([policy.judge_pool(each, obeyed) for each in pools], limits)
+    if obeyed:
+        of_run = policy.run_checks(judged, obeyed, now)
+        findings += tuple(each for each in of_run if each.severity is not Severity.PASS)
+    return judged, findings
 
 
 async def with_inconsistent_desktops(plan: Plan, connections: Connections) -> Plan:
@@ -153,10 +183,12 @@ async def plan_pool(
 
 
 def _held(pool: PoolPlan, holds: Holds) -> PoolPlan:
-    if not holds or pool.live is None:
-        return pool
-    hold = holds.get((str(pool.target), pool.live.id))
+    hold = _is_held(pool, holds)
     return replace(pool, findings=(*pool.findings, hold)) if hold else pool
+
+
+def _is_held(pool: PoolPlan, holds: Holds) -> Finding | None:
+    return holds.get((str(pool.target), pool.live.id)) if holds and pool.live else None
 
 
 async def _target(
@@ -263,6 +295,99 @@ async def _with_inconsistent(
         found = await connection.workspace.differing(live.id)
     desktops = tuple(inconsistent_desktop(live.disks, desktop) for desktop in found.desktops)
     return replace(pool, inconsistent=InconsistentDesktops(found.by_number, found.by_size, desktops))
+
+
+async def _with_leftovers(
+    pools: Sequence[PoolPlan], connections: Connections, known: Known
+) -> list[PoolPlan]:
+    """The pools with what partial removals have left; one reading of the desktops of each pool that had one."""
+    gate = asyncio.Semaphore(DESKTOP_READS)
+
+    async def looked(pool: PoolPlan) -> PoolPlan:
+        removals = known.partial.get((str(pool.target), pool.live.id)) if pool.live else None
+        connection = connections[pool.target]
+        if not (removals and isinstance(connection, Connection)):
+            return pool
+        async with gate:
+            return await _leftovers_of(pool, connection.workspace, removals)
+
+    return list(await asyncio.gather(*map(looked, pools)))
+
+
+async def _with_strangers(
+    pools: Sequence[PoolPlan], connections: Connections, known: Known
+) -> list[PoolPlan]:
+    """The pools with what is said of running removals that the journal does not know.
+
+    One request for all pools of a target, and none where nothing would be changed; only where it shows such a
+    job, each pool that would be changed is asked for its own jobs.
+    """
+    found = list(pools)
+    going: dict[Target, list[int]] = defaultdict(list)
+    for index, pool in enumerate(pools):
+        if pool.pending and pool.live and not pool.live.doubts and not _is_held(pool, known.holds):
+            going[pool.target].append(index)
+    for target, indices in going.items():
+        connection = connections[target]
+        if not isinstance(connection, Connection):
+            continue
+        try:
+            running = await connection.workspace.running_jobs(Step.REMOVE) - known.jobs
+        except ServiceError as error:
+            if error.status != FORBIDDEN:
+                raise
+            for index in indices:
+                found[index] = _with_finding(found[index], _unasked(found[index], error))
+            continue
+        for index in indices if running else ():
+            live = pools[index].live
+            theirs = running & await connection.workspace.pool_jobs(live.id, Step.REMOVE) if live else ()
+            if theirs:
+                found[index] = _with_finding(found[index], _stranger(found[index], sorted(theirs)))
+    return found
+
+
+def _with_finding(pool: PoolPlan, finding: Finding) -> PoolPlan:
+    return replace(pool, findings=(*pool.findings, finding))
+
+
+def _stranger(pool: PoolPlan, jobs: Sequence[str]) -> Finding:
+    return Finding(
+        rule=UNKNOWN_JOB,
+        message=f"the service is removing disks of this pool by job {', '.join(jobs)}, of which no open operation "
+        "is known here",
+        pool=pool.label,
+        source="the service's jobs",
+        allow="wait until it has ended, find out who began it (RECONCILER_JOURNAL may name another journal than "
+        "other runners use), and plan again",
+    )
+
+
+def _unasked(pool: PoolPlan, error: ServiceError) -> Finding:
+    return Finding(
+        rule=UNKNOWN_JOB,
+        message=f"whether somebody else is removing disks of this pool could not be asked: {error.message}",
+        severity=Severity.WARN,
+        pool=pool.label,
+        source="the service's jobs",
+        allow="let this identity list sub-jobs (workspace:jobs:listSubJobs)",
+    )
+
+
+async def _leftovers_of(pool: PoolPlan, workspace: Workspace, removals: Sequence[PartialRemoval]) -> PoolPlan:
+    live = pool.live
+    if live is None:
+        return pool
+    try:
+        desktops = await workspace.desktops(live.id)
+    except ServiceError as error:
+        return replace(pool, leftovers=leftovers(live, (), removals, f"{error.message}"))
+    counts = Counts(len(desktops), (live.desktop_count,))
+    trusted = counts.agree or pool.desired.allow_count_mismatch
+    unread = (
+        "" if trusted else f"{len(desktops)} desktops were read, and the pool counts {live.desktop_count}"
+    )
+    return replace(pool, leftovers=leftovers(live, desktops, removals, unread))
 
 
 async def _agree_on_absent(pool: Pool, workspace: Workspace) -> Pool:

@@ -30,7 +30,7 @@ from reconciler.safe_text import safe_text
 T = TypeVar("T")
 Renew = Callable[[], Awaitable[datetime | None]]
 """Renews credentials that are about to end, and returns when those end that sign the next write; None: not known."""
-Verb = Literal["batch-delete", "batch-expand", "batch-add"]
+Verb = Literal["batch-delete", "batch-expand", "batch-add", "retry"]
 
 MOST_LISTED = 64 * 1024 * 1024
 """Bytes of one whole list, over its pages; 10,000 pools have about 25 MB."""
@@ -191,6 +191,15 @@ class WorkspaceClient:
     async def post_volumes(
         self, verb: Verb, pool_id: str, body: Mapping[str, Any], signed_at: datetime
     ) -> Outcome:
+        """Send one write about a pool's disks, as ``_post`` does."""
+        return await self._post(verb, f"{self._pool(pool_id)}/volumes/{verb}", body, signed_at)
+
+    async def post_retry(self, job_id: str, signed_at: datetime) -> Outcome:
+        """Have the service finish a job that failed in part, as ``_post`` does; what it repeats is not documented."""
+        url = f"{self._root}/workspace-jobs/{_segment(job_id)}/actions"
+        return await self._post("retry", url, {"op_type": "retry"}, signed_at)
+
+    async def _post(self, verb: Verb, url: str, body: Mapping[str, Any], signed_at: datetime) -> Outcome:
         """Send one write, exactly once on the wire, and never raise for what network or service do.
 
         Sends at once: the caller has waited in ``write_place`` before anything was decided.
@@ -206,7 +215,7 @@ class WorkspaceClient:
         try:
             request = self._writes.build_request(
                 "POST",
-                f"{self._pool(pool_id)}/volumes/{verb}",
+                url,
                 content=json.dumps(body).encode(),
                 headers={"Content-Type": "application/json"},
                 extensions={SIGNED_AT: signed_at, ONCE: True, "trace": trace},

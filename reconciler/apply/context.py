@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from reconciler.api.client import Renew, nothing_to_renew
 from reconciler.apply.polling import CoalescedRead
 from reconciler.clock import Clock
 from reconciler.journal.records import Journal, PoolKey, Step
 from reconciler.model import Policy, Pool, Shard
-from reconciler.planner import Connection, Connections, PlanMetadata
+from reconciler.planner import CLOCKS_APART, Connection, Connections, PlanMetadata
 from reconciler.planning.plan import Service
 from reconciler.workspace import Workspace
 
@@ -84,6 +84,16 @@ class TargetContext:
     def key(self, pool_id: str) -> PoolKey:
         """How the journal names a pool of this target."""
         return PoolKey(str(self.service.target), self.service.name, pool_id)
+
+    def not_after(self, signed_at: datetime, keys_end: datetime | None) -> datetime | None:
+        """Until when a request can be accepted: as long as its signature, and no longer than the keys that made it.
+
+        The keys end by the service's clock, this bound goes by ours, so it stays later by what the two may be apart.
+        """
+        if self.request_lifetime is None:
+            return None
+        signature = signed_at + timedelta(seconds=self.request_lifetime)
+        return min(signature, keys_end + CLOCKS_APART) if keys_end else signature
 
 
 def _quiet(_message: str) -> None:

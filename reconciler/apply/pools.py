@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 
 from reconciler.apply.calls import DiskEffect, call_effects, calls, effects
 from reconciler.apply.context import RunContext, TargetContext
@@ -17,10 +16,11 @@ from reconciler.apply.operation import carry_out
 from reconciler.apply.polling import delay
 from reconciler.apply.results import PoolResult, Result, Status
 from reconciler.apply.second_check import check_removal
+from reconciler.apply.strangers import restored_words, strangers
 from reconciler.errors import Refused, StalePlan
 from reconciler.journal.records import Intent, Outcome, SentDisk, Step
-from reconciler.model import DesiredPool, LostCopy
-from reconciler.planner import CLOCKS_APART, plan_pool
+from reconciler.model import DesiredPool, LostCopy, Policy
+from reconciler.planner import plan_pool
 from reconciler.planning import policy
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import STEADY, run_checks
@@ -76,7 +76,7 @@ async def apply_pool(task: Task) -> PoolResult:
     pool, done = task.pool, task.progress.done
     ended = (result.status, result.message, result.hint)
     pool_id = pool.live.id if pool.live else ""
-    return PoolResult(pool.target, pool.label, *ended, done, planned, pool_id)
+    return PoolResult(pool.target, pool.label, *ended, done, planned, pool_id, result.desktops)
 
 
 async def _one_call(task: Task, call: Call, expected: Counter[DiskEffect], index: int) -> Result:
@@ -142,11 +142,15 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
             f"{fresh.label}: the service remembers more jobs of this pool than it lists; "
             "should the answer be lost, the disks decide what became of the call"
         )
+    if call.step is Step.REMOVE and (others := strangers(ctx.journal, site.key(call.pool_id), known)):
+        ctx.log(f"{fresh.label}: {restored_words(others)}")
     if known & await site.running[call.step].after(ctx.clock.monotonic()):
         raise Refused(f"pool {fresh.label} has a running job", "apply again when it has ended")
     if call.step is Step.REMOVE:
         sent = [(disk.id, disk.type, disk.size) for disk in call.disks]
-        check_removal(reading.raw, call.pool_id, sent, _sparing(task), task.plan.limits)
+        check_removal(
+            reading.raw, call.pool_id, sent, sparing(task.pool.desired, task.plan.policy), task.plan.limits
+        )
     touched = {disk.id for disk in call.disks}
     # Again, as waiting and reading may have taken long: between the intent and the wire nothing may wait.
     keys_end = await site.renew()
@@ -164,26 +168,14 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
         baseline_jobs=tuple(sorted(known)),
         generation=generation,
         signed_at=signed_at,
-        not_after=_not_after(signed_at, site.request_lifetime, keys_end),
+        not_after=site.not_after(signed_at, keys_end),
         plan_digest=task.digest,
         copies=tuple(_copies(fresh, touched)) if call.step is Step.REMOVE else (),
     )
 
 
-def _not_after(signed_at: datetime, lifetime: float | None, keys_end: datetime | None) -> datetime | None:
-    """Until when a request can be accepted: as long as its signature, and no longer than the keys that made it.
-
-    The keys end by the service's clock, this bound goes by ours, so it stays later by what the two may be apart.
-    """
-    if lifetime is None:
-        return None
-    signature = signed_at + timedelta(seconds=lifetime)
-    return min(signature, keys_end + CLOCKS_APART) if keys_end else signature
-
-
-def _sparing(task: Task) -> DesiredPool:
+def sparing(desired: DesiredPool, obeyed: Policy | None) -> DesiredPool:
     """The pool's entry, with the disks that the policy protects beside those that the entry protects itself."""
-    desired, obeyed = task.pool.desired, task.plan.policy
     more = tuple(disk.value for disk in obeyed.protect_disks) if obeyed else ()
     return replace(desired, protect=desired.protect + more)
 

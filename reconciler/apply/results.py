@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from reconciler.apply.partial import ByDesktop
 from reconciler.errors import ExitCode, ReconcilerError
 from reconciler.journal.records import Operation, Outcome
 from reconciler.model import Target
@@ -67,6 +68,8 @@ class Result:
     """Disk changes proven done."""
     outcome: Outcome | None = None
     """The answer to a call that was not carried out; it may name a time to wait."""
+    desktops: ByDesktop | None = None
+    """How far a job came that did only a part; None for every other end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,8 @@ class PoolResult:
     planned: int = 0
     pool_id: str = ""
     """Which pool it is: two may share a name. Empty when it was not found."""
+    desktops: ByDesktop | None = None
+    """How far a job came that did only a part; None for every other end."""
 
     @property
     def key(self) -> LivePool:

@@ -19,6 +19,7 @@ COMMANDS = {
     "import": "Write manifests for live pools, which plan without changes.",
     "init": "Write ready-made workflows for a platform.",
     "resolve": "Find out how operations ended that earlier runs left open.",
+    "retry": "Have the service finish a removal that was done in part.",
     "report": "Write a page of drift over time.",
     "history": "List the runs in the journal, or show one of them in full.",
     "validate": "Check manifests and report every fault of every file.",

@@ -48,12 +48,7 @@ def apply(
     approve: Annotated[
         str | None, typer.Option(help="Apply only if the plan has this digest.", metavar="DIGEST")
     ] = None,
-    approvals: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--approval", help="A signed approval, or a folder of them; may be repeated.", metavar="FILE|DIR"
-        ),
-    ] = None,
+    approvals: flags.SignedApprovals = None,
     shown: flags.OutputFormat = flags.Output.TEXT,
     connection: flags.ConnectionOptions,
     wait_timeout: Annotated[str, typer.Option(help="How long one job may take.")] = "20m",

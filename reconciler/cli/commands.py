@@ -16,11 +16,13 @@ from urllib.parse import parse_qs, urlsplit
 
 from reconciler.safe_text import safe_text
 
-_WITH_SERVICE = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve", "import"})
-_WITH_JOURNAL = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve", "history", "report"})
-_WITH_POLICY = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve"})
+_WITH_SERVICE = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve", "retry", "import"})
+_WITH_JOURNAL = frozenset(
+    {"plan", "apply", "drift", "watch", "explain", "resolve", "retry", "history", "report"}
+)
+_WITH_POLICY = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve", "retry"})
 _WITH_SANDBOX = _WITH_SERVICE | _WITH_JOURNAL
-_WITH_PROJECT = frozenset({"plan", "apply", "drift", "watch", "explain"})
+_WITH_PROJECT = frozenset({"plan", "apply", "drift", "watch", "explain", "retry"})
 _COMMAND = re.compile(rf"(?<![\w/.-])reconciler ({'|'.join(sorted(_WITH_SANDBOX))})(?![\w-])")
 
 

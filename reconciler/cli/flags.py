@@ -84,6 +84,12 @@ LimitShareOfRun = Annotated[
     str | None,
     typer.Option(help="Most percent of all disks that may go.", metavar="N%", show_default="no limit"),
 ]
+SignedApprovals = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--approval", help="A signed approval, or a folder of them; may be repeated.", metavar="FILE|DIR"
+    ),
+]
 Parallelism = Annotated[int, typer.Option(min=1, max=64, help="Pools worked on at the same time.")]
 
 

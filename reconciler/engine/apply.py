@@ -6,7 +6,7 @@ Prompts and printing are left to ``cli``; each step to the package named after i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -18,11 +18,12 @@ from reconciler.apply.run import run_pools
 from reconciler.clock import Clock
 from reconciler.engine.acting import identities, record_identities
 from reconciler.engine.holds import blocked_code
+from reconciler.engine.known import known_of
 from reconciler.engine.resolution import let_go, open_operations, resolve_all, target_contexts
 from reconciler.errors import ExitCode, JournalError, Refused, ServiceError, StalePlan
 from reconciler.journal.records import PLAN_APPROVED, Approved, Operation
 from reconciler.model import Limits, Manifest
-from reconciler.planner import Holds, compute
+from reconciler.planner import Known, compute
 from reconciler.planning import policy
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan_file import document
@@ -64,12 +65,20 @@ async def apply(request: ApplyRequest, run: RunContext) -> ApplyReport:
     Raises only before anything is sent; from the first call on, errors are part of the report.
     """
     ctx = replace(run, run_id=run.new_id(), options=request.options)
-    stop, targets = ctx.stop, [str(target) for target in request.manifest.targets]
-    ctx.journal.open_run(ctx.run_id, request.command, __version__, targets)
+    targets = [str(target) for target in request.manifest.targets]
+    return await recorded(request.command, targets, ctx, lambda: _apply(request, ctx))
+
+
+async def recorded(
+    command: str, targets: Sequence[str], ctx: RunContext, work: Callable[[], Awaitable[ApplyReport]]
+) -> ApplyReport:
+    """Do the work of one run, with its beginning and its end in the journal, however it ends."""
+    stop = ctx.stop
+    ctx.journal.open_run(ctx.run_id, command, __version__, targets)
     report = ApplyReport(ctx.run_id, None, exit_code=ExitCode.ERROR)
     try:
         record_identities(ctx, ctx.run_id)
-        report = await _apply(request, ctx)
+        report = await work()
         if report.exit_code is ExitCode.INTERRUPTED and stop.terminated:
             report = replace(report, exit_code=ExitCode.TERMINATED)
     except asyncio.CancelledError:
@@ -96,7 +105,8 @@ async def _apply(request: ApplyRequest, ctx: RunContext) -> ApplyReport:
     if any(each.result.status is Status.ALARM for each in resolutions):
         return replace(report, exit_code=Status.ALARM.exit_code)  # after an alarm not even a plan is made
     metadata = ctx.plan_metadata(request.lifetime)
-    plan = await compute(request.manifest, request.limits, ctx.connections, metadata, holds)
+    known = known_of(ctx.journal, [site.service for site in sites.values()], holds)
+    plan = await compute(request.manifest, request.limits, ctx.connections, metadata, known)
     plan = policy.acting(plan, ctx.clock.now())
     report = replace(report, plan=plan)
     if not plan.has_changes and not request.saved_plan:
@@ -112,7 +122,7 @@ async def _apply(request: ApplyRequest, ctx: RunContext) -> ApplyReport:
     if policy.acting(plan, ctx.clock.now()).run_blocked:
         raise Refused("the policy's window has closed; nothing was sent", "apply again in a window")
     ctx.journal.approve_run(ctx.run_id, approved, ctx.policy.digest if ctx.policy else "")
-    _keep_plan(plan, ctx)
+    keep_plan(plan, ctx)
     if ctx.group:
         claim(plan.pools, plan.limits, ctx.group, ctx.journal)
     if request.saved_plan:
@@ -120,10 +130,11 @@ async def _apply(request: ApplyRequest, ctx: RunContext) -> ApplyReport:
         check_fresh(request.saved_plan, ctx.clock)
         ctx.journal.claim_plan(request.saved_plan.id, ctx.run_id)
     results = await run_pools(plan, sites, ctx)
-    own = _in_flight(ctx)
+    own = in_flight(ctx)
     remaining = None
     if not ctx.stop.requested and any(each.status is Status.DONE for each in results):
-        remaining = await _remaining(request, replace(report, results=results), holds, ctx)
+        afterwards = Known(holds, jobs=known.jobs)
+        remaining = await _remaining(request, replace(report, results=results), afterwards, ctx)
     report = replace(report, results=results, in_flight=own, remaining=remaining)
     code = _code(report)
     if code is ExitCode.DONE and ctx.stop.requested:
@@ -144,7 +155,7 @@ def _closed(report: ApplyReport, ctx: RunContext) -> ApplyReport:
     return report
 
 
-def _in_flight(ctx: RunContext) -> tuple[Operation, ...]:
+def in_flight(ctx: RunContext) -> tuple[Operation, ...]:
     """The operations that this run leaves open; their leases end at once, so that the next run need not wait."""
     try:
         own = tuple(each for each in ctx.journal.unresolved() if each.owner == ctx.run_id)
@@ -156,17 +167,21 @@ def _in_flight(ctx: RunContext) -> tuple[Operation, ...]:
     return own
 
 
-def _keep_plan(plan: Plan, ctx: RunContext) -> None:
+def keep_plan(plan: Plan, ctx: RunContext) -> None:
     """Record what was approved, for ``history show``; pools without drift are left out."""
     pools = tuple(pool for pool in plan.pools if pool.drift or pool.blocked)
     ctx.journal.record_event(ctx.run_id, PLAN_APPROVED, document(replace(plan, pools=pools)))
 
 
-async def _remaining(request: ApplyRequest, report: ApplyReport, holds: Holds, ctx: RunContext) -> int | None:
+async def _remaining(request: ApplyRequest, report: ApplyReport, known: Known, ctx: RunContext) -> int | None:
     """Plan again and count the changes left for the pools that were done: zero proves the run."""
     try:
         again = await compute(
-            request.manifest, request.limits, ctx.connections, ctx.plan_metadata(request.lifetime), holds
+            request.manifest,
+            request.limits,
+            ctx.connections,
+            ctx.plan_metadata(request.lifetime),
+            known,
         )
     except ServiceError as error:
         ctx.log(f"the plan after the run failed: {error.message}")

@@ -15,10 +15,11 @@ from reconciler.apply.context import Options, RunContext
 from reconciler.apply.results import DriftReport, LivePool, live_pool
 from reconciler.engine.acting import identities, record_identities
 from reconciler.engine.apply import DEFAULT_LIFETIME, ApplyRequest, apply
+from reconciler.engine.known import known_of
 from reconciler.errors import ExitCode, JournalError, ReconcilerError, Refused
 from reconciler.journal.records import NOT_APPLIED, DriftPoint, Journal, Operation, PoolKey, Step
 from reconciler.model import DriftPolicy, Limits, Manifest
-from reconciler.planner import compute
+from reconciler.planner import Connection, compute
 from reconciler.planning.drift import (
     BEING_CHANGED,
     MEMORY,
@@ -52,7 +53,9 @@ async def detect(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftRe
         # Asked before and after: an operation that began or ended while the pools were read makes a reading
         # of its pool worthless, which may show its disks half done.
         changing = _being_changed(ctx)
-        plan = await compute(manifest, limits, ctx.connections, ctx.plan_metadata(DEFAULT_LIFETIME))
+        services = [each.service for each in ctx.connections.values() if isinstance(each, Connection)]
+        known = known_of(journal, services, {})
+        plan = await compute(manifest, limits, ctx.connections, ctx.plan_metadata(DEFAULT_LIFETIME), known)
         plan = set_aside(plan, changing | _being_changed(ctx))
         measures = _measures(plan)
         journal.add_drift(_points(measures, plan, run_id, ctx))
@@ -92,7 +95,7 @@ def set_aside(plan: Plan, changing: Mapping[PoolKey, Operation]) -> Plan:
             pool=pool.label,
             source="the journal",
         )
-        return replace(pool, changes=(), ties=(), findings=(warning,))
+        return replace(pool, changes=(), ties=(), leftovers=(), findings=(warning,))
 
     return replace(plan, pools=tuple(map(looked_at, plan.pools)))
 
@@ -327,7 +330,8 @@ def _detection_code(plan: Plan, measures: Sequence[Measure], unresolved: int) ->
         return ExitCode.UNKNOWN
     if any(map(is_being_changed, plan.pools)):
         return ExitCode.HELD
-    return ExitCode.REFUSED if len(measures) < len(plan.pools) else ExitCode.DONE
+    undecided = len(measures) < len(plan.pools) or plan.leftovers_unread
+    return ExitCode.REFUSED if undecided else ExitCode.DONE
 
 
 def _remediation_code(report: DriftReport) -> ExitCode:

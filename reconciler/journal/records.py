@@ -23,6 +23,8 @@ IDENTITY = "identity"
 """The kind of the event that names, for each target, as whom it is read and changed."""
 IDENTITIES = "identities"
 """The name of the same in a run's summary, without the targets."""
+DESKTOPS = "operation.desktops"
+"""The kind of the event that keeps on which desktops a job that did only a part did it."""
 
 
 class StaleGeneration(StalePlan):
@@ -35,6 +37,11 @@ class Step(StrEnum):
     EXPAND = "expand"
     REMOVE = "remove"
     ADD = "add"
+    RETRY = "retry"
+    """Lets the service finish a removal that was done in part: its disks are those of the copies that are left.
+
+    The budgets of a day do not count it: they have counted these disks when they were removed.
+    """
 
 
 class State(StrEnum):
@@ -126,7 +133,8 @@ class Intent:
     """From then on the request can no longer be accepted; None when unknown, so that only a person can decide."""
     plan_digest: str
     copies: tuple[LostCopy, ...] = ()
-    """Every copy of the disks to remove, as read before the call; empty when unknown, as in older journals."""
+    """Every copy of the disks to remove, as read before the call; empty when unknown, as in older journals.
+    For a retry those that are left, by which it is proven."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +341,9 @@ class Journal(Protocol):
 
     def operation(self, operation_id: str) -> Operation | None:
         """One operation, or None; raises ``JournalError`` when its row is damaged."""
+
+    def of_pool(self, pool: PoolKey) -> tuple[Operation, ...]:
+        """Every sound operation on one pool, oldest first."""
 
     def operations(self, since: datetime) -> tuple[Operation, ...]:
         """All sound operations opened at or after a time, oldest first."""

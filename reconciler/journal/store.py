@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, TextClause, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, TextClause, and_, func, insert, or_, select, update
 
 from reconciler.errors import JournalError, StalePlan
 from reconciler.journal import fence, rows, schema
@@ -223,8 +223,13 @@ class SqlJournal(Journal):
             found = connection.execute(self._runs.where(schema.runs.c.id == run_id)).first()
             if found is None:
                 return None
-            own = connection.execute(select(events).where(events.c.run_id == run_id).order_by(events.c.seq))
             known = fence.judge(connection, self._all.where(_operations.c.id.in_(touched)))
+            # Another run, or a person, may have decided what became of its operations: that belongs to it too.
+            later = {each.owner for each in _sound(known)} - {run_id}
+            ids = [each.id for each in _sound(known)]
+            theirs = and_(events.c.run_id.in_(later), events.c.operation_id.in_(ids))
+            whose = or_(events.c.run_id == run_id, theirs) if later else events.c.run_id == run_id
+            own = connection.execute(select(events).where(whose).order_by(events.c.seq))
             return RunRecord(
                 run=rows.to_run(found),
                 events=tuple(rows.to_event(row) for row in own),
@@ -309,6 +314,11 @@ class SqlJournal(Journal):
         for broken in _damaged(found):
             raise JournalError(broken.message, DAMAGED_HINT)
         return next(iter(_sound(found)), None)
+
+    def of_pool(self, pool: PoolKey) -> tuple[Operation, ...]:
+        """Every sound operation on one pool, oldest first."""
+        mine = rows.pool_values(pool)
+        return self._fetch(*(_operations.c[name] == value for name, value in mine.items()))
 
     def operations(self, since: datetime) -> tuple[Operation, ...]:
         """All sound operations opened at or after a time, oldest first."""

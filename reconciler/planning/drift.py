@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from reconciler.model import Action, DriftPolicy, Manifest, Target, Window
 from reconciler.planning.change import DESTROYING, Change
 from reconciler.planning.finding import Finding
+from reconciler.planning.leftovers import count_of
 from reconciler.planning.plan import Plan, PoolPlan
 
 MEMORY = timedelta(days=2)
@@ -38,11 +39,13 @@ class Measure:
     """Disks that are there but smaller than declared, or with other declared attributes."""
     surplus_gb: int
     """GB of the surplus disks over all desktops, by the pool's own count of desktops."""
+    leftover_copies: int = 0
+    """Copies that earlier removals, done in part, have left on desktops."""
 
     @property
     def drifts(self) -> bool:
         """True when anything differs."""
-        return bool(self.surplus or self.missing or self.differing)
+        return bool(self.surplus or self.missing or self.differing or self.leftover_copies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +164,7 @@ def _measure(pool: PoolPlan) -> Measure:
         missing=sum(change.action in (Action.ADD, Action.REPLACE) for change in pool.changes),
         differing=sum(_differs(change) for change in pool.changes),
         surplus_gb=sum(goes) * desktops,
+        leftover_copies=count_of(pool.leftovers),
     )
 
 

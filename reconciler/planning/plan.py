@@ -16,12 +16,13 @@ from reconciler.model import SHARES, Action, DesiredPool, Disk, Limits, LostCopy
 from reconciler.planning.change import Change, Tie
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.inconsistent_desktops import InconsistentDesktops
+from reconciler.planning.leftovers import Leftovers, count_of
 
 DECISION_VERSION = 2
 
 HELD_RULES = frozenset({"unresolved-operation", "pool-held", "journal-damaged"})
 """What only the journal of the one who applies knows."""
-TRANSIENT_RULES = HELD_RULES | {"live-session", "pool-state"}
+TRANSIENT_RULES = HELD_RULES | {"live-session", "pool-state", "unknown-job"}
 """What comes and goes by itself: an operation is open, somebody logs in, a pool is busy."""
 SINCE_THE_REVIEW = (frozenset[str](), HELD_RULES, TRANSIENT_RULES)
 """Blocks that may have come since a review, and then leave the approval of everything else alone."""
@@ -93,6 +94,10 @@ class PoolPlan:
     """Findings about this pool alone."""
     inconsistent: InconsistentDesktops | None = None
     """Desktops that differ from the pool; None when nobody asked for them."""
+    leftovers: tuple[Leftovers, ...] = ()
+    """What earlier removals that were done in part have left on its desktops; drift that no change here ends."""
+    retry_of: str = ""
+    """Id of the operation whose removal the service is to finish; empty for a plan from the manifest."""
 
     @property
     def target(self) -> Target:
@@ -230,6 +235,21 @@ class Plan:
         return sum(len(pool.inconsistent.desktops) for pool in self.pools if pool.inconsistent)
 
     @property
+    def leftover_copies(self) -> int:
+        """Copies that partial removals have left on desktops."""
+        return sum(count_of(pool.leftovers) for pool in self.pools)
+
+    @property
+    def leftovers_unread(self) -> bool:
+        """True when it could not be read whether partial removals have left more copies."""
+        return any(each.unread for pool in self.pools for each in pool.leftovers)
+
+    @property
+    def has_leftovers(self) -> bool:
+        """True when copies are left, or when it could not be read whether they are."""
+        return any(pool.leftovers for pool in self.pools)
+
+    @property
     def digest(self) -> str:
         """Hexadecimal sha256 over the canonical decision: what a reviewer approves."""
         return digest_of(decision(self))
@@ -334,6 +354,8 @@ def pool_decision(pool: PoolPlan, *, ignoring: frozenset[str] = frozenset()) -> 
         ),
         "protect": sorted(desired.protect),
         "allow": sorted(name for name, given in allowed.items() if given),
+        # An approval of one is none of the other, although both destroy the same disk.
+        **({"retry_of": pool.retry_of} if pool.retry_of else {}),
     }
 
 

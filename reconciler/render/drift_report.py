@@ -14,7 +14,7 @@ from reconciler.planning.finding import Severity
 from reconciler.render.apply_report import report_lines, report_page, resolution_lines
 from reconciler.render.message import Message
 from reconciler.render.prometheus import drift_metrics
-from reconciler.render.text import Line, Tone, drift_line, finding_lines, head_lines
+from reconciler.render.text import Line, Tone, drift_line, finding_lines, head_lines, leftover_lines
 from reconciler.render.words import count, settled
 
 FORMAT_VERSION = "1.0"
@@ -56,7 +56,8 @@ def headline(outcome: DriftRound) -> str:
         if changing and outcome.exit_code is ExitCode.HELD:
             others = f"No drift in {checked}; " if report.measures else ""
             return f"{others}{count(changing, 'pool is', 'pools are')} being changed by another run."
-        if report.plan.blocked or report.plan.failures or report.unresolved:
+        plan = report.plan
+        if plan.blocked or plan.failures or report.unresolved or plan.leftovers_unread:
             return f"No drift in {checked}, but not everything could be decided."
         return f"No drift: {checked} checked, all as declared."
     text = f"Drift in {len(outcome.drifting)} of {checked}: {_sum(outcome.drifting)}."
@@ -76,6 +77,7 @@ def counts(outcome: DriftRound) -> dict[str, int]:
         "missing_disks": sum(each.missing for each in found),
         "differing_disks": sum(each.differing for each in found),
         "surplus_gigabytes": sum(each.surplus_gb for each in found),
+        "leftover_copies": sum(each.leftover_copies for each in found),
     }
 
 
@@ -141,6 +143,7 @@ def _pool_lines(found: Measure) -> Iterator[Line]:
     for tie in pool.ties:
         yield Line(f"  ? {tie.remove} of {len(tie.candidates)} equally good disks are surplus", Tone.WARN)
     yield Line()
+    yield from leftover_lines(pool)
 
 
 def _hindrances(report: DriftReport) -> Iterator[Line]:
@@ -162,13 +165,14 @@ def _hindrances(report: DriftReport) -> Iterator[Line]:
 
 
 def _sum(found: Sequence[Measure]) -> str:
-    surplus, missing, differing, gigabytes = (
+    surplus, missing, differing, gigabytes, left = (
         sum(getattr(each, name) for each in found)
-        for name in ("surplus", "missing", "differing", "surplus_gb")
+        for name in ("surplus", "missing", "differing", "surplus_gb", "leftover_copies")
     )
     parts = [
         f"{count(surplus, 'surplus disk')} ({gigabytes} GB over all desktops)" if surplus else "",
         count(missing, "missing disk") if missing else "",
         count(differing, "differing disk") if differing else "",
+        f"{count(left, 'copy', 'copies')} left by partial removals" if left else "",
     ]
     return ", ".join(filter(None, parts))

@@ -13,7 +13,7 @@ from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import pool_checks, run_checks
 from reconciler.planning.plan import Plan, PoolPlan
 from reconciler.render import words
-from reconciler.render.text import Line, Tone
+from reconciler.render.text import Line, Tone, leftover_lines
 
 _MARKS = {
     Severity.PASS: ("ok", Tone.ADD),
@@ -64,6 +64,7 @@ def explain_lines(plan: Plan, pool: PoolPlan) -> Iterator[Line]:
             yield Line(
                 f"{live(disk):<50} {'':<24} undecided: {tie.remove} of {len(tie.candidates)} must be removed"
             )
+    yield from leftover_lines(pool)
     yield Line()
     yield Line("Guard                 Measured  Limit  Set at", Tone.STRONG)
     for check in checks(plan, pool):

@@ -9,8 +9,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 
+from reconciler.apply.partial import kept
 from reconciler.errors import BadInput
-from reconciler.journal.records import DAMAGED_HINT, IDENTITIES, PLAN_APPROVED, Operation, Run, RunRecord
+from reconciler.journal.records import (
+    DAMAGED_HINT,
+    DESKTOPS,
+    IDENTITIES,
+    PLAN_APPROVED,
+    Operation,
+    Run,
+    RunRecord,
+)
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan_file import read
 from reconciler.render.text import Line, Tone, plan_lines
@@ -54,12 +63,15 @@ def run_lines(record: RunRecord) -> Iterator[Line]:
     for operation in record.operations:
         yield Line()
         yield from _operation_lines(operation)
+        for event in record.events:
+            if event.kind == DESKTOPS and event.operation_id == operation.id:
+                yield from (Line(f"    desktop   {line}") for line in kept(event.detail))
     for broken in record.damaged:
         yield Line()
         yield Line(f"  {broken.message}", Tone.BLOCK)
         yield Line(f"    {DAMAGED_HINT}")
     for event in record.events:
-        detail = {} if event.kind == PLAN_APPROVED else event.detail
+        detail = {} if event.kind in (PLAN_APPROVED, DESKTOPS) else event.detail
         words = "".join(f"  {name}: {value}" for name, value in detail.items() if value != "")
         yield Line(f"  {_time(event.at)}  {event.kind}{words}", Tone.FAINT)
 

@@ -96,6 +96,8 @@ def _head(plan: Plan) -> str:
     for blocking in (words.blocked(plan), words.held_back(plan)):
         if blocking:
             lines += [f"**{blocking}**", ""]
+    if left := words.left_behind(plan):
+        lines += [left, ""]
     differing = words.inconsistent(plan)  # numbers only; which ones they are stands in the text and the JSON
     if differing:
         lines += [differing, ""]

@@ -18,6 +18,7 @@ _POOL_GAUGES = (
         "differing",
     ),
     ("reconciler_pool_surplus_gigabytes", "GB of the surplus disks on all desktops", "surplus_gb"),
+    ("reconciler_pool_leftover_copies", "Copies that partial removals left on desktops", "leftover_copies"),
 )
 
 

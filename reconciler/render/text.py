@@ -72,6 +72,11 @@ def plan_lines(plan: Plan) -> Iterator[Line]:
             yield from _change(pool, change)
         yield from _loss(pool)
     yield from _unmanaged(plan)
+    if left := words.left_behind(plan):
+        yield Line(f"Note: {left}", Tone.WARN)
+        yield Line()
+        for pool in plan.pools:
+            yield from leftover_lines(pool)
     yield from _inconsistent(plan)
     yield from _findings(plan)
     yield from _failures(plan)
@@ -178,6 +183,27 @@ def _unmanaged(plan: Plan) -> Iterator[Line]:
             yield drift_line(pool, change)
         yield Line(f"      {words.way_to_carry_out(pool)}", Tone.FAINT)
     yield Line()
+
+
+def leftover_lines(pool: PoolPlan) -> Iterator[Line]:
+    """The copies that partial removals have left on a pool's desktops, and how to finish them."""
+    for each in pool.leftovers:
+        left = words.count(len(each.copies), "copy", "copies")
+        yield Line(
+            f"  {pool.label}: {left} left by operation {each.operation_id} of {each.opened:%Y-%m-%d %H:%M} UTC",
+            Tone.STRONG,
+        )
+        for copy in each.copies[:SHOWN_DESKTOPS]:
+            users = f" ({', '.join(copy.users)})" if copy.users else ""
+            volume = f", volume {copy.volume_id}" if copy.volume_id else ""
+            name = copy.desktop_name or copy.desktop_id
+            yield Line(f"      {name}{users}: a copy of disk {copy.disk_id}{volume}, {copy.size} GB")
+        if (more := len(each.copies) - SHOWN_DESKTOPS) > 0:
+            yield Line(f"      and {more} more; the JSON output lists all of them")
+        if each.unread:
+            yield Line(f"      not all could be read: {each.unread}", Tone.WARN)
+        yield Line(f"      finish it, or delete them in the console: {words.retry(each)}", Tone.FAINT)
+        yield Line()
 
 
 def _inconsistent(plan: Plan) -> Iterator[Line]:

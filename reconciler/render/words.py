@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from reconciler.model import Action, ApplyTo, DesiredDisk, Disk, Policy
 from reconciler.planning.anonymous import Unnamed
 from reconciler.planning.change import Change
+from reconciler.planning.leftovers import Leftovers
 from reconciler.planning.plan import DiskLoss, Plan, PoolPlan, Service, Totals, totals
 
 SYMBOLS = {Action.KEEP: " ", Action.REMOVE: "-", Action.EXPAND: "~", Action.ADD: "+", Action.REPLACE: "-/+"}
@@ -29,6 +30,7 @@ REASONS = {
     "SWAPPED": "it matches no declared disk, and a declared disk is missing",
     "SURPLUS": "no declared disk needs it",
     "MISSING": "declared, but the pool does not have it",
+    "LEFT_BEHIND": "an earlier removal, done only in part, has left copies of it",
     "SET_ASIDE": "set aside: the service's answer about it cannot be trusted",
 }
 
@@ -85,6 +87,8 @@ def headline(plan: Plan) -> str:
         verb = count(len(shown), "difference is", "differences are")
         return f"No changes to carry out. {verb} only shown: {_shown_words(shown)}."
     checked = f"{count(len(plan.pools), 'pool')} checked."
+    if left := left_behind(plan):
+        return f"No changes to carry out. {left}"
     if plan.inconsistent_count:
         return f"No changes to carry out. {checked}"
     return f"No changes. Your infrastructure matches the configuration. {checked}"  # Terraform's, for parsers
@@ -134,6 +138,26 @@ def inconsistent(plan: Plan) -> str:
         f"{count(plan.inconsistent_count, 'desktop')} in {count(pools, 'pool')} {differ}; "
         "this is only reported, reconciler does not change it."
     )
+
+
+def left_behind(plan: Plan) -> str:
+    """What partial removals have left on desktops, in one sentence; empty when nothing may be left."""
+    removals = [each for pool in plan.pools for each in pool.leftovers]
+    removed = count(len(removals), "removal that was", "removals that were")
+    if plan.leftover_copies:
+        desktops = {copy.desktop_id for each in removals for copy in each.copies}
+        verb = "copy is" if plan.leftover_copies == 1 else "copies are"
+        least = "At least " if plan.leftovers_unread else ""
+        where = count(len(desktops), "desktop")
+        return f"{least}{plan.leftover_copies} {verb} left on {where} by {removed} done only in part."
+    if plan.leftovers_unread:
+        return f"It could not be read whether copies are left by {removed} done only in part."
+    return ""
+
+
+def retry(found: Leftovers) -> str:
+    """The command with which the service finishes a removal that was done in part."""
+    return f"reconciler retry {found.operation_id}"
 
 
 def blocked(plan: Plan) -> str:

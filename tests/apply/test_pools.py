@@ -211,12 +211,26 @@ def test_what_a_pool_would_lose_by_now_is_counted_for_the_whole_group() -> None:
 
 def test_nothing_is_sent_into_a_running_job() -> None:
     with harness() as world:
+        task = world.run(world.task(world.context()))
         world.service.jobs["other"] = TrueJob(
             "other", "pool", Step.REMOVE, 0, 600, JobEnd.SUCCEEDED, False, removal()
         )
         with pytest.raises(Refused, match="has a running job"):
-            applied(world)
+            world.run(apply_pool(task))
         assert world.service.sent == []
+
+
+def test_jobs_since_the_last_operation_that_the_journal_does_not_know_are_said_before_the_next_call() -> None:
+    with harness() as world:
+        world.journal.open_operation(world.intent(baseline=("older",)), "gone", 60)
+        world.journal.close_operation("op", "gone", State.REJECTED, "rejected")
+        for name in ("older", "lost"):
+            world.service.jobs[name] = TrueJob(
+                name, "pool", Step.REMOVE, 0, 0, JobEnd.FAILED, False, removal(), done=True
+            )
+        assert applied(world).status is Status.DONE
+        [said] = [line for line in world.said if "restored from a backup" in line]
+        assert "job lost of this pool" in said
 
 
 def test_nothing_is_sent_into_a_pool_that_another_run_holds() -> None:

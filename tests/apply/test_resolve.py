@@ -14,7 +14,7 @@ from reconciler.apply.results import Resolution, Status
 from reconciler.engine.resolution import accept, resolve_all
 from reconciler.errors import PoolHeld
 from reconciler.journal.records import ClosedBy, Intent, Outcome, State, Step
-from reconciler.model import Pool
+from reconciler.model import LostCopy, Pool
 from reconciler.planner import Holds
 from reconciler.workspace import UNLISTED, JobEnd
 from tests.apply.harness import GOING, KEPT, LIFETIME, Harness, Scripted, harness, removal
@@ -317,6 +317,53 @@ def test_several_operations_are_waited_for_at_the_same_time() -> None:
         assert [each.resolved for each in found] == [True] * 3
         assert holds == {}
         assert 600 < world.loop.moment < 700
+
+
+def test_the_job_of_a_lost_answer_that_did_only_a_part_is_partial_although_the_disk_is_gone() -> None:
+    with harness() as world:
+        copies = tuple(LostCopy(GOING.id, f"pool-d{each}", f"d{each}", f"v{each}", 200) for each in (0, 1))
+        opened(world, replace(world.intent(), copies=copies))
+        job(world, "lost", lasts=100, end=JobEnd.PARTIAL)
+        world.service.jobs["lost"].failing = (1,)
+        resolution = resolved(world, after=LEASE + 1)
+        assert (resolution.result.status, state(world)) == (Status.PARTIAL, (State.PARTIAL, True))
+        assert "1 of 2 copies gone, on d0; left on d1" in resolution.result.message
+        assert resolution.result.desktops
+        assert resolution.result.desktops.copies_gone == 1
+
+
+def _restored(world: Harness, *, later: bool) -> Resolution:
+    """The journal has the operation as it was in the backup; the disk that it kept has been removed since."""
+    opened(world, world.intent(), "ours")
+    job(world, "ours", lasts=1)
+    world.loop.call_later(30, world.service.pools_["pool"].disks.pop, KEPT.id)
+    if later:
+        world.loop.call_later(20, lambda: job(world, "later", lasts=5))
+    return resolved(world, after=3600)
+
+
+def test_a_journal_restored_from_a_backup_is_said_in_the_place_of_an_alarm() -> None:
+    with harness() as world:
+        resolution = _restored(world, later=True)
+        assert (resolution.resolved, resolution.result.status) == (False, Status.UNKNOWN)
+        assert "job later of this pool, of which this journal has no operation" in resolution.result.message
+        assert "restored from a backup" in resolution.result.message
+
+
+def test_without_such_a_job_it_stays_an_alarm() -> None:
+    with harness() as world:
+        assert _restored(world, later=False).result.status is Status.ALARM
+
+
+def test_a_lost_answer_in_a_restored_journal_is_no_alarm_either() -> None:
+    with harness() as world:
+        opened(world, world.intent())
+        for name in ("ours", "later"):
+            job(world, name, lasts=1)
+        world.loop.call_later(30, world.service.pools_["pool"].disks.pop, KEPT.id)
+        resolution = resolved(world, after=3600)
+        assert (resolution.resolved, resolution.result.status) == (False, Status.UNKNOWN)
+        assert "restored from a backup" in resolution.result.message
 
 
 class Forgetful(Scripted):

@@ -20,6 +20,8 @@ DECISION = "tests/apply/test_decision.py"
 RESOLVE = "tests/apply/test_resolve.py"
 POOLS = "tests/apply/test_pools.py"
 RUN = "tests/apply/test_run.py"
+RETRY = "tests/engine/test_retry.py"
+CHECK_RETRY = "tests/apply/test_check_retry.py"
 MAIN_JOB = "tests/flows/test_main_job.py"
 POLICY = "tests/planning/test_policy.py"
 APPROVALS = "tests/planning/test_approvals.py"
@@ -41,6 +43,76 @@ class Bug:
 
 
 BUGS = (
+    Bug(
+        "a retry sends what is left although it has grown since it was approved",
+        "engine/retry.py",
+        "    if grown or pool_decision",
+        "    if pool_decision",
+        f"{RETRY}::test_copies_that_appear_between_approval_and_call_are_not_approved",
+    ),
+    Bug(
+        "a retry is proven although not every desktop was listed",
+        "apply/proof.py",
+        "    complete = pool.desktop_count in (None, len(desktops))\n",
+        "    complete = True\n",
+        f"{RETRY}::test_desktops_that_hide_while_a_retry_is_proven_prove_nothing",
+    ),
+    Bug(
+        "a desktop that does not say its copies counts as rid of them",
+        "apply/proof.py",
+        "    return not desktop.copies_known or any(",
+        "    return any(",
+        f"{CHECK_RETRY}::test_a_copy_is_gone_only_when_nothing_of_it_is_there",
+    ),
+    Bug(
+        "a job that runs again under its old id is judged by its old end",
+        "apply/operation.py",
+        "    return job is not None and job.end is JobEnd.RUNNING\n",
+        "    return False\n",
+        f"{RETRY}::test_a_job_that_runs_again_under_its_old_id_is_not_judged_by_how_it_ended_before",
+    ),
+    Bug(
+        "a retry without an answer is taken for one that never arrived",
+        "apply/resolve.py",
+        "    maybe = new_jobs or frozenset({RERUN})\n",
+        "    maybe = new_jobs\n",
+        f"{RETRY}::test_a_retry_that_never_arrived_is_closed_only_after_its_request_expired",
+    ),
+    Bug(
+        "the second check lets a retry take a disk that was not approved",
+        "apply/second_check.py",
+        "    if stray := sorted(going - disks.keys()):\n",
+        "    if stray := sorted(going - going):\n",
+        f"{CHECK_RETRY}::test_anything_else_stops_it",
+    ),
+    Bug(
+        "a retry ignores a disk that the pool has again",
+        "planning/retry_plan.py",
+        "disk.id in alive and disk not in manifest.removed]",
+        "disk.id in alive and disk in manifest.removed]",
+        f"{RETRY}::test_a_disk_that_the_pool_has_again_and_the_manifest_declares_is_never_risked",
+    ),
+    Bug(
+        "a lost answer to a partial job is closed as done",
+        "apply/resolve.py",
+        "    in_part = job if job and job.end is JobEnd.PARTIAL else None\n",
+        "    in_part = None\n",
+        f"{RESOLVE}::test_the_job_of_a_lost_answer_that_did_only_a_part_is_partial_although_the_disk_is_gone",
+    ),
+    Bug(
+        "a reading that hides desktops makes leftovers disappear",
+        "planning/leftovers.py",
+        '        gap = unread if set(each.disks) - alive else ""\n',
+        '        gap = ""\n',
+        "tests/planning/test_leftovers.py::test_an_incomplete_reading_says_so_and_never_that_nothing_is_left",
+    ),
+    Bug(
+        "a desktop with one failed sub-job counts as done",
+        "apply/partial.py",
+        "ends.get(part.desktop_id, True) and part.done",
+        "ends.get(part.desktop_id, False) or part.done",
+        "tests/apply/test_partial.py::test_a_desktop_with_one_failed_sub_job_of_several_is_not_done",
+    ),
     Bug(
         "a partial job is waited for longer than it may be",
         "apply/operation.py",

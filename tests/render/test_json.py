@@ -68,6 +68,7 @@ def test_a_finished_run_says_how_each_pool_ended() -> None:
                 "planned": 1,
                 "message": "finance",
                 "hint": "finance",
+                "desktops": None,
             }
         ],
         "resolved": [
@@ -78,6 +79,7 @@ def test_a_finished_run_says_how_each_pool_ended() -> None:
                 "ending": "done",
                 "message": "finance",
                 "hint": None,
+                "desktops": None,
             }
         ],
         "in_flight": [],
@@ -123,6 +125,7 @@ def test_a_measured_round_keeps_the_order_of_its_keys() -> None:
         "summary",
         "pools",
         "resource_changes",
+        "leftovers",
         "findings",
         "failures",
         "not_corrected",
@@ -144,7 +147,7 @@ def test_lists_stand_under_a_name_beside_their_version() -> None:
     plan = sample_plans.tie()
     assert list(json.loads(history_json([record().run]))) == ["format_version", "runs"]
     assert json.loads(history_json([])) == {"format_version": "1.2", "runs": []}
-    assert json.loads(resolve_json([])) == {"format_version": "1.0", "operations": []}
+    assert json.loads(resolve_json([])) == {"format_version": "1.1", "operations": []}
     assert list(json.loads(explain_json(plan, plan.pools))) == ["format_version", "pools"]
 
 

@@ -39,9 +39,11 @@ def _meets_what_it_is_for(verdicts: list[Result]) -> None:
     assert sum(each.crashes for each in verdicts) > seeds / 10
     assert sum(each.unknown for each in verdicts) > seeds / 10
     assert sum(each.deleted for each in verdicts) > seeds / 2
+    assert sum(each.retries for each in verdicts) > seeds / 10
+    assert sum(each.left for each in verdicts) > seeds / 20
 
 
 def _counts(verdicts: list[Result]) -> str:
-    names = ("runs", "crashes", "posts", "unknown", "deleted")
+    names = ("runs", "crashes", "posts", "unknown", "deleted", "retries", "left")
     numbers = ", ".join(f"{sum(getattr(each, name) for each in verdicts)} {name}" for name in names)
     return f"{len(verdicts)} seeds, {numbers}"

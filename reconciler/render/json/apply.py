@@ -10,7 +10,7 @@ from reconciler.apply.results import ApplyReport, PoolResult, Status
 from reconciler.errors import ExitCode
 from reconciler.render.json.base import Count, Digest, Document, Entry, Flag, Text, json_text
 from reconciler.render.json.plan import TargetEntry, target_entries
-from reconciler.render.json.resolve import ResolutionEntry, resolution_entry
+from reconciler.render.json.resolve import DesktopsEntry, ResolutionEntry, desktops_entry, resolution_entry
 
 FORMAT_VERSION: Final = "1.1"
 
@@ -25,6 +25,9 @@ class ResultEntry(Entry):
     planned: Count = Field(description="Disk changes that were to be carried out.")
     message: Text
     hint: Text | None = Field(description="What to do; null when nothing can be said.")
+    desktops: DesktopsEntry | None = Field(
+        description="How far a job came that did only a part; null for any other end."
+    )
 
 
 class ApplyDocument(Document):
@@ -73,4 +76,5 @@ def _result(result: PoolResult) -> ResultEntry:
         planned=result.planned,
         message=result.message,
         hint=result.hint or None,
+        desktops=desktops_entry(result.desktops),
     )

@@ -252,6 +252,24 @@ class InconsistentEntry(Entry):
     desktops: list[DesktopEntry]
 
 
+class LeftoverCopyEntry(LostCopyEntry):
+    """One copy that is still there although its disk was to be removed."""
+
+    disk_id: Text = Field(description="The disk that the removal was about; the pool no longer has it.")
+
+
+class LeftoversEntry(Entry):
+    """What a removal that was done only in part has left on desktops."""
+
+    pool_id: Text | None
+    pool_name: Text
+    target: Text = Field(description="region/project_id.")
+    operation: Text = Field(description="Id of the removal's operation, as retry takes it.")
+    opened: Moment
+    copies: list[LeftoverCopyEntry]
+    unread: Text | None = Field(description="Why more may be left; null when the reading was complete.")
+
+
 class FailureEntry(Entry):
     """A target that could not be read; none of its pools is planned."""
 
@@ -284,6 +302,9 @@ class PlanDocument(Document):
     )
     desktops: list[InconsistentEntry] | None = Field(
         description="Pools with desktops that differ from them, only shown; null unless asked for with --desktops."
+    )
+    leftovers: list[LeftoversEntry] = Field(
+        description="Copies that removals done only in part have left; drift that no change of this plan ends."
     )
     failures: list[FailureEntry] = Field(description="Targets that could not be planned.")
 
@@ -332,6 +353,7 @@ def plan_document(plan: Plan) -> PlanDocument:
             for change in pool.changes
         ],
         desktops=_desktops(plan),
+        leftovers=leftovers_entries(plan),
         failures=failure_entries(plan),
     )
 
@@ -459,14 +481,35 @@ def resource_change(pool: PoolPlan, change: Change) -> ResourceChange:
 
 
 def _lost(copy: LostCopy) -> LostCopyEntry:
-    return LostCopyEntry(
-        desktop_id=copy.desktop_id,
-        desktop_name=copy.desktop_name,
-        volume_id=copy.volume_id or None,
-        size=copy.size,
-        users=words.names(copy.users),
-        user_count=len(copy.users),
-    )
+    return LostCopyEntry(**_lost_fields(copy))
+
+
+def _lost_fields(copy: LostCopy) -> dict[str, Any]:
+    return {
+        "desktop_id": copy.desktop_id,
+        "desktop_name": copy.desktop_name,
+        "volume_id": copy.volume_id or None,
+        "size": copy.size,
+        "users": words.names(copy.users),
+        "user_count": len(copy.users),
+    }
+
+
+def leftovers_entries(plan: Plan) -> list[LeftoversEntry]:
+    """What partial removals have left, one entry per removal."""
+    return [
+        LeftoversEntry(
+            pool_id=pool.live.id if pool.live else None,
+            pool_name=pool.label,
+            target=str(pool.target),
+            operation=each.operation_id,
+            opened=each.opened,
+            copies=[LeftoverCopyEntry(disk_id=copy.disk_id, **_lost_fields(copy)) for copy in each.copies],
+            unread=each.unread or None,
+        )
+        for pool in plan.pools
+        for each in pool.leftovers
+    ]
 
 
 def _after(change: Change) -> DiskEntry | None:
