@@ -11,10 +11,7 @@ from pathlib import Path
 import pytest
 
 from reconciler import sandbox
-from reconciler.cli.policy import check_grant, find_policy
-from reconciler.errors import Refused
 from reconciler.manifest.policy_schema import policy_schema
-from reconciler.model import Grant
 from tests.flows.conftest import FINANCE, STUDIO, Run, manifest
 from tests.flows.serving import Served
 from tests.flows.skipping import TIME
@@ -243,14 +240,3 @@ def test_resolve_leaves_a_target_alone_that_the_policy_does_not_allow(
 
 def test_the_schema_of_a_policy_is_published(run: Run) -> None:
     assert json.loads(run("schema", "--policy").out) == policy_schema()
-
-
-def test_a_command_that_continues_what_ended_in_part_is_refused_where_the_policy_forbids_it(
-    tmp_path: Path,
-) -> None:
-    given = policy(tmp_path, "forbid: [retry]")
-    with pytest.raises(Refused, match="the policy forbids retry") as caught:
-        check_grant(find_policy(given, {}), Grant.RETRY)
-    assert f"{given}:2:10" in caught.value.message
-    check_grant(find_policy(given, {}), Grant.REMEDIATION)
-    check_grant(None, Grant.RETRY)
