@@ -11,7 +11,7 @@ from pathlib import Path
 
 from reconciler.cli.flags import ConnectionOptions
 from reconciler.errors import BadInput, Refused, StalePlan
-from reconciler.model import Grant, Policy, Target
+from reconciler.model import Policy, Target
 from reconciler.planning.plan import Plan
 
 VARIABLE = "RECONCILER_POLICY"
@@ -63,12 +63,3 @@ def check_target(policy: Policy | None, target: Target) -> None:
         f"the policy does not allow the target {target} ({policy.targets[0].at}); nothing was done there",
         f"name another target, or add it to targets in {policy.file}",
     )
-
-
-def check_grant(policy: Policy | None, grant: Grant) -> None:
-    """Raise ``Refused`` when the policy forbids a command as a whole; for commands that act without a person."""
-    if policy and (place := policy.forbids(grant)):
-        raise Refused(
-            f"the policy forbids {grant} ({place.at}); nothing was sent",
-            f"take {grant} out of forbid in {policy.file}",
-        )

@@ -172,8 +172,8 @@ def _unknown_key(key: str, parent: tuple[str, ...], words: Vocabulary) -> str:
     return f"unknown key {shown(key)}; the keys here are {', '.join(known)}"
 
 
-def _sentence(kind: str, told: tuple[str, str], value: Any, context: Mapping[str, Any]) -> str:
-    name, advice = told
+def _sentence(kind: str, named: tuple[str, str], value: Any, context: Mapping[str, Any]) -> str:
+    name, advice = named
     match kind:
         case "missing":
             return f"{name!r} is missing; {advice}"

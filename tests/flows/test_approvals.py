@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import needs
-from tests.flows.conftest import FINANCE, Run, manifest
+from tests.flows.conftest import FINANCE, ROOT, Run, manifest
 from tests.flows.serving import Served
 
 NAMESPACE = "reconciler-approval"
@@ -296,6 +297,27 @@ def test_a_key_that_cannot_sign_is_named(office: Office) -> None:
     refused = office.run("approve", "--digest", "0" * 64, "--key", "none.key")
     assert (refused.code, refused.out) == (9, "")
     assert "ssh-keygen could not sign with none.key" in refused.err
+
+
+def test_the_flow_of_the_readme_works_as_it_is_written(office: Office) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = text.split("<!-- two-person flow -->\n```sh\n", 1)[1].split("```", 1)[0]
+    keys = iter((office.key("alice"), office.key("bob")))
+    (office.folder / "manifests").mkdir()
+    (office.folder / "pools.yaml").rename(office.folder / "manifests/pools.yaml")
+    digest = ""
+    for line in block.splitlines():
+        words = shlex.split(line, comments=True)[1:]
+        file = next((word[1:] for word in words if word.startswith(">")), "")
+        arguments = [word for word in words if not word.startswith(">")]
+        if "--key" in arguments:
+            arguments[arguments.index("--key") + 1] = str(next(keys))
+        ran = office.run(*(digest if word == "DIGEST" else word for word in arguments), env=office.served.env)
+        assert ran.code == 0, ran.err
+        if file:
+            (office.folder / file).write_text(ran.out, encoding="utf-8")
+            digest = json.loads(ran.out)["digest"]
+    assert len(office.served.posts()) == 1
 
 
 def test_it_works_in_the_sandbox(office: Office) -> None:

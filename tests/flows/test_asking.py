@@ -17,6 +17,9 @@ from typing import IO
 
 import pytest
 
+from reconciler.clock import SystemClock
+from reconciler.journal.records import Approved, Way
+from reconciler.journal.store import find_journal
 from tests.flows.conftest import FINANCE, bare, manifest
 from tests.flows.serving import Served
 
@@ -85,6 +88,10 @@ def test_only_yes_is_a_yes(served: Served, tmp_path: Path, keys: str, code: int,
         asked.until("Apply complete!" if code == 0 else "not confirmed; nothing was sent")
         assert asked.process.wait(60) == code
     assert len(served.posts()) == posts
+    journal = find_journal(f"sqlite:///{tmp_path}/state/journal.db", SystemClock().now)
+    assert journal is not None
+    assert [run.approved for run in journal.runs(1)] == [Approved(Way.INTERACTIVE) if posts else None]
+    journal.close()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

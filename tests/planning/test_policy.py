@@ -47,7 +47,7 @@ def placed(*words: str) -> tuple[Placed, ...]:
 
 
 def planned(desired: DesiredPool | None = None, disks: Sequence[Disk] = (KEPT, GONE)) -> PoolPlan:
-    """A pool that loses a disk, unless told otherwise."""
+    """A pool that loses a disk, unless it is given otherwise."""
     declared = desired or pool(entry("SSD", 100), name="finance-eu", apply_to=ApplyTo.ALL)
     return draft(declared, Pool("pool-1", declared.name, tuple(disks), desktop_count=0), ())
 
