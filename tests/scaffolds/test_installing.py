@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from importlib.metadata import PathDistribution
@@ -19,9 +20,7 @@ def test_pip_holds_a_wheel_to_the_hash_that_is_written_and_records_what_is_read_
 ) -> None:
     tools = installer.environment(PLAIN)
     [wheel] = installer.wheels.glob("desktop_pool_reconciler-*.whl")
-    digest = subprocess.run(["sha256sum", wheel], capture_output=True, text=True, check=True).stdout.split()[
-        0
-    ]
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
 
     def pip(digest: str, target: str) -> subprocess.CompletedProcess[str]:
         # The address is replaced by that of the same file here; https needs a certificate.

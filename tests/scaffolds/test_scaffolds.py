@@ -144,6 +144,25 @@ def test_every_scaffold_sets_the_project_beside_the_credentials_and_says_what_is
             assert "Read from where:" in text or "Read from where, each" in text, path
 
 
+@pytest.mark.parametrize(
+    ("platform", "path"),
+    [
+        (Platform.GITHUB, ".github/workflows/reconciler-plan.yml"),
+        (Platform.GITLAB, ".gitlab-ci.yml"),
+        (Platform.JENKINS, "Jenkinsfile"),
+        (Platform.JENKINS, "Jenkinsfile.apply"),
+        (Platform.ATLANTIS, "repos.yaml"),
+    ],
+)
+def test_what_a_pull_request_starts_is_given_a_journal_that_it_can_only_read(
+    platform: Platform, path: str
+) -> None:
+    lines = [line.lstrip("#/ ") for line in files(platform.value)[path].splitlines() if line[:1] in "#/"]
+    header = " ".join(lines)
+    assert "a role that may only SELECT" in header or "PostgreSQL role that may only SELECT" in header
+    assert "GRANT" in header
+
+
 @pytest.mark.parametrize("platform", list(Platform))
 def test_every_scaffold_installs_one_exact_package_outside_the_checkout_by_the_same_lines(
     platform: Platform,
