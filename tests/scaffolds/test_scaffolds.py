@@ -204,3 +204,12 @@ def test_the_role_of_the_readme_for_pull_requests_can_plan_and_write_nothing(
     assert "no journal" not in planned.err
     refused = run("apply", path, "--auto-approve", env=served.env | reader)
     assert (refused.code, served.posts()) == (10, [])
+
+
+@pytest.mark.parametrize("platform", list(Platform))
+def test_the_readme_says_of_each_kind_only_what_its_files_have(platform: Platform) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    [row] = re.findall(rf"^\| {platform.value} \|.*$", readme, re.M | re.I)
+    told = files(platform.value)
+    every = "\n".join([*told, *told.values()])
+    assert [name for name in re.findall(r"`([^`]+)`", row) if name not in every] == []
