@@ -213,7 +213,9 @@ class Runner:
                 continue
             if step["name"] == "Install":
                 assert "env" not in step
-                (machine / "temp" / "reconciler").symlink_to(self._installer.environment(step["run"]))
+                made = self._installer.environment(step["run"])
+                assert (made.parent.parent / "path").read_text() == f"{made}/bin\n"
+                (machine / "temp" / "reconciler").symlink_to(made)
                 path.append(machine / "temp" / "reconciler" / "bin")
                 continue
             assert "${{" not in step["run"], "data of others must come through the environment"

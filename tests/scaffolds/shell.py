@@ -23,12 +23,25 @@ class Step:
     out: str
 
 
-def with_python(folder: Path, record: Path | None = None) -> Path:
-    """A folder for PATH that has the Python of these tests; it notes the environment in which it is started."""
+_COPY = """\
+if [ $# = 5 ] && [ "$1 $2 $3 $4" = "-I -m venv --clear" ]; then
+  rm -rf "$5"
+  cp -a '{made}' "$5"
+  exec sed -i "s|{made}|$5|" "$5"/bin/pip* "$5"/bin/reconciler
+fi
+"""
+
+
+def with_python(folder: Path, record: Path | None = None, made: Path | None = None) -> Path:
+    """A folder for PATH that has the Python of these tests; it notes the environment in which it is started.
+
+    With ``made``, an environment that was made before, it copies that instead of making one like it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     note = f"env >> '{record}'\n" if record else ""
+    copy = _COPY.format(made=made) if made else ""
     for name in ("python", "python3"):
-        (folder / name).write_text(f'#!/bin/sh\n{note}exec {sys.executable} "$@"\n')
+        (folder / name).write_text(f'#!/bin/sh -e\n{note}{copy}exec {sys.executable} "$@"\n')
         (folder / name).chmod(0o755)
     return folder
 

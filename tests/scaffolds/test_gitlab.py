@@ -150,6 +150,8 @@ def test_each_exit_code_that_needs_somebody_says_what_to_do_and_stays(
     name: str, code: int, words: str, tmp_path: Path
 ) -> None:
     script = "\n".join(PIPELINE[name]["script"])
+    (tmp_path / "plan.html").write_text("of the checkout")
     done = bash(script, tmp_path, {"RECONCILER_JOURNAL": "x"}, ending(tmp_path / "bin", code))
+    assert (tmp_path / "plan.html").exists() == (name != "plan"), "no other plan is shown"
     assert done.code == code
     assert words in done.out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from importlib.metadata import PathDistribution
@@ -11,19 +12,15 @@ import pytest
 
 from reconciler import DISTRIBUTION, installation
 from reconciler.errors import BadInput
-from tests.scaffolds.installing import Installer, files, header_lines
-
-LINES = header_lines(files("systemd")["reconciler-drift.service"])
+from tests.scaffolds.installing import PLAIN, Installer
 
 
 def test_pip_holds_a_wheel_to_the_hash_that_is_written_and_records_what_is_read_here(
     installer: Installer, tmp_path: Path
 ) -> None:
-    tools = installer.environment(LINES)
+    tools = installer.environment(PLAIN)
     [wheel] = installer.wheels.glob("desktop_pool_reconciler-*.whl")
-    digest = subprocess.run(["sha256sum", wheel], capture_output=True, text=True, check=True).stdout.split()[
-        0
-    ]
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
 
     def pip(digest: str, target: str) -> subprocess.CompletedProcess[str]:
         # The address is replaced by that of the same file here; https needs a certificate.
@@ -54,7 +51,7 @@ def test_pip_holds_a_wheel_to_the_hash_that_is_written_and_records_what_is_read_
 def test_the_installed_program_says_where_it_came_from_and_refuses_to_write_that(
     installer: Installer, tmp_path: Path
 ) -> None:
-    program, env = str(installer.environment(LINES) / "bin" / "reconciler"), {"HOME": str(tmp_path)}
+    program, env = str(installer.environment(PLAIN) / "bin" / "reconciler"), {"HOME": str(tmp_path)}
     done = subprocess.run(
         [program, "version", "--verbose"], env=env, capture_output=True, text=True, check=True
     )

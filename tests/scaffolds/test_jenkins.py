@@ -119,8 +119,10 @@ def test_each_exit_code_that_needs_somebody_says_what_to_do_and_stays(
 ) -> None:
     ending(tmp_path / "reconciler" / "bin", code)
     _, script, *_ = steps(stage(text, name))
+    (tmp_path / "plan.html").write_text("of an earlier build")
     done = bash(script, tmp_path, {"WORKSPACE_TMP": str(tmp_path), "PLAN_DIGEST": "0" * 64})
     assert done.code == code
+    assert (tmp_path / "plan.html").exists() == (name != "Plan"), "no other plan is shown"
     assert words in done.out
 
 

@@ -144,6 +144,25 @@ def test_every_scaffold_sets_the_project_beside_the_credentials_and_says_what_is
             assert "Read from where:" in text or "Read from where, each" in text, path
 
 
+@pytest.mark.parametrize(
+    ("platform", "path"),
+    [
+        (Platform.GITHUB, ".github/workflows/reconciler-plan.yml"),
+        (Platform.GITLAB, ".gitlab-ci.yml"),
+        (Platform.JENKINS, "Jenkinsfile"),
+        (Platform.JENKINS, "Jenkinsfile.apply"),
+        (Platform.ATLANTIS, "repos.yaml"),
+    ],
+)
+def test_what_a_pull_request_starts_is_given_a_journal_that_it_can_only_read(
+    platform: Platform, path: str
+) -> None:
+    lines = [line.lstrip("#/ ") for line in files(platform.value)[path].splitlines() if line[:1] in "#/"]
+    header = " ".join(lines)
+    assert "a role that may only SELECT" in header or "PostgreSQL role that may only SELECT" in header
+    assert "GRANT" in header
+
+
 @pytest.mark.parametrize("platform", list(Platform))
 def test_every_scaffold_installs_one_exact_package_outside_the_checkout_by_the_same_lines(
     platform: Platform,
@@ -185,3 +204,12 @@ def test_the_role_of_the_readme_for_pull_requests_can_plan_and_write_nothing(
     assert "no journal" not in planned.err
     refused = run("apply", path, "--auto-approve", env=served.env | reader)
     assert (refused.code, served.posts()) == (10, [])
+
+
+@pytest.mark.parametrize("platform", list(Platform))
+def test_the_readme_says_of_each_kind_only_what_its_files_have(platform: Platform) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    [row] = re.findall(rf"^\| {platform.value} \|.*$", readme, re.M | re.I)
+    told = files(platform.value)
+    every = "\n".join([*told, *told.values()])
+    assert [name for name in re.findall(r"`([^`]+)`", row) if name not in every] == []
