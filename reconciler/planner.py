@@ -30,6 +30,10 @@ from reconciler.workspace import Workspace
 
 DESKTOP_READS = 8
 """Pools whose desktops are read at the same time, per target."""
+NO_LONGER_MANAGED = "no-longer-managed"
+"""The rule of the note on pools that the journal knows and no manifest names."""
+NAMED = 10
+"""Pools named in one note before ``and N more``."""
 UNKNOWN_JOB = "unknown-job"
 """The rule of a removal that runs and that the journal does not know."""
 FORBIDDEN = 403
@@ -88,6 +92,8 @@ class Known:
     """Removals that were done only in part, by target (as text) and pool id."""
     jobs: frozenset[str] = frozenset()
     """Ids of the jobs that may still run: those of its operations that are open or did not end well."""
+    managed: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Ids of the pools on which there ever was an operation, by target (as text)."""
 
 
 NOTHING = Known()
@@ -112,11 +118,12 @@ async def compute(
         declared[pool.target].append(pool)
     targets = sorted(declared)
     planned = await asyncio.gather(
-        *(_target(declared[target], connections[target], stamp.shard) for target in targets),
+        *(_target(declared[target], connections[target], stamp.shard, known) for target in targets),
         return_exceptions=True,
     )
     pools: list[PoolPlan] = []
     failures: list[TargetFailure] = []
+    notes: list[Finding] = []
     for target, result in zip(targets, planned, strict=True):
         if isinstance(result, ServiceError) and len(targets) > 1:
             failures.append(TargetFailure(target, result.message, result.hint, int(result.exit_code)))
@@ -125,7 +132,8 @@ async def compute(
         elif isinstance(result, TargetFailure):
             failures.append(result)
         else:
-            pools.extend(result)
+            pools.extend(result.pools)
+            notes.extend(result.notes)
     pools = await _with_leftovers(pools, connections, known)
     held = [_held(pool, known.holds) for pool in pools]
     limits = policy.within(limits, stamp.policy)
@@ -144,7 +152,7 @@ async def compute(
         expires=stamp.created + stamp.lifetime,
         tool_version=__version__,
         sources=manifest.sources,
-        findings=findings,
+        findings=(*findings, *notes),
         failures=tuple(failures),
         policy=stamp.policy,
     )
@@ -191,9 +199,17 @@ def _is_held(pool: PoolPlan, holds: Holds) -> Finding | None:
     return holds.get((str(pool.target), pool.live.id)) if holds and pool.live else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """The pools of one target, and what is to be noted of it as a whole."""
+
+    pools: list[PoolPlan]
+    notes: tuple[Finding, ...] = ()
+
+
 async def _target(
-    declared: Sequence[DesiredPool], connection: Connection | TargetFailure, shard: Shard
-) -> list[PoolPlan] | TargetFailure:
+    declared: Sequence[DesiredPool], connection: Connection | TargetFailure, shard: Shard, known: Known
+) -> _Planned | TargetFailure:
     if isinstance(connection, TargetFailure):
         return connection
     workspace = connection.workspace
@@ -205,8 +221,11 @@ async def _target(
     planned: list[PoolPlan] = []
     losing: list[int] = []
     taken: dict[str, DesiredPool] = {}
+    named: set[str] = set()
     for desired in declared:
         found = _locate(desired, by_id, by_name)
+        if isinstance(found, Pool):
+            named.add(found.id)
         # By the live id: two entries that mean the same pool must meet in one shard to be found out.
         if not shard.owns(desired.target, desired.label if isinstance(found, Finding) else found.id):
             continue
@@ -228,7 +247,25 @@ async def _target(
     for index, pool_plan in zip(losing, read, strict=True):
         planned[index] = pool_plan
     planned = with_nearest_names(planned, by_name)
-    return [_name_pin_holders(each, pools) for each in planned]
+    own = known.managed.get(str(connection.service.target), frozenset()) - named
+    left = [pool for pool in pools if pool.id in own and shard.owns(connection.service.target, pool.id)]
+    return _Planned(
+        [_name_pin_holders(each, pools) for each in planned],
+        (_no_longer_managed(connection.service, left),) if left else (),
+    )
+
+
+def _no_longer_managed(service: Service, pools: Sequence[Pool]) -> Finding:
+    names = ", ".join(sorted(f"{pool.name} ({pool.id})" for pool in pools)[:NAMED])
+    more = f" and {len(pools) - NAMED} more" if len(pools) > NAMED else ""
+    return Finding(
+        rule=NO_LONGER_MANAGED,
+        message=f"{len(pools)} pool{'s'[: len(pools) != 1]} of {service.target} had operations by this journal, and no "
+        f"given manifest names {'them' if len(pools) > 1 else 'it'} (no longer managed): {names}{more}",
+        severity=Severity.WARN,
+        source="the journal",
+        allow="nothing, where that is meant or another manifest declares it",
+    )
 
 
 async def _with_desktops(

@@ -20,14 +20,17 @@ def known_of(journal: Journal, services: Iterable[Service], holds: Holds) -> Kno
     """What the journal knows of these services besides ``holds``; nothing is asked or written."""
     partial: dict[tuple[str, str], list[PartialRemoval]] = defaultdict(list)
     jobs: set[str] = set()
+    managed: dict[str, frozenset[str]] = {}
     for service in services:
+        managed[str(service.target)] = journal.pools(str(service.target), service.name)
         for operation in journal.not_done(str(service.target), service.name):
             if operation.outcome and operation.outcome.job_id:
                 jobs.add(operation.outcome.job_id)
             if _left_something(operation):
                 pool = operation.intent.pool
                 partial[pool.target, pool.pool_id].append(_removal(operation))
-    return Known(holds, {key: tuple(found) for key, found in partial.items()}, frozenset(jobs))
+    removals = {key: tuple(found) for key, found in partial.items()}
+    return Known(holds, removals, frozenset(jobs), managed)
 
 
 def _left_something(operation: Operation) -> bool:

@@ -345,6 +345,9 @@ class Journal(Protocol):
     def of_pool(self, pool: PoolKey) -> tuple[Operation, ...]:
         """Every sound operation on one pool, oldest first."""
 
+    def pools(self, target: str, service: str) -> frozenset[str]:
+        """Ids of the pools of one project on which there ever was an operation."""
+
     def operations(self, since: datetime) -> tuple[Operation, ...]:
         """All sound operations opened at or after a time, oldest first."""
 

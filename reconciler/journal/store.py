@@ -320,6 +320,13 @@ class SqlJournal(Journal):
         mine = rows.pool_values(pool)
         return self._fetch(*(_operations.c[name] == value for name, value in mine.items()))
 
+    def pools(self, target: str, service: str) -> frozenset[str]:
+        """Ids of the pools of one project on which there ever was an operation."""
+        table = schema.pools
+        mine = (table.c.target == target, table.c.service == service, table.c.generation > 0)
+        with self._database.read() as connection:
+            return frozenset(connection.scalars(select(table.c.pool_id).where(*mine)))
+
     def operations(self, since: datetime) -> tuple[Operation, ...]:
         """All sound operations opened at or after a time, oldest first."""
         return self._fetch(_operations.c.opened >= since)

@@ -152,6 +152,7 @@ def _hindrances(report: DriftReport) -> Iterator[Line]:
     for finding in blocking:
         yield from finding_lines(finding, Tone.BLOCK)
     changing = [each for pool in report.plan.pools if is_being_changed(pool) for each in pool.findings]
+    changing += [each for each in report.plan.findings if each.severity is Severity.WARN]
     for finding in changing:
         yield from finding_lines(finding, Tone.WARN)
     for failure in report.plan.failures:

@@ -72,6 +72,27 @@ def test_the_job_of_an_operation_that_is_not_done_is_known() -> None:
         assert rules(planned(world, known)) == set()
 
 
+def test_a_pool_that_the_journal_knows_and_no_manifest_names_any_more_is_noted_once() -> None:
+    with harness() as world:
+        world.journal.open_operation(world.intent(), "gone", 60)
+        world.journal.close_operation("op", "gone", State.DONE, "done")
+        known = known_of(world.journal, [SERVICE], {})
+        other = replace(world.service.pools_["pool"], id="other", name="other")
+        world.service.pools_["other"] = other
+
+        def notes(manifest: Manifest) -> list[str]:
+            plan = planned(world, known, manifest)
+            assert not plan.blocked
+            return [each.message for each in plan.all_findings if each.rule == "no-longer-managed"]
+
+        assert notes(CALM) == []
+        elsewhere = Manifest((pool(entry("SAS", 50), entry("SAS", 200), name="other"),))
+        [note] = notes(elsewhere)
+        assert "no longer managed): pool (pool)" in note
+        del world.service.pools_["pool"]
+        assert notes(elsewhere) == []
+
+
 class Denied(Scripted):
     """Lets nobody list jobs."""
 

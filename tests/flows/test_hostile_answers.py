@@ -198,7 +198,14 @@ def test_a_pool_whose_name_is_no_text_is_blocked_alone(tmp_path: Path, name: byt
     odd = json.dumps(pool(id="odd", name="NAME")).encode().replace(b'"NAME"', name)
     body = b'{"total_count":2,"desktop_pools":[' + odd + b"," + json.dumps(pool()).encode() + b"]}"
     desktop = f'{{"desktop_id":"d","data_volumes":[{COPY}]}}'
-    app = Hostile({"desktop-pools": body, "desktops": page(desktop, 1, "pool_desktops")})
+    jobs = b'{"total_count":0,"jobs":[]}'
+    app = Hostile(
+        {
+            "desktop-pools": body,
+            "desktops": page(desktop, 1, "pool_desktops"),
+            "workspace-sub-jobs": jobs,
+        }
+    )
     with planning(tmp_path, app, "{id: odd, disks: [{type: SAS, size: 50}]}") as process:
         out, _ = process.communicate(timeout=ENOUGH)
     good = name == b"null"  # left out, as the schema allows

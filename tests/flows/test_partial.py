@@ -128,3 +128,19 @@ def test_a_reading_that_hides_desktops_never_makes_leftovers_disappear(run: Run,
         assert "It could not be read whether copies are left" in planned.out
         assert "0 desktops were read, and the pool counts 4" in planned.out
         assert (drifted.code, "not everything could be decided" in drifted.out) == (3, True), drifted.out
+
+
+def test_a_pool_that_no_manifest_names_any_more_is_noted_by_plan_and_drift(run: Run, tmp_path: Path) -> None:
+    with serving(
+        seed.world("left", [seed.pool(name, [("SAS", 50), ("SSD", 100)], 2, 1) for name in "pq"])
+    ) as served:
+        assert run("apply", "--auto-approve", str(manifest(tmp_path, [DECLARED])), env=served.env).code == 0
+        path = str(
+            manifest(
+                tmp_path, [DECLARED.replace("name: p", "name: q").replace("[{", "[{type: SSD, size: 100}, {")]
+            )
+        )
+        planned, drifted = (run(each, path, env=served.env) for each in ("plan", "drift"))
+        for ran in (planned, drifted):
+            assert (ran.code, ran.out.count("no-longer-managed")) == (0, 1), ran.out
+            assert "(no longer managed): p (" in ran.out

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from reconciler import DISTRIBUTION, __version__
 from tests.flows.conftest import FINANCE, Run, bare, manifest
 from tests.flows.inside import Ran, run_inside
 from tests.flows.serving import Served
 from tests.flows.skipping import TIME
 
+PACKAGE = ("--package", f"{DISTRIBUTION}=={__version__}", "--index-url", "https://packages.example/simple")
 OUTPUTS = ("--out-markdown", "--out-html", "--out-json", "--out-gitlab")
 
 
@@ -33,8 +35,8 @@ def test_files_for_a_review_are_their_owners_alone(run: Run, served: Served, tmp
     ("report", "--out", "link"),
     ("import", "--out", "links", "--force"),
     ("import", "--out", "linked"),
-    ("init", "systemd", "--dir", "links", "--force"),
-    ("init", "github", "--dir", "inner"),
+    ("init", "systemd", "--dir", "links", "--force", *PACKAGE),
+    ("init", "github", "--dir", "inner", *PACKAGE),
 ], ids=" ".join)  # fmt: skip
 def test_no_command_writes_through_a_link(
     run: Run, served: Served, tmp_path: Path, arguments: Sequence[str]

@@ -168,7 +168,7 @@ def test_a_service_that_fails_is_told_and_the_next_round_comes(service: Served, 
         running.until(lambda: running.rounds() >= 1)
         path.write_text("version: 1\nno manifest: any more\n", encoding="utf-8")
         running.until(lambda: "Drift could not be determined" in running.said)
-        assert "pools.yaml:2" in running.said
+        running.until(lambda: "pools.yaml:2" in running.said)
         running.until(lambda: get(running.url("/healthz"))[0] == 200)
         assert "reconciler_drift_last_exit_code 9.0" in get(running.url("/metrics"))[1]
         manifest(tmp_path, ["{name: p, disks: [{type: SSD, size: 100}, {type: SAS, size: 50}]}"])

@@ -35,6 +35,10 @@ class Op(NamedTuple):
     job: int = -1
     verdict: str = ""
     """Empty while it is open."""
+    gaps: bool = False
+    """Its baseline lacks the jobs that had ended: not all could be listed when the intent was written."""
+    before: int = 0
+    """How many jobs there were in truth, whatever the baseline has."""
 
 
 class Runner(NamedTuple):
@@ -58,6 +62,18 @@ class Faults(NamedTuple):
     failures: int = 1
     by_hand: int = 1
     posts: int = 3
+    looks: int = 0
+    """How often somebody may look for drift."""
+
+
+class Look(NamedTuple):
+    """What a look for drift has seen so far."""
+
+    changing: bool
+    """An operation whose run is alive was open before the pool was read."""
+    generation: int
+    shown: int = -1
+    """The disks that the reading showed; -1 before it."""
 
 
 class State(NamedTuple):
@@ -72,6 +88,10 @@ class State(NamedTuple):
     """Operations whose request is under way."""
     runners: tuple[Runner, Runner] = (Runner(run=0), Runner(run=1))
     faults: Faults = Faults()
+    gaps: bool = False
+    """The service remembers more jobs than it lists: those that have ended are missing."""
+    looking: Look | None = None
+    """A look for drift that has begun."""
     broken: str = ""
     """The promise that this state breaks."""
 
@@ -121,11 +141,12 @@ def judge(state: State, at: int, verdict: str) -> State:
     """A verdict is written: it has to be true."""
     op = state.ops[at]
     own = [job for job in state.jobs if job.op == at]
-    since = len(state.jobs) > op.baseline.bit_length()
+    since = len(state.jobs) > op.before
     lies = {
         "": False,
         "done": bool(op.disks & state.disks),
         "failed": not since or any(not job.end for job in own),
+        "no effect": any(job.end in ("", "ok") for job in own),
         "rejected": bool(own),
         "not accepted": bool(own),
     }

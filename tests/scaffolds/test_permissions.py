@@ -46,10 +46,12 @@ class Listener:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/":  # what a loopback address is; no call of the service
+            return await self._app(scope, receive, send)
         path = scope["path"].split(f"/{sandbox.PROJECT_ID}/")[-1]
         path = re.sub(r"(desktop-pools|workspace-jobs)/[^/]+", r"\1/ID", path)
         self.asked.add(ACTIONS[f"{scope['method']} {path}"])
-        await self._app(scope, receive, send)
+        return await self._app(scope, receive, send)
 
     def new(self) -> set[str]:
         """The actions needed since the last call of this."""
