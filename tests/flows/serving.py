@@ -65,7 +65,7 @@ class Served:
     @property
     def _project(self) -> dict[str, str]:
         """As ``sandbox serve`` prints it; with several projects IAM is asked which the keys reach."""
-        projects = list(self.world()["projects"])
+        projects = list(self.world()["projects"]) if self.store else []
         return {"HUAWEICLOUD_SDK_PROJECT_ID": projects[0]} if len(projects) == 1 else {}
 
 

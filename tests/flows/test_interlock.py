@@ -11,7 +11,11 @@ from typing import Any
 import pytest
 
 from reconciler import sandbox
+from reconciler.cli.interlock import Interlock, context
+from reconciler.identity import find_identity
+from reconciler.model import Manifest, Position, Target
 from reconciler.sandbox.agencies import agency_urn
+from reconciler.settings import Settings
 from tests.flows.conftest import FINANCE, Run, manifest
 from tests.flows.serving import Served
 from tests.flows.skipping import TIME
@@ -189,6 +193,17 @@ def test_a_missing_secret_ends_the_run_before_it_acts_as_somebody_else(
     assert "HW_ACCESS_KEY is set, but empty" in ran.err
     assert f"this concerns the target ap-southeast-3/{sandbox.PROJECT_ID} ({path}:2:9)" in ran.err
     assert not surplus.posts()
+
+
+def test_an_address_that_was_derived_from_the_region_says_so(tmp_path: Path) -> None:
+    target, position = Target("ap-southeast-9", OTHER), Position("pools.yaml", 2, 9)
+    manifested = Manifest((), places=((target, position),))
+    interlock = Interlock.of(manifested, None, print, writes=False)
+    identity = find_identity({"HW_ACCESS_KEY": "A" * 20, "HW_SECRET_KEY": "s"}, tmp_path)
+    derived = context(interlock, target, identity, Settings())
+    assert f"the target ap-southeast-9/{OTHER} (pools.yaml:2:9)" in derived
+    assert "the address was derived from the region ap-southeast-9" in derived
+    assert "derived" not in context(interlock, target, identity, Settings(endpoint="https://own.example"))
 
 
 # --- who acts -----------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ def runner(tmp_path: Path, github: GitHub, served: Served) -> Runner:
     keys = {"RECONCILER_AK": sandbox.ACCESS_KEY, "RECONCILER_SK": sandbox.SECRET_KEY}
     journal = {"RECONCILER_JOURNAL": f"sqlite:///{tmp_path}/shared.db"}
     made = Runner(tmp_path, github, {"reconciler-plan": keys, "production": keys | journal})
-    made.env["RECONCILER_ENDPOINT"] = served.url
+    made.env["RECONCILER_ENDPOINT"] = made.env["RECONCILER_IAM_ENDPOINT"] = served.url
     manifest(made.checkout / "manifests", [FINANCE])
     return made
 
