@@ -118,6 +118,30 @@ def test_a_project_that_cannot_be_confirmed_is_refused_until_it_is_named(
     assert len(surplus.posts()) == 1
 
 
+def test_the_projects_of_a_token_are_asked_like_those_of_keys(
+    run: Run, surplus: Served, tmp_path: Path, listed: Callable[[], int]
+) -> None:
+    env = _as({"HW_AUTH_TOKEN": sandbox.TOKEN}, surplus)
+    assert run("apply", "--auto-approve", str(elsewhere(tmp_path)), env=env).code == 9
+    assert run("apply", "--auto-approve", str(manifest(tmp_path, [FINANCE])), env=env).code == 0
+    assert (len(surplus.posts()), listed()) == (1, 2)
+
+
+def test_a_login_is_for_the_project_of_the_target_or_fails_so_nothing_is_listed(
+    run: Run, surplus: Served, tmp_path: Path, listed: Callable[[], int]
+) -> None:
+    login = {"HW_USER_NAME": "sandbox", "HW_USER_PASSWORD": "sandbox-password", "HW_DOMAIN_NAME": "sandbox"}
+    env = _as(login, surplus)
+    assert run("apply", "--auto-approve", str(elsewhere(tmp_path)), env=env).code == 1
+    assert run("apply", "--auto-approve", str(manifest(tmp_path, [FINANCE])), env=env).code == 0
+    assert (len(surplus.posts()), listed()) == (1, 0)
+
+
+def _as(identity: dict[str, str], served: Served) -> dict[str, str]:
+    """Another identity at the same addresses."""
+    return {"RECONCILER_ENDPOINT": served.url, "RECONCILER_IAM_ENDPOINT": served.url} | identity
+
+
 def test_a_command_to_paste_repeats_the_confirmed_project(run: Run, surplus: Served, tmp_path: Path) -> None:
     path = manifest(tmp_path, [FINANCE])
     ran = run(
@@ -164,6 +188,7 @@ def test_the_region_equals_that_of_the_environment(run: Run, served: Served, tmp
     assert ran.code == 9
     assert f"({path}:2:9) is in the region ap-southeast-3, HW_REGION_NAME is cn-north-4" in ran.err
     assert run("plan", str(path), env=served.env | {"HW_REGION_NAME": sandbox.REGION}).code == 0
+    assert "OS_REGION_NAME is x" in run("plan", str(path), env=served.env | {"OS_REGION_NAME": "x"}).err
 
 
 def test_an_endpoint_that_names_another_region_is_refused(run: Run, served: Served, tmp_path: Path) -> None:
@@ -303,6 +328,7 @@ def test_a_token_that_has_ended_buys_nothing(run: Run, surplus: Served, tmp_path
     }
     ran = run("apply", "--auto-approve", str(manifest(tmp_path, [FINANCE])), env=env)
     assert ran.code == 1
-    assert "the id token is expired" in ran.err
+    assert ran.err.count("the id token is expired") == 1
+    assert f"this concerns the target ap-southeast-3/{sandbox.PROJECT_ID}" in ran.err
     assert env["HUAWEICLOUD_OIDC_ID_TOKEN"] not in ran.err + ran.out
     assert not surplus.posts()
