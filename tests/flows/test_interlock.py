@@ -16,8 +16,8 @@ from reconciler.identity import find_identity
 from reconciler.model import Manifest, Position, Target
 from reconciler.sandbox.agencies import agency_urn
 from reconciler.settings import Settings
-from tests.flows.conftest import FINANCE, Run, manifest
-from tests.flows.serving import Served
+from tests.flows.conftest import FINANCE, STUDIO, Run, manifest
+from tests.flows.serving import Served, serving
 from tests.flows.skipping import TIME
 
 SPARE = {"id": "spare", "type": "SAS", "size": 10}
@@ -332,3 +332,39 @@ def test_a_token_that_has_ended_buys_nothing(run: Run, surplus: Served, tmp_path
     assert f"this concerns the target ap-southeast-3/{sandbox.PROJECT_ID}" in ran.err
     assert env["HUAWEICLOUD_OIDC_ID_TOKEN"] not in ran.err + ran.out
     assert not surplus.posts()
+
+
+def test_a_job_that_outlasts_the_keys_is_followed_with_new_ones(run: Run, tmp_path: Path) -> None:
+    with serving(sandbox.default_world(), job_seconds=1800) as served:
+        served.give("finance-analysts", SPARE)  # type: ignore[arg-type]
+        env = served.env | {
+            "HW_ASSUME_ROLE_AGENCY_NAME": sandbox.AGENCY,
+            "HW_ASSUME_ROLE_DOMAIN_NAME": "sandbox",
+            "HW_ASSUME_ROLE_DURATION": "900",
+        }
+        path = str(manifest(tmp_path, [FINANCE]))
+        ran = run("apply", "--auto-approve", "--wait-timeout", "1h", path, env=env)
+        assert ran.code == 0, ran.err
+        assert len(served.posts()) == 1
+
+
+def test_when_a_token_ends_and_keys_cannot_be_renewed_no_further_pool_is_touched(
+    run: Run, tmp_path: Path
+) -> None:
+    with serving(sandbox.default_world(), job_seconds=600) as served:
+        served.give("finance-analysts", SPARE)  # type: ignore[arg-type]
+        served.give("design-studio", SPARE | {"id": "other"})  # type: ignore[arg-type]
+        env = served.env | {
+            "RECONCILER_STS_ENDPOINT": served.url,
+            "HUAWEICLOUD_OIDC_PROVIDER_URN": "iam::x:oidc-provider:github",
+            "HUAWEICLOUD_OIDC_AGENCY_URN": agency_urn(served.world()["accounts"][0]),
+            "HUAWEICLOUD_OIDC_ID_TOKEN": token(60),
+            "HUAWEICLOUD_OIDC_DURATION_SECONDS": "900",
+        }
+        path = str(manifest(tmp_path, [FINANCE, STUDIO]))
+        ran = run("apply", "--auto-approve", "--parallelism", "1", "--keep-going", path, env=env)
+        assert ran.code == 1, ran.out + ran.err
+        assert "the id token is expired" in ran.out
+        # The first one was followed to its end with the old keys; the second one was not begun.
+        assert len(served.posts()) == 1
+        assert "  done " in ran.out
