@@ -44,6 +44,8 @@ class Settings:
     """Maximum number of concurrent requests per target."""
     region: str = ""
     """As configured; may be empty."""
+    region_from: str = "HW_REGION_NAME"
+    """The variable it was configured with."""
     project_id: str = ""
     """As configured in the environment; may be empty."""
 
@@ -68,7 +70,8 @@ def read_settings(
         sts_endpoint=_endpoint(environ, _STS_NAMES, None, faults),
         journal=_journal(environ, journal),
         concurrency=_concurrency(environ, faults),
-        region=first_set(environ, "HW_REGION_NAME", "OS_REGION_NAME"),
+        region=first_set(environ, *_REGION_NAMES),
+        region_from=next((name for name in _REGION_NAMES if first_set(environ, name)), _REGION_NAMES[0]),
         project_id=configured_project(environ),
     )
     if faults:
@@ -167,6 +170,7 @@ def passwords_in(text: str) -> Iterator[str]:
             yield f"{unquote(user)}:{each}"  # as a proxy is sent it
 
 
+_REGION_NAMES = ("HW_REGION_NAME", "OS_REGION_NAME")
 _IAM_NAMES = {
     "RECONCILER_IAM_ENDPOINT": "",
     "HUAWEICLOUD_SDK_IAM_ENDPOINT": "",

@@ -24,7 +24,7 @@ from reconciler.cli.flags import ConnectionOptions
 from reconciler.cli.interlock import Interlock, context
 from reconciler.clock import CLOCK, Clock
 from reconciler.credentials import AccessKeys, Credentials, Identity, Password, Secret, Token
-from reconciler.errors import BadInput, ReconcilerError, ServiceError
+from reconciler.errors import BadInput, CredentialsError, ReconcilerError, ServiceError
 from reconciler.files import writable_by_others
 from reconciler.identity import find_identity, shortened, whom
 from reconciler.journal.url import check_url
@@ -129,9 +129,9 @@ class _Opening:
         self._interlock.check_region(target, self._settings)
         identity = self._find(target)
         credentials, here = identity.credentials, self._settings.in_region(target.region)
-        keys = await self._keys_of(credentials, here, target)
-        await self._interlock.check_project(target, identity, self._settings, keys)
         about = context(self._interlock, target, identity, here)
+        keys = await self._keys_of(credentials, here, target, about)
+        await self._interlock.check_project(target, identity, self._settings, keys)
         client = await self._stack.enter_async_context(
             open_client(here, credentials, target, clock, keys=keys, about=about)
         )
@@ -154,12 +154,19 @@ class _Opening:
             raise
 
     async def _keys_of(
-        self, credentials: Credentials, here: Settings, target: Target
+        self, credentials: Credentials, here: Settings, target: Target, about: str
     ) -> TemporaryKeys | None:
         if credentials not in self._keys:
             opened = open_keys(here, credentials, target.region, CLOCK.get())
             self._keys[credentials] = await self._stack.enter_async_context(opened)
-        return self._keys[credentials]
+        keys = self._keys[credentials]
+        if keys:
+            try:
+                await keys.for_reading()
+            except CredentialsError as error:
+                error.hint = f"{error.hint}; {about}" if error.hint else about
+                raise
+        return keys
 
 
 async def _open_sandbox(target: Target, settings: Settings, stack: AsyncExitStack) -> Connection:

@@ -68,7 +68,7 @@ class Interlock:
             )
         if settings.region and settings.region != region:
             raise BadInput(
-                f"{self.named(target)} is in the region {region}, HW_REGION_NAME is {settings.region}",
+                f"{self.named(target)} is in the region {region}, {settings.region_from} is {settings.region}",
                 "use credentials and settings of the manifest's region, or fix target.region",
             )
         if endpoint and (found := region_of(endpoint)) and found != region:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from reconciler.apply.results import ApplyReport, Resolution, Status
 from reconciler.journal.records import Operation
 from reconciler.render.text import Line, Tone
-from reconciler.render.words import count
+from reconciler.render.words import acting, count
 
 _TONES = {Status.DONE: Tone.ADD, Status.NOT_STARTED: Tone.FAINT, Status.ACCEPTED: Tone.CHANGE}
 
@@ -95,6 +95,7 @@ def report_page(report: ApplyReport) -> tuple[str, list[str]]:
     ]
     parts = [
         f"## {_headline(report)}\n\n",
+        *(f"{prose(each)}\n\n" for each in (acting(report.plan.services) if report.plan else ())),
         "| pool | ended | proven | what happened |\n|---|---|--:|---|\n" if rows else "",
         fitting(rows, SUMMARY_LIMIT, "pool"),
         "\n",

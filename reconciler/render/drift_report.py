@@ -15,7 +15,7 @@ from reconciler.render.apply_report import report_lines, report_page, resolution
 from reconciler.render.message import Message
 from reconciler.render.prometheus import drift_metrics
 from reconciler.render.text import Line, Tone, drift_line, finding_lines, head_lines, leftover_lines
-from reconciler.render.words import count, settled
+from reconciler.render.words import acting, count, settled
 
 FORMAT_VERSION = "1.0"
 MOST_POOLS = 20
@@ -93,7 +93,8 @@ def drift_page(outcome: DriftRound) -> tuple[str, list[str]]:
     ]
     head = "| pool | surplus disks | missing disks | differing disks | surplus |\n|---|--:|--:|--:|--:|\n"
     table = (head if rows else "") + fitting(rows, github.SUMMARY_LIMIT // 2, "pool")
-    text = f"## {prose(headline(outcome))}\n\n{table}\n"
+    whom = "".join(f"{prose(each)}\n\n" for each in acting(report.plan.services)) if report else ""
+    text = f"## {prose(headline(outcome))}\n\n{whom}{table}\n"
     if report is None:
         return text, [github.annotation("error", "drift", [headline(outcome)])]
     done, notes = report_page(report.applied) if report.applied and _acted(report.applied) else ("", [])

@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 
 from reconciler import sandbox
+from reconciler.cli.interlock import Interlock, context
+from reconciler.identity import find_identity
+from reconciler.model import Manifest, Position, Target
 from reconciler.sandbox.agencies import agency_urn
-from tests.flows.conftest import FINANCE, Run, manifest
-from tests.flows.serving import Served
+from reconciler.settings import Settings
+from tests.flows.conftest import FINANCE, STUDIO, Run, manifest
+from tests.flows.serving import Served, serving
 from tests.flows.skipping import TIME
 
 SPARE = {"id": "spare", "type": "SAS", "size": 10}
@@ -114,6 +118,30 @@ def test_a_project_that_cannot_be_confirmed_is_refused_until_it_is_named(
     assert len(surplus.posts()) == 1
 
 
+def test_the_projects_of_a_token_are_asked_like_those_of_keys(
+    run: Run, surplus: Served, tmp_path: Path, listed: Callable[[], int]
+) -> None:
+    env = _as({"HW_AUTH_TOKEN": sandbox.TOKEN}, surplus)
+    assert run("apply", "--auto-approve", str(elsewhere(tmp_path)), env=env).code == 9
+    assert run("apply", "--auto-approve", str(manifest(tmp_path, [FINANCE])), env=env).code == 0
+    assert (len(surplus.posts()), listed()) == (1, 2)
+
+
+def test_a_login_is_for_the_project_of_the_target_or_fails_so_nothing_is_listed(
+    run: Run, surplus: Served, tmp_path: Path, listed: Callable[[], int]
+) -> None:
+    login = {"HW_USER_NAME": "sandbox", "HW_USER_PASSWORD": "sandbox-password", "HW_DOMAIN_NAME": "sandbox"}
+    env = _as(login, surplus)
+    assert run("apply", "--auto-approve", str(elsewhere(tmp_path)), env=env).code == 1
+    assert run("apply", "--auto-approve", str(manifest(tmp_path, [FINANCE])), env=env).code == 0
+    assert (len(surplus.posts()), listed()) == (1, 0)
+
+
+def _as(identity: dict[str, str], served: Served) -> dict[str, str]:
+    """Another identity at the same addresses."""
+    return {"RECONCILER_ENDPOINT": served.url, "RECONCILER_IAM_ENDPOINT": served.url} | identity
+
+
 def test_a_command_to_paste_repeats_the_confirmed_project(run: Run, surplus: Served, tmp_path: Path) -> None:
     path = manifest(tmp_path, [FINANCE])
     ran = run(
@@ -160,6 +188,7 @@ def test_the_region_equals_that_of_the_environment(run: Run, served: Served, tmp
     assert ran.code == 9
     assert f"({path}:2:9) is in the region ap-southeast-3, HW_REGION_NAME is cn-north-4" in ran.err
     assert run("plan", str(path), env=served.env | {"HW_REGION_NAME": sandbox.REGION}).code == 0
+    assert "OS_REGION_NAME is x" in run("plan", str(path), env=served.env | {"OS_REGION_NAME": "x"}).err
 
 
 def test_an_endpoint_that_names_another_region_is_refused(run: Run, served: Served, tmp_path: Path) -> None:
@@ -189,6 +218,17 @@ def test_a_missing_secret_ends_the_run_before_it_acts_as_somebody_else(
     assert "HW_ACCESS_KEY is set, but empty" in ran.err
     assert f"this concerns the target ap-southeast-3/{sandbox.PROJECT_ID} ({path}:2:9)" in ran.err
     assert not surplus.posts()
+
+
+def test_an_address_that_was_derived_from_the_region_says_so(tmp_path: Path) -> None:
+    target, position = Target("ap-southeast-9", OTHER), Position("pools.yaml", 2, 9)
+    manifested = Manifest((), places=((target, position),))
+    interlock = Interlock.of(manifested, None, print, writes=False)
+    identity = find_identity({"HW_ACCESS_KEY": "A" * 20, "HW_SECRET_KEY": "s"}, tmp_path)
+    derived = context(interlock, target, identity, Settings())
+    assert f"the target ap-southeast-9/{OTHER} (pools.yaml:2:9)" in derived
+    assert "the address was derived from the region ap-southeast-9" in derived
+    assert "derived" not in context(interlock, target, identity, Settings(endpoint="https://own.example"))
 
 
 # --- who acts -----------------------------------------------------------------------------------
@@ -288,6 +328,43 @@ def test_a_token_that_has_ended_buys_nothing(run: Run, surplus: Served, tmp_path
     }
     ran = run("apply", "--auto-approve", str(manifest(tmp_path, [FINANCE])), env=env)
     assert ran.code == 1
-    assert "the id token is expired" in ran.err
+    assert ran.err.count("the id token is expired") == 1
+    assert f"this concerns the target ap-southeast-3/{sandbox.PROJECT_ID}" in ran.err
     assert env["HUAWEICLOUD_OIDC_ID_TOKEN"] not in ran.err + ran.out
     assert not surplus.posts()
+
+
+def test_a_job_that_outlasts_the_keys_is_followed_with_new_ones(run: Run, tmp_path: Path) -> None:
+    with serving(sandbox.default_world(), job_seconds=1800) as served:
+        served.give("finance-analysts", SPARE)  # type: ignore[arg-type]
+        env = served.env | {
+            "HW_ASSUME_ROLE_AGENCY_NAME": sandbox.AGENCY,
+            "HW_ASSUME_ROLE_DOMAIN_NAME": "sandbox",
+            "HW_ASSUME_ROLE_DURATION": "900",
+        }
+        path = str(manifest(tmp_path, [FINANCE]))
+        ran = run("apply", "--auto-approve", "--wait-timeout", "1h", path, env=env)
+        assert ran.code == 0, ran.err
+        assert len(served.posts()) == 1
+
+
+def test_when_a_token_ends_and_keys_cannot_be_renewed_no_further_pool_is_touched(
+    run: Run, tmp_path: Path
+) -> None:
+    with serving(sandbox.default_world(), job_seconds=600) as served:
+        served.give("finance-analysts", SPARE)  # type: ignore[arg-type]
+        served.give("design-studio", SPARE | {"id": "other"})  # type: ignore[arg-type]
+        env = served.env | {
+            "RECONCILER_STS_ENDPOINT": served.url,
+            "HUAWEICLOUD_OIDC_PROVIDER_URN": "iam::x:oidc-provider:github",
+            "HUAWEICLOUD_OIDC_AGENCY_URN": agency_urn(served.world()["accounts"][0]),
+            "HUAWEICLOUD_OIDC_ID_TOKEN": token(60),
+            "HUAWEICLOUD_OIDC_DURATION_SECONDS": "900",
+        }
+        path = str(manifest(tmp_path, [FINANCE, STUDIO]))
+        ran = run("apply", "--auto-approve", "--parallelism", "1", "--keep-going", path, env=env)
+        assert ran.code == 1, ran.out + ran.err
+        assert "the id token is expired" in ran.out
+        # The first one was followed to its end with the old keys; the second one was not begun.
+        assert len(served.posts()) == 1
+        assert "  done " in ran.out

@@ -28,6 +28,9 @@ APPROVALS = "tests/planning/test_approvals.py"
 SIGNERS = "tests/planning/test_signers.py"
 POLICY_FLOW = "tests/flows/test_policy.py"
 SIGNING = "tests/flows/test_approvals.py"
+INTERLOCK = "tests/flows/test_interlock.py"
+IDENTITY = "tests/test_identity.py"
+TEMPORARY = "tests/api/test_temporary.py"
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,62 @@ BUGS = (
         "ends.get(part.desktop_id, True) and part.done",
         "ends.get(part.desktop_id, False) or part.done",
         "tests/apply/test_partial.py::test_a_desktop_with_one_failed_sub_job_of_several_is_not_done",
+    ),
+    Bug(
+        "what writes is only warned of a project that the key does not reach",
+        "cli/interlock.py",
+        "        if self.writes:\n            raise BadInput(what,",
+        "        if False:\n            raise BadInput(what,",
+        f"{INTERLOCK}::test_what_writes_is_refused_a_project_that_is_not_among_those_of_the_key_whatever_is_confirmed",
+    ),
+    Bug(
+        "what writes goes on when nobody could confirm the project",
+        "cli/interlock.py",
+        "        if not self.writes:\n            self.warn(",
+        "        if True:\n            self.warn(",
+        f"{INTERLOCK}::test_a_project_that_cannot_be_confirmed_is_refused_until_it_is_named",
+    ),
+    Bug(
+        "a project of another region passes",
+        "cli/interlock.py",
+        "elif not own.in_region(target.region):",
+        "elif False:",
+        f"{INTERLOCK}::test_a_project_of_another_region_is_refused",
+    ),
+    Bug(
+        "a variable that is set but empty counts as not set",
+        "identity.py",
+        "if name in environ and not environ[name].strip():",
+        "if False:",
+        f"{IDENTITY}::test_a_variable_that_is_set_but_empty_is_an_error_and_no_reason_to_look_further",
+    ),
+    Bug(
+        "an agency beside access keys is ignored",
+        "identity.py",
+        "    if not given:\n        return found\n    if missing := [name for name in (AGENCY,",
+        "    if given or not given:\n        return found\n    if missing := [name for name in (AGENCY,",
+        f"{IDENTITY}::test_an_agency_is_assumed_with_the_keys_that_were_found",
+    ),
+    Bug(
+        "temporary keys are used until they have ended",
+        "api/temporary.py",
+        "if self._held is None or now >= self._due:",
+        "if self._held is None or now >= self._held.ends:",
+        f"{TEMPORARY}::test_keys_are_renewed_before_a_signature_could_outlive_them_and_once_for_all_tasks",
+    ),
+    Bug(
+        "a write goes on with old keys when renewing fails",
+        "api/temporary.py",
+        "            return (await self._fresh()).ends",
+        "            return self._held.ends if self._held else (await self._fresh()).ends",
+        f"{TEMPORARY}::test_where_renewing_fails_reads_go_on_to_the_end_and_no_write_is_begun",
+    ),
+    Bug(
+        "a request counts as dead as soon as the keys end by the service's clock",
+        "apply/context.py",
+        "min(signature, keys_end + CLOCKS_APART)",
+        "min(signature, keys_end)",
+        f"{POOLS}::test_a_signature_outlives_its_keys_by_no_more_than_the_clocks_may_be_apart",
     ),
     Bug(
         "a partial job is waited for longer than it may be",

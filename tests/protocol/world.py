@@ -124,8 +124,8 @@ def accept(state: State, at: int) -> State:
         broken = "a disk that an open operation keeps is deleted"
     elif op.verdict and op.disks & state.disks:
         broken = "a request is accepted after its operation was closed"
-    disks, lag, jobs, ops, net, runners, faults, _ = state
-    return State(disks, lag, (*jobs, _job(op.disks, at)), ops, net, runners, faults, broken)
+    disks, lag, jobs, ops, net, runners, faults, gaps, looking, _ = state
+    return State(disks, lag, (*jobs, _job(op.disks, at)), ops, net, runners, faults, gaps, looking, broken)
 
 
 def send(state: State, who: int) -> State:
@@ -163,29 +163,29 @@ def move(state: State, who: int, **new: object) -> State:
 
 def put(state: State, who: int, runner: Runner) -> State:
     """Another runner in its place."""
-    disks, lag, jobs, ops, net, (one, two), faults, broken = state
+    disks, lag, jobs, ops, net, (one, two), faults, gaps, looking, broken = state
     runners = (runner, two) if who == 0 else (one, runner)
-    return State(disks, lag, jobs, ops, net, runners, faults, broken)
+    return State(disks, lag, jobs, ops, net, runners, faults, gaps, looking, broken)
 
 
 def change_op(state: State, at: int, **new: object) -> State:
     """An entry of the journal changed."""
-    disks, lag, jobs, ops, net, runners, faults, broken = state
+    disks, lag, jobs, ops, net, runners, faults, gaps, looking, broken = state
     changed = (*ops[:at], _changed_op(ops[at], **new), *ops[at + 1 :])
-    return State(disks, lag, jobs, changed, net, runners, faults, broken)
+    return State(disks, lag, jobs, changed, net, runners, faults, gaps, looking, broken)
 
 
 def end_job(state: State, at: int, end: str, deleted: int, gone: int) -> State:
     """A job ended that deleted some disks; those that are gone now are still shown for a while."""
-    disks, lag, jobs, ops, net, runners, faults, broken = state
+    disks, lag, jobs, ops, net, runners, faults, gaps, looking, broken = state
     ended = (*jobs[:at], _job(deleted, jobs[at].op, end), *jobs[at + 1 :])
-    return State(disks & ~gone, lag | gone, ended, ops, net, runners, faults, broken)
+    return State(disks & ~gone, lag | gone, ended, ops, net, runners, faults, gaps, looking, broken)
 
 
 def spend(state: State, name: str) -> State:
     """One misfortune, or one request, less to come."""
-    disks, lag, jobs, ops, net, runners, faults, broken = state
-    return State(disks, lag, jobs, ops, net, runners, _spent(faults, name), broken)
+    disks, lag, jobs, ops, net, runners, faults, gaps, looking, broken = state
+    return State(disks, lag, jobs, ops, net, runners, _spent(faults, name), gaps, looking, broken)
 
 
 @cache

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.model import Action
+from reconciler.model import Action, Target, Whom
 from reconciler.planning.change import Change, Rule
-from reconciler.planning.plan import Totals
+from reconciler.planning.plan import Service, Totals
 from reconciler.render import words
-from reconciler.render.text import Line, plan_lines
+from reconciler.render.text import Line, head_lines, plan_lines
 from tests import sample_plans
 from tests.render.hostile import HOSTILE
 
@@ -143,3 +143,19 @@ def test_a_group_is_shown_as_a_group_and_a_dynamic_pool_says_whose_data_it_may_b
     shown = "\n".join(line.text for line in plan_lines(replace(plan, pools=(changed,))))
     assert "User groups, whose members are not known: staff." in shown
     assert "This pool is dynamic" in shown
+
+
+def test_targets_of_several_identities_say_which_is_whose() -> None:
+    north = Target("cn-north-4", "b" * 32)
+    other = Whom(
+        "agency", "HW_ASSUME_ROLE_AGENCY_NAME, with HW_ACCESS_KEY", agency="ops of acme", access_key="A…"
+    )
+    plan = sample_plans.no_changes()
+    both = replace(plan, services=(*plan.services, Service(north, "n", other), Service(north, "n", None)))
+    head = [line.text for line in head_lines(both)]
+    assert head == [
+        f"Acting as access key HWAK…7QZK, from HUAWEICLOUD_SDK_AK, in {plan.services[0].target}.",
+        "Acting as agency ops of acme with access key A…, from HW_ASSUME_ROLE_AGENCY_NAME, with HW_ACCESS_KEY, "
+        f"in {north}.",
+        "",
+    ]

@@ -51,7 +51,7 @@ def runner(tmp_path: Path, github: GitHub, served: Served, installer: Installer)
         "production": keys | journal,
     }
     made = Runner(tmp_path, github, environments, installer)
-    made.env["RECONCILER_ENDPOINT"] = served.url
+    made.env["RECONCILER_ENDPOINT"] = made.env["RECONCILER_IAM_ENDPOINT"] = served.url
     manifest(made.checkout / "manifests", [FINANCE])
     return made
 

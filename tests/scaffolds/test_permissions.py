@@ -71,6 +71,7 @@ def env(listener: Listener) -> Iterator[dict[str, str]]:
             "RECONCILER_ENDPOINT": url,
             "HUAWEICLOUD_SDK_AK": sandbox.ACCESS_KEY,
             "HUAWEICLOUD_SDK_SK": sandbox.SECRET_KEY,
+            "HUAWEICLOUD_SDK_PROJECT_ID": sandbox.PROJECT_ID,  # without it, IAM is asked as well
         }
 
 
