@@ -145,11 +145,26 @@ _IN_ADDRESS = re.compile(r"://([^/?#\s]*)@")
 
 def secrets_of(environ: Mapping[str, str]) -> Iterator[str]:
     """What is secret in an environment, whoever uses it: by the names of variables, and passwords in addresses."""
+    for each in environ.get("RECONCILER_WEBHOOK", "").split():
+        yield from parts_of_address(each)
     for name, value in environ.items():
         text = value.strip()
         if _SECRET_NAME.search(name) and not _PUBLIC_NAME.search(name) and not text.startswith(("/", "@")):
             yield from (value, text)
         yield from passwords_in(value)
+
+
+SHORTEST_PART = 8
+"""Characters from which a part of an address is taken for a secret; ``/hook`` alone is none."""
+
+
+def parts_of_address(text: str) -> Iterator[str]:
+    """What is secret of a webhook's address: of a web address everything but the host, of any other all of it."""
+    yield from passwords_in(text)
+    scheme, _, rest = text.partition("://")
+    own = re.split(r"(?=[/?#])", rest)[1:] if scheme in {"http", "https"} else [rest]
+    for each in (*own, "".join(own)):
+        yield from (part for part in {each, unquote(each)} if len(part) >= SHORTEST_PART)
 
 
 def passwords_in(text: str) -> Iterator[str]:

@@ -52,7 +52,7 @@ def test_an_encoded_secret_is_replaced(shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "mark", ["\n", "\r\n", "\n    ", "\\n", "\\\\n", "\\r\\n", "\u2028", "%0A", "\\u000a"]
+    "mark", ["\n", "\r\n", "\n    ", "\\n", "\\\\n", "\\r\\n", "\u2028", "%0A", "\\u000a", "   "]
 )
 def test_a_secret_that_a_message_wraps_is_replaced(mark: str) -> None:
     know(TOKEN)
