@@ -30,6 +30,7 @@ _BREAK = re.compile(
 _FOLD = re.compile(rf"(?:{_BREAK.pattern}|[ \t])+", re.IGNORECASE)
 _MAY_BREAK = re.compile(r"[\\%&\r\n\x0b\x0c\x85\u2028\u2029]")
 """What every break holds: cheap to look for in the names of ten thousand pools."""
+_HTML_IN_JSON = re.compile("[<>&='+]")
 _LONGEST_HEX = 200
 """Characters of a secret beyond which nobody writes it in hexadecimal."""
 
@@ -114,8 +115,12 @@ def _forms(part: str) -> set[str]:
         quote_plus(part, errors="replace"),
     }
     json_once = {json.dumps(part, ensure_ascii=each)[1:-1] for each in (True, False)}
+    # As PHP and others write it, and as Java's Gson and Go do.
+    json_once |= {each.replace("/", "\\/") for each in json_once}
+    json_once |= {_HTML_IN_JSON.sub(lambda found: f"\\u00{ord(found[0]):02x}", each) for each in json_once}
     json_twice = {json.dumps(each, ensure_ascii=False)[1:-1] for each in json_once}
     escaped = {*json_once, *json_twice, repr(part)[1:-1], repr(data)[2:-1]}
+    percent |= {quote(each, safe="") for each in percent}
     lowered = {re.sub(r"%[0-9A-F]{2}", lambda found: found[0].lower(), each) for each in percent}
     binary = {*_base64(data), *((data.hex(), data.hex().upper()) if len(data) <= _LONGEST_HEX else ())}
     return {part, html.escape(part), *percent, *lowered, *escaped, *binary}

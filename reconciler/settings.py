@@ -138,8 +138,9 @@ def fits_header(text: str) -> bool:
     return text.isascii() and text.isprintable() and text == text.strip()
 
 
-_SECRET_NAME = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|_SK|_KEY|_PAT)$|SECRET", re.IGNORECASE)
-_PUBLIC_NAME = re.compile(r"(?<!SECRET_)ACCESS_KEY$", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"(TOKEN|PASSWORD|PASSWD|PASSPHRASE|_SK|_PAT|API_KEY|PRIVATE_KEY)$|SECRET", re.IGNORECASE
+)
 _IN_ADDRESS = re.compile(r"://([^/?#\s]*)@")
 
 
@@ -149,9 +150,20 @@ def secrets_of(environ: Mapping[str, str]) -> Iterator[str]:
         yield from parts_of_address(each)
     for name, value in environ.items():
         text = value.strip()
-        if _SECRET_NAME.search(name) and not _PUBLIC_NAME.search(name) and not text.startswith(("/", "@")):
+        if _SECRET_NAME.search(name) and not text.startswith(("/", "@")):
             yield from (value, text)
         yield from passwords_in(value)
+
+
+def secrets_of_flags(arguments: Sequence[str]) -> Iterator[str]:
+    """What is secret in a command line: passwords in addresses, and addresses of webhooks, also misplaced ones."""
+    after = ""
+    for each in arguments:
+        flag, _, value = each.partition("=") if each.startswith("--") else (after, "", each)
+        yield from passwords_in(each)
+        if flag == "--webhook" or value.startswith(("http://", "https://")):
+            yield from parts_of_address(value)
+        after = each
 
 
 SHORTEST_PART = 8
