@@ -128,6 +128,8 @@ class Echo:
             await _answer(send, 500, error)
         elif self.kind == "an odd job" and post:
             await _answer(send, 200, json.dumps({"job_id": said}).encode())
+        elif self.kind == "a secret for a job id" and post:
+            await _answer(send, 200, json.dumps({"job_id": SK}).encode())
         else:
             await self._spoiled(scope, receive, send)
 
@@ -146,10 +148,13 @@ class Echo:
             document = _with(document, {"status": "FAIL", "fail_reason": self.said})
         if self.kind == "names":
             document = _with(document, {"status": self.said, "description": self.said})
+        if self.kind == "people":
+            names = ("user_name", "computer_name", "attach_user_infos", "volume_id", "kms_id")
+            document = _with(document, dict.fromkeys(names, self.said) | {"attach_user_infos": None})
         await _answer(send, head["status"], json.dumps(document).encode())
 
 
-def _with(document: Any, texts: Mapping[str, str]) -> Any:
+def _with(document: Any, texts: Mapping[str, str | None]) -> Any:
     if isinstance(document, list):
         return [_with(each, texts) for each in document]
     if isinstance(document, dict):
@@ -239,7 +244,7 @@ def test_every_secret_is_another_one() -> None:
 
 @pytest.mark.parametrize("kind", [
     "every call refused", "not permitted", "a page of a proxy", "no JSON", "writes refused", "writes unknown",
-    "an odd job", "failed jobs", "names",
+    "an odd job", "a secret for a job id", "failed jobs", "names", "people",
 ])  # fmt: skip
 def test_a_service_that_repeats_secrets_puts_them_nowhere(run: Run, tmp_path: Path, kind: str) -> None:
     manifest(tmp_path, [FINANCE])
