@@ -561,7 +561,7 @@ BUGS = (
     Bug(
         "a text from outside keeps the secrets in it",
         "safe_text.py",
-        "    text = redact(text)  # before",
+        "    text = redact(text[:CONSIDERED])  # before",
         "    # before",
         "tests/test_redaction.py::test_a_piece_of_a_secret_that_was_cut_is_replaced",
     ),
