@@ -147,18 +147,45 @@ def fits_header(text: str) -> bool:
     return text.isascii() and text.isprintable() and text == text.strip()
 
 
-_SECRET_NAME = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|_SK|_KEY|_PAT)$|SECRET", re.IGNORECASE)
-_PUBLIC_NAME = re.compile(r"(?<!SECRET_)ACCESS_KEY$", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"(TOKEN|PASSWORD|PASSWD|PASSPHRASE|_SK|_PAT|API_KEY|PRIVATE_KEY)$|SECRET", re.IGNORECASE
+)
 _IN_ADDRESS = re.compile(r"://([^/?#\s]*)@")
 
 
 def secrets_of(environ: Mapping[str, str]) -> Iterator[str]:
     """What is secret in an environment, whoever uses it: by the names of variables, and passwords in addresses."""
+    for each in environ.get("RECONCILER_WEBHOOK", "").split():
+        yield from parts_of_address(each)
     for name, value in environ.items():
         text = value.strip()
-        if _SECRET_NAME.search(name) and not _PUBLIC_NAME.search(name) and not text.startswith(("/", "@")):
+        if _SECRET_NAME.search(name) and not text.startswith(("/", "@")):
             yield from (value, text)
         yield from passwords_in(value)
+
+
+def secrets_of_flags(arguments: Sequence[str]) -> Iterator[str]:
+    """What is secret in a command line: passwords in addresses, and addresses of webhooks, also misplaced ones."""
+    after = ""
+    for each in arguments:
+        flag, _, value = each.partition("=") if each.startswith("--") else (after, "", each)
+        yield from passwords_in(each)
+        if flag == "--webhook" or value.startswith(("http://", "https://")):
+            yield from parts_of_address(value)
+        after = each
+
+
+SHORTEST_PART = 8
+"""Characters from which a part of an address is taken for a secret; ``/hook`` alone is none."""
+
+
+def parts_of_address(text: str) -> Iterator[str]:
+    """What is secret of a webhook's address: of a web address everything but the host, of any other all of it."""
+    yield from passwords_in(text)
+    scheme, _, rest = text.partition("://")
+    own = re.split(r"(?=[/?#])", rest)[1:] if scheme in {"http", "https"} else [rest]
+    for each in (*own, "".join(own)):
+        yield from (part for part in {each, unquote(each)} if len(part) >= SHORTEST_PART)
 
 
 def passwords_in(text: str) -> Iterator[str]:

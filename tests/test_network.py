@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import gc
 import os
 import ssl
 import warnings
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ import pytest
 from reconciler.api.transport import fetch, httpx, open_http, through
 from reconciler.errors import BadInput, ExitCode
 from reconciler.network import certificates, proxy_for, trusted
-from tests.api.fake_servers import answer, listening, read_request
+from tests.api.fake_servers import answer, listening, read_request, script
 from tests.certificates import authority_for
 
 SERVICE = "https://workspace.example.com"
@@ -210,3 +212,76 @@ def test_a_proxy_that_speaks_something_else_is_a_failure_that_names_it(
     assert words.startswith(" through the proxy socks5://127.0.0.1:")
     assert words.endswith(" (ALL_PROXY)")
     assert "swordfish" not in words
+
+
+async def _tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
+    """Carry bytes both ways between a client and a port of this machine."""
+    far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
+
+    async def carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            sink.write(data)
+            await sink.drain()
+        sink.close()
+
+    try:
+        await asyncio.gather(carry(reader, far_writer), carry(far_reader, writer), return_exceptions=True)
+    finally:
+        far_writer.close()
+        with contextlib.suppress(OSError):
+            await far_writer.wait_closed()
+
+
+async def _connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
+    """An HTTP proxy's part of the conversation; returns what it was told."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    credentials = head.partition("Proxy-Authorization: Basic ")[2].split("\r\n")[0]
+    return f"{head.split()[1]} {base64.b64decode(credentials).decode()}"
+
+
+async def _socks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
+    """A SOCKS5 proxy's part (RFC 1928, RFC 1929); returns what it was told."""
+    _, methods = await reader.readexactly(2)
+    assert 2 in await reader.readexactly(methods)
+    writer.write(b"\x05\x02")
+    _, length = await reader.readexactly(2)
+    user = await reader.readexactly(length)
+    password = await reader.readexactly((await reader.readexactly(1))[0])
+    writer.write(b"\x01\x00")
+    kind, length = (await reader.readexactly(5))[3:]
+    assert kind == 3
+    host = await reader.readexactly(length)
+    port = int.from_bytes(await reader.readexactly(2))
+    writer.write(b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")
+    return f"{host.decode()}:{port} {user.decode()}:{password.decode()}"
+
+
+@pytest.mark.parametrize(("scheme", "greet"), [("http", _connect), ("socks5", _socks)])
+def test_a_proxy_of_either_kind_carries_the_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str, greet: Callable[..., Awaitable[str]]
+) -> None:
+    certificate = authority_for(tmp_path, "workspace.example.com")
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(certificate, certificate.with_suffix(".key"))
+    for name in ("NO_PROXY", "no_proxy", "HTTPS_PROXY", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    told: list[str] = []
+
+    async def ask() -> int:
+        service = script(answer(200, {}))
+        async with listening(service.handle, tls=serving) as behind:
+            port = int(behind.rsplit(":", 1)[1])
+
+            async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                told.append(await greet(reader, writer))
+                await _tunnel(reader, writer, port)
+
+            async with listening(proxy) as at:
+                monkeypatch.setenv("ALL_PROXY", at.replace("http://", f"{scheme}://user:sword%40fish@"))
+                async with open_http(SERVICE) as http:
+                    return (await fetch(http, http.build_request("GET", SERVICE), 10)).status
+
+    assert asyncio.run(ask()) == 200
+    assert told == ["workspace.example.com:443 user:sword@fish"]

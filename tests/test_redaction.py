@@ -34,6 +34,13 @@ def core(text: str) -> list[str]:
         quote_plus(SECRET),
         re.sub("%..", lambda found: found[0].lower(), quote(SECRET, safe="")),
         json.dumps(SECRET),
+        json.dumps(SECRET).replace("/", "\\/"),
+        json.dumps(SECRET)
+        .replace("&", "\\u0026")
+        .replace("<", "\\u003c")
+        .replace("=", "\\u003d")
+        .replace("+", "\\u002b"),
+        quote(quote(SECRET, safe=""), safe=""),
         json.dumps(json.dumps(SECRET, ensure_ascii=False), ensure_ascii=False).strip('"\\'),
         repr(SECRET),
         repr(SECRET.encode()),
@@ -52,7 +59,7 @@ def test_an_encoded_secret_is_replaced(shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "mark", ["\n", "\r\n", "\n    ", "\\n", "\\\\n", "\\r\\n", "\u2028", "%0A", "\\u000a"]
+    "mark", ["\n", "\r\n", "\n    ", "\\n", "\\\\n", "\\r\\n", "\u2028", "%0A", "\\u000a", "   "]
 )
 def test_a_secret_that_a_message_wraps_is_replaced(mark: str) -> None:
     know(TOKEN)

@@ -219,7 +219,8 @@ def test_what_is_secret_in_an_environment_is_found_by_name_and_in_addresses() ->
         "PGPASSWORD": "three-three",
         "AWS_SECRET_ACCESS_KEY": "four-four",
         "TOKEN_FILE": "/run/token",
-        "SSH_KEY": "/home/me/.ssh/id",
+        "PRIVATE_KEY": "/home/me/.ssh/id",
+        "CACHE_KEY": "finance-analysts",
         "HTTPS_PROXY": "http://me:five%2Ffive@proxy:1",
         "PATH": "/usr/bin",
     }
@@ -233,4 +234,4 @@ def test_what_is_secret_in_an_environment_is_found_by_name_and_in_addresses() ->
         "five/five",
         "me:five/five",
     } <= found
-    assert not found & {"public", "/run/token", "/home/me/.ssh/id", "/usr/bin"}
+    assert not found & {"public", "finance-analysts", "/run/token", "/home/me/.ssh/id", "/usr/bin"}

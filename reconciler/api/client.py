@@ -282,7 +282,7 @@ class WorkspaceClient:
 
     def _unreachable(self, call: str, reason: str) -> ServiceError:
         hint = UNTRUSTED if "CERTIFICATE_VERIFY_FAILED" in reason else "is the endpoint right and reachable?"
-        return ServiceError(f"{call}: {self._base}: {reason}{through(self._reads)}", hint)
+        return ServiceError(f"{call}: {self._base}{through(self._reads)}: {reason}", hint)
 
 
 def _concerns_access(error: ServiceError) -> bool:

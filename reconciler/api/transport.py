@@ -66,12 +66,12 @@ def open_http(
     With no idle connections every request gets its own connection. Raises ``BadInput`` for network settings that
     cannot be used.
     """
-    proxy, trust = route(base)
+    proxy, trust = route(base) if transport is None else (None, _nothing_trusted())
     http = Http(
         auth=auth,
         transport=transport,
         verify=trust,
-        proxy=_proxy(proxy.url, trust) if proxy and transport is None else None,
+        proxy=_proxy(proxy.url, trust) if proxy else None,
         trust_env=False,  # ``network`` has read the environment, and has refused what httpx would stumble over
         follow_redirects=False,
         timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from reconciler.redaction import redact
 from reconciler.safe_text import safe_text
 
 _WITH_SERVICE = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve", "retry", "import"})
@@ -102,7 +103,10 @@ def _journal(url: str) -> str:
     """The URL as one word, or the variable in its place when it holds a password, which is never printed."""
     try:
         parts = urlsplit(url)
-        secret = bool(parts.password) or "password" in parse_qs(parts.query, keep_blank_values=True)
+        options = parse_qs(parts.query, keep_blank_values=True)
+        secret = (
+            bool(parts.password) or any(name.endswith("password") for name in options) or redact(url) != url
+        )
     except ValueError:
         secret = True
     return '"$RECONCILER_JOURNAL"' if secret else quoted(url)

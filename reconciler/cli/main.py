@@ -56,10 +56,10 @@ def run_app(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code."""
     from reconciler.errors import ExitCode, ReconcilerError  # noqa: PLC0415 - not needed for the version
     from reconciler.redaction import forget, know, redact  # noqa: PLC0415
-    from reconciler.settings import passwords_in, secrets_of  # noqa: PLC0415
+    from reconciler.settings import secrets_of, secrets_of_flags  # noqa: PLC0415
 
     forget()
-    know(*secrets_of(os.environ), *passwords_in(" ".join(arguments)))
+    know(*secrets_of(os.environ), *secrets_of_flags(arguments))
     if isinstance(sys.stderr, TolerantStream):
         sys.stderr.clean = redact
     try:

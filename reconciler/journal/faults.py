@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from reconciler import DISTRIBUTION
 from reconciler.errors import JournalError
 from reconciler.redaction import redact
-from reconciler.safe_text import safe_text
+from reconciler.safe_text import CONSIDERED, safe_text
 
 ELSEWHERE = "Point RECONCILER_JOURNAL at a place this user can write to, or fix the permissions."
 BACKUP = (
@@ -90,7 +90,7 @@ def journal_error(error: Exception, where: str) -> JournalError:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     what, hint = _sentence(cause)
     # Redacted as a whole: a secret may go on in the next line.
-    lines = redact(str(cause)).strip().splitlines()
+    lines = redact(str(cause)[:CONSIDERED]).strip().splitlines()
     detail = safe_text(lines[0].strip()) if lines else type(cause).__name__
     return JournalError(f"the journal {where} {what} ({detail})", hint)
 

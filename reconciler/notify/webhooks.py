@@ -21,13 +21,11 @@ from reconciler.credentials import Secret
 from reconciler.errors import BadInput, ServiceError
 from reconciler.render.message import Message
 from reconciler.safe_text import safe_text
-from reconciler.settings import is_loopback, passwords_in
+from reconciler.settings import is_loopback, parts_of_address
 
 SECONDS = 10.0
 """Seconds for the whole delivery, however slowly the other side answers."""
 _WEB = ("http", "https")
-SHORTEST_PART = 8
-"""Characters from which a part of an address is taken for a secret; ``/hook`` alone is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ def webhook(text: str) -> Webhook:
             "use https; http is allowed only to this machine",
         )
     route(text)  # refuses network settings that cannot be used, before anything is done
-    return Webhook(_secret(text), f"{shown}/…", web=True)
+    return Webhook(Secret(text, parts_of_address(text)), f"{shown}/…", web=True)
 
 
 async def deliver(target: Webhook, message: Message, seconds: float = SECONDS) -> None:
@@ -132,16 +130,7 @@ def _through_apprise(text: str, scheme: str) -> Webhook:
             f"apprise does not understand this {scheme}:// address",
             "see the apprise documentation for the form of this service's address",
         )
-    return Webhook(_secret(text), f"{scheme}://…", web=False)
-
-
-def _secret(text: str) -> Secret:
-    """The address; of a web address everything but the host is secret, of any other all of it."""
-    parts = urlsplit(text)
-    if parts.scheme not in _WEB:
-        return Secret(text, [text.partition("://")[2], *passwords_in(text)])
-    own = [parts.path, parts.query, parts.fragment, parts.password or "", *passwords_in(text)]
-    return Secret(text, [each for each in own if len(each) >= SHORTEST_PART])
+    return Webhook(Secret(text, parts_of_address(text)), f"{scheme}://…", web=False)
 
 
 def _notify(url: str, message: Message) -> bool:

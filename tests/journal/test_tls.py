@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 import struct
@@ -147,7 +146,6 @@ def test_no_server_gets_the_password_itself(query: str) -> None:
 def test_a_server_is_believed_only_with_a_certificate_of_a_trusted_authority_for_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "environ", os.environ.copy())  # restores what leads the driver to certificates
     certificate = authority_for(tmp_path, "db.example.com")
     with serving(certificate) as server:
         right, wrong = (
@@ -159,4 +157,12 @@ def test_a_server_is_believed_only_with_a_certificate_of_a_trusted_authority_for
         )
         assert "for another name" in refusal(f"{wrong}&sslrootcert={certificate}")
         assert "wants the password itself" in refusal(f"{right}&sslrootcert={certificate}")
+        # With sslrootcert=system: what the system trusts, or what the environment names instead.
+        for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+            monkeypatch.setenv(name, "")  # so that it is restored
+            monkeypatch.delenv(name)
+        assert "certificate that is not trusted" in refusal(right)
+        monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert "wants the password itself" in refusal(right)
     assert server.got == b""
