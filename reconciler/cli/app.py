@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typer
+from typer.main import get_command
 
 from reconciler.cli import (
     apply,
@@ -46,3 +47,6 @@ app.command("validate")(validate.validate)
 app.command("schema")(schema.schema)
 app.command("version")(version.version)
 app.add_typer(sandbox.app, name="sandbox")
+
+command = get_command(app)
+"""All commands, built once: Typer would read every signature again for each line that is run."""
