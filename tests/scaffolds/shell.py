@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.flows import started
 from tests.flows.conftest import bare
 
 _EXPRESSION = re.compile(r"\$\{\{ (.+?) \}\}")
@@ -27,7 +29,7 @@ def programs(folder: Path) -> Path:
     """A folder for PATH that holds the tool as installing puts it there: installing itself is left out."""
     made = folder / "bin"
     made.mkdir()
-    (made / "reconciler").write_text(f'#!/bin/sh\nexec {sys.executable} -m reconciler "$@"\n')
+    (made / "reconciler").write_text(f'#!/bin/sh\nexec {shlex.join(started.command())} "$@"\n')
     (made / "reconciler").chmod(0o755)
     for name in ("python", "python3"):
         (made / name).write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
