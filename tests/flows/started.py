@@ -7,6 +7,7 @@ ends, its encodings and its memory are for those that start ``python -m reconcil
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import gc
 import importlib
@@ -15,6 +16,7 @@ import marshal
 import os
 import pkgutil
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -38,9 +40,9 @@ def command() -> list[str]:
 @functools.cache
 def _server() -> str:
     """The address of the server, which ends with this process."""
-    folder = tempfile.TemporaryDirectory(prefix="started")
-    address = f"{folder.name}/socket"
-    env = {"PATH": os.environ["PATH"], "HOME": folder.name, "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"}
+    folder = tempfile.mkdtemp(prefix="started")
+    address = f"{folder}/socket"
+    env = {"PATH": os.environ["PATH"], "HOME": folder, "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"}
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.flows.started", address],
         env=env,
@@ -50,15 +52,14 @@ def _server() -> str:
     assert process.stdin
     assert process.stdout
     assert process.stdout.readline() == b"ready\n"
-    atexit.register(folder.cleanup)
-    atexit.register(process.wait)  # in the reverse order
+    atexit.register(process.wait)
     atexit.register(process.stdout.close)
-    atexit.register(process.stdin.close)
+    atexit.register(process.stdin.close)  # which happens first
     return address
 
 
 def serve(address: str) -> None:
-    """Fork a command line for each client, until standard input ends."""
+    """Fork a command line for each client, until standard input ends: when who started this does, however."""
     for name in ("starlette.applications", "httpx", "sqlalchemy.dialects.sqlite", "uvicorn"):
         importlib.import_module(name)
     for module in pkgutil.walk_packages(reconciler.__path__, "reconciler."):
@@ -66,7 +67,6 @@ def serve(address: str) -> None:
             importlib.import_module(module.name)
     gc.collect()
     gc.freeze()  # forks share what is never collected
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait for a command line
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen(64)
@@ -77,6 +77,10 @@ def serve(address: str) -> None:
                 listener.close()
                 _attend(connection)
             connection.close()
+            with contextlib.suppress(ChildProcessError):  # none is left
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+    shutil.rmtree(Path(address).parent)
 
 
 def _attend(connection: socket.socket) -> NoReturn:
