@@ -119,6 +119,12 @@ def test_nothing_but_a_regular_file_is_written_over_or_read(kind: str, tmp_path:
     assert not is_plan_file(place)
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="asks Linux for a link to an open file")
+def test_a_link_of_the_system_to_a_file_is_not_replaced(tmp_path: Path) -> None:
+    with open(tmp_path / "open", "w") as file, pytest.raises(BadInput, match="not a regular file"):
+        save(sample_plans.everything(), Path(f"/proc/self/fd/{file.fileno()}"))
+
+
 def test_a_plan_that_cannot_be_put_in_place_leaves_what_was_there(tmp_path: Path) -> None:
     folder = tmp_path / "plan"
     folder.mkdir()

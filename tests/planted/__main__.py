@@ -14,6 +14,7 @@ import os
 import re
 import resource
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -60,7 +61,7 @@ class Job:
     """Arguments of pytest."""
     bug: Bug | None = None
     seconds: int = 0
-    """Of computing, after which it is killed; 0: no limit."""
+    """Of computing, or ten times that in all, after which it is killed; 0: no limit."""
 
     def trouble(self, code: int, output: str) -> str:
         """Why this is a failure; empty when all is as it must be."""
@@ -159,6 +160,7 @@ def _child(folder: Path, job: Job) -> NoReturn:
     try:
         if job.seconds:
             resource.setrlimit(resource.RLIMIT_CPU, (job.seconds, job.seconds))
+            signal.alarm(10 * job.seconds)  # for one that computes nothing and waits for ever
         code = run_tests(folder, job.tests)
     except BaseException:
         traceback.print_exc()

@@ -165,7 +165,12 @@ def main(files: Sequence[str]) -> int:
             )
             for at, each in enumerate(found)
         ]
-        lived = [found[int(job.name)] for job, code, _, _ in in_forks(jobs) if code >= 0 and code != FAILED]
+        lived = []
+        for job, code, output, _ in in_forks(jobs):
+            if code == 0:
+                lived.append(found[int(job.name)])
+            elif code > FAILED:  # below 0 it was killed, as it did not end
+                raise RuntimeError(f"the tests of {file} did not run: {output[-2000:]}")
         for each in sorted(lived, key=lambda each: each.line):
             print(f"  {file}:{each.line}: {each.before}  ->  {each.after}")
         killed = len(found) - len(lived)
