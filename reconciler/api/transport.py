@@ -2,12 +2,14 @@
 
 httpx is imported here first and the other modules take it from here: on import it loads its own command line
 with rich, click and pygments if they are installed (70 ms of every start), which this module prevents.
+httpcore below it looks for sniffio several times a request; where that is not installed, it is looked for once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import importlib.util
 import os
 import ssl
 import sys
@@ -17,6 +19,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # an optional extra, so httpx works without it
+if "sniffio" not in sys.modules and importlib.util.find_spec("sniffio") is None:
+    sys.modules["sniffio"] = None  # type: ignore[assignment]  # the import system then fails at once
 
 import httpx as httpx  # noqa: E402, PLC0414 - the other modules of api take it from here
 

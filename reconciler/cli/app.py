@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 import typer.core
+from typer.main import get_command
 
 COMMANDS = {
     "plan": "Show which disks would go, and what that destroys; never writes.",
@@ -44,7 +45,7 @@ class Commands(typer.core.TyperGroup):
         if cmd_name in COMMANDS and cmd_name not in self._loaded:
             name = "import_" if cmd_name == "import" else cmd_name
             module = import_module(f"reconciler.cli.{name}")
-            self._loaded[cmd_name] = typer.main.get_command(
+            self._loaded[cmd_name] = get_command(
                 getattr(module, "app", None) or _alone(getattr(module, name), cmd_name)
             )
         return self._loaded.get(cmd_name)
@@ -75,3 +76,7 @@ app = typer.Typer(
 @app.callback()
 def reconciler() -> None:
     """Declarative reconciler for the data disks of Huawei Cloud Workspace desktop pools."""
+
+
+command = get_command(app)
+"""The group of all commands, built once: Typer would build it again for each line that is run."""

@@ -84,11 +84,11 @@ def _terminated(_number: int, _frame: object) -> None:
 def _run(arguments: list[str]) -> int:
     from typer.exceptions import TyperException  # noqa: PLC0415 - these imports are the costly ones
 
-    from reconciler.cli.app import app  # noqa: PLC0415
+    from reconciler.cli.app import command  # noqa: PLC0415
     from reconciler.errors import BadInput, ExitCode, Interrupted, ReconcilerError  # noqa: PLC0415
 
     try:
-        result = app(args=arguments, prog_name="reconciler", standalone_mode=False)
+        result = command(args=arguments, prog_name="reconciler", standalone_mode=False)
     except ReconcilerError as error:
         return _failed(error, error.exit_code)
     except TyperException as error:

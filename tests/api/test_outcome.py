@@ -261,7 +261,8 @@ def test_a_redirect_is_unknown_and_never_followed() -> None:
 
 # --- whole answers ------------------------------------------------------------------------------
 
-REFUSAL = {"error_code": "WKS.00010032", "error_msg": "busy"}
+CODE = "WKS.00010032"
+REFUSAL = {"error_code": CODE, "error_msg": "busy"}
 
 
 @pytest.mark.parametrize(
@@ -302,6 +303,7 @@ def test_a_job_without_an_error_is_accepted(status: int, body: Any) -> None:
         answer(200, b"\xff\xfe"),
         answer(200, b"[" * 100_000),
         answer(200, b'{"job_id":"abc"'),
+        answer(300, JOB),
         answer(302, JOB, Location="http://127.0.0.1:1/"),
         answer(400, b"<html>Bad Request</html>"),
         answer(400, {}),
@@ -325,6 +327,7 @@ def test_an_answer_that_says_neither_yes_nor_no_is_unknown(raw: bytes) -> None:
         (403, {"errorCode": "WKS.1", "errorMsg": "x"}, "WKS.1"),
         (404, {"error_code": "APIGW.0101", "error_msg": "x"}, "APIGW.0101"),
         (409, REFUSAL, "WKS.00010032"),
+        (499, REFUSAL, "WKS.00010032"),
         (400, {"error": {"code": 400, "message": "x", "title": "Bad"}}, "400"),
         (400, {"code": "C", "message": "x"}, "C"),
     ],
@@ -335,10 +338,35 @@ def test_a_well_formed_refusal_is_rejected(status: int, body: Any, code: str) ->
 
 
 @pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [
+        (200, JOB, Outcome(State.ACCEPTED, JOB["job_id"], "req-1", 200, "", "accepted")),
+        (200, REFUSAL, Outcome(State.UNKNOWN, "", "req-1", 200, CODE, "success without a job id: busy")),
+        (
+            200,
+            REFUSAL | {"job_id": ".."},
+            Outcome(
+                State.UNKNOWN, "", "req-1", 200, CODE, "success, but its job id cannot go into a URL: '..'"
+            ),
+        ),
+        (409, REFUSAL, Outcome(State.REJECTED, "", "req-1", 409, CODE, "busy")),
+        (503, REFUSAL, Outcome(State.UNKNOWN, "", "req-1", 503, CODE, "busy")),
+    ],
+)
+def test_each_part_of_an_outcome_comes_from_its_part_of_the_answer(
+    status: int, body: Any, outcome: Outcome
+) -> None:
+    assert answered(answer(status, body, X_Request_Id="req-1")) == outcome
+
+
+@pytest.mark.parametrize(
     ("header", "seconds"),
     [
         ("7", 7),
         ("Sun, 01 Mar 2026 08:01:30 GMT", 90),
+        ("Sun, 01 Mar 2026 08:01:30", 90),
+        ("Sun, 01 Mar 2026 08:01:30 -0000", 90),
+        ("Sun, 01 Mar 2026 10:01:30 +0200", 90),
         ("Sun, 01 Mar 2026 07:00:00 GMT", 0),
         ("soon", None),
         ("-5", None),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from reconciler.apply.proof import CONTRADICTING, Observation, observe
+from reconciler.errors import ServiceError
 from reconciler.model import ABSENT_DISKS, Pool
-from tests.apply.harness import GOING, KEPT, Harness, harness
+from tests.apply.harness import GOING, KEPT, Harness, Scripted, harness
 
 Shown = tuple[Pool, ...]
 
@@ -15,6 +18,20 @@ AFTER: Shown = (Pool("pool", "pool", (KEPT,)),)
 LOST: Shown = (Pool("pool", "pool", ()),)
 DOUBTFUL: Shown = (Pool("pool", "pool", (KEPT,), doubts=("disk b is listed 2 times",)),)
 ABSENT: Shown = (Pool("pool", "pool", (), doubts=(ABSENT_DISKS,)),)
+
+
+@dataclass
+class Failing(Scripted):
+    """Answers some readings of the pools with an error first."""
+
+    failures: int = 0
+    status: int = 500
+
+    async def pools(self) -> tuple[Pool, ...]:
+        if self.failures:
+            self.failures -= 1
+            raise ServiceError(f"the service answered {self.status}", status=self.status)
+        return await super().pools()
 
 
 def seen(world: Harness, seconds: float = 0.0) -> Observation:
@@ -53,6 +70,31 @@ def test_an_effect_that_lags_behind_its_job_is_waited_for_no_longer_than_allowed
         world.service.shown = [BEFORE] * 50
         assert seen(world, seconds=120.0) == Observation(0, 1)
         assert 120 <= world.loop.moment - began < 150
+
+
+def test_a_long_wait_asks_less_and_less_often() -> None:
+    with harness() as world:
+        world.service.shown = [BEFORE] * 50
+        seen(world, seconds=120.0)
+        assert 10 <= world.service.requests["pools"] <= 13  # after 1, 2, 4, 8 and then every 15 s
+
+
+def test_a_reading_that_fails_is_repeated_only_while_there_is_time() -> None:
+    with harness() as world:
+        world.service = Failing(world.loop, world.service.rng, world.service.pools_, failures=2)
+        world.service.shown = [AFTER] * 2
+        assert seen(world, seconds=120.0) == Observation(1, 1)
+        world.service = Failing(world.loop, world.service.rng, world.service.pools_, failures=1)
+        with pytest.raises(ServiceError, match="answered 500"):
+            seen(world, seconds=0.0)
+
+
+def test_an_error_that_stays_is_raised_at_once() -> None:
+    with harness() as world:
+        world.service = Failing(world.loop, world.service.rng, world.service.pools_, failures=1, status=403)
+        with pytest.raises(ServiceError, match="answered 403"):
+            seen(world, seconds=120.0)
+        assert world.loop.moment < 1
 
 
 def test_a_list_without_disks_means_none_only_if_the_detail_agrees() -> None:

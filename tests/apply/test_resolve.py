@@ -13,7 +13,7 @@ from reconciler.apply.resolve import resolve
 from reconciler.apply.results import Resolution, Status
 from reconciler.engine.resolution import accept, resolve_all
 from reconciler.errors import PoolHeld
-from reconciler.journal.records import ClosedBy, Intent, Outcome, State, Step
+from reconciler.journal.records import ClosedBy, Intent, Outcome, SentDisk, State, Step
 from reconciler.model import LostCopy, Pool
 from reconciler.planner import Holds
 from reconciler.workspace import UNLISTED, JobEnd
@@ -132,6 +132,33 @@ def test_a_found_job_without_effect_is_a_failure_only_when_nothing_else_can_come
         assert not resolved(world, after=LEASE + 1).resolved
         assert resolved(world, after=LIFETIME).result.status is Status.FAILED
         assert state(world) == (State.FAILED, True)
+
+
+def test_a_found_job_that_runs_longer_than_may_be_waited_stays_open() -> None:
+    with harness() as world:
+        opened(world, world.intent())
+        job(world, "lost", lasts=100_000)
+        resolution = resolved(world, after=LEASE + 1)
+        assert (resolution.resolved, resolution.result.status) == (False, Status.RUNNING)
+        assert resolution.result.message == "job lost is still running"
+        assert resolution.result.hint == "resolve again later"
+        assert state(world) == (State.UNKNOWN, False)
+
+
+@pytest.mark.parametrize("found", [False, True], ids=["no job", "a job"])
+def test_what_is_done_in_part_is_partial_only_when_nothing_else_can_come(found: bool) -> None:
+    with harness() as world:
+        intent = world.intent()
+        opened(world, replace(intent, disks=(*intent.disks, SentDisk("gone", "SAS", 10))))
+        if found:
+            job(world, "lost", lasts=1, end=JobEnd.FAILED, effect=False)
+        early = resolved(world, after=LEASE + 1)
+        assert (early.resolved, early.result.status) == (False, Status.UNKNOWN)
+        assert early.result.message.startswith("1 of 2 disks gone, and the request may still arrive until ")
+        resolution = resolved(world, after=LIFETIME)
+        assert (resolution.resolved, resolution.result.status) == (True, Status.PARTIAL)
+        assert resolution.result.message == "1 of 2 disks gone"
+        assert state(world) == (State.PARTIAL, True)
 
 
 def test_two_new_jobs_of_which_one_runs_decide_nothing() -> None:

@@ -20,6 +20,7 @@ import pytest
 from reconciler.clock import SystemClock
 from reconciler.journal.records import Approved, Way
 from reconciler.journal.store import find_journal
+from tests.flows import started
 from tests.flows.conftest import FINANCE, bare, manifest
 from tests.flows.serving import Served
 
@@ -59,7 +60,7 @@ def asking(folder: Path, served: Served, stdout: IO[str] | None = None, *flags: 
     path = manifest(folder, [FINANCE])
     terminal, end = os.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "reconciler", "apply", str(path), *flags],
+        [*started.command(), "apply", str(path), *flags],
         env=bare(folder) | served.env | {"TERM": "dumb"},
         stdin=end,
         stdout=stdout or end,

@@ -6,13 +6,13 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from reconciler import sandbox
 from reconciler.cli.commands import GIVEN, Given, command, complete, path_word, quoted
+from tests.flows import started
 from tests.flows.conftest import CALLS, FINANCE, Run, bare, manifest
 from tests.flows.inside import Ran
 
@@ -30,7 +30,7 @@ def pasted(line: str, folder: Path) -> Ran:
     """What a shell makes of a printed command."""
     program = folder / "bin" / "reconciler"
     program.parent.mkdir(exist_ok=True)
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m reconciler "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(started.command())} "$@"\n')
     program.chmod(0o755)
     env = bare(folder) | {"PATH": f"{program.parent}:{os.environ['PATH']}"}
     done = subprocess.run(

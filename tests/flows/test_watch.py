@@ -7,7 +7,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -23,6 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from reconciler.sandbox import seed
+from tests.flows import started
 from tests.flows.conftest import Run, bare, manifest
 from tests.flows.serving import Served, listening, serving
 
@@ -72,7 +72,7 @@ def watching(folder: Path, served: Served, *arguments: str) -> Iterator[Watching
     log = folder / "watch.log"
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "reconciler", "watch", *arguments],
+            [*started.command(), "watch", *arguments],
             cwd=folder,
             env=bare(folder) | served.env,
             stdout=file,

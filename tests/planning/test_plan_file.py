@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -106,6 +107,33 @@ def test_a_place_that_cannot_be_written_is_bad_input_and_leaves_nothing(place: s
         save(sample_plans.tie(), tmp_path / place)
     assert "--out" in told.value.hint
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link to a device"])
+def test_nothing_but_a_regular_file_is_written_over_or_read(kind: str, tmp_path: Path) -> None:
+    place = tmp_path / "plan"
+    match kind:
+        case "pipe":
+            os.mkfifo(place)
+        case "folder":
+            place.mkdir()
+        case _:
+            place.symlink_to("/dev/null")
+    before = place.lstat()
+    with pytest.raises(BadInput, match="exists and is not a regular file"):
+        save(sample_plans.everything(), place)
+    after = place.lstat()
+    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+    assert list(tmp_path.iterdir()) == [place]
+    with pytest.raises(BadInput, match="it is not a regular file"):
+        load(place)
+    assert not is_plan_file(place)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="asks Linux for a link to an open file")
+def test_a_link_of_the_system_to_a_file_is_not_replaced(tmp_path: Path) -> None:
+    with open(tmp_path / "open", "w") as file, pytest.raises(BadInput, match="not a regular file"):
+        save(sample_plans.everything(), Path(f"/proc/self/fd/{file.fileno()}"))
 
 
 def test_a_plan_that_cannot_be_put_in_place_leaves_what_was_there(tmp_path: Path) -> None:
