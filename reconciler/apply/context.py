@@ -5,14 +5,14 @@ Filling it in is left to ``cli``; using it to the other modules of this package 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from reconciler.apply.polling import CoalescedRead
 from reconciler.clock import Clock
-from reconciler.journal.records import Journal, PoolKey, Step
-from reconciler.model import Pool, Shard
+from reconciler.journal.records import DayBudget, Journal, PoolKey, Step
+from reconciler.model import Pool, Shard, Target
 from reconciler.planner import Connection, Connections, PlanMetadata
 from reconciler.planning.plan import Service
 from reconciler.workspace import Workspace
@@ -103,6 +103,8 @@ class RunContext:
     """The share of the pools that this run works on."""
     group: str = ""
     """Runs of the same group share their limits through the journal; empty for a run of its own."""
+    budgets: Mapping[Target, DayBudget] = field(default_factory=dict)
+    """How many disks may go in one UTC day; set for a run that no person approved."""
     log: Callable[[str], None] = _quiet
     """Receives one line per event that the user should see."""
 

@@ -6,7 +6,7 @@ Prompts and printing are left to ``cli``; each step to the package named after i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -19,8 +19,8 @@ from reconciler.clock import Clock
 from reconciler.engine.holds import blocked_code
 from reconciler.engine.resolution import let_go, open_operations, resolve_all, target_contexts
 from reconciler.errors import ExitCode, JournalError, Refused, ServiceError, StalePlan
-from reconciler.journal.records import PLAN_APPROVED, Operation
-from reconciler.model import Limits, Manifest
+from reconciler.journal.records import PLAN_APPROVED, DayBudget, Operation
+from reconciler.model import Limits, Manifest, Target
 from reconciler.planner import Holds, compute
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan_file import document
@@ -45,6 +45,8 @@ class ApplyRequest:
     """What the journal calls the run."""
     saved_plan: Plan | None = None
     """Set when a saved plan is applied; the journal lets it be claimed only once."""
+    budgets: Mapping[Target, DayBudget] = field(default_factory=dict)
+    """How many disks of each target may go in one UTC day; none for what a person approves."""
 
 
 def check_fresh(plan: Plan, clock: Clock) -> None:
@@ -61,7 +63,7 @@ async def apply(request: ApplyRequest, run: RunContext) -> ApplyReport:
 
     Raises only before anything is sent; from the first call on, errors are part of the report.
     """
-    ctx = replace(run, run_id=run.new_id(), options=request.options)
+    ctx = replace(run, run_id=run.new_id(), options=request.options, budgets=request.budgets)
     stop, targets = ctx.stop, [str(target) for target in request.manifest.targets]
     ctx.journal.open_run(ctx.run_id, request.command, __version__, targets)
     report = ApplyReport(ctx.run_id, None, exit_code=ExitCode.ERROR)

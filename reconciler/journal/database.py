@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, Insert, Table, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, Insert, Table, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
@@ -106,6 +106,12 @@ class Database:
         # A lock taken only at the first write could fail after reads on which that write depends.
         with self._translated(), self._writer.begin() as connection:
             yield connection
+
+    def take_turn(self, connection: Connection, name: str) -> None:
+        """Let one write transaction at a time go on under this name, until it ends; in SQLite any is alone."""
+        if not self.sqlite:
+            turn = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+            connection.execute(turn, {"name": name})
 
     def insert_new(self, table: Table) -> Insert:
         """An insert that adds nothing where a unique key is taken; its row count is then 0."""
@@ -227,6 +233,8 @@ def _postgres(url: URL, read_only: bool) -> Engine:
         pool_size=1,
         max_overflow=0,
         pool_pre_ping=True,
+        # A statement must see what was committed while it waited for its turn, whatever the server's default is.
+        isolation_level="READ COMMITTED",
         connect_args={key: value for key, value in _POSTGRES.items() if key not in url.query},
     )
 

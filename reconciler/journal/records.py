@@ -98,6 +98,31 @@ class Claim(NamedTuple):
     amount: int
 
 
+class DayBudget(NamedTuple):
+    """How many disks of one target may go in one UTC day, over all runs; a run without it has no such bound."""
+
+    disks: int
+    source: str
+    """Where it was set."""
+
+
+class DayUse(NamedTuple):
+    """What one run has removed of one target since a time, or may yet have."""
+
+    who: str
+    """The run, or the operation of which the record is damaged."""
+    disks: int
+    since: datetime | None
+    """When the first of these removals was opened; None when that is not known."""
+
+    def __str__(self) -> str:
+        """As in ``run 4711: 6 disks from 23:59:58 UTC``."""
+        plural = "" if self.disks == 1 else "s"
+        return f"{self.who}: {self.disks} disk{plural}" + (
+            f" from {self.since:%H:%M:%S} UTC" if self.since else ""
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Intent:
     """What is about to be sent, complete enough to find out its effect later."""
@@ -275,10 +300,14 @@ class Journal(Protocol):
     def generation(self, pool: PoolKey) -> int:
         """How often an operation on the pool has been opened or closed; call it before reading the pool."""
 
-    def open_operation(self, intent: Intent, owner: str, lease_seconds: float) -> Operation:
+    def open_operation(
+        self, intent: Intent, owner: str, lease_seconds: float, budget: DayBudget | None = None
+    ) -> Operation:
         """Record the intent and hold the pool, or raise ``PoolHeld`` or ``StaleGeneration``.
 
-        Raises ``JournalError`` when any row of the pool is damaged: what happened to it is not known.
+        The operation itself is what it uses of a day's budget, on the day on which it is opened. Raises ``Refused``
+        when that would be too much, naming the runs that used the rest. Raises ``JournalError`` when any row of
+        the pool is damaged: what happened to it is not known.
         """
 
     def renew_lease(self, operation_id: str, owner: str, lease_seconds: float) -> None:
@@ -328,8 +357,8 @@ class Journal(Protocol):
     def removed_since(self, target: str, service: str, since: datetime) -> int:
         """Disks in removals opened since then that took effect, or still may."""
 
-    def reserve_budget(self, scope: str, day: str, amount: int, ceiling: int) -> bool:
-        """Add ``amount`` to what the scope has used on that day; False when that would exceed the ceiling."""
+    def uses_since(self, target: str, service: str, since: datetime) -> tuple[DayUse, ...]:
+        """The same by run, in the order of their first removals."""
 
     def claim_losses(
         self, group: str, claims: Sequence[Claim], ceilings: Mapping[str, int]

@@ -184,14 +184,6 @@ plans = Table(
     Column("claimed", Utc, nullable=False),
 )
 
-budgets = Table(
-    "reconciler_budgets",
-    metadata,
-    Column("scope", Words, primary_key=True),
-    Column("day", Words, primary_key=True),
-    Column("used", BigInteger, nullable=False),
-)
-
 group_losses = Table(
     "reconciler_group_losses",
     metadata,
@@ -240,6 +232,8 @@ MIGRATIONS: tuple[Migration, ...] = (
         "CREATE INDEX reconciler_by_pool ON reconciler_operations (pool_id, target, service)",
         _add_sums,
     ),
+    # What a day's budget has used is counted from the operations themselves.
+    ("DROP TABLE reconciler_budgets",),
 )
 """Index n leads from version n + 1 to n + 2; a new journal is created at the latest version directly."""
 

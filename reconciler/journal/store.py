@@ -14,16 +14,18 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, TextClause, func, insert, select, update
 
 from reconciler.errors import JournalError, StalePlan
+from reconciler.journal import budget as day
 from reconciler.journal import fence, rows, schema
 from reconciler.journal.database import Database, parse, place
 from reconciler.journal.records import (
     DAMAGED_HINT,
     FINAL,
-    NOT_APPLIED,
     OUTCOMES,
     Claim,
     ClosedBy,
     DamagedOperation,
+    DayBudget,
+    DayUse,
     DriftPoint,
     Intent,
     Journal,
@@ -40,8 +42,6 @@ from reconciler.journal.records import (
 _operations = schema.operations
 
 
-MOST_DISKS = 10
-"""Disks that a pool can have (reference, limits of the service), so the most that a damaged removal can mean."""
 TELL_APART = timedelta(seconds=30)
 """A difference between this machine's clock and the database's from which it is mentioned."""
 MOST_APART = timedelta(minutes=5)
@@ -223,10 +223,16 @@ class SqlJournal(Journal):
         with self._database.read() as connection:
             return fence.generation(connection, pool)
 
-    def open_operation(self, intent: Intent, owner: str, lease_seconds: float) -> Operation:
-        """Record the intent and hold the pool, or raise ``PoolHeld`` or ``StaleGeneration``."""
+    def open_operation(
+        self, intent: Intent, owner: str, lease_seconds: float, budget: DayBudget | None = None
+    ) -> Operation:
+        """Record the intent and hold the pool, or raise ``PoolHeld``, ``StaleGeneration`` or ``Refused``."""
         new_pool, new_operation = (self._database.insert_new(each) for each in (schema.pools, _operations))
         with self._database.write() as connection:
+            if intent.step is Step.REMOVE:
+                # Every removal, also one without a budget: else it could be opened between the count and the
+                # commit of one that has a budget. Before the time is taken: after a wait it may be another day.
+                self._database.take_turn(connection, f"{intent.pool.target} {intent.pool.service}")
             now = self._clock.now(connection)
             # Again, after the check on opening: a suspended machine may wake up with another time.
             self._clock.apart(now)
@@ -240,6 +246,10 @@ class SqlJournal(Journal):
                 "verdict": "",
             }
             fence.hold(connection, new_pool, new_operation, intent, values)
+            if budget and intent.step is Step.REMOVE:
+                # Refusing rolls the new operation back.
+                others = self._uses(connection, intent.pool, day.midnight(now), besides=intent.operation_id)
+                day.check(intent, budget, others, now)
             self._note(
                 connection, owner, intent.operation_id, "operation.opened", {"step": intent.step.value}
             )
@@ -349,28 +359,25 @@ class SqlJournal(Journal):
 
     def removed_since(self, target: str, service: str, since: datetime) -> int:
         """Disks in removals opened since then that took effect, or still may."""
-        # Open and unknown ones count too: the budget may only err towards fewer removals.
-        wanted = self._all.where(
-            _operations.c.target == target,
-            _operations.c.service == service,
-            _operations.c.opened >= since,
-        )
-        with self._database.read() as connection:
-            found = fence.judge(connection, wanted)
-        removals = [each for each in _sound(found) if each.intent.step is Step.REMOVE]
-        counted = sum(len(each.intent.disks) for each in removals if each.state not in NOT_APPLIED)
-        return counted + MOST_DISKS * len(_damaged(found))
+        return sum(each.disks for each in self.uses_since(target, service, since))
 
-    def reserve_budget(self, scope: str, day: str, amount: int, ceiling: int) -> bool:
-        """Add ``amount`` to what the scope has used on that day; False when that would exceed the ceiling."""
-        table = schema.budgets
-        grown = table.c.used + amount
-        # The ceiling is a condition of the UPDATE: two runs that read first and write later could both fit.
-        fits = update(table).where(table.c.scope == scope, table.c.day == day, grown <= ceiling)
-        with self._database.write() as connection:
-            fresh = {"scope": scope, "day": day, "used": 0}
-            connection.execute(self._database.insert_new(table), fresh)
-            return connection.execute(fits.values(used=grown)).rowcount == 1
+    def uses_since(self, target: str, service: str, since: datetime) -> tuple[DayUse, ...]:
+        """The same by run, in the order of their first removals."""
+        with self._database.read() as connection:
+            return self._uses(connection, PoolKey(target, service, ""), since)
+
+    def _uses(
+        self, connection: Connection, of: PoolKey, since: datetime, besides: str = ""
+    ) -> tuple[DayUse, ...]:
+        """What runs have removed of a pool's whole target since then, without one operation."""
+        # No upper bound: after a clock was set back, what was opened "tomorrow" counts today as well.
+        wanted = self._all.where(
+            _operations.c.target == of.target,
+            _operations.c.service == of.service,
+            _operations.c.opened >= since,
+            _operations.c.id != besides,
+        )
+        return day.uses(fence.judge(connection, wanted))
 
     def claim_losses(
         self, group: str, claims: Sequence[Claim], ceilings: Mapping[str, int]
