@@ -95,13 +95,13 @@ def test_what_certainly_was_not_removed_is_free_again_and_nothing_else(
 def test_a_clock_that_is_set_back_over_midnight_gives_neither_day_more(
     journal: Journal, clock: HandClock
 ) -> None:
-    clock.time = NEXT
+    clock.time = NEXT + timedelta(seconds=1)
     journal.open_operation(intent("a", at("a"), disks=4), "run-1", LEASE, SIX)
     clock.time = NEXT - timedelta(seconds=1)
     with pytest.raises(Refused):
         journal.open_operation(intent("b", at("b"), disks=3), "run-1", LEASE, SIX)
     journal.open_operation(intent("b", at("b"), disks=2), "run-1", LEASE, SIX)
-    clock.time = NEXT
+    clock.time = NEXT + timedelta(seconds=1)
     journal.open_operation(intent("c", at("c"), disks=2), "run-1", LEASE, SIX)
     assert used(journal, NEXT) == 6
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -331,11 +332,12 @@ def test_a_journal_that_was_found_can_be_read_and_never_written(url: str, clock:
     found = find_journal(url, clock)
     assert found is not None
     assert found.unresolved() == (opened,)
-    for write in (
+    writes: tuple[Callable[[], object], ...] = (
         lambda: found.open_run("run-2", "apply", "1", []),
         lambda: found.close_operation("op-1", "run-1", State.DONE, ""),
         lambda: found.claim_plan("plan-1", "run-2"),
-    ):
+    )
+    for write in writes:
         with pytest.raises(JournalError, match="cannot be written"):
             write()
     assert found.unresolved() == made.unresolved() == (opened,)

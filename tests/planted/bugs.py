@@ -12,6 +12,7 @@ LIVE = "tests/test_workspace.py"
 OUTCOME = "tests/api/test_outcome.py"
 CLIENT = "tests/api/test_client.py"
 JOURNAL = "tests/journal/test_fence.py"
+BUDGET = "tests/journal/test_budget.py"
 OPERATION = "tests/apply/test_operation.py"
 JUDGE = "tests/apply/test_judge.py"
 PROOF = "tests/apply/test_proof.py"
@@ -36,6 +37,42 @@ class Bug:
 
 
 BUGS = (
+    Bug(
+        "a removal is opened although the day has no room for it",
+        "journal/store.py",
+        "                day.check(intent, budget, others, now)\n",
+        "",
+        f"{BUDGET}::test_a_budget_is_used_up_to_its_end_and_not_beyond",
+    ),
+    Bug(
+        "a removal counts for the day on which its request was signed",
+        "journal/store.py",
+        "intent.pool, day.midnight(now), besides",
+        "intent.pool, day.midnight(intent.signed_at), besides",
+        f"{BUDGET}::test_only_removals_of_the_same_target_at_the_same_service_on_the_same_day_count",
+    ),
+    Bug(
+        "what certainly was not removed holds the day",
+        "journal/budget.py",
+        " and each.state not in NOT_APPLIED:\n",
+        ":\n",
+        f"{BUDGET}::test_what_certainly_was_not_removed_is_free_again_and_nothing_else",
+    ),
+    Bug(
+        "a correction without a person is opened without its budget",
+        "apply/operation.py",
+        "budget = ctx.budgets.get(site.service.target)",
+        "budget = None",
+        f"{REMEDIATION}::test_two_runs_around_midnight_open_no_more_than_the_new_day_has",
+    ),
+    Bug(
+        "what was opened while the clock was ahead counts for neither day",
+        "journal/store.py",
+        "            _operations.c.opened >= since,\n            _operations.c.id != besides,",
+        "            _operations.c.opened.between(since, since + timedelta(days=1)),\n"
+        "            _operations.c.id != besides,",
+        f"{BUDGET}::test_a_clock_that_is_set_back_over_midnight_gives_neither_day_more",
+    ),
     Bug(
         "a partial job is waited for longer than it may be",
         "apply/operation.py",
