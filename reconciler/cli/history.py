@@ -38,10 +38,7 @@ def history(
         record = kept.run(run) if kept and run is not None else None
         services = own_sandbox(where.connection)
         if kept and runs:
-            ids, first = {each.id for each in runs}, min(each.started for each in runs)
-            services += [
-                each.intent.pool.service for each in kept.operations(first) if each.intent.run_id in ids
-            ]
+            services += kept.services([each.id for each in runs])
     if run is None:
         if missing:
             console.info(missing)

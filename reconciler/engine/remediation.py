@@ -219,18 +219,18 @@ def _points(
     """
     now = ctx.clock.now()
     services = {service.target: service.name for service in plan.services}
-    latest = {point.pool: point for point in ctx.journal.drift(now - MEMORY)}
-    points: list[DriftPoint] = []
-    for each in measures:
-        if each.pool.live is None or (only is not None and live_pool(each.pool) not in only):
-            continue
-        key = PoolKey(str(each.pool.target), services[each.pool.target], each.pool.live.id)
-        before = latest.get(key)
-        if each.surplus or each.missing or (before and (before.surplus or before.missing)):
-            points.append(
-                DriftPoint(run_id, now, key, each.pool.label, each.surplus, each.missing, each.surplus_gb)
-            )
-    return points
+    found = {
+        PoolKey(str(each.pool.target), services[each.pool.target], each.pool.live.id): each
+        for each in measures
+        if each.pool.live is not None and (only is None or live_pool(each.pool) in only)
+    }
+    calm = [key for key, each in found.items() if not (each.surplus or each.missing)]
+    kept = found.keys() - calm | ctx.journal.drifting(calm, now - MEMORY)
+    return [
+        DriftPoint(run_id, now, key, each.pool.label, each.surplus, each.missing, each.surplus_gb)
+        for key, each in found.items()
+        if key in kept
+    ]
 
 
 def _changes(operation: Operation) -> Iterator[ChangeKey]:

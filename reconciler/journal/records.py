@@ -5,9 +5,9 @@ Storage is left to ``store``, and no database is imported here. Times are timezo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
@@ -273,6 +273,25 @@ class DriftPoint:
     """GB of the surplus disks over all desktops."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """How much was deleted because it is old."""
+
+    runs: int = 0
+    operations: int = 0
+    points: int = 0
+    """Drift points."""
+
+    def __add__(self, other: Pruned) -> Pruned:
+        """Both together."""
+        points = self.points + other.points
+        return Pruned(self.runs + other.runs, self.operations + other.operations, points)
+
+    def __bool__(self) -> bool:
+        """Whether anything was deleted."""
+        return bool(self.runs or self.operations or self.points)
+
+
 class Journal(Protocol):
     """The durable record; each call is one transaction and raises ``JournalError`` when it fails.
 
@@ -336,6 +355,9 @@ class Journal(Protocol):
     def operations(self, since: datetime) -> tuple[Operation, ...]:
         """All sound operations opened at or after a time, oldest first."""
 
+    def removals(self, since: datetime, most: int) -> tuple[tuple[Operation, ...], int]:
+        """The latest sound removals opened at or after a time, newest first; and how many there are beyond them."""
+
     def not_done(self, target: str, service: str) -> tuple[Operation, ...]:
         """Sound operations of one project in a state of ``NOT_DONE``, oldest first."""
 
@@ -371,14 +393,38 @@ class Journal(Protocol):
     def runs(self, limit: int) -> tuple[Run, ...]:
         """The latest runs, newest first."""
 
+    def count_runs(self, commands: Collection[str], since: datetime) -> int:
+        """How many runs of these commands started at or after a time."""
+
     def run(self, run_id: str) -> RunRecord | None:
         """One run with its operations and events, or None."""
+
+    def services(self, run_ids: Collection[str]) -> tuple[str, ...]:
+        """The services at which these runs opened operations, in alphabetical order."""
 
     def add_drift(self, points: Sequence[DriftPoint]) -> None:
         """Record what a run measured, at most one point per pool."""
 
     def drift(self, since: datetime) -> tuple[DriftPoint, ...]:
         """Points measured at or after a time, oldest first."""
+
+    def drift_changes(self, since: datetime, memory: timedelta) -> tuple[DriftPoint, ...]:
+        """Those of the points without which a chart would differ, in which each counts until the next or ``memory``.
+
+        Read one by one, so that what is held in memory does not grow with the number of points.
+        """
+
+    def drifting(self, pools: Collection[PoolKey], since: datetime) -> frozenset[PoolKey]:
+        """The pools whose latest point was measured at or after a time, and had surplus or missing disks."""
+
+    def check(self) -> None:
+        """Read the whole journal once; raises ``JournalError`` when it is damaged. A server checks its own files."""
+
+    def tidy(self, keep: timedelta | None) -> None:
+        """Thin old drift points and prune what is older than ``keep`` (None: nothing), a bounded step of each."""
+
+    def prune(self, older_than: timedelta) -> Pruned:
+        """Delete all runs, operations and drift points that are older and needed no more."""
 
     def close(self) -> None:
         """Close the file or the connection."""

@@ -5,7 +5,8 @@ Statements and transactions are left to ``store``, computing checksums to ``chec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row
@@ -194,4 +195,50 @@ def to_drift(row: Row[Any]) -> DriftPoint:
         surplus=row.surplus,
         missing=row.missing,
         surplus_gb=row.surplus_gb,
+    )
+
+
+def changes(found: Iterable[Any], memory: timedelta) -> tuple[DriftPoint, ...]:
+    """The points that a chart needs: those that differ from the pool's point before, and no gap that was not there.
+
+    ``found`` are the columns of the drift table in their order, by time, each time as the driver has it.
+    """
+    kept: list[Any] = []
+    last: dict[tuple[str, str, str], Any] = {}
+    until: dict[tuple[str, str, str], Any] = {}
+    """Until when each pool's last point that was kept counts."""
+    spare: set[tuple[str, str, str]] = set()
+    """Pools whose last point was not kept."""
+    for row in found:
+        _, target, service, pool_id, _, at, *measured = row
+        key = (pool_id, target, service)
+        before = last.get(key)
+        if before is not None and at > until[key] and key in spare:
+            kept.append(before)
+            until[key] = _later(before.at, memory)
+        if before is None or at > until[key] or measured != list(before[-3:]):
+            kept.append(row)
+            until[key] = _later(at, memory)
+            spare.discard(key)
+        else:
+            spare.add(key)
+        last[key] = row
+    kept += [last[key] for key in spare]
+    return tuple(sorted((_to_point(row) for row in kept), key=lambda point: point.at))
+
+
+def _to_point(row: Any) -> DriftPoint:
+    run_id, target, service, pool_id, name, at, *measured = row
+    return DriftPoint(run_id, _time(at), PoolKey(target, service, pool_id), name, *measured)
+
+
+def _time(at: datetime | str) -> datetime:
+    """A time as SQLite or as PostgreSQL has it."""
+    return datetime.fromisoformat(at).replace(tzinfo=UTC) if isinstance(at, str) else at.astimezone(UTC)
+
+
+def _later(at: datetime | str, span: timedelta) -> datetime | str:
+    """A later time in the form of the given one, so that the two can be compared."""
+    return (
+        at + span if isinstance(at, datetime) else f"{datetime.fromisoformat(at) + span:%Y-%m-%d %H:%M:%S.%f}"
     )

@@ -193,6 +193,14 @@ group_losses = Table(
     Column("amount", BigInteger, nullable=False),
 )
 
+# One row for each group, whose amount is the time of its last claim in seconds since 1970.
+Index(
+    "reconciler_last_claims",
+    group_losses.c.amount,
+    sqlite_where=group_losses.c.kind == "",
+    postgresql_where=group_losses.c.kind == "",
+)
+
 drift_points = Table(
     "reconciler_drift",
     metadata,
@@ -205,6 +213,22 @@ drift_points = Table(
     Column("surplus", Integer, nullable=False),
     Column("missing", Integer, nullable=False),
     Column("surplus_gb", BigInteger, nullable=False),
+)
+
+# A pool's latest point, and the later points of a day. The pool comes first, as above.
+Index(
+    "reconciler_drift_by_pool",
+    drift_points.c.pool_id,
+    drift_points.c.target,
+    drift_points.c.service,
+    drift_points.c.at,
+)
+
+upkeep = Table(
+    "reconciler_upkeep",
+    metadata,
+    Column("what", Words, primary_key=True),
+    Column("until", Utc, nullable=False),
 )
 
 Migration = tuple[str | Callable[[Connection], None], ...]
@@ -220,6 +244,11 @@ def _add_sums(connection: Connection) -> None:
         connection.execute(keep, {"of_id": identifier} | sums)
 
 
+def _add_upkeep(connection: Connection) -> None:
+    """The table of upkeep, with the type for times that the database has."""
+    upkeep.create(connection)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     (
         "CREATE INDEX reconciler_not_done ON reconciler_operations (target, service) "
@@ -232,8 +261,13 @@ MIGRATIONS: tuple[Migration, ...] = (
         "CREATE INDEX reconciler_by_pool ON reconciler_operations (pool_id, target, service)",
         _add_sums,
     ),
-    # What a day's budget has used is counted from the operations themselves.
-    ("DROP TABLE reconciler_budgets",),
+    (
+        # What a day's budget has used is counted from the operations themselves.
+        "DROP TABLE reconciler_budgets",
+        "CREATE INDEX reconciler_drift_by_pool ON reconciler_drift (pool_id, target, service, at)",
+        "CREATE INDEX reconciler_last_claims ON reconciler_group_losses (amount) WHERE kind = ''",
+        _add_upkeep,
+    ),
 )
 """Index n leads from version n + 1 to n + 2; a new journal is created at the latest version directly."""
 

@@ -6,16 +6,29 @@ Connections and errors of libraries are left to ``database``, tables to ``schema
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, TextClause, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Text,
+    TextClause,
+    bindparam,
+    func,
+    insert,
+    select,
+    text,
+    type_coerce,
+    update,
+)
 
 from reconciler.errors import JournalError, StalePlan
 from reconciler.journal import budget as day
-from reconciler.journal import fence, rows, schema
+from reconciler.journal import fence, rows, schema, upkeep
 from reconciler.journal.database import Database, parse, place
 from reconciler.journal.records import (
     DAMAGED_HINT,
@@ -33,6 +46,7 @@ from reconciler.journal.records import (
     Operation,
     Outcome,
     PoolKey,
+    Pruned,
     Run,
     RunRecord,
     State,
@@ -46,6 +60,29 @@ TELL_APART = timedelta(seconds=30)
 """A difference between this machine's clock and the database's from which it is mentioned."""
 MOST_APART = timedelta(minutes=5)
 """A difference beyond which nothing is changed: signatures and expiry times of plans go by the machine's clock."""
+_MOST_VALUES = 500
+"""Values of one IN: SQLite takes no more than some thousands in a statement."""
+
+
+_LATEST_DRIFTS = """
+    SELECT pool.value FROM POOLS AS pool WHERE (
+        SELECT point.surplus + point.missing FROM reconciler_drift AS point
+        WHERE point.pool_id = pool.value AND point.target = :target AND point.service = :service
+        AND point.at >= :since ORDER BY point.at DESC LIMIT 1
+    ) > 0
+"""
+"""Pools whose latest point has drift: one look into an index for each, however many points it has."""
+
+
+def _drifting(pools: str) -> TextClause:
+    since = bindparam("since", type_=schema.Utc)
+    return text(_LATEST_DRIFTS.replace("POOLS", pools)).bindparams(since)
+
+
+_DRIFTING = {
+    "sqlite": _drifting("json_each(:ids)"),
+    "postgresql": _drifting("json_array_elements_text(CAST(:ids AS json))"),
+}
 _CLOCK = select(func.clock_timestamp(type_=schema.Utc))
 Tell = Callable[[str], None]
 """Receives one line for the user."""
@@ -63,6 +100,7 @@ def open_journal(url: str, now: Now, tell: Tell | None = None, *, server_now: No
         if prepare(database) and tell:
             tell(f"A new journal at {database.where}: no earlier operations are known here.")
         journal = SqlJournal(database, JournalClock(database, now, server_now))
+        journal.check_if_due()
         apart = journal.apart()
         if abs(apart) > TELL_APART and tell:
             tell(_clocks_apart(apart))
@@ -198,6 +236,24 @@ class SqlJournal(Journal):
         with self._database.read() as connection:
             return tuple(rows.to_run(row) for row in connection.execute(query))
 
+    def count_runs(self, commands: Collection[str], since: datetime) -> int:
+        """How many runs of these commands started at or after a time."""
+        table = schema.runs
+        query = select(func.count()).where(table.c.started >= since, table.c.command.in_(sorted(commands)))
+        with self._database.read() as connection:
+            return connection.execute(query).scalar_one()
+
+    def services(self, run_ids: Collection[str]) -> tuple[str, ...]:
+        """The services at which these runs opened operations, in alphabetical order."""
+        found: set[str] = set()
+        with self._database.read() as connection:
+            ids = sorted(run_ids)
+            for start in range(0, len(ids), _MOST_VALUES):
+                some = ids[start : start + _MOST_VALUES]
+                query = select(_operations.c.service).where(_operations.c.run_id.in_(some)).distinct()
+                found.update(connection.scalars(query))
+        return tuple(sorted(found))
+
     def run(self, run_id: str) -> RunRecord | None:
         """One run with its operations and events, or None."""
         events = schema.events
@@ -308,6 +364,16 @@ class SqlJournal(Journal):
         """All sound operations opened at or after a time, oldest first."""
         return self._fetch(_operations.c.opened >= since)
 
+    def removals(self, since: datetime, most: int) -> tuple[tuple[Operation, ...], int]:
+        """The latest sound removals opened at or after a time, newest first; and how many there are beyond them."""
+        wanted = (_operations.c.opened >= since, _operations.c.step == Step.REMOVE.value)
+        latest = (_operations.c.opened.desc(), _operations.c.id.desc())
+        query = self._all.where(*wanted).order_by(None).order_by(*latest).limit(most)
+        with self._database.read() as connection:
+            found = fence.judge(connection, query)
+            number = connection.execute(select(func.count()).where(*wanted)).scalar_one()
+        return _sound(found), max(number - len(found), 0)
+
     def not_done(self, target: str, service: str) -> tuple[Operation, ...]:
         """Sound operations of one project in a state of ``NOT_DONE``, oldest first."""
         return self._fetch(_operations.c.target == target, _operations.c.service == service, schema.NOT_DONE)
@@ -389,9 +455,11 @@ class SqlJournal(Journal):
             new = self._database.insert_new(table)
             connection.execute(new, lock)
             # A row of its own that every claim updates: its lock lets one run of the group count at a time,
-            # also on PostgreSQL, where transactions would otherwise not see each other's new rows.
+            # also on PostgreSQL, where transactions would otherwise not see each other's new rows. Its amount
+            # is the time of the last claim, from which the group is forgotten some day.
+            last = {"amount": int(self._clock.now(connection).timestamp())}
             connection.execute(
-                update(table).where(table.c.run_group == group, table.c.kind == "").values(amount=0)
+                update(table).where(table.c.run_group == group, table.c.kind == "").values(last)
             )
             rows_known = connection.execute(
                 select(table).where(table.c.run_group == group, table.c.kind != "")
@@ -427,6 +495,69 @@ class SqlJournal(Journal):
         with self._database.read() as connection:
             found = connection.execute(select(table).where(table.c.at >= since).order_by(*order))
             return tuple(rows.to_drift(row) for row in found)
+
+    def drift_changes(self, since: datetime, memory: timedelta) -> tuple[DriftPoint, ...]:
+        """Those of the points without which a chart would differ."""
+        table = schema.drift_points
+        # The time as the driver has it: turning a million texts into times would take longer than all the rest.
+        columns = (type_coerce(column, Text) if column.name == "at" else column for column in table.c)
+        query = select(*columns).where(table.c.at >= since).order_by(table.c.at)
+        with self._database.read() as connection:
+            found = connection.execution_options(yield_per=1000).execute(query)
+            return rows.changes(found, memory)
+
+    def drifting(self, pools: Collection[PoolKey], since: datetime) -> frozenset[PoolKey]:
+        """The pools whose latest point was measured at or after a time, and had surplus or missing disks."""
+        by_service: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for each in pools:
+            by_service[each.target, each.service].append(each.pool_id)
+        query = _DRIFTING["sqlite" if self._database.sqlite else "postgresql"]
+        found: set[PoolKey] = set()
+        with self._database.read() as connection:
+            for (target, service), ids in by_service.items():
+                values = {"ids": json.dumps(ids), "target": target, "service": service, "since": since}
+                drifting = connection.execute(query, values).scalars()
+                found.update(PoolKey(target, service, pool_id) for pool_id in drifting)
+        return frozenset(found)
+
+    # --- upkeep ---------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Read the whole journal once; raises ``JournalError`` when it is damaged."""
+        with self._database.read() as connection:
+            self._database.check_whole(connection)
+
+    def check_if_due(self) -> None:
+        """The same once a day, for a file that is too large to be checked whenever it is opened."""
+        if not self._database.is_large():
+            return
+        now = self.now()
+        with self._database.read() as connection:
+            if not upkeep.is_due(connection, now):
+                return
+        self.check()
+        with self._database.write() as connection:
+            upkeep.note(connection, upkeep.CHECKED, now)
+
+    def tidy(self, keep: timedelta | None) -> None:
+        """Thin old drift points and prune what is older than ``keep``, a bounded step of each."""
+        with self._database.write() as connection:
+            now = self._clock.now(connection)
+            upkeep.thin(connection, now)
+            if keep is not None:
+                upkeep.prune(connection, now - keep, now)
+
+    def prune(self, older_than: timedelta) -> Pruned:
+        """Delete all runs, operations and drift points that are older and needed no more."""
+        total = Pruned()
+        while True:  # a step at a time, so that no other run waits for long
+            with self._database.write() as connection:
+                now = self._clock.now(connection)
+                thinned = Pruned(points=upkeep.thin(connection, now))
+                step = upkeep.prune(connection, now - older_than, now) + thinned
+            total += step
+            if not step:
+                return total
 
     def _note(
         self,
