@@ -9,6 +9,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 from reconciler.errors import BadInput, Fault
@@ -17,6 +18,8 @@ ENVIRONMENT = "<environment>"
 FLAGS = "<flags>"
 DEFAULT_CONCURRENCY = 8
 MOST_CONCURRENCY = 64
+LEAST_KEPT_DAYS = 30
+"""Days that the journal keeps everything: far beyond a day that a budget counts, and the life of any request."""
 
 _REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -35,6 +38,8 @@ class Settings:
     """SQLAlchemy URL, which can contain a password; None: the default location."""
     concurrency: int = DEFAULT_CONCURRENCY
     """Maximum number of concurrent requests per target."""
+    keep: timedelta | None = None
+    """How long the journal keeps runs and drift points; None: for ever."""
     region: str = ""
     """As configured; may be empty."""
     project_id: str = ""
@@ -60,6 +65,7 @@ def read_settings(
         iam_endpoint=_endpoint(environ, _IAM_NAMES, None, faults),
         journal=journal or environ.get("RECONCILER_JOURNAL") or None,
         concurrency=_concurrency(environ, faults),
+        keep=_keep(environ, faults),
         region=first_set(environ, "HW_REGION_NAME", "OS_REGION_NAME"),
         project_id=configured_project(environ),
     )
@@ -165,6 +171,18 @@ def _concurrency(environ: Mapping[str, str], faults: list[Fault]) -> int:
     problem = f"RECONCILER_CONCURRENCY must be a whole number from 1 to {MOST_CONCURRENCY}"
     faults.append(Fault(ENVIRONMENT, 0, 0, problem))
     return DEFAULT_CONCURRENCY
+
+
+def _keep(environ: Mapping[str, str], faults: list[Fault]) -> timedelta | None:
+    text = environ.get("RECONCILER_KEEP", "").strip()
+    if not text:
+        return None
+    found = re.fullmatch(r"([1-9][0-9]{0,4})d", text)
+    if found and int(found[1]) >= LEAST_KEPT_DAYS:
+        return timedelta(days=int(found[1]))
+    problem = f"RECONCILER_KEEP must be a number of days from {LEAST_KEPT_DAYS}d on, such as 400d"
+    faults.append(Fault(ENVIRONMENT, 0, 0, problem))
+    return None
 
 
 def first_set(environ: Mapping[str, str], *names: str) -> str:

@@ -22,7 +22,7 @@ from reconciler.cli.console import Console
 from reconciler.cli.flags import ConnectionOptions
 from reconciler.clock import CLOCK, Clock
 from reconciler.credentials import AccessKeys, Metadata, Secret, find_identity
-from reconciler.errors import BadInput, ReconcilerError, ServiceError
+from reconciler.errors import BadInput, JournalError, ReconcilerError, ServiceError
 from reconciler.journal.url import check_url
 from reconciler.model import Target
 from reconciler.planner import SIGNATURE_LIFETIME, Connection, Connections
@@ -157,12 +157,19 @@ def own_sandbox(place: ConnectionOptions) -> list[str]:
 
 @contextmanager
 def journal(options: ConnectionOptions, settings: Settings, clock: Clock) -> Iterator[Journal]:
-    """Open the journal: by flag, by environment, or a file in the user's state folder; says when it is new."""
+    """Open the journal: by flag, by environment, or a file in the user's state folder; says when it is new.
+
+    When all went well, a step of its upkeep is done at the end.
+    """
     from reconciler.journal.store import open_journal  # noqa: PLC0415 - its import is the costliest
 
     opened = open_journal(_journal_url(options, settings), clock.now, Console().info)
     try:
         yield opened
+        try:
+            opened.tidy(settings.keep)
+        except JournalError as error:  # what the command did is done all the same
+            Console().info(f"Warning: old records of the journal could not be pruned: {error.message}")
     finally:
         opened.close()
 

@@ -1,37 +1,62 @@
-"""``history``: lists the runs in the journal, or shows one of them.
+"""``history``: lists the runs in the journal, shows one of them, or prunes old ones.
 
 The text is left to ``render.history``.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated
 
 import typer
 
 from reconciler.cli import flags
-from reconciler.cli.connect import journal_place, journal_to_read, own_sandbox, read_settings
+from reconciler.cli.connect import (
+    duration,
+    journal,
+    journal_place,
+    journal_to_read,
+    own_sandbox,
+    read_settings,
+)
 from reconciler.cli.console import Console
 from reconciler.clock import CLOCK
 from reconciler.errors import BadInput, ExitCode
 from reconciler.render.history import approved_plan, run_lines, runs_lines
 from reconciler.render.text import banner
+from reconciler.render.words import count
+from reconciler.settings import LEAST_KEPT_DAYS, Settings
 
 
 @flags.options
 def history(
-    what: Annotated[str | None, typer.Argument(help="'show' to see one run.", metavar="[show]")] = None,
+    what: Annotated[
+        str | None,
+        typer.Argument(help="'show' to see one run, 'prune' to delete old ones.", metavar="[show|prune]"),
+    ] = None,
     run: Annotated[str | None, typer.Argument(help="The run to show.", metavar="[RUN]")] = None,
     *,
     most: Annotated[int, typer.Option("--most", min=1, max=10_000, help="How many runs to list.")] = 20,
+    older_than: Annotated[
+        str | None, typer.Option("--older-than", help="What 'prune' deletes: 400d. At least 30d.")
+    ] = None,
     shown: flags.OutputFormat = flags.Output.TEXT,
     where: flags.JournalOptions,
 ) -> int:
-    """List the runs in the journal, or show one of them in full."""
-    if (what, run is None) not in ((None, True), ("show", False)):
-        raise BadInput("history takes either nothing or: show RUN", "reconciler history lists the runs")
+    """List the runs in the journal, show one of them in full, or prune what is old."""
+    if (what, run is None) not in ((None, True), ("show", False), ("prune", True)):
+        raise BadInput(
+            "history takes either nothing or: show RUN, or: prune", "reconciler history lists the runs"
+        )
+    if (what == "prune") != (older_than is not None):
+        raise BadInput(
+            "--older-than belongs to history prune, and that needs it",
+            "reconciler history prune --older-than 400d",
+        )
     console = Console()
     settings = read_settings(where.connection)
+    if older_than is not None:
+        return _prune(older_than, where.connection, settings, console)
     with journal_to_read(where.connection, settings, CLOCK.get()) as kept:
         missing = "" if kept else f"There is no journal yet at {journal_place(where.connection, settings)}."
         runs = kept.runs(most) if kept and run is None else ()
@@ -60,4 +85,19 @@ def history(
         if not approved_plan(record):  # which says it itself
             console.lines(banner(services + [each.intent.pool.service for each in record.operations]))
         console.lines(run_lines(record))
+    return int(ExitCode.DONE)
+
+
+def _prune(older_than: str, where: flags.ConnectionOptions, settings: Settings, console: Console) -> int:
+    """Delete what is old, and say how much."""
+    age = duration(older_than, "--older-than")
+    if age < timedelta(days=LEAST_KEPT_DAYS):
+        raise BadInput(
+            f"--older-than {older_than} is less than {LEAST_KEPT_DAYS} days, which the journal always keeps",
+            "budgets, requests that can still arrive and plans that can still be applied need it",
+        )
+    with journal(where, settings, CLOCK.get()) as kept:
+        gone = kept.prune(age)
+    counts = (count(gone.runs, "run"), count(gone.operations, "operation"), count(gone.points, "drift point"))
+    console.text(f"Pruned: {', '.join(counts)}.")
     return int(ExitCode.DONE)

@@ -28,13 +28,13 @@ from reconciler.journal.budget import midnight
 from reconciler.journal.checksum import intent_sum
 from reconciler.journal.records import PLAN_APPROVED, Pruned
 from reconciler.journal.schema import NOT_DONE, drift_points, events, group_losses, operations, runs, upkeep
+from reconciler.settings import LEAST_KEPT_DAYS
 
 THIN_AFTER = timedelta(days=30)
 """Age from which one drift point a day and pool is enough."""
 CHECK_EVERY = timedelta(days=1)
 """How often a whole file is checked that is too large to be checked whenever it is opened."""
-LEAST_KEPT = timedelta(days=30)
-"""The least time that runs are kept: far beyond a day that a budget counts, and the life of any request."""
+LEAST_KEPT = timedelta(days=LEAST_KEPT_DAYS)
 MOST_POINTS = 5_000
 """About how many drift points one step deletes."""
 MOST_RUNS = 500
