@@ -201,44 +201,46 @@ def to_drift(row: Row[Any]) -> DriftPoint:
 def changes(found: Iterable[Any], memory: timedelta) -> tuple[DriftPoint, ...]:
     """The points that a chart needs: those that differ from the pool's point before, and no gap that was not there.
 
-    ``found`` are the columns of the drift table in their order, by time, each time as the driver has it.
+    ``found`` are tuples of the drift table's columns in their order, by time; texts and times may be bytes.
     """
     kept: list[Any] = []
-    last: dict[tuple[str, str, str], Any] = {}
-    until: dict[tuple[str, str, str], Any] = {}
+    last: dict[tuple[Any, ...], Any] = {}
+    until: dict[tuple[Any, ...], Any] = {}
     """Until when each pool's last point that was kept counts."""
-    spare: set[tuple[str, str, str]] = set()
+    spare: set[tuple[Any, ...]] = set()
     """Pools whose last point was not kept."""
     for row in found:
-        _, target, service, pool_id, _, at, *measured = row
-        key = (pool_id, target, service)
+        at = row[5]
+        key = row[1:4]
         before = last.get(key)
-        if before is not None and at > until[key] and key in spare:
-            kept.append(before)
-            until[key] = _later(before.at, memory)
-        if before is None or at > until[key] or measured != list(before[-3:]):
-            kept.append(row)
-            until[key] = _later(at, memory)
-            spare.discard(key)
-        else:
-            spare.add(key)
         last[key] = row
+        if before is not None and at <= until[key] and before[6:] == row[6:]:
+            spare.add(key)
+            continue
+        if before is not None and key in spare and at > until[key]:
+            kept.append(before)
+            until[key] = _later(before[5], memory)
+            if at <= until[key] and before[6:] == row[6:]:
+                continue  # still spare
+        kept.append(row)
+        until[key] = _later(at, memory)
+        spare.discard(key)
     kept += [last[key] for key in spare]
-    return tuple(sorted((_to_point(row) for row in kept), key=lambda point: point.at))
+    return tuple(sorted(map(_to_point, kept), key=lambda point: point.at))
 
 
-def _to_point(row: Any) -> DriftPoint:
-    run_id, target, service, pool_id, name, at, *measured = row
-    return DriftPoint(run_id, _time(at), PoolKey(target, service, pool_id), name, *measured)
+def _to_point(row: Iterable[Any]) -> DriftPoint:
+    run_id, target, service, pool_id, name, at, *measured = map(_plain, row)
+    time = datetime.fromisoformat(at).replace(tzinfo=UTC) if isinstance(at, str) else at.astimezone(UTC)
+    return DriftPoint(run_id, time, PoolKey(target, service, pool_id), name, *measured)
 
 
-def _time(at: datetime | str) -> datetime:
-    """A time as SQLite or as PostgreSQL has it."""
-    return datetime.fromisoformat(at).replace(tzinfo=UTC) if isinstance(at, str) else at.astimezone(UTC)
+def _plain(value: Any) -> Any:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 
-def _later(at: datetime | str, span: timedelta) -> datetime | str:
+def _later(at: datetime | bytes, span: timedelta) -> datetime | bytes:
     """A later time in the form of the given one, so that the two can be compared."""
-    return (
-        at + span if isinstance(at, datetime) else f"{datetime.fromisoformat(at) + span:%Y-%m-%d %H:%M:%S.%f}"
-    )
+    if isinstance(at, datetime):
+        return at + span
+    return f"{datetime.fromisoformat(at.decode()) + span:%Y-%m-%d %H:%M:%S.%f}".encode()
