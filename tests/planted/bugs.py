@@ -13,6 +13,7 @@ OUTCOME = "tests/api/test_outcome.py"
 CLIENT = "tests/api/test_client.py"
 JOURNAL = "tests/journal/test_fence.py"
 BUDGET = "tests/journal/test_budget.py"
+UPKEEP = "tests/journal/test_upkeep.py"
 OPERATION = "tests/apply/test_operation.py"
 JUDGE = "tests/apply/test_judge.py"
 PROOF = "tests/apply/test_proof.py"
@@ -37,6 +38,41 @@ class Bug:
 
 
 BUGS = (
+    Bug(
+        "what did not end well is pruned, and so tried again",
+        "journal/upkeep.py",
+        "operations.c.closed >= before, NOT_DONE)",
+        "operations.c.closed >= before)",
+        f"{UPKEEP}::test_what_is_open_or_did_not_end_well_stays_without_the_names_of_people",
+    ),
+    Bug(
+        "pruning takes the day that a budget counts",
+        "journal/upkeep.py",
+        "    before = min(before, now - LEAST_KEPT)\n",
+        "",
+        f"{UPKEEP}::test_no_day_that_a_budget_counts_is_pruned_however_little_is_to_be_kept",
+    ),
+    Bug(
+        "a large file is never checked as a whole",
+        "journal/store.py",
+        "        journal.check_if_due()\n",
+        "",
+        f"{UPKEEP}::test_damage_in_a_large_file_is_found_by_the_check_of_the_day",
+    ),
+    Bug(
+        "thinning leaves no point of a day",
+        "journal/upkeep.py",
+        "later.c.at > drift_points.c.at,",
+        "later.c.at >= drift_points.c.at,",
+        f"{UPKEEP}::test_points_older_than_thirty_days_become_the_last_one_of_each_day_and_pool",
+    ),
+    Bug(
+        "a report leaves a gap where a pool was measured without change",
+        "journal/rows.py",
+        "            kept.append(before)\n",
+        "            pass\n",
+        f"{UPKEEP}::test_a_chart_of_the_changes_is_the_chart_of_all_points",
+    ),
     Bug(
         "a removal is opened although the day has no room for it",
         "journal/store.py",
