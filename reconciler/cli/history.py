@@ -5,7 +5,7 @@ The text is left to ``render.history``.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -27,6 +27,9 @@ from reconciler.render.text import banner
 from reconciler.render.words import count
 from reconciler.settings import LEAST_KEPT_DAYS, Settings
 
+LONGEST = timedelta(days=36_500)
+"""How far back ``--since`` can go: longer than any journal is kept."""
+
 
 @flags.options
 def history(
@@ -40,7 +43,13 @@ def history(
     older_than: Annotated[
         str | None, typer.Option("--older-than", help="What 'prune' deletes: 400d. At least 30d.")
     ] = None,
-    shown: flags.OutputFormat = flags.Output.TEXT,
+    since: Annotated[
+        str | None, typer.Option("--since", help="Only runs of that time: 12h, 30d.", metavar="TIME")
+    ] = None,
+    shown: Annotated[
+        flags.HistoryOutput,
+        typer.Option("--format", help="How to show the result; jsonl: every run whole, a line each."),
+    ] = flags.HistoryOutput.TEXT,
     where: flags.JournalOptions,
 ) -> int:
     """List the runs in the journal, show one of them in full, or prune what is old."""
@@ -57,34 +66,67 @@ def history(
     settings = read_settings(where.connection)
     if older_than is not None:
         return _prune(older_than, where.connection, settings, console)
-    with journal_to_read(where.connection, settings, CLOCK.get()) as kept:
-        missing = "" if kept else f"There is no journal yet at {journal_place(where.connection, settings)}."
-        runs = kept.runs(most) if kept and run is None else ()
-        record = kept.run(run) if kept and run is not None else None
+    clock = CLOCK.get()
+    start = clock.now() - min(duration(since, "--since"), LONGEST) if since else None
+    if shown is flags.HistoryOutput.JSONL and run is None:
+        return _export(start, where.connection, settings, console)
+    if run is not None:
+        return _show(run, shown, where.connection, settings, console)
+    with journal_to_read(where.connection, settings, clock) as kept:
+        runs = kept.runs(most, start) if kept else ()
         services = own_sandbox(where.connection)
         if kept and runs:
             services += kept.services([each.id for each in runs])
-    if run is None:
-        if missing:
-            console.info(missing)
-        if shown is flags.Output.JSON:
-            from reconciler.render.json.history import history_json  # noqa: PLC0415 - one of two forms
+    if kept is None:
+        console.info(_missing(where.connection, settings))
+    if shown is flags.HistoryOutput.JSON:
+        from reconciler.render.json.history import history_json  # noqa: PLC0415 - one of several forms
 
-            console.json_text(history_json(runs))
-        elif not missing:
-            console.lines(banner(services))
-            console.lines(runs_lines(runs))
-        return int(ExitCode.DONE)
+        console.json_text(history_json(runs))
+    elif kept is not None:
+        console.lines(banner(services))
+        console.lines(runs_lines(runs))
+    return int(ExitCode.DONE)
+
+
+def _missing(where: flags.ConnectionOptions, settings: Settings) -> str:
+    return f"There is no journal yet at {journal_place(where, settings)}."
+
+
+def _show(
+    run: str, shown: flags.HistoryOutput, where: flags.ConnectionOptions, settings: Settings, console: Console
+) -> int:
+    """Show one run in full."""
+    with journal_to_read(where, settings, CLOCK.get()) as kept:
+        record = kept.run(run) if kept else None
+        services = own_sandbox(where)
     if record is None:
-        raise BadInput(f"the journal has no run {run}", missing or "reconciler history lists the runs")
-    if shown is flags.Output.JSON:
-        from reconciler.render.json.history import run_json  # noqa: PLC0415 - one of two forms
+        hint = "reconciler history lists the runs" if kept else _missing(where, settings)
+        raise BadInput(f"the journal has no run {run}", hint)
+    if shown is not flags.HistoryOutput.TEXT:
+        from reconciler.render.json.history import run_json  # noqa: PLC0415 - one of several forms
 
-        console.json_text(run_json(record))
+        console.json_text(run_json(record, 2 if shown is flags.HistoryOutput.JSON else None))
     else:
         if not approved_plan(record):  # which says it itself
             console.lines(banner(services + [each.intent.pool.service for each in record.operations]))
         console.lines(run_lines(record))
+    return int(ExitCode.DONE)
+
+
+def _export(
+    since: datetime | None, where: flags.ConnectionOptions, settings: Settings, console: Console
+) -> int:
+    """Print every run whole, one at a time, so that the length of the journal does not matter."""
+    from reconciler.render.json.history import run_json  # noqa: PLC0415 - one of several forms
+
+    with journal_to_read(where, settings, CLOCK.get()) as kept:
+        if kept is None:
+            console.info(_missing(where, settings))
+            return int(ExitCode.DONE)
+        for run_id in kept.run_ids(since):
+            if record := kept.run(run_id):  # else it was pruned meanwhile
+                console.json_text(run_json(record, None))
     return int(ExitCode.DONE)
 
 

@@ -390,8 +390,11 @@ class Journal(Protocol):
         Returns the sums over the whole group that would, by kind; empty when the claims were added.
         """
 
-    def runs(self, limit: int) -> tuple[Run, ...]:
-        """The latest runs, newest first."""
+    def runs(self, limit: int, since: datetime | None = None) -> tuple[Run, ...]:
+        """The latest runs, newest first; only those that started at or after a time, if one is given."""
+
+    def run_ids(self, since: datetime | None = None) -> tuple[str, ...]:
+        """The ids of all those runs, oldest first."""
 
     def count_runs(self, commands: Collection[str], since: datetime) -> int:
         """How many runs of these commands started at or after a time."""

@@ -230,12 +230,23 @@ class SqlJournal(Journal):
         with self._database.write() as connection:
             self._note(connection, run_id, operation_id, kind, detail)
 
-    def runs(self, limit: int) -> tuple[Run, ...]:
-        """The latest runs, newest first."""
+    def runs(self, limit: int, since: datetime | None = None) -> tuple[Run, ...]:
+        """The latest runs, newest first; only those that started at or after a time, if one is given."""
         table = schema.runs
         query = select(table).order_by(table.c.started.desc(), table.c.id).limit(limit)
+        if since is not None:
+            query = query.where(table.c.started >= since)
         with self._database.read() as connection:
             return tuple(rows.to_run(row) for row in connection.execute(query))
+
+    def run_ids(self, since: datetime | None = None) -> tuple[str, ...]:
+        """The ids of all those runs, oldest first."""
+        table = schema.runs
+        query = select(table.c.id).order_by(table.c.started, table.c.id)
+        if since is not None:
+            query = query.where(table.c.started >= since)
+        with self._database.read() as connection:
+            return tuple(connection.scalars(query))
 
     def count_runs(self, commands: Collection[str], since: datetime) -> int:
         """How many runs of these commands started at or after a time."""

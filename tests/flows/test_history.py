@@ -1,4 +1,4 @@
-"""``history prune`` and ``RECONCILER_KEEP`` from the command line: what goes, what is refused."""
+"""``history`` for audits and for keeping the journal small: what is exported, what is pruned, what is refused."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reconciler.journal.records import State
 from reconciler.journal.store import open_journal
+from tests.documents import strict
 from tests.flows.conftest import Run, manifest
 from tests.journal.samples import LEASE, intent
 
@@ -71,3 +73,36 @@ def test_a_command_that_writes_prunes_what_is_to_be_kept_no_longer(
     run(*drift, env={"RECONCILER_KEEP": "400d"})
     assert "old" not in listed(run, journal)
     assert {"failed", "young"} < set(listed(run, journal))
+
+
+def exported(run: Run, *arguments: str) -> list[dict[str, Any]]:
+    ran = run("history", *arguments, "--format", "jsonl")
+    assert ran.code == 0
+    lines = [json.loads(line) for line in ran.out.splitlines()]
+    for each in lines:
+        strict("history").validate(each)
+    return lines
+
+
+def test_the_export_for_an_audit_has_every_run_whole_a_line_each_oldest_first(run: Run, journal: str) -> None:
+    lines = exported(run, "--journal", journal)
+    assert {each["id"] for each in lines[:2]} == {"old", "failed"}
+    assert lines[2]["id"] == "young"
+    [operation] = lines[2]["operations"]
+    assert operation["intent"]["copies"][0]["users"] == ["ada", "zo\u00eb"]
+    assert [each["kind"] for each in lines[2]["events"]] == ["operation.opened", "operation.closed"]
+    [one] = exported(run, "show", "young", "--journal", journal)
+    assert one == lines[2]
+
+
+def test_what_is_listed_and_exported_can_begin_at_a_time(run: Run, journal: str) -> None:
+    assert [each["id"] for each in exported(run, "--journal", journal, "--since", "30d")] == ["young"]
+    printed = run("history", "--format", "json", "--since", "30d", "--journal", journal).out
+    assert [each["id"] for each in json.loads(printed)["runs"]] == ["young"]
+    assert run("history", "--since", "soon", "--journal", journal).code == 9
+
+
+def test_the_export_of_a_journal_that_is_not_there_is_empty_and_says_so(run: Run, tmp_path: Path) -> None:
+    ran = run("history", "--format", "jsonl", "--journal", f"sqlite:///{tmp_path}/none.db")
+    assert (ran.code, ran.out) == (0, "")
+    assert "There is no journal yet at" in ran.err
