@@ -185,6 +185,11 @@ class Database:
             return  # in memory, or a server that checks its own files
         self._pragma(connection, "integrity_check(1)")
 
+    def check_table(self, connection: Connection, table: Table) -> None:
+        """The same for one table with its indexes."""
+        if self.path is not None:
+            self._pragma(connection, f"integrity_check({table.name})")
+
     def is_large(self) -> bool:
         """Whether reading the whole file takes longer than a command should."""
         return self.path is not None and self.path.stat().st_size > LARGE
