@@ -204,28 +204,27 @@ def changes(found: Iterable[Any], memory: timedelta) -> tuple[DriftPoint, ...]:
     ``found`` are tuples of the drift table's columns in their order, by time; texts and times may be bytes.
     """
     kept: list[Any] = []
-    last: dict[tuple[Any, ...], Any] = {}
-    until: dict[tuple[Any, ...], Any] = {}
-    """Until when each pool's last point that was kept counts."""
-    spare: set[tuple[Any, ...]] = set()
-    """Pools whose last point was not kept."""
-    for row in found:
-        at = row[5]
-        key = row[1:4]
-        before = last.get(key)
-        last[key] = row
-        if before is not None and at <= until[key] and before[6:] == row[6:]:
-            spare.add(key)
-            continue
-        if before is not None and key in spare and at > until[key]:
-            kept.append(before)
-            until[key] = _later(before[5], memory)
-            if at <= until[key] and before[6:] == row[6:]:
-                continue  # still spare
+    states: dict[tuple[Any, ...], list[Any]] = {}
+    """For each pool its last row, its last row that was kept, what that measured, and until when it counts."""
+
+    def keep(key: tuple[Any, ...], row: Any) -> None:
         kept.append(row)
-        until[key] = _later(at, memory)
-        spare.discard(key)
-    kept += [last[key] for key in spare]
+        states[key] = [row, row, row[6:], _later(row[5], memory)]
+
+    for row in found:
+        key = row[1:4]
+        state = states.get(key)
+        if state is None:
+            keep(key, row)
+            continue
+        if row[5] > state[3] and state[0] is not state[1]:
+            keep(key, state[0])
+            state = states[key]
+        if row[6:] == state[2] and row[5] <= state[3]:
+            state[0] = row
+        else:
+            keep(key, row)
+    kept += [last for last, last_kept, *_ in states.values() if last is not last_kept]
     return tuple(sorted(map(_to_point, kept), key=lambda point: point.at))
 
 

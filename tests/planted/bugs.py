@@ -69,8 +69,8 @@ BUGS = (
     Bug(
         "a report leaves a gap where a pool was measured without change",
         "journal/rows.py",
-        "            kept.append(before)\n",
-        "            pass\n",
+        "            keep(key, state[0])\n",
+        "            states[key][3] = row[5]\n",
         f"{UPKEEP}::test_a_chart_of_the_changes_is_the_chart_of_all_points",
     ),
     Bug(
