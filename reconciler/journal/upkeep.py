@@ -37,6 +37,8 @@ CHECK_EVERY = timedelta(days=1)
 LEAST_KEPT = timedelta(days=LEAST_KEPT_DAYS)
 MOST_POINTS = 5_000
 """About how many drift points one step deletes."""
+MOST_HOURS = 240
+"""How many hours with points one step looks at, whatever it deletes."""
 MOST_RUNS = 500
 """How many runs one step deletes, with their operations and events."""
 
@@ -67,7 +69,9 @@ def thin(connection: Connection, now: datetime) -> int:
     Works hour by hour from where it ended last, until about ``MOST_POINTS`` are deleted; returns how many.
     """
     end, gone = midnight(now - THIN_AFTER), 0
-    while gone < MOST_POINTS:
+    for _ in range(MOST_HOURS):
+        if gone >= MOST_POINTS:
+            break
         done = _until(connection, THINNED)
         oldest = select(func.min(drift_points.c.at, type_=drift_points.c.at.type))
         at = connection.scalar(oldest.where(drift_points.c.at >= done) if done else oldest)
