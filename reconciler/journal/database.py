@@ -30,9 +30,8 @@ _QUICKLY = (
     "reconciler_schema",
     "reconciler_pools",
     "reconciler_plans",
-    "reconciler_upkeep",
 )
-"""Small tables that are checked on each opening of a large file."""
+"""Small tables, which every version has, that are checked on each opening of a large file."""
 _DRIVERS = {
     "sqlite": "sqlite+pysqlite",
     "sqlite+pysqlite": "sqlite+pysqlite",

@@ -22,6 +22,7 @@ from sqlalchemy import (
     cast,
     func,
     insert,
+    inspect,
     select,
     text,
     update,
@@ -541,7 +542,10 @@ class SqlJournal(Journal):
 
     def check(self) -> None:
         """Read the whole journal once; raises ``JournalError`` when it is damaged."""
-        for table in schema.metadata.sorted_tables:
+        with self._database.read() as connection:  # an older version may lack some
+            known = inspect(connection)
+            tables = [each for each in schema.metadata.sorted_tables if known.has_table(each.name)]
+        for table in tables:
             # A transaction for each: between two of them whoever waits to write gets his turn.
             with self._database.read() as connection:
                 self._database.check_table(connection, table)

@@ -256,6 +256,23 @@ def test_damage_in_a_large_file_is_found_by_the_check_of_the_day(tmp_path: Path,
         open_at(url, clock)
 
 
+def test_a_large_file_of_a_version_without_upkeep_can_be_opened_and_checked(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    url = f"sqlite:///{tmp_path}/journal.db"
+    journal = open_at(url, clock)
+    journal.record_event("run-1", "filling", {"text": "x" * (LARGE + 1)})
+    journal.close()
+    database = Database(parse(url))
+    with database.write() as connection:  # as version 3 was, for the tables that a check reads
+        connection.execute(text("DROP TABLE reconciler_upkeep"))
+    database.close()
+    found = find_journal(url, clock)
+    assert found
+    found.check()
+    found.close()
+
+
 # --- queries -------------------------------------------------------------------------------------------
 
 
