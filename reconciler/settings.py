@@ -9,6 +9,7 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -19,6 +20,8 @@ ENVIRONMENT = "<environment>"
 FLAGS = "<flags>"
 DEFAULT_CONCURRENCY = 8
 MOST_CONCURRENCY = 64
+LEAST_KEPT_DAYS = 30
+"""Days that the journal keeps everything: far beyond a day that a budget counts, and the life of any request."""
 
 REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,3}")
 """The form of every region id that the vendor lists (SDK core, ``auth/endpoint.py``), such as ``ap-southeast-3``."""
@@ -42,6 +45,8 @@ class Settings:
     """SQLAlchemy URL, which can contain a password; None: the default location."""
     concurrency: int = DEFAULT_CONCURRENCY
     """Maximum number of concurrent requests per target."""
+    keep: timedelta | None = None
+    """How long the journal keeps runs and drift points; None: for ever."""
     region: str = ""
     """As configured; may be empty."""
     region_from: str = "HW_REGION_NAME"
@@ -70,6 +75,7 @@ def read_settings(
         sts_endpoint=_endpoint(environ, _STS_NAMES, None, faults),
         journal=_journal(environ, journal),
         concurrency=_concurrency(environ, faults),
+        keep=_keep(environ, faults),
         region=first_set(environ, *_REGION_NAMES),
         region_from=next((name for name in _REGION_NAMES if first_set(environ, name)), _REGION_NAMES[0]),
         project_id=configured_project(environ),
@@ -298,6 +304,18 @@ def _concurrency(environ: Mapping[str, str], faults: list[Fault]) -> int:
     problem = f"RECONCILER_CONCURRENCY must be a whole number from 1 to {MOST_CONCURRENCY}"
     faults.append(Fault(ENVIRONMENT, 0, 0, problem))
     return DEFAULT_CONCURRENCY
+
+
+def _keep(environ: Mapping[str, str], faults: list[Fault]) -> timedelta | None:
+    text = environ.get("RECONCILER_KEEP", "").strip()
+    if not text:
+        return None
+    found = re.fullmatch(r"([1-9][0-9]{0,4})d", text)
+    if found and int(found[1]) >= LEAST_KEPT_DAYS:
+        return timedelta(days=int(found[1]))
+    problem = f"RECONCILER_KEEP must be a number of days from {LEAST_KEPT_DAYS}d on, such as 400d"
+    faults.append(Fault(ENVIRONMENT, 0, 0, problem))
+    return None
 
 
 def first_set(environ: Mapping[str, str], *names: str) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,18 @@ def test_flags_win_over_the_environment() -> None:
     }
     settings = read_settings(environ, endpoint="https://b", journal="sqlite:///b")
     assert (settings.endpoint, settings.journal, settings.concurrency) == ("https://b", "sqlite:///b", 3)
+
+
+@pytest.mark.parametrize(("text", "days"), [("30d", 30), (" 400d ", 400), ("99999d", 99_999)])
+def test_how_long_the_journal_keeps_is_a_number_of_days(text: str, days: int) -> None:
+    assert read_settings({"RECONCILER_KEEP": text}).keep == timedelta(days=days)
+
+
+@pytest.mark.parametrize("text", ["29d", "0d", "400", "1y", "-30d", "030d", "\u0664\u0660d", "100000d"])
+def test_what_is_no_number_of_days_or_too_few_is_refused(text: str) -> None:
+    with pytest.raises(BadInput) as refusal:
+        read_settings({"RECONCILER_KEEP": text})
+    assert "RECONCILER_KEEP must be a number of days from 30d on, such as 400d" in fault(refusal)
 
 
 def test_region_and_project_are_exposed_as_configured() -> None:

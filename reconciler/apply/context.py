@@ -5,15 +5,15 @@ Filling it in is left to ``cli``; using it to the other modules of this package 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from reconciler.api.client import Renew, nothing_to_renew
 from reconciler.apply.polling import CoalescedRead
 from reconciler.clock import Clock
-from reconciler.journal.records import Journal, PoolKey, Step
-from reconciler.model import Policy, Pool, Shard
+from reconciler.journal.records import DayBudget, Journal, PoolKey, Step
+from reconciler.model import Policy, Pool, Shard, Target
 from reconciler.planner import CLOCKS_APART, Connection, Connections, PlanMetadata
 from reconciler.planning.plan import Service
 from reconciler.workspace import Workspace
@@ -118,6 +118,8 @@ class RunContext:
     """Runs of the same group share their limits through the journal; empty for a run of its own."""
     policy: Policy | None = None
     """What no manifest and no flag can lift."""
+    budgets: Mapping[Target, DayBudget] = field(default_factory=dict)
+    """How many disks may go in one UTC day; set for a run that no person approved."""
     log: Callable[[str], None] = _quiet
     """Receives one line per event that the user should see."""
 

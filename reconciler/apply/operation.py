@@ -50,10 +50,12 @@ async def carry_out(call: Call, intent: Intent, site: TargetContext, ctx: RunCon
     """Send ``call`` once under ``intent`` and follow it to a result.
 
     Raises ``PoolHeld`` when another run holds the pool, ``StalePlan`` when another run acted on the pool
-    since it was read, ``JournalError`` when the intent cannot be made durable: then nothing was sent.
+    since it was read, ``Refused`` when the day's budget has no room for it, ``JournalError`` when the intent
+    cannot be made durable: then nothing was sent.
     """
     # The intent is durable before the call leaves, so that a run that dies here leaves a trace to resolve.
-    ctx.journal.open_operation(intent, ctx.run_id, ctx.options.lease)
+    budget = ctx.budgets.get(site.service.target)
+    ctx.journal.open_operation(intent, ctx.run_id, ctx.options.lease, budget)
     ctx.log(f"{intent.pool_name}: {_doing(intent)}")
     await _heed_signals(intent, ctx)
     if lost := _lost_hold(intent, ctx):

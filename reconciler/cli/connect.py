@@ -24,7 +24,7 @@ from reconciler.cli.flags import ConnectionOptions
 from reconciler.cli.interlock import Interlock, context
 from reconciler.clock import CLOCK, Clock
 from reconciler.credentials import AccessKeys, Credentials, Identity, Password, Secret, Token
-from reconciler.errors import BadInput, CredentialsError, ReconcilerError, ServiceError
+from reconciler.errors import BadInput, CredentialsError, JournalError, ReconcilerError, ServiceError
 from reconciler.files import writable_by_others
 from reconciler.identity import find_identity, shortened, whom
 from reconciler.journal.url import check_url
@@ -215,12 +215,19 @@ def own_sandbox(place: ConnectionOptions) -> list[str]:
 
 @contextmanager
 def journal(options: ConnectionOptions, settings: Settings, clock: Clock) -> Iterator[Journal]:
-    """Open the journal: by flag, by environment, or a file in the user's state folder; says when it is new."""
+    """Open the journal: by flag, by environment, or a file in the user's state folder; says when it is new.
+
+    When all went well, a step of its upkeep is done at the end.
+    """
     from reconciler.journal.store import open_journal  # noqa: PLC0415 - its import is the costliest
 
     opened = open_journal(_journal_url(options, settings), clock.now, Console().info)
     try:
         yield opened
+        try:
+            opened.tidy(settings.keep)
+        except JournalError as error:  # what the command did is done all the same
+            Console().info(f"Warning: old records of the journal could not be pruned: {error.message}")
     finally:
         opened.close()
 

@@ -141,6 +141,15 @@ class Output(StrEnum):
     JSON = "json"
 
 
+class HistoryOutput(StrEnum):
+    """How the journal is shown."""
+
+    TEXT = "text"
+    JSON = "json"
+    JSONL = "jsonl"
+    """Every run whole, a line each, oldest first: for audits."""
+
+
 PlanFormat = Annotated[Format, typer.Option("--format", help="How to show the plan.")]
 OutputFormat = Annotated[Output, typer.Option("--format", help="How to show the result.")]
 

@@ -6,7 +6,7 @@ Prompts and printing are left to ``cli``; each step to the package named after i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -21,8 +21,8 @@ from reconciler.engine.holds import blocked_code
 from reconciler.engine.known import known_of
 from reconciler.engine.resolution import let_go, open_operations, resolve_all, target_contexts
 from reconciler.errors import ExitCode, JournalError, Refused, ServiceError, StalePlan
-from reconciler.journal.records import PLAN_APPROVED, Approved, Operation
-from reconciler.model import Limits, Manifest
+from reconciler.journal.records import PLAN_APPROVED, Approved, DayBudget, Operation
+from reconciler.model import Limits, Manifest, Target
 from reconciler.planner import Known, compute
 from reconciler.planning import policy
 from reconciler.planning.plan import Plan
@@ -48,6 +48,8 @@ class ApplyRequest:
     """What the journal calls the run."""
     saved_plan: Plan | None = None
     """Set when a saved plan is applied; the journal lets it be claimed only once."""
+    budgets: Mapping[Target, DayBudget] = field(default_factory=dict)
+    """How many disks of each target may go in one UTC day; none for what a person approves."""
 
 
 def check_fresh(plan: Plan, clock: Clock) -> None:
@@ -64,7 +66,7 @@ async def apply(request: ApplyRequest, run: RunContext) -> ApplyReport:
 
     Raises only before anything is sent; from the first call on, errors are part of the report.
     """
-    ctx = replace(run, run_id=run.new_id(), options=request.options)
+    ctx = replace(run, run_id=run.new_id(), options=request.options, budgets=request.budgets)
     targets = [str(target) for target in request.manifest.targets]
     return await recorded(request.command, targets, ctx, lambda: _apply(request, ctx))
 

@@ -6,9 +6,7 @@ Which drift may be remediated is left to ``planning.drift``, carrying it out to 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from reconciler import __version__
 from reconciler.apply.context import Options, RunContext
@@ -17,8 +15,9 @@ from reconciler.engine.acting import identities, record_identities
 from reconciler.engine.apply import DEFAULT_LIFETIME, ApplyRequest, apply
 from reconciler.engine.known import known_of
 from reconciler.errors import ExitCode, JournalError, ReconcilerError, Refused
-from reconciler.journal.records import NOT_APPLIED, DriftPoint, Journal, Operation, PoolKey, Step
-from reconciler.model import DriftPolicy, Limits, Manifest
+from reconciler.journal.budget import midnight, words
+from reconciler.journal.records import DayBudget, DriftPoint, Operation, PoolKey
+from reconciler.model import DriftPolicy, Limits, Manifest, Target
 from reconciler.planner import Connection, compute
 from reconciler.planning.drift import (
     BEING_CHANGED,
@@ -31,10 +30,9 @@ from reconciler.planning.drift import (
     is_being_changed,
     measure,
     narrow,
-    removals_of,
 )
 from reconciler.planning.finding import Finding, Severity
-from reconciler.planning.plan import Plan, PoolPlan, Service
+from reconciler.planning.plan import Plan, PoolPlan
 from reconciler.planning.policy import unattended
 
 REMEDIATION = "correct"
@@ -123,13 +121,12 @@ async def remediate(manifest: Manifest, limits: Limits, ctx: RunContext) -> Drif
         approve=remediation.approve,
         options=Options(tries=1),
         command=REMEDIATION,
+        budgets=_budgets(narrowed),
     )
     try:
         applied = await apply(request, ctx)
-    except ReconcilerError as error:  # apply raises only before anything is sent, so the budget is unused
+    except ReconcilerError as error:  # apply raises only before anything is sent
         report = replace(report, error=error)
-        with suppress(JournalError):
-            remediation.give_back("")
     else:
         report = replace(report, applied=applied)
         if applied.plan and any(each.resolved for each in applied.resolutions):
@@ -137,37 +134,34 @@ async def remediate(manifest: Manifest, limits: Limits, ctx: RunContext) -> Drif
             aside = set_aside(applied.plan, _being_changed(ctx))
             report = replace(report, measures=_measures(aside))
     try:
-        report = _kept(report, remediation, ctx)
+        report = _kept(report, ctx)
     except JournalError as error:  # what was done must still reach the user
         report = replace(report, error=report.error or error)
     return replace(report, exit_code=_remediation_code(report))
 
 
-def _kept(report: DriftReport, remediation: _Remediation, ctx: RunContext) -> DriftReport:
-    """Return what is left of the day's budget, and record the drift that remains."""
+def _kept(report: DriftReport, ctx: RunContext) -> DriftReport:
+    """Record the drift that remains."""
     if applied := report.applied:
-        remediation.give_back(applied.run_id)
         points = _points(report.measures_now, report.plan, applied.run_id, ctx, only=applied.proven_pools)
         ctx.journal.add_drift(points)
     return replace(report, unresolved=_unresolved(report.plan, ctx))
 
 
 class _Remediation:
-    """The approval in place of a person's: the policy, checked again, and the day's budget, reserved in advance."""
+    """The approval in place of a person's: the policy, checked again on the plan that is to be carried out."""
 
     def __init__(self, policies: Sequence[DriftPolicy], ctx: RunContext) -> None:
-        self._policies = {policy.target: policy for policy in policies}
+        self._policies = tuple(policies)
         self._ctx = ctx
-        self._day = ""
-        self._taken: list[tuple[Service, int]] = []
 
     async def approve(self, plan: Plan) -> None:
-        """Raise ``Refused`` unless everything in the plan is allowed now and fits into the day's budget."""
+        """Raise ``Refused`` unless everything in the plan is allowed now."""
         if plan.run_blocked:
             return  # apply refuses such a plan with the findings
         acting = [pool for pool in plan.pools if pool.pending and not pool.blocked]
         # Checked on this plan, not on the first one: the pools, the time and the budget may have moved on.
-        permission = _permission(plan, tuple(self._policies.values()), self._ctx)
+        permission = _permission(plan, self._policies, self._ctx)
         permitted = {pool.desired for pool in permission.pools}
         if any(pool.desired not in permitted for pool in acting):
             reasons = "; ".join(finding.message for finding in permission.refused)
@@ -175,47 +169,15 @@ class _Remediation:
                 f"what may be remediated changed during the run: {reasons}; nothing was sent",
                 "the next run decides again",
             )
-        now = self._ctx.journal.now()
-        self._day = f"{now:%Y-%m-%d}"
-        for service in plan.services:
-            self._take(
-                service, sum(removals_of(pool) for pool in acting if pool.target == service.target), now
-            )
 
-    def _take(self, service: Service, disks: int, now: datetime) -> None:
-        if not disks:
-            return
-        journal, policy = self._ctx.journal, self._policies[service.target]
-        # Reserved before the removals and in one statement: counting first and removing later would let two
-        # runs spend the same rest of the budget. Removals by hand reserve nothing, so they lower the ceiling.
-        by_hand = _removed_by_hand(service, journal, _midnight(now))
-        ceiling = policy.disks_per_day - by_hand
-        if journal.reserve_budget(_scope(service), self._day, disks, ceiling):
-            self._taken.append((service, disks))
-            return
-        self.give_back("")
-        raise Refused(
-            f"{disks} more disks would exceed the {policy.disks_per_day} per UTC day that the policy of "
-            f"{service.target} allows ({policy.at}): other runs have used the rest; nothing was sent",
-            "wait for 00:00 UTC, raise disks_per_day, or apply by hand",
-        )
 
-    def give_back(self, run_id: str) -> None:
-        """Return to the day's budget what the run reserved but certainly did not remove.
+def _budgets(manifest: Manifest) -> dict[Target, DayBudget]:
+    """What each target's policy lets go in a day; the journal holds every removal to it when it is opened.
 
-        An operation without a known result counts as removed: the budget may only err towards fewer removals.
-        """
-        record = self._ctx.journal.run(run_id)
-        for service, disks in self._taken:
-            removed = sum(
-                len(each.intent.disks)
-                for each in (record.operations if record else ())
-                if each.intent.run_id == run_id and _counts(each) and _of(each, service)
-            )
-            if spare := disks - removed:
-                ceiling = self._policies[service.target].disks_per_day
-                self._ctx.journal.reserve_budget(_scope(service), self._day, -spare, ceiling)
-        self._taken.clear()
+    Nothing is reserved before: a run that dies, or does less than it was allowed, holds nothing of the day.
+    """
+    none = {target: DayBudget(0, "no drift policy") for target in manifest.targets}
+    return none | {each.target: DayBudget(each.disks_per_day, str(each.at)) for each in manifest.drift}
 
 
 def _permission(plan: Plan, policies: Sequence[DriftPolicy], ctx: RunContext) -> Permission:
@@ -224,13 +186,15 @@ def _permission(plan: Plan, policies: Sequence[DriftPolicy], ctx: RunContext) ->
     now = ctx.journal.now()
     found: list[Permission] = []
     for service in plan.services:
+        used = ctx.journal.uses_since(str(service.target), service.name, midnight(now))
         past = Past(
-            ctx.journal.removed_since(str(service.target), service.name, _midnight(now)),
+            sum(each.disks for each in used),
             frozenset(
                 key
                 for each in ctx.journal.not_done(str(service.target), service.name)
                 for key in _changes(each)
             ),
+            words(used),
         )
         pools = [pool for pool in plan.pools if pool.target == service.target]
         found.append(allowed(pools, by_target.get(service.target), now, past))
@@ -264,42 +228,24 @@ def _points(
     """
     now = ctx.clock.now()
     services = {service.target: service.name for service in plan.services}
-    latest = {point.pool: point for point in ctx.journal.drift(now - MEMORY)}
-    points: list[DriftPoint] = []
-    for each in measures:
-        if each.pool.live is None or (only is not None and live_pool(each.pool) not in only):
-            continue
-        key = PoolKey(str(each.pool.target), services[each.pool.target], each.pool.live.id)
-        before = latest.get(key)
-        if each.surplus or each.missing or (before and (before.surplus or before.missing)):
-            points.append(
-                DriftPoint(run_id, now, key, each.pool.label, each.surplus, each.missing, each.surplus_gb)
-            )
-    return points
+    found = {
+        PoolKey(str(each.pool.target), services[each.pool.target], each.pool.live.id): each
+        for each in measures
+        if each.pool.live is not None and (only is None or live_pool(each.pool) in only)
+    }
+    calm = [key for key, each in found.items() if not (each.surplus or each.missing)]
+    kept = found.keys() - calm | ctx.journal.drifting(calm, now - MEMORY)
+    return [
+        DriftPoint(run_id, now, key, each.pool.label, each.surplus, each.missing, each.surplus_gb)
+        for key, each in found.items()
+        if key in kept
+    ]
 
 
 def _changes(operation: Operation) -> Iterator[ChangeKey]:
     """The changes that an operation was to make."""
     for disk in operation.intent.disks:
         yield disk.id or operation.intent.pool.pool_id, disk.type, disk.size
-
-
-def _removed_by_hand(service: Service, journal: Journal, since: datetime) -> int:
-    """Disks removed since then by runs other than remediations, which reserve nothing from the budget."""
-    removals = [each for each in journal.operations(since) if _of(each, service) and _counts(each)]
-    records = {run: journal.run(run) for run in {each.intent.run_id for each in removals}}
-    remediations = {run for run, record in records.items() if record and record.run.command == REMEDIATION}
-    return sum(len(each.intent.disks) for each in removals if each.intent.run_id not in remediations)
-
-
-def _counts(operation: Operation) -> bool:
-    """True for a removal that took, or may yet take, effect."""
-    return operation.intent.step is Step.REMOVE and operation.state not in NOT_APPLIED
-
-
-def _of(operation: Operation, service: Service) -> bool:
-    pool = operation.intent.pool
-    return (pool.target, pool.service) == (str(service.target), service.name)
 
 
 def _unresolved(plan: Plan, ctx: RunContext) -> int:
@@ -341,11 +287,3 @@ def _remediation_code(report: DriftReport) -> ExitCode:
     if report.applied and report.applied.exit_code is not ExitCode.DONE:
         return report.applied.exit_code
     return _detection_code(report.plan, report.measures_now, report.unresolved)
-
-
-def _midnight(now: datetime) -> datetime:
-    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def _scope(service: Service) -> str:
-    return f"drift {service.target} {service.name}"

@@ -5,9 +5,9 @@ Storage is left to ``store``, and no database is imported here. Times are timezo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
@@ -107,6 +107,31 @@ class Claim(NamedTuple):
     item: str
     """A name that is the same in every run, so that claiming the item again adds nothing."""
     amount: int
+
+
+class DayBudget(NamedTuple):
+    """How many disks of one target may go in one UTC day, over all runs; a run without it has no such bound."""
+
+    disks: int
+    source: str
+    """Where it was set."""
+
+
+class DayUse(NamedTuple):
+    """What one run has removed of one target since a time, or may yet have."""
+
+    who: str
+    """The run, or the operation of which the record is damaged."""
+    disks: int
+    since: datetime | None
+    """When the first of these removals was opened; None when that is not known."""
+
+    def __str__(self) -> str:
+        """As in ``run 4711: 6 disks from 23:59:58 UTC``."""
+        plural = "" if self.disks == 1 else "s"
+        return f"{self.who}: {self.disks} disk{plural}" + (
+            f" from {self.since:%H:%M:%S} UTC" if self.since else ""
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +308,25 @@ class DriftPoint:
     """GB of the surplus disks over all desktops."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """How much was deleted because it is old."""
+
+    runs: int = 0
+    operations: int = 0
+    points: int = 0
+    """Drift points."""
+
+    def __add__(self, other: Pruned) -> Pruned:
+        """Both together."""
+        points = self.points + other.points
+        return Pruned(self.runs + other.runs, self.operations + other.operations, points)
+
+    def __bool__(self) -> bool:
+        """Whether anything was deleted."""
+        return bool(self.runs or self.operations or self.points)
+
+
 class Journal(Protocol):
     """The durable record; each call is one transaction and raises ``JournalError`` when it fails.
 
@@ -313,10 +357,14 @@ class Journal(Protocol):
     def generation(self, pool: PoolKey) -> int:
         """How often an operation on the pool has been opened or closed; call it before reading the pool."""
 
-    def open_operation(self, intent: Intent, owner: str, lease_seconds: float) -> Operation:
+    def open_operation(
+        self, intent: Intent, owner: str, lease_seconds: float, budget: DayBudget | None = None
+    ) -> Operation:
         """Record the intent and hold the pool, or raise ``PoolHeld`` or ``StaleGeneration``.
 
-        Raises ``JournalError`` when any row of the pool is damaged: what happened to it is not known.
+        The operation itself is what it uses of a day's budget, on the day on which it is opened. Raises ``Refused``
+        when that would be too much, naming the runs that used the rest. Raises ``JournalError`` when any row of
+        the pool is damaged: what happened to it is not known.
         """
 
     def renew_lease(self, operation_id: str, owner: str, lease_seconds: float) -> None:
@@ -351,6 +399,9 @@ class Journal(Protocol):
     def operations(self, since: datetime) -> tuple[Operation, ...]:
         """All sound operations opened at or after a time, oldest first."""
 
+    def removals(self, since: datetime, most: int) -> tuple[tuple[Operation, ...], int]:
+        """The latest sound removals opened at or after a time, newest first; and how many there are beyond them."""
+
     def not_done(self, target: str, service: str) -> tuple[Operation, ...]:
         """Sound operations of one project in a state of ``NOT_DONE``, oldest first."""
 
@@ -372,8 +423,8 @@ class Journal(Protocol):
     def removed_since(self, target: str, service: str, since: datetime) -> int:
         """Disks in removals opened since then that took effect, or still may."""
 
-    def reserve_budget(self, scope: str, day: str, amount: int, ceiling: int) -> bool:
-        """Add ``amount`` to what the scope has used on that day; False when that would exceed the ceiling."""
+    def uses_since(self, target: str, service: str, since: datetime) -> tuple[DayUse, ...]:
+        """The same by run, in the order of their first removals."""
 
     def claim_losses(
         self, group: str, claims: Sequence[Claim], ceilings: Mapping[str, int]
@@ -383,17 +434,44 @@ class Journal(Protocol):
         Returns the sums over the whole group that would, by kind; empty when the claims were added.
         """
 
-    def runs(self, limit: int) -> tuple[Run, ...]:
-        """The latest runs, newest first."""
+    def runs(self, limit: int, since: datetime | None = None) -> tuple[Run, ...]:
+        """The latest runs, newest first; only those that started at or after a time, if one is given."""
+
+    def run_ids(self, since: datetime | None = None) -> tuple[str, ...]:
+        """The ids of all those runs, oldest first."""
+
+    def count_runs(self, commands: Collection[str], since: datetime) -> int:
+        """How many runs of these commands started at or after a time."""
 
     def run(self, run_id: str) -> RunRecord | None:
         """One run with its operations and events, or None."""
+
+    def services(self, run_ids: Collection[str]) -> tuple[str, ...]:
+        """The services at which these runs opened operations, in alphabetical order."""
 
     def add_drift(self, points: Sequence[DriftPoint]) -> None:
         """Record what a run measured, at most one point per pool."""
 
     def drift(self, since: datetime) -> tuple[DriftPoint, ...]:
         """Points measured at or after a time, oldest first."""
+
+    def drift_changes(self, since: datetime, memory: timedelta) -> tuple[DriftPoint, ...]:
+        """Those of the points without which a chart would differ, in which each counts until the next or ``memory``.
+
+        Read one by one, so that what is held in memory does not grow with the number of points.
+        """
+
+    def drifting(self, pools: Collection[PoolKey], since: datetime) -> frozenset[PoolKey]:
+        """The pools whose latest point was measured at or after a time, and had surplus or missing disks."""
+
+    def check(self) -> None:
+        """Read the whole journal once; raises ``JournalError`` when it is damaged. A server checks its own files."""
+
+    def tidy(self, keep: timedelta | None) -> None:
+        """Thin old drift points and prune what is older than ``keep`` (None: nothing), a bounded step of each."""
+
+    def prune(self, older_than: timedelta) -> Pruned:
+        """Delete all runs, operations and drift points that are older and needed no more."""
 
     def close(self) -> None:
         """Close the file or the connection."""

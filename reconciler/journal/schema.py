@@ -187,14 +187,6 @@ plans = Table(
     Column("claimed", Utc, nullable=False),
 )
 
-budgets = Table(
-    "reconciler_budgets",
-    metadata,
-    Column("scope", Words, primary_key=True),
-    Column("day", Words, primary_key=True),
-    Column("used", BigInteger, nullable=False),
-)
-
 group_losses = Table(
     "reconciler_group_losses",
     metadata,
@@ -202,6 +194,14 @@ group_losses = Table(
     Column("kind", Words, primary_key=True),
     Column("item", Words, primary_key=True),
     Column("amount", BigInteger, nullable=False),
+)
+
+# One row for each group, whose amount is the time of its last claim in seconds since 1970.
+Index(
+    "reconciler_last_claims",
+    group_losses.c.amount,
+    sqlite_where=group_losses.c.kind == "",
+    postgresql_where=group_losses.c.kind == "",
 )
 
 drift_points = Table(
@@ -218,6 +218,22 @@ drift_points = Table(
     Column("surplus_gb", BigInteger, nullable=False),
 )
 
+# A pool's latest point, and the later points of a day. The pool comes first, as above.
+Index(
+    "reconciler_drift_by_pool",
+    drift_points.c.pool_id,
+    drift_points.c.target,
+    drift_points.c.service,
+    drift_points.c.at,
+)
+
+upkeep = Table(
+    "reconciler_upkeep",
+    metadata,
+    Column("what", Words, primary_key=True),
+    Column("until", Utc, nullable=False),
+)
+
 Migration = tuple[str | Callable[[Connection], None], ...]
 """SQL statements, valid for both databases, and functions that lead from one version to the next."""
 
@@ -229,6 +245,11 @@ def _add_sums(connection: Connection) -> None:
         row = connection.execute(select(operations).where(operations.c.id == identifier)).one()._asdict()
         sums = {"intent_sum": intent_sum(row), "state_sum": state_sum(row)}
         connection.execute(keep, {"of_id": identifier} | sums)
+
+
+def _add_upkeep(connection: Connection) -> None:
+    """The table of upkeep, with the type for times that the database has."""
+    upkeep.create(connection)
 
 
 MIGRATIONS: tuple[Migration, ...] = (
@@ -247,6 +268,11 @@ MIGRATIONS: tuple[Migration, ...] = (
         "ALTER TABLE reconciler_runs ADD COLUMN way TEXT DEFAULT '' NOT NULL",
         "ALTER TABLE reconciler_runs ADD COLUMN principals JSON DEFAULT '[]' NOT NULL",
         "ALTER TABLE reconciler_runs ADD COLUMN policy TEXT DEFAULT '' NOT NULL",
+        # What a day's budget has used is counted from the operations themselves.
+        "DROP TABLE reconciler_budgets",
+        "CREATE INDEX reconciler_drift_by_pool ON reconciler_drift (pool_id, target, service, at)",
+        "CREATE INDEX reconciler_last_claims ON reconciler_group_losses (amount) WHERE kind = ''",
+        _add_upkeep,
     ),
 )
 """Index n leads from version n + 1 to n + 2; a new journal is created at the latest version directly."""

@@ -56,6 +56,8 @@ class Past:
     """Disks removed since 00:00 UTC, by whatever run."""
     failed: frozenset[ChangeKey] = frozenset()
     """Changes that were tried and did not end well, or of which nobody knows how they ended."""
+    removed_by: str = ""
+    """Which runs removed the disks of today, when and how many, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +226,8 @@ def _refusal(pool: PoolPlan, policy: DriftPolicy, past: Past, used: int) -> Find
         return Finding(
             rule="drift-budget",
             message=f"{used} disks would have been removed this UTC day; "
-            f"the policy allows {policy.disks_per_day}",
+            f"the policy allows {policy.disks_per_day}"
+            + (f", and {past.removed_today} are used (by {past.removed_by})" if past.removed_today else ""),
             pool=pool.label,
             measured=used,
             limit=policy.disks_per_day,

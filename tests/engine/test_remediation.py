@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,7 +18,7 @@ from reconciler.apply.context import RunContext
 from reconciler.apply.results import DriftReport, Status
 from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.engine.remediation import detect, remediate
-from reconciler.errors import ExitCode, Refused, ServiceError
+from reconciler.errors import ExitCode, JournalError, Refused, ServiceError
 from reconciler.journal.records import Intent, Journal, Outcome, PoolKey, SentDisk, State, Step
 from reconciler.journal.store import open_journal
 from reconciler.model import (
@@ -29,6 +30,7 @@ from reconciler.model import (
     Limits,
     Manifest,
     Pool,
+    Shard,
     Window,
 )
 from reconciler.planner import Connection
@@ -38,6 +40,7 @@ from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
 from reconciler.workspace import Call
 from tests.builders import AT, TARGET, entry, pool
+from tests.simulation.scenario import Killed, Mortal
 from tests.simulation.service import Faults, Service, TruePool
 from tests.simulation.virtual import START, VirtualClock, VirtualLoop
 
@@ -403,6 +406,103 @@ def test_what_a_person_removed_today_leaves_less_for_runs_at_the_same_time(make:
 
     scene.run(both())
     assert scene.journal.removed_since(str(TARGET), "fake", MIDNIGHT) == 3
+
+
+def test_two_runs_around_midnight_open_no_more_than_the_new_day_has(make: Make) -> None:
+    scene = make(**dict.fromkeys("abcdefghijkl", 1))
+    policy = {"disks_per_day": 6, "windows": (replace(OPEN, end="24:00"),)}
+    wide = Limits(disks=Limit(100), copies=Limit(1000), pools=Limit(100))
+    scene.later(hours=15, minutes=59, seconds=50)
+
+    async def run(pools: str, after: float) -> None:
+        await asyncio.sleep(after)
+        await remediate(manifest(*pools, **policy), wide, scene.context)
+
+    async def both() -> None:  # the first is approved before midnight, and opens most of its share after it
+        await asyncio.gather(run("abcdef", 0), run("ghijkl", 15))
+
+    scene.run(both())
+    midnight = MIDNIGHT + timedelta(days=1)
+    opened = [each.opened for each in scene.journal.operations(MIDNIGHT)]
+    assert sum(each < midnight for each in opened) >= 1
+    assert sum(each >= midnight for each in opened) == 6
+
+
+def test_the_refusal_of_a_spent_day_names_the_runs_that_spent_it(make: Make) -> None:
+    scene = make(a=2, b=2)
+    scene.remediate(manifest("a", disks_per_day=3))
+    [operation] = scene.journal.operations(MIDNIGHT)
+    report = scene.remediate(manifest("b", disks_per_day=3))
+    assert [each.message for each in report.refused] == [
+        "4 disks would have been removed this UTC day; the policy allows 3, and 2 are used "
+        f"(by run {operation.intent.run_id}: 2 disks from {operation.opened:%H:%M:%S} UTC)"
+    ]
+
+
+@pytest.mark.parametrize("dies_at", [4, 16, 28])
+def test_a_killed_correction_holds_nothing_and_the_same_group_finishes_its_share(
+    make: Make, dies_at: int
+) -> None:
+    scene = make(**dict.fromkeys("abcdefghijkl", 1))
+    declared = manifest(*"abcdefghijkl", disks_per_day=12)
+    exactly = Limits(disks=Limit(12), copies=Limit(24), pools=Limit(12))
+    share = replace(scene.context, shard=Shard(1, 1), group="night-1")
+    mortal: Any = Mortal(scene.journal, dies_at, before=False)
+    with pytest.raises(Killed):
+        scene.run(remediate(declared, exactly, replace(share, journal=mortal)))
+    scene.later(hours=1)
+    # The first run after it finds out what became of the call that was under way.
+    reports = [scene.run(remediate(declared, exactly, share)) for _ in range(2)]
+    assert reports[-1].exit_code is ExitCode.DONE
+    assert {rule for report in reports for rule in rules(report)} <= {"drift-attempted"}
+    assert [scene.disks(name) for name in "abcdefghijkl"] == [1] * 12
+    assert scene.service.requests["send"] == 12
+
+
+class Failing(Mortal):
+    """A journal that fails from its n-th write on, as one whose disk is full does."""
+
+    def die(self) -> None:
+        self.dead = True
+        raise JournalError("the journal is full")
+
+    def _mortal(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        call = super()._mortal(method)
+
+        def failing(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return call(*args, **kwargs)
+            except Killed:
+                raise JournalError("the journal is full") from None
+
+        return failing
+
+
+@pytest.mark.parametrize("fails_at", range(3, 16))
+def test_whatever_write_fails_between_two_targets_each_has_used_what_may_be_gone(
+    make: Make, fails_at: int
+) -> None:
+    scene = make(a=2, b=2)
+    other = replace(TARGET, project_id="f" * 32)
+    elsewhere = Service(scene.loop, random.Random(8), {"c": true_pool("c", 2)})
+    clock = VirtualClock(scene.loop)
+    both = {**scene.context.connections, other: Connection(Named(other, "fake"), elsewhere, clock=clock)}
+    here = manifest("a", "b", disks_per_day=4)
+    there = replace(manifest("c").pools[0], target=other)
+    policies = (*here.drift, replace(here.drift[0], target=other, disks_per_day=2))
+    declared = Manifest((*here.pools, there), drift=policies)
+    journal: Any = Failing(scene.journal, fails_at, before=fails_at % 2 == 0)
+    with suppress(JournalError):
+        scene.run(remediate(declared, Limits(), replace(scene.context, connections=both, journal=journal)))
+    for target, service, budget in ((TARGET, scene.service, 4), (other, elsewhere, 2)):
+        used = scene.journal.removed_since(str(target), "fake", MIDNIGHT)
+        assert sum(len(line.ids) for line in service.record) <= used <= budget
+    scene.later(hours=1)
+    for _ in range(2):  # the first finds out what became of the call that was under way
+        scene.run(remediate(declared, Limits(), replace(scene.context, connections=both)))
+    # What was not removed was free again, so all of it is done on the same day.
+    elsewhere.settle()
+    assert [scene.disks("a"), scene.disks("b"), len(elsewhere.pools_["c"].disks)] == [1, 1, 1]
 
 
 def test_the_limits_of_a_run_hold_and_are_told(make: Make) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -247,19 +248,6 @@ def test_a_saved_plan_that_was_applied_is_known_before_it_is_claimed_again(journ
         journal.check_unclaimed("plan-1")
 
 
-def test_a_budget_is_used_up_to_its_ceiling_and_not_beyond(journal: Journal) -> None:
-    assert journal.reserve_budget("a", "2026-03-01", 6, 10)
-    assert not journal.reserve_budget("a", "2026-03-01", 5, 10)
-    assert journal.reserve_budget("a", "2026-03-01", 4, 10)
-    assert not journal.reserve_budget("a", "2026-03-01", 1, 10)
-
-
-def test_budgets_of_other_days_and_scopes_are_their_own(journal: Journal) -> None:
-    assert journal.reserve_budget("a", "2026-03-01", 10, 10)
-    assert journal.reserve_budget("a", "2026-03-02", 10, 10)
-    assert journal.reserve_budget("b", "2026-03-01", 10, 10)
-
-
 @pytest.mark.parametrize(
     ("state", "counts"),
     [
@@ -361,11 +349,12 @@ def test_a_journal_that_was_found_can_be_read_and_never_written(url: str, clock:
     found = find_journal(url, clock)
     assert found is not None
     assert found.unresolved() == (opened,)
-    for write in (
+    writes: tuple[Callable[[], object], ...] = (
         lambda: found.open_run("run-2", "apply", "1", []),
         lambda: found.close_operation("op-1", "run-1", State.DONE, ""),
-        lambda: found.reserve_budget("scope", "2026-03-01", 1, 9),
-    ):
+        lambda: found.claim_plan("plan-1", "run-2"),
+    )
+    for write in writes:
         with pytest.raises(JournalError, match="cannot be written"):
             write()
     assert found.unresolved() == made.unresolved() == (opened,)

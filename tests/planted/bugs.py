@@ -12,6 +12,8 @@ LIVE = "tests/test_workspace.py"
 OUTCOME = "tests/api/test_outcome.py"
 CLIENT = "tests/api/test_client.py"
 JOURNAL = "tests/journal/test_fence.py"
+BUDGET = "tests/journal/test_budget.py"
+UPKEEP = "tests/journal/test_upkeep.py"
 OPERATION = "tests/apply/test_operation.py"
 JUDGE = "tests/apply/test_judge.py"
 PROOF = "tests/apply/test_proof.py"
@@ -171,6 +173,77 @@ BUGS = (
         "min(signature, keys_end + CLOCKS_APART)",
         "min(signature, keys_end)",
         f"{POOLS}::test_a_signature_outlives_its_keys_by_no_more_than_the_clocks_may_be_apart",
+    ),
+    Bug(
+        "what did not end well is pruned, and so tried again",
+        "journal/upkeep.py",
+        "operations.c.closed >= before, NOT_DONE)",
+        "operations.c.closed >= before)",
+        f"{UPKEEP}::test_what_is_open_or_did_not_end_well_stays_without_the_names_of_people",
+    ),
+    Bug(
+        "pruning takes the day that a budget counts",
+        "journal/upkeep.py",
+        "    before = min(before, now - LEAST_KEPT)\n",
+        "",
+        f"{UPKEEP}::test_no_day_that_a_budget_counts_is_pruned_however_little_is_to_be_kept",
+    ),
+    Bug(
+        "a large file is never checked as a whole",
+        "journal/store.py",
+        "        journal.check_if_due()\n",
+        "",
+        f"{UPKEEP}::test_damage_in_a_large_file_is_found_by_the_check_of_the_day",
+    ),
+    Bug(
+        "thinning leaves no point of a day",
+        "journal/upkeep.py",
+        "later.c.at > drift_points.c.at,",
+        "later.c.at >= drift_points.c.at,",
+        f"{UPKEEP}::test_points_older_than_thirty_days_become_the_last_one_of_each_day_and_pool",
+    ),
+    Bug(
+        "a report leaves a gap where a pool was measured without change",
+        "journal/rows.py",
+        "            keep(key, state[0])\n",
+        "            states[key][3] = row[5]\n",
+        f"{UPKEEP}::test_a_chart_of_the_changes_is_the_chart_of_all_points",
+    ),
+    Bug(
+        "a removal is opened although the day has no room for it",
+        "journal/store.py",
+        "                day.check(intent, budget, others, now)\n",
+        "",
+        f"{BUDGET}::test_a_budget_is_used_up_to_its_end_and_not_beyond",
+    ),
+    Bug(
+        "a removal counts for the day on which its request was signed",
+        "journal/store.py",
+        "intent.pool, day.midnight(now), besides",
+        "intent.pool, day.midnight(intent.signed_at), besides",
+        f"{BUDGET}::test_only_removals_of_the_same_target_at_the_same_service_on_the_same_day_count",
+    ),
+    Bug(
+        "what certainly was not removed holds the day",
+        "journal/budget.py",
+        " and each.state not in NOT_APPLIED:\n",
+        ":\n",
+        f"{BUDGET}::test_what_certainly_was_not_removed_is_free_again_and_nothing_else",
+    ),
+    Bug(
+        "a correction without a person is opened without its budget",
+        "apply/operation.py",
+        "budget = ctx.budgets.get(site.service.target)",
+        "budget = None",
+        f"{REMEDIATION}::test_two_runs_around_midnight_open_no_more_than_the_new_day_has",
+    ),
+    Bug(
+        "what was opened while the clock was ahead counts for neither day",
+        "journal/store.py",
+        "            _operations.c.opened >= since,\n            _operations.c.id != besides,",
+        "            _operations.c.opened.between(since, since + timedelta(days=1)),\n"
+        "            _operations.c.id != besides,",
+        f"{BUDGET}::test_a_clock_that_is_set_back_over_midnight_gives_neither_day_more",
     ),
     Bug(
         "a partial job is waited for longer than it may be",

@@ -182,8 +182,8 @@ def history_json(runs: Sequence[Run]) -> str:
     return json_text(HistoryDocument(format_version=FORMAT_VERSION, runs=entries))
 
 
-def run_json(record: RunRecord) -> str:
-    """One run as JSON text, with its plan, operations and events."""
+def run_json(record: RunRecord, indent: int | None = 2) -> str:
+    """One run as JSON text, with its plan, operations and events; without an indent in one line."""
     plan = approved_plan(record)
     events = [each for each in record.events if each.kind != PLAN_APPROVED or plan is None]
     return json_text(
@@ -194,5 +194,6 @@ def run_json(record: RunRecord) -> str:
             operations=[OperationEntry.model_validate(each) for each in record.operations],
             damaged=[DamagedEntry.model_validate(each) for each in record.damaged],
             events=[EventEntry.model_validate(each) for each in events],
-        )
+        ),
+        indent,
     )
