@@ -97,6 +97,9 @@ def _runs(now: datetime, count: int) -> Iterator[dict[str, Any]]:
             "digest": "sha256:" + "0" * 64,
             "exit_code": 2,
             "summary": {"pools": 350, "surplus": 40, "missing": 0, "differing": 0},
+            "way": "",
+            "principals": [],
+            "policy": "",
         }
 
 
