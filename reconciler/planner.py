@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from reconciler import __version__
 from reconciler.clock import Clock, SystemClock
-from reconciler.errors import ReadingDoubtful, ServiceError
+from reconciler.errors import PoolNotFound, ReadingDoubtful, ServiceError
 from reconciler.model import ABSENT_DISKS, DesiredPool, Limits, Manifest, Pool, Shard, Target
 from reconciler.planning.draft import needs_desktops
 from reconciler.planning.finding import Finding
@@ -59,6 +59,8 @@ class PlanMetadata:
     shard: Shard = field(default_factory=Shard)
     """The share of the pools that is planned; the others are read with the list and left out."""
 
+
+_VANISHED = "the pool was listed, and was not found any more when its details were read"
 
 Connections = Mapping[Target, Connection | TargetFailure]
 Holds = Mapping[tuple[str, str], Finding]
@@ -235,6 +237,8 @@ async def _look(pool: PoolPlan, workspace: Workspace, gate: asyncio.Semaphore) -
             desktops = await workspace.desktops(pool.live.id)
         except ReadingDoubtful as error:
             return doubted(pool, error.message), None
+        except PoolNotFound:
+            return doubted(pool, _VANISHED), None
         return looked_into(pool, desktops), len(desktops)
 
 
@@ -252,7 +256,10 @@ async def _with_inconsistent(
 
 async def _agree_on_absent(pool: Pool, workspace: Workspace) -> Pool:
     """A list entry without ``data_volumes`` is an empty pool only if the detail call agrees."""
-    detail = await workspace.pool(pool.id)
+    try:
+        detail = await workspace.pool(pool.id)
+    except PoolNotFound:
+        return replace(pool, doubts=(*pool.doubts, _VANISHED))
     if detail.pool.disks:
         raise ReadingDoubtful(
             f"the list says pool {pool.name} has no disks, its detail says {len(detail.pool.disks)}",

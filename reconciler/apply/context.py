@@ -45,6 +45,12 @@ class Stop:
     requested: bool = False
     terminated: bool = False
     """True when the signal was SIGTERM rather than SIGINT."""
+
+
+@dataclass(slots=True)
+class Halt:
+    """What keeps the further pools of one run from being begun; the next run has its own."""
+
     failed: bool = False
     """Without ``keep_going``: a pool did not end well, so no further one is started."""
     alarm: bool = False
@@ -99,6 +105,8 @@ class RunContext:
     """Set by the engine when the run begins."""
     options: Options = field(default_factory=Options)
     stop: Stop = field(default_factory=Stop)
+    halt: Halt = field(default_factory=Halt)
+    """Made by the engine for each run; ``stop`` may outlive it."""
     shard: Shard = field(default_factory=Shard)
     """The share of the pools that this run works on."""
     group: str = ""

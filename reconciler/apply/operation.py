@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+from reconciler.apply.alarms import raise_for
 from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.polling import delay, is_transient
 from reconciler.apply.proof import Observation, observe
@@ -138,6 +139,9 @@ async def follow(intent: Intent, job_id: str, site: TargetContext, ctx: RunConte
             Status.RUNNING, f"job {job_id} {ended}; {done_words(intent, seen)}{CUT_SHORT}", _RESOLVE
         )
     result = judge(intent, job_id, end, reason, seen)
+    if result.status is Status.ALARM:
+        # Before the operation is closed: whatever ends this run in between, the pool stays held.
+        raise_for(intent, result.message, ctx)
     if result.status in _STATES:
         close(intent, result, ctx)
     return result

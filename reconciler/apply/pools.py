@@ -106,7 +106,7 @@ def _stopped(ctx: RunContext, index: int) -> Result | None:
     """
     if ctx.stop.requested:
         return Result(Status.INTERRUPTED, "stopped before the next call", "apply again to continue")
-    if ctx.stop.alarm or (ctx.stop.failed and not index):
+    if ctx.halt.alarm or (ctx.halt.failed and not index):
         message = "stopped before the next call: another pool did not end well"
         status = Status.INTERRUPTED if index else Status.NOT_STARTED
         return Result(status, message, "find out why, then apply again")

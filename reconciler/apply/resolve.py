@@ -6,6 +6,7 @@ arrive, or until a person decides. Following a job and proving are left to ``ope
 
 from __future__ import annotations
 
+from reconciler.apply.alarms import raise_for
 from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.operation import (
     CUT_SHORT,
@@ -89,7 +90,9 @@ async def _by_disks(
     seen = await observe(intent, site, ctx, seconds)
     if seen.alarming:
         lost = "the pool itself" if seen.pool_gone else ", ".join(seen.lost)
-        return still_open(operation, f"what had to stay is gone: {lost}", Status.ALARM)
+        message = f"what had to stay is gone: {lost}"
+        raise_for(intent, message, ctx)
+        return still_open(operation, message, Status.ALARM)
     if seen.complete:
         return _closed(operation, State.DONE, Status.DONE, done_words(intent, seen), ctx)
     # "Not done" is final only once the request has expired: until then it may still arrive and be carried out.

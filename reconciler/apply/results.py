@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from reconciler.errors import ExitCode, ReconcilerError
-from reconciler.journal.records import Operation, Outcome
+from reconciler.journal.records import Alarm, Operation, Outcome
 from reconciler.model import Target
 from reconciler.planning.drift import Measure, proven
 from reconciler.planning.finding import Finding
@@ -140,6 +140,8 @@ class DriftReport:
     """Why the whole remediation was refused or could not begin."""
     unresolved: int = 0
     """Open operations of these targets at the end."""
+    alarms: tuple[Alarm, ...] = ()
+    """Alarms of these targets that no person has closed, at the end."""
     exit_code: ExitCode = ExitCode.DONE
 
     @property
@@ -165,6 +167,14 @@ class DriftRound:
     """None when the round failed before anything was measured."""
     error: ReconcilerError | None = None
     """Why it failed; None when there is a report."""
+
+    known_alarms: tuple[Alarm, ...] = ()
+    """Those that were open in the journal when the round began."""
+
+    @property
+    def alarms(self) -> tuple[Alarm, ...]:
+        """Alarms that no person has closed, also after a round that failed."""
+        return self.report.alarms if self.report else self.known_alarms
 
     @property
     def drifting(self) -> tuple[Measure, ...]:

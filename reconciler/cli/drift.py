@@ -22,6 +22,7 @@ from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
 from reconciler.engine.remediation import detect, remediate
 from reconciler.errors import ExitCode, ReconcilerError
+from reconciler.journal.records import Alarm
 from reconciler.manifest.load import load
 from reconciler.model import Shard
 from reconciler.notify.notifications import notifications
@@ -101,8 +102,10 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
     clock = CLOCK.get()
     started, begun = clock.now(), clock.monotonic()
 
+    alarms: list[Alarm] = []
+
     def outcome(code: ExitCode, report: DriftReport | None, error: ReconcilerError | None) -> DriftRound:
-        return DriftRound(started, clock.monotonic() - begun, code, report, error)
+        return DriftRound(started, clock.monotonic() - begun, code, report, error, tuple(alarms))
 
     try:
         manifest = load(asked.paths, follow_symlinks=asked.follow_symlinks)
@@ -113,6 +116,7 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
         settings = read_settings(asked.connection)
         limits = asked.limits.over(manifest.limits)
         with journal(asked.connection, settings, clock) as kept:
+            alarms += [each for target in manifest.targets for each in kept.alarms(str(target))]
             async with connections(manifest.targets, asked.connection, settings) as opened:
                 run = RunContext(
                     kept,

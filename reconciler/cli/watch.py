@@ -144,7 +144,7 @@ def _news(outcome: DriftRound, before: DriftRound | None) -> bool:
 def _state(outcome: DriftRound) -> object:
     """What must be equal for two rounds to count as the same."""
     drifting = [(each.pool.label, each.surplus, each.missing, each.differing) for each in outcome.drifting]
-    return outcome.exit_code, drifting
+    return outcome.exit_code, drifting, [each.id for each in outcome.alarms]
 
 
 def _host(address: str) -> str:

@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 
 from reconciler import __version__
 from reconciler.apply.context import Options, RunContext
-from reconciler.apply.results import DriftReport, LivePool, live_pool
+from reconciler.apply.results import ApplyReport, DriftReport, LivePool, live_pool
 from reconciler.engine.apply import DEFAULT_LIFETIME, ApplyRequest, apply
+from reconciler.engine.holds import alarm_holds, open_alarms
 from reconciler.errors import ExitCode, JournalError, ReconcilerError, Refused
-from reconciler.journal.records import NOT_APPLIED, DriftPoint, Journal, Operation, PoolKey, Step
+from reconciler.journal.records import NOT_APPLIED, Alarm, DriftPoint, Journal, Operation, PoolKey, Step
 from reconciler.model import DriftPolicy, Limits, Manifest
-from reconciler.planner import compute
+from reconciler.planner import Connection, compute
 from reconciler.planning.drift import (
     BEING_CHANGED,
     MEMORY,
@@ -48,12 +49,20 @@ async def detect(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftRe
         # Asked before and after: an operation that began or ended while the pools were read makes a reading
         # of its pool worthless, which may show its disks half done.
         changing = _being_changed(ctx)
-        plan = await compute(manifest, limits, ctx.connections, ctx.plan_metadata(DEFAULT_LIFETIME))
+        services = [each.service for each in ctx.connections.values() if isinstance(each, Connection)]
+        plan = await compute(
+            manifest,
+            limits,
+            ctx.connections,
+            ctx.plan_metadata(DEFAULT_LIFETIME),
+            alarm_holds(ctx.journal, services),
+        )
         plan = set_aside(plan, changing | _being_changed(ctx))
         measures = _measures(plan)
         journal.add_drift(_points(measures, plan, run_id, ctx))
         unresolved = _unresolved(plan, ctx)
-        code, digest = _detection_code(plan, measures, unresolved), plan.digest
+        alarms = open_alarms(ctx.journal, services)
+        code, digest = _detection_code(plan, measures, unresolved, alarms), plan.digest
         summary = {
             "pools": len(measures),
             "surplus": sum(each.surplus for each in measures),
@@ -66,7 +75,7 @@ async def detect(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftRe
         raise
     finally:
         journal.close_run(run_id, int(code), digest, summary)
-    return DriftReport(run_id, plan, measures, unresolved=unresolved, exit_code=code)
+    return DriftReport(run_id, plan, measures, unresolved=unresolved, alarms=alarms, exit_code=code)
 
 
 def set_aside(plan: Plan, changing: Mapping[PoolKey, Operation]) -> Plan:
@@ -123,16 +132,36 @@ async def remediate(manifest: Manifest, limits: Limits, ctx: RunContext) -> Drif
         with suppress(JournalError):
             remediation.give_back("")
     else:
-        report = replace(report, applied=applied)
-        if applied.plan and any(each.resolved for each in applied.resolutions):
-            # Resolving has proven an earlier run's work since the first plan, so that is no drift any more.
-            aside = set_aside(applied.plan, _being_changed(ctx))
-            report = replace(report, measures=_measures(aside))
+        report = _up_to_date(replace(report, applied=applied), applied, ctx)
     try:
         report = _kept(report, remediation, ctx)
     except JournalError as error:  # what was done must still reach the user
         report = replace(report, error=report.error or error)
     return replace(report, exit_code=_remediation_code(report))
+
+
+def _up_to_date(report: DriftReport, applied: ApplyReport, ctx: RunContext) -> DriftReport:
+    """The report with the later plan of the pools that are settled by now, by this run or by resolving.
+
+    What blocked such a pool at first, or had been tried before, no longer matters.
+    """
+    if not applied.plan:
+        return report
+    aside = set_aside(applied.plan, _being_changed(ctx))
+    resolved = {each.operation.intent.pool for each in applied.resolutions if each.resolved}
+    settled = {(key.target, key.pool_id) for key in resolved}
+    settled |= {(str(target), pool_id) for target, pool_id in applied.proven_pools}
+    later = {(str(pool.target), pool.live.id): pool for pool in aside.pools if pool.live}
+    pools = tuple(
+        later.get(key, pool) if pool.live and (key := (str(pool.target), pool.live.id)) in settled else pool
+        for pool in report.plan.pools
+    )
+    # Resolving has proven an earlier run's work since the first plan, so that is no drift any more.
+    measures = _measures(aside) if resolved else report.measures
+    report = replace(report, plan=replace(report.plan, pools=pools), measures=measures)
+    left = {each.pool.label for each in report.measures_now if each.drifts}
+    refused = tuple(each for each in report.refused if not each.pool or each.pool in left)
+    return replace(report, refused=refused)
 
 
 def _kept(report: DriftReport, remediation: _Remediation, ctx: RunContext) -> DriftReport:
@@ -141,7 +170,8 @@ def _kept(report: DriftReport, remediation: _Remediation, ctx: RunContext) -> Dr
         remediation.give_back(applied.run_id)
         points = _points(report.measures_now, report.plan, applied.run_id, ctx, only=applied.proven_pools)
         ctx.journal.add_drift(points)
-    return replace(report, unresolved=_unresolved(report.plan, ctx))
+    alarms = open_alarms(ctx.journal, report.plan.services)
+    return replace(report, unresolved=_unresolved(report.plan, ctx), alarms=alarms)
 
 
 class _Remediation:
@@ -309,13 +339,15 @@ def _being_changed(ctx: RunContext) -> dict[PoolKey, Operation]:
     return {each.intent.pool: each for each in ctx.journal.unresolved() if each.lease_until > now}
 
 
-def _detection_code(plan: Plan, measures: Sequence[Measure], unresolved: int) -> ExitCode:
+def _detection_code(
+    plan: Plan, measures: Sequence[Measure], unresolved: int, alarms: Sequence[Alarm]
+) -> ExitCode:
     """The exit code of what was measured; never DONE where something could not be decided."""
     if plan.failures:
         return ExitCode(plan.failures[0].exit_code)
     if any(each.drifts for each in measures):
         return ExitCode.CHANGES
-    if plan.blocked:
+    if plan.blocked or alarms:
         return ExitCode.REFUSED
     if unresolved:
         return ExitCode.UNKNOWN
@@ -330,7 +362,7 @@ def _remediation_code(report: DriftReport) -> ExitCode:
         return report.error.exit_code
     if report.applied and report.applied.exit_code is not ExitCode.DONE:
         return report.applied.exit_code
-    return _detection_code(report.plan, report.measures_now, report.unresolved)
+    return _detection_code(report.plan, report.measures_now, report.unresolved, report.alarms)
 
 
 def _midnight(now: datetime) -> datetime:

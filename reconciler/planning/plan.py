@@ -19,7 +19,7 @@ from reconciler.planning.inconsistent_desktops import InconsistentDesktops
 
 DECISION_VERSION = 2
 
-HELD_RULES = frozenset({"unresolved-operation", "pool-held", "journal-damaged"})
+HELD_RULES = frozenset({"unresolved-operation", "pool-held", "journal-damaged", "pool-alarm"})
 """What only the journal of the one who applies knows."""
 TRANSIENT_RULES = HELD_RULES | {"live-session", "pool-state"}
 """What comes and goes by itself: an operation is open, somebody logs in, a pool is busy."""

@@ -49,6 +49,7 @@ def drift_metrics(round_: DriftRound) -> str:
             round_.exit_code,
         ),
         ("reconciler_unresolved_operations", "Operations whose outcome is unknown", unresolved),
+        ("reconciler_open_alarms", "Alarms that no person has closed", len(round_.alarms)),
     )
     for name, meaning, value in single:
         if value is not None:

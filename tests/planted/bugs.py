@@ -158,14 +158,14 @@ BUGS = (
     Bug(
         "an alarm found while resolving stops nothing",
         "engine/apply.py",
-        "    if any(each.result.status is Status.ALARM for each in resolutions):\n",
+        "    if ctx.halt.alarm:\n",
         "    if False:\n",
         f"{RUN}::test_an_alarm_of_an_earlier_run_stops_this_one_before_it_plans",
     ),
     Bug(
         "a pool that waited sends after the alarm of another",
         "apply/pools.py",
-        "ctx.stop.alarm or (ctx.stop.failed and not index)",
+        "ctx.halt.alarm or (ctx.halt.failed and not index)",
         "False",
         f"{RUN}::test_a_pool_that_waits_sends_nothing_after_the_alarm_of_another",
     ),
@@ -476,7 +476,7 @@ BUGS = (
     Bug(
         "an alarm stops nothing when the run is to keep going",
         "apply/run.py",
-        "    ctx.stop.alarm |= result.status is Status.ALARM\n",
+        "    ctx.halt.alarm |= result.status is Status.ALARM\n",
         "",
         f"{RUN}::test_a_kept_disk_that_vanished_stops_everything_whatever_was_asked",
     ),
