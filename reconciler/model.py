@@ -310,6 +310,8 @@ class Manifest:
     """At most one per target."""
     sources: tuple[tuple[str, str], ...] = ()
     """``(path, sha256 of the content)`` of every file read, sorted by path."""
+    seen: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    """The same of every file that was looked at, also of those that are no manifests."""
     notes: tuple[str, ...] = field(default=(), compare=False)
     """For people, one line each: how much was read and from where, and what was left out."""
 

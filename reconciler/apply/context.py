@@ -93,6 +93,10 @@ def _quiet(_message: str) -> None:
     """Discard the message."""
 
 
+def _settled() -> None:
+    """Nothing decides this run that could have changed."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunContext:
     """Everything a run uses from outside, so that a test can pass in its own."""
@@ -111,6 +115,8 @@ class RunContext:
     """The share of the pools that this run works on."""
     group: str = ""
     """Runs of the same group share their limits through the journal; empty for a run of its own."""
+    check_sources: Callable[[], None] = _settled
+    """Raises ``StalePlan`` when the files that decide the run have changed; asked right before calls."""
     log: Callable[[str], None] = _quiet
     """Receives one line per event that the user should see."""
 

@@ -88,6 +88,10 @@ async def _one_call(task: Task, call: Call, expected: Counter[DiskEffect], index
         if stopped := _stopped(ctx, index):
             return stopped
         intent = await _prepare(task, call, expected, index)
+        # Half a manifest is valid YAML: who is writing it may yet declare what is about to go. A pool that was
+        # begun is finished all the same, except by a further removal.
+        if not index or call.step is Step.REMOVE:
+            ctx.check_sources()
         if stopped := _stopped(ctx, index):
             return stopped
         result = await carry_out(call, intent, task.site, ctx)

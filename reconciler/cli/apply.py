@@ -6,6 +6,7 @@ The steps are left to ``engine.apply``, the ways to approve to ``approval``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,7 @@ from reconciler.engine.apply import ApplyRequest
 from reconciler.engine.apply import apply as run_apply
 from reconciler.errors import BadInput
 from reconciler.manifest.load import load
+from reconciler.manifest.sources import Sources
 from reconciler.model import Manifest
 from reconciler.planning.plan import Plan
 from reconciler.render.apply_report import report_lines, report_page, resolution_lines
@@ -66,6 +68,7 @@ def apply(
     if share.count > 1 and saved:
         raise BadInput("a saved plan already holds one share of the pools", "omit --shard, or plan again")
     manifest = manifest_of(saved) if saved else load(paths, follow_symlinks=follow_symlinks)
+    sources = Sources(() if saved else tuple(paths), follow_symlinks)
     for note in manifest.notes:
         console.info(note)
     clock = CLOCK.get()
@@ -97,6 +100,7 @@ def apply(
                 run = RunContext(
                     kept, clock, new_id, opened, stop=stop, shard=share, group=run_group, log=console.info
                 )
+                run = replace(run, check_sources=lambda: sources.check(manifest.seen))
                 with console.working("Reading the live pools"):
                     return await run_apply(request, run)
 

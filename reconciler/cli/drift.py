@@ -24,6 +24,7 @@ from reconciler.engine.remediation import detect, remediate
 from reconciler.errors import ExitCode, ReconcilerError
 from reconciler.journal.records import Alarm
 from reconciler.manifest.load import load
+from reconciler.manifest.sources import Seen, Sources, changes
 from reconciler.model import Shard
 from reconciler.notify.notifications import notifications
 from reconciler.render.drift_report import drift_lines, drift_page
@@ -43,6 +44,16 @@ Webhooks = Annotated[
 ]
 
 
+@dataclass(slots=True)
+class Memory:
+    """What a round knows of those before it in this process."""
+
+    noted: set[str] = field(default_factory=set)
+    """What was said of the manifests so far; each line is said once, also in many rounds."""
+    sources: Seen | None = None
+    """The files that the round before was decided by; None when there was none, or it could not read them."""
+
+
 @dataclass(frozen=True, slots=True)
 class DriftRequest:
     """What one round reads, and how."""
@@ -54,8 +65,9 @@ class DriftRequest:
     shard: Shard = field(default_factory=Shard)
     group: str = ""
     follow_symlinks: bool = False
-    noted: set[str] = field(default_factory=set)
-    """What was said of the manifests so far; each line is said once, also in many rounds."""
+    settled: bool = False
+    """True: correct only by files that the round before has read exactly so."""
+    memory: Memory = field(default_factory=Memory)
 
 
 @flags.options
@@ -107,12 +119,16 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
     def outcome(code: ExitCode, report: DriftReport | None, error: ReconcilerError | None) -> DriftRound:
         return DriftRound(started, clock.monotonic() - begun, code, report, error, tuple(alarms))
 
+    memory, before = asked.memory, asked.memory.sources
+    memory.sources = None
     try:
         manifest = load(asked.paths, follow_symlinks=asked.follow_symlinks)
+        memory.sources = manifest.seen
         for note in manifest.notes:
-            if note not in asked.noted:
-                asked.noted.add(note)
+            if note not in memory.noted:
+                memory.noted.add(note)
                 console.info(note)
+        sources = Sources(tuple(asked.paths), asked.follow_symlinks)
         settings = read_settings(asked.connection)
         limits = asked.limits.over(manifest.limits)
         with journal(asked.connection, settings, clock) as kept:
@@ -126,13 +142,25 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
                     stop=stop,
                     shard=asked.shard,
                     group=asked.group,
+                    check_sources=lambda: sources.check(manifest.seen),
                     log=console.info,
                 )
-                act = remediate if asked.remediate else detect
-                report = await act(manifest, limits, run)
+                if asked.remediate:
+                    unsettled = _unsettled(before, manifest.seen) if asked.settled else ""
+                    report = await remediate(manifest, limits, run, unsettled)
+                else:
+                    report = await detect(manifest, limits, run)
     except ReconcilerError as error:
         return outcome(error.exit_code, None, error)
     return outcome(report.exit_code, report, None)
+
+
+def _unsettled(before: Seen | None, now: Seen) -> str:
+    """Why nothing may be corrected by these files yet; empty when the round before has read the very same."""
+    if before is None:
+        return "no round before this one has read the manifests"
+    changed = changes(before, now)
+    return f"the manifests are not those of the round before: {changed}" if changed else ""
 
 
 def noteworthy(outcome: DriftRound) -> bool:

@@ -78,7 +78,9 @@ def watch(
 ) -> int:
     """Detect drift repeatedly until stopped; notifies webhooks when the outcome changes."""
     console = Console()
-    asked = drift.DriftRequest(list(paths), limits, connection, correct, follow_symlinks=follow_symlinks)
+    asked = drift.DriftRequest(
+        list(paths), limits, connection, correct, follow_symlinks=follow_symlinks, settled=True
+    )
     notify = notifications(prometheus, webhook or [])
     interval = duration(every, "--every")
 

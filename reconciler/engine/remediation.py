@@ -106,13 +106,17 @@ def _measures(plan: Plan) -> tuple[Measure, ...]:
     return tuple(each for each in measure(plan) if not is_being_changed(each.pool))
 
 
-async def remediate(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftReport:
+async def remediate(manifest: Manifest, limits: Limits, ctx: RunContext, unsettled: str = "") -> DriftReport:
     """Detect, then apply what the manifest's drift policies allow right now: one attempt per change.
 
-    When the remediation as a whole is refused, the report says why; what was detected is recorded either way.
+    ``unsettled``: why the manifest may not be acted on yet; empty when it may. When the remediation as a whole
+    is refused, the report says why; what was detected is recorded either way.
     """
     narrowed = narrow(manifest)
     report = await detect(narrowed, limits, ctx)
+    if unsettled:
+        drifts = any(each.drifts for each in report.measures)
+        return replace(report, refused=(_waits(unsettled),) if drifts else ())
     permission = _permission(report.plan, manifest.drift, ctx)
     report = replace(report, refused=permission.refused)
     if not permission.pools and not report.unresolved:
@@ -138,6 +142,16 @@ async def remediate(manifest: Manifest, limits: Limits, ctx: RunContext) -> Drif
     except JournalError as error:  # what was done must still reach the user
         report = replace(report, error=report.error or error)
     return replace(report, exit_code=_remediation_code(report))
+
+
+def _waits(unsettled: str) -> Finding:
+    """Why a round corrects nothing by files that somebody may be writing."""
+    return Finding(
+        rule="drift-unsettled",
+        message=f"{unsettled}, so nothing is corrected by them yet",
+        source="the files themselves",
+        allow="wait for the next round; it corrects if they are the same by then",
+    )
 
 
 def _up_to_date(report: DriftReport, applied: ApplyReport, ctx: RunContext) -> DriftReport:

@@ -22,6 +22,7 @@ from reconciler.manifest.files import Files
 from reconciler.manifest.foreign import is_foreign
 from reconciler.manifest.paths import refusal, shown_path
 from reconciler.manifest.rules import Rules
+from reconciler.manifest.sources import seen
 from reconciler.manifest.tree import Map, Seq
 from reconciler.model import (
     Action,
@@ -104,6 +105,7 @@ def _read_files(files: Files) -> Manifest:
         limits=Limits(**merged.limits),
         drift=tuple(sorted(merged.drift, key=lambda policy: policy.target)),
         sources=tuple(sorted(sources)),
+        seen=seen(files),
         notes=(_what_was_read(len(sources), merged, files.given), *notes),
     )
 
