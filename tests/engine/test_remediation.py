@@ -416,6 +416,16 @@ def test_the_limits_of_a_run_hold_and_are_told(make: Make) -> None:
     assert scene.remediate(manifest("a", disks_per_day=2)).exit_code is ExitCode.DONE
 
 
+def test_a_limit_that_stops_a_correction_the_day_has_room_for_says_so_with_both_numbers(make: Make) -> None:
+    scene = make(a=2)
+    report = scene.remediate(manifest("a"), Limits(disks=Limit(1, "pools.yaml:3:10")))
+    assert report.error
+    assert report.error.message == (
+        "a limit of one run stops it: 2 disks would be destroyed; the limit is 1 (pools.yaml:3:10), although "
+        "disks_per_day: 5 (pools.yaml:5:3) has room for 5 more today; nothing was sent"
+    )
+
+
 def test_a_failure_of_one_pool_leaves_the_others_for_the_next_run(make: Make) -> None:
     scene = make(a=1, b=1)
     scene.service.faults = Faults(job_fails=1.0)
