@@ -157,6 +157,15 @@ def live_pool(pool: PoolPlan) -> LivePool | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Sight:
+    """When a target was last read completely."""
+
+    target: Target
+    since: datetime
+    """The beginning of the last round that read it; of one never read, of the first that tried."""
+
+
+@dataclass(frozen=True, slots=True)
 class DriftRound:
     """One round of ``drift`` or ``watch``, whether it ended well or not."""
 
@@ -170,6 +179,14 @@ class DriftRound:
 
     known_alarms: tuple[Alarm, ...] = ()
     """Those that were open in the journal when the round began."""
+
+    sights: tuple[Sight, ...] = ()
+    """Every target that this process has been asked about."""
+
+    @property
+    def unseen(self) -> tuple[Sight, ...]:
+        """The targets of which this round has read nothing, and others before it have not either."""
+        return tuple(each for each in self.sights if each.since < self.started)
 
     @property
     def alarms(self) -> tuple[Alarm, ...]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from reconciler.apply.context import RunContext, Stop
-from reconciler.apply.results import DriftReport, DriftRound
+from reconciler.apply.results import DriftReport, DriftRound, Sight
 from reconciler.cli import flags
 from reconciler.cli.connect import connections, journal, new_id, read_settings
 from reconciler.cli.console import Console
@@ -25,7 +26,7 @@ from reconciler.errors import ExitCode, ReconcilerError
 from reconciler.journal.records import Alarm
 from reconciler.manifest.load import load
 from reconciler.manifest.sources import Seen, Sources, changes
-from reconciler.model import Shard
+from reconciler.model import Shard, Target
 from reconciler.notify.notifications import notifications
 from reconciler.render.drift_report import drift_lines, drift_page
 
@@ -50,6 +51,8 @@ class Memory:
 
     noted: set[str] = field(default_factory=set)
     """What was said of the manifests so far; each line is said once, also in many rounds."""
+    sights: dict[Target, datetime] = field(default_factory=dict)
+    """When each target was last read completely; of one never read, when it was first asked for."""
     sources: Seen | None = None
     """The files that the round before was decided by; None when there was none, or it could not read them."""
 
@@ -117,13 +120,19 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
     alarms: list[Alarm] = []
 
     def outcome(code: ExitCode, report: DriftReport | None, error: ReconcilerError | None) -> DriftRound:
-        return DriftRound(started, clock.monotonic() - begun, code, report, error, tuple(alarms))
+        if report:
+            failed = {each.target for each in report.plan.failures}
+            read = [each for each in asked.memory.sights if each not in failed]
+            asked.memory.sights.update(dict.fromkeys(read, started))
+        sights = tuple(Sight(*each) for each in sorted(asked.memory.sights.items()))
+        return DriftRound(started, clock.monotonic() - begun, code, report, error, tuple(alarms), sights)
 
     memory, before = asked.memory, asked.memory.sources
     memory.sources = None
     try:
         manifest = load(asked.paths, follow_symlinks=asked.follow_symlinks)
         memory.sources = manifest.seen
+        memory.sights = {each: memory.sights.get(each, started) for each in manifest.targets}
         for note in manifest.notes:
             if note not in memory.noted:
                 memory.noted.add(note)

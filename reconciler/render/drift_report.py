@@ -47,11 +47,15 @@ def drift_lines(outcome: DriftRound) -> Iterator[Line]:
 
 
 def headline(outcome: DriftRound) -> str:
-    """The whole round in one sentence, and one more for each alarm that nobody has closed."""
+    """The round in one sentence, one more for each target unseen for long, and for each alarm that is open."""
+    unseen = [
+        f"Nothing was seen of {each.target} since {each.since:%Y-%m-%d %H:%M:%S} UTC."
+        for each in outcome.unseen
+    ]
     shown = [_alarm(each) for each in outcome.alarms[:MOST_ALARMS]]
     if more := len(outcome.alarms) - len(shown):
         shown.append(f"{count(more, 'more pool has an alarm', 'more pools have alarms')}.")
-    return " ".join([_found(outcome), *shown])
+    return " ".join([_found(outcome), *unseen, *shown])
 
 
 def _alarm(alarm: Alarm) -> str:

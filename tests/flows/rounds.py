@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from starlette.responses import JSONResponse
 
 from reconciler import sandbox
 from reconciler.sandbox.store import Store
@@ -19,6 +21,9 @@ from tests.flows.skipping import TIME
 
 EVERY = 3600.0
 """Seconds between two rounds; no other wait of a round is as long."""
+
+
+_TOO_MANY = JSONResponse({"error_code": "APIGW.0308", "error_msg": "throttled"}, 429)
 
 
 class Rounds:
@@ -45,24 +50,33 @@ def watched(
     *arguments: str,
     rounds: int,
     between: Callable[[int], None] = lambda _: None,
+    env: Mapping[str, str] | None = None,
 ) -> Ran:
     """Run a watch for so many rounds; ``between`` is called with the number of the round that has ended."""
     given = ("watch", *arguments, "--every", f"{EVERY:.0f}s")
     clock: Any = Rounds(rounds, between)
-    ran = run_inside(given, bare(folder) | served.env, folder, "", clock)
+    ran = run_inside(given, bare(folder) | served.env | dict(env or {}), folder, "", clock)
     assert "Traceback" not in ran.err + ran.out, ran.err
     return ran
 
 
 @contextmanager
-def noticing(world: World, notice: Callable[[str], None]) -> Iterator[Served]:
-    """Serve a sandbox that calls ``notice`` with the method of each request before it answers."""
+def noticing(
+    world: World, notice: Callable[[str], None], refuses: Callable[[], bool] = lambda: False
+) -> Iterator[Served]:
+    """Serve a sandbox that calls ``notice`` with the method of each request before it answers.
+
+    While ``refuses`` holds, it answers each request with "too many requests".
+    """
     store, offset = Store.memory(world), [0.0]
     app = sandbox.create_app(store, clock=lambda: TIME.time() + offset[0], job_seconds=0.3)
 
     async def noticed(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             notice(scope["method"])
+            if refuses():
+                await _TOO_MANY(scope, receive, send)
+                return
         await app(scope, receive, send)
 
     with listening(noticed) as url:

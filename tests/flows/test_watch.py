@@ -24,9 +24,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from reconciler import sandbox
 from reconciler.journal.store import open_journal
 from reconciler.sandbox import seed
 from tests.flows.conftest import Run, bare, manifest
+from tests.flows.rounds import noticing, watched
 from tests.flows.serving import Served, listening, serving
 from tests.flows.skipping import TIME
 
@@ -340,3 +342,39 @@ def test_once_corrects_what_the_policy_allows_and_tells_its_webhooks(
     assert (ran.code, len(service.posts())) == (0, 1)
     assert "Apply complete! 1 change proven" in ran.out
     assert [each["exit_code"] for each in got] == [0]
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_a_target_that_is_throttled_for_rounds_says_since_when_nothing_was_seen_of_it(
+    tmp_path: Path, targets: int
+) -> None:
+    TIME.reset()
+    throttled, seen = [False], list[str]()
+
+    def between(ended: int) -> None:
+        seen.append((tmp_path / "drift.prom").read_text(encoding="utf-8"))
+        throttled[0] = 2 <= ended < 4
+
+    world = seed.world("watch", [seed.pool("p", [("SSD", 100)], 3, 2)])
+    with noticing(world, lambda _: None, refuses=lambda: throttled[0]) as served:
+        path = manifest(tmp_path, [ONE_SSD])
+        if targets == 2:  # another one that nobody answers for
+            more = path.read_text(encoding="utf-8").replace(sandbox.REGION, "elsewhere-1")
+            path.write_text(f"{path.read_text(encoding='utf-8')}---\n{more}", encoding="utf-8")
+        arguments = (str(path), "--prometheus", "drift.prom")
+        nobody = {"RECONCILER_ENDPOINT_ELSEWHERE_1": "http://127.0.0.1:1"}
+        ran = watched(tmp_path, served, *arguments, rounds=5, between=between, env=nobody)
+    rounds = [line for line in ran.out.splitlines() if " UTC  " in line]
+    started = [line.partition("  ")[0] for line in rounds]
+    mine = f"Nothing was seen of {sandbox.REGION}/{sandbox.PROJECT_ID} since"
+    assert [f"{mine} {started[1]}" in line for line in rounds] == [False, False, True, True, False]
+    assert [mine in line for line in rounds] == [False, False, True, True, False]
+    gauge = "reconciler_target_last_seen_timestamp_seconds"
+    times = [
+        sample.value
+        for text in seen
+        for each in text_string_to_metric_families(text)
+        for sample in each.samples
+        if sample.name == gauge and sample.labels["region"] == sandbox.REGION
+    ]
+    assert times[0] < times[1] == times[2] == times[3] < times[4]
