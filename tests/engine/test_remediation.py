@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -542,6 +543,26 @@ class Forgetful:
 
     def _fail(self, *_: Any, **__: Any) -> Any:
         raise JournalError("the disk is full")
+
+
+@pytest.mark.parametrize(
+    "fails", ["open_operation", "record_outcome", "close_operation", "close_run", "add_drift", "record_event"]
+)
+def test_a_journal_that_fails_anywhere_costs_no_day_more_than_its_budget(make: Make, fails: str) -> None:
+    scene = make(a=2, b=2)
+    ask = manifest("a", "b", disks_per_day=2)
+    failing: Any = Forgetful(scene.journal, fails)
+    with suppress(JournalError):
+        scene.run(remediate(ask, Limits(), replace(scene.context, journal=failing)))
+    assert scene.disks("a") + scene.disks("b") >= 4
+    for _ in range(3):
+        scene.later(minutes=40)  # whatever was left open can no longer arrive
+        scene.remediate(ask)
+    assert scene.disks("a") + scene.disks("b") == 4  # the day's two are gone, and no more
+    scene.later(days=1)
+    scene.remediate(ask)
+    assert scene.disks("a") + scene.disks("b") == 2
+    assert all(not line.twice for line in scene.service.record)
 
 
 def test_expansions_take_nothing_from_the_budget_of_removals(make: Make) -> None:

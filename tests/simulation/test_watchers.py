@@ -18,7 +18,7 @@ from tests.simulation.watchers import Verdict, run_all
 
 __all__ = ["postgres"]
 
-MANY, FEW = max(SEEDS // 32, 1), max(SEEDS // 250, 1)
+MANY, FEW = max(SEEDS // 50, 1), max(SEEDS // 400, 1)
 
 
 def complaints(verdicts: list[Verdict]) -> str:
@@ -32,9 +32,9 @@ def complaints(verdicts: list[Verdict]) -> str:
 def test_no_day_is_above_its_budget_whoever_runs_whenever() -> None:
     verdicts = run_all(range(MANY))
     assert complaints(verdicts) == ""
-    if MANY >= 60:  # not a promise of the tool: the simulation meets what it is for
-        assert sum(each.corrected for each in verdicts) > 60
-        assert sum(each.by_hand for each in verdicts) > 60
+    if MANY >= 40:  # not a promise of the tool: the simulation meets what it is for
+        assert sum(each.corrected for each in verdicts) > 40
+        assert sum(each.by_hand for each in verdicts) > 40
         assert min(sum(each.crashes for each in verdicts), sum(each.steps for each in verdicts)) > 10
 
 
