@@ -224,3 +224,20 @@ def test_a_policy_that_is_removed_while_a_run_is_under_way_corrects_nothing(run:
         ran = run("drift", str(path), "--correct", env=served.env)
         assert (ran.code, served.posts()) == (4, [])
     assert "POST" not in asked
+
+
+def test_files_that_come_back_are_settled_one_round_later(tmp_path: Path) -> None:
+    path, sent = tmp_path / "pools.yaml", list[int]()
+    path.write_text(HEAD + SSD)
+
+    def between(ended: int) -> None:
+        sent.append(len(served.posts()))
+        if ended == 1:
+            path.rename(tmp_path / "elsewhere")
+        if ended == 2:
+            (tmp_path / "elsewhere").rename(path)
+
+    TIME.reset()
+    with noticing(world(), lambda _: None) as served:
+        watched(tmp_path, served, str(path), "--correct", rounds=4, between=between)
+    assert sent == [0, 0, 0, 1]

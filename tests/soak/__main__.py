@@ -34,6 +34,12 @@ EVERY = 3
 """Seconds between two rounds: longer than any writer rests."""
 
 
+LIFE = (40.0, 120.0)
+"""Seconds after which the watch is killed."""
+RESTS = (10.0, 40.0)
+"""Seconds between two edits, and between two runs by hand."""
+
+
 @dataclass
 class Lives:
     """The watch, killed and begun again, and what it cost."""
@@ -114,7 +120,8 @@ def main() -> int:
         lives = Lives(folder, env, folder / "watch.log")
         over = threading.Event()
         work: list[Callable[[], None]] = [manifests.edit, lambda: _by_hand(served, folder, env, rng)]
-        threads = [threading.Thread(target=_again, args=(each, over)) for each in work]
+        # Between two edits there are rounds that find the files settled: others correct nothing.
+        threads = [threading.Thread(target=_again, args=(each, over, RESTS)) for each in work]
         lives.begin()
         for thread in threads:
             thread.start()
@@ -146,14 +153,14 @@ def main() -> int:
             or "green: nothing outside policy, budget, windows, or twice"
         )
         if found:
-            print(log[-5000:])
+            print("\n".join(log.splitlines()[-30:]))
         return int(bool(found))
 
 
 def _live(lives: Lives, rng: random.Random, until: float, give: Callable[[], None]) -> list[str]:
     """Let the watch live, be killed and begin again, until the time is over; how it ended by itself."""
     found: list[str] = []
-    dies = time.monotonic() + rng.uniform(15, 45)
+    dies = time.monotonic() + rng.uniform(*LIFE)
     while time.monotonic() < until:
         time.sleep(1)
         lives.sample()
@@ -166,14 +173,15 @@ def _live(lives: Lives, rng: random.Random, until: float, give: Callable[[], Non
         elif time.monotonic() > dies:
             lives.end(rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]))
             lives.begin()
-            dies = time.monotonic() + rng.uniform(15, 45)
+            dies = time.monotonic() + rng.uniform(*LIFE)
     if lives.ended() is None:
         lives.end(signal.SIGTERM)
     return found
 
 
-def _again(work: Callable[[], None], over: threading.Event) -> None:
-    while not over.wait(0.5):
+def _again(work: Callable[[], None], over: threading.Event, rests: tuple[float, float]) -> None:
+    rng = random.Random(str(rests))
+    while not over.wait(rng.uniform(*rests)):
         work()
 
 
@@ -205,7 +213,6 @@ def _by_hand(served: Served, folder: Path, env: dict[str, str], rng: random.Rand
     path.write_text(f"{HEAD}pools:\n  - {{name: {name}, apply_to: all, disks: [{disks}]}}\n")
     words = [sys.executable, "-m", "reconciler", "apply", str(path), "--auto-approve"]
     subprocess.run(words, cwd=folder, env=env, capture_output=True, stdin=subprocess.DEVNULL, check=False)
-    time.sleep(rng.uniform(5, 15))
 
 
 def _range(samples: list[int]) -> str:
