@@ -17,7 +17,7 @@ from reconciler.engine.apply import DEFAULT_LIFETIME, ApplyRequest, apply
 from reconciler.engine.holds import alarm_holds, open_alarms
 from reconciler.errors import ExitCode, JournalError, ReconcilerError, Refused
 from reconciler.journal.records import NOT_APPLIED, Alarm, DriftPoint, Journal, Operation, PoolKey, Step
-from reconciler.model import DriftPolicy, Limits, Manifest, Target
+from reconciler.model import DriftPolicy, Limits, Manifest
 from reconciler.planner import Connection, compute
 from reconciler.planning.drift import (
     BEING_CHANGED,
@@ -200,7 +200,7 @@ class _Remediation:
     async def approve(self, plan: Plan) -> None:
         """Raise ``Refused`` unless everything in the plan is allowed now and fits into the day's budget."""
         if plan.run_blocked:
-            raise _limits_win(plan, self._policies, self._ctx)
+            raise _limits_win(plan, tuple(self._policies.values()), self._ctx)
         acting = [pool for pool in plan.pools if pool.pending and not pool.blocked]
         # Checked on this plan, not on the first one: the pools, the time and the budget may have moved on.
         permission = _permission(plan, tuple(self._policies.values()), self._ctx)
@@ -254,16 +254,16 @@ class _Remediation:
         self._taken.clear()
 
 
-def _limits_win(plan: Plan, policies: Mapping[Target, DriftPolicy], ctx: RunContext) -> Refused:
+def _limits_win(plan: Plan, policies: Sequence[DriftPolicy], ctx: RunContext) -> Refused:
     """Why nothing is corrected although the day has room: the run would pass a limit, in one sentence."""
     over = "; ".join(
         f"{each.message} ({each.source})" for each in plan.findings if each.severity is Severity.BLOCK
     )
-    midnight = _midnight(ctx.journal.now())
-    rooms = []
-    for service in plan.services:
-        if policy := policies.get(service.target):
-            used = ctx.journal.removed_since(str(service.target), service.name, midnight)
+    names = {service.target: service.name for service in plan.services}
+    since, rooms = _midnight(ctx.journal.now()), []
+    for policy in policies:
+        if policy.target in names:
+            used = ctx.journal.removed_since(str(policy.target), names[policy.target], since)
             room = max(policy.disks_per_day - used, 0)
             rooms.append(
                 f"disks_per_day: {policy.disks_per_day} ({policy.at}) has room for {room} more today"
