@@ -6,6 +6,7 @@ Writers go on when something happens, a request or the end of a round, and never
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from reconciler import sandbox
 from reconciler.sandbox import seed
 from reconciler.sandbox.world import World
+from tests import needs
 from tests.flows.conftest import Run
 from tests.flows.rounds import noticing, watched
 from tests.flows.skipping import TIME
@@ -95,6 +97,17 @@ def mounted(path: Path) -> Writer:
     (folder / "..2026_01" / path.name).unlink()
 
 
+def checked_out(path: Path) -> Writer:
+    """As git changes files: each is removed and made again, between two commits that are complete."""
+    _git(path, "checkout", "-q", "after")
+    yield
+
+
+def _git(path: Path, *words: str) -> None:
+    who = ("-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "commit.gpgsign=false")
+    subprocess.run([needs.program("git"), *who, *words], cwd=path.parent, check=True, capture_output=True)
+
+
 WRITERS = [truncated, appended, overwritten, made_again, renamed, mounted]
 
 
@@ -108,6 +121,17 @@ def prepared(writer: Callable[[Path], Writer], folder: Path) -> Path:
         (folder / "pools.yaml").symlink_to("..data/pools.yaml")
     else:
         (folder / "pools.yaml").write_text(BEFORE)
+    if writer is checked_out:
+        for branch, text in (("before", BEFORE), ("after", AFTER)):
+            _git(
+                folder / "pools.yaml",
+                *(("init", "-q") if branch == "before" else ("checkout", "-q", "before")),
+            )
+            _git(folder / "pools.yaml", "checkout", "-q", "-b", branch)
+            (folder / "pools.yaml").write_text(text)
+            _git(folder / "pools.yaml", "add", "-A")
+            _git(folder / "pools.yaml", "commit", "-q", "-m", branch)
+        _git(folder / "pools.yaml", "checkout", "-q", "before")
     return folder / "pools.yaml"
 
 
@@ -139,7 +163,7 @@ def test_a_watch_corrects_nothing_by_half_a_manifest(
     assert ran.out.rstrip().endswith("No drift: 1 pool checked, all as declared.")
 
 
-@pytest.mark.parametrize("writer", WRITERS, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("writer", [*WRITERS, checked_out], ids=lambda each: each.__name__)
 def test_a_surplus_is_corrected_two_rounds_after_a_writer_has_ended(
     tmp_path: Path, writer: Callable[[Path], Writer]
 ) -> None:
