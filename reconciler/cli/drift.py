@@ -27,7 +27,7 @@ from reconciler.journal.records import Alarm
 from reconciler.manifest.load import load
 from reconciler.manifest.sources import Seen, Sources, changes
 from reconciler.model import Shard, Target
-from reconciler.notify.notifications import notifications
+from reconciler.notify.notifications import Notifications, notifications
 from reconciler.render.drift_report import drift_lines, drift_page
 
 Correct = Annotated[
@@ -98,18 +98,23 @@ def drift(
             outcome = await run_round(asked, console, stop)
         show(outcome, shown, console)  # before the webhooks: a slow one may be interrupted
         to_github(lambda: drift_page(outcome), console)
-        try:
-            if noteworthy(outcome):
-                await notify.send(outcome, console.info)
-            else:
-                notify.write_gauges(outcome, console.info)
-        except asyncio.CancelledError:
-            if not stop.requested:
-                raise
-            console.info("Warning: interrupted before every webhook had answered")
+        await notified(outcome, notify, console, stop)
         return outcome
 
     return int(run_async(work).exit_code)
+
+
+async def notified(outcome: DriftRound, notify: Notifications, console: Console, stop: Stop) -> None:
+    """Write the gauges, and tell the webhooks of a round that is worth it; a signal only cuts that short."""
+    try:
+        if noteworthy(outcome):
+            await notify.send(outcome, console.info)
+        else:
+            notify.write_gauges(outcome, console.info)
+    except asyncio.CancelledError:
+        if not stop.requested:
+            raise
+        console.info("Warning: interrupted before every webhook had answered")
 
 
 async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftRound:

@@ -103,7 +103,6 @@ def watch(
     )
     notify = notifications(prometheus, webhook or [])
     interval = duration(every, "--every")
-
     hurry = asyncio.Event()
 
     async def work(stop: Stop) -> ExitCode:
@@ -121,7 +120,7 @@ def watch(
                     return await _once(asked, notify, console, stop)
                 return await _rounds(asked, state, _Told(notify, courier, console), stop)
             except asyncio.CancelledError:
-                if not stop.requested:
+                if once or not stop.requested:
                     raise
         console.info("Stopped; no change was in progress.")
         return ExitCode.DONE
@@ -145,10 +144,7 @@ async def _once(asked: drift.DriftRequest, notify: Notifications, console: Conso
     if isinstance(outcome.error, BadInput):
         raise outcome.error
     _show(outcome, None, console)
-    if drift.noteworthy(outcome) and not stop.requested:
-        await notify.send(outcome, console.info)
-    else:
-        notify.write_gauges(outcome, console.info)
+    await drift.notified(outcome, notify, console, stop)
     return outcome.exit_code
 
 
