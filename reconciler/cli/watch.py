@@ -118,7 +118,7 @@ def watch(
             try:
                 if once:
                     return await _once(asked, notify, console, stop)
-                return await _rounds(asked, state, _Told(notify, courier, console), stop)
+                return await _rounds(asked, state, _Listeners(notify, courier, console), stop)
             except asyncio.CancelledError:
                 if once or not stop.requested:
                     raise
@@ -130,7 +130,7 @@ def watch(
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Listeners:
     """Who hears of a round."""
 
     notify: Notifications
@@ -148,24 +148,24 @@ async def _once(asked: drift.DriftRequest, notify: Notifications, console: Conso
     return outcome.exit_code
 
 
-async def _rounds(asked: drift.DriftRequest, state: Watch, told: _Told, stop: Stop) -> ExitCode:
+async def _rounds(asked: drift.DriftRequest, state: Watch, listeners: _Listeners, stop: Stop) -> ExitCode:
     """Run rounds until cancelled; returns only when it was asked to stop while changes were in flight.
 
     Raises ``BadInput`` when the first round finds wrong input; a later round reports it and the loop continues.
     """
     while True:
-        outcome = await drift.run_round(asked, told.console, stop)
+        outcome = await drift.run_round(asked, listeners.console, stop)
         if state.last is None and isinstance(outcome.error, BadInput):
             raise outcome.error
         before = state.last
         state.ended(outcome)
-        _show(outcome, before, told.console)
+        _show(outcome, before, listeners.console)
         if stop.requested:
             return outcome.exit_code
-        told.notify.write_gauges(outcome, told.console.info)
-        told.courier.post(outcome, news=_news(outcome, before))
+        listeners.notify.write_gauges(outcome, listeners.console.info)
+        listeners.courier.post(outcome, news=_news(outcome, before))
         if await state.pause():
-            told.console.info("Hung up: reading everything again.")
+            listeners.console.info("Hung up: reading everything again.")
             asked.memory.noted.clear()
 
 
