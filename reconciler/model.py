@@ -404,6 +404,8 @@ class Manifest:
     """``(path, sha256 of the content)`` of every file read, sorted by path."""
     places: tuple[tuple[Target, Position], ...] = field(default=(), compare=False)
     """Where each target is declared first."""
+    seen: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    """The same of every file that was looked at, also of those that are no manifests."""
     notes: tuple[str, ...] = field(default=(), compare=False)
     """For people, one line each: how much was read and from where, and what was left out."""
 

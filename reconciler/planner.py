@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from reconciler import __version__
 from reconciler.api.client import Renew, nothing_to_renew
 from reconciler.clock import Clock, SystemClock
-from reconciler.errors import ReadingDoubtful, ServiceError
+from reconciler.errors import PoolNotFound, ReadingDoubtful, ServiceError
 from reconciler.journal.records import Step
 from reconciler.model import ABSENT_DISKS, DesiredPool, Limits, Manifest, Policy, Pool, Shard, Target
 from reconciler.planning import policy
@@ -77,6 +77,8 @@ class PlanMetadata:
     policy: Policy | None = None
     """What no manifest and no flag can lift."""
 
+
+_VANISHED = "the pool was listed, and was not found any more when its details were read"
 
 Connections = Mapping[Target, Connection | TargetFailure]
 Holds = Mapping[tuple[str, str], Finding]
@@ -319,6 +321,8 @@ async def _look(pool: PoolPlan, workspace: Workspace, gate: asyncio.Semaphore) -
             desktops = await workspace.desktops(pool.live.id)
         except ReadingDoubtful as error:
             return doubted(pool, error.message), None
+        except PoolNotFound:
+            return doubted(pool, _VANISHED), None
         return looked_into(pool, desktops), len(desktops)
 
 
@@ -429,7 +433,10 @@ async def _leftovers_of(pool: PoolPlan, workspace: Workspace, removals: Sequence
 
 async def _agree_on_absent(pool: Pool, workspace: Workspace) -> Pool:
     """A list entry without ``data_volumes`` is an empty pool only if the detail call agrees."""
-    detail = await workspace.pool(pool.id)
+    try:
+        detail = await workspace.pool(pool.id)
+    except PoolNotFound:
+        return replace(pool, doubts=(*pool.doubts, _VANISHED))
     if detail.pool.disks:
         raise ReadingDoubtful(
             f"the list says pool {pool.name} has no disks, its detail says {len(detail.pool.disks)}",

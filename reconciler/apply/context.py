@@ -46,6 +46,12 @@ class Stop:
     requested: bool = False
     terminated: bool = False
     """True when the signal was SIGTERM rather than SIGINT."""
+
+
+@dataclass(slots=True)
+class Halt:
+    """What keeps the further pools of one run from being begun; the next run has its own."""
+
     failed: bool = False
     """Without ``keep_going``: a pool did not end well, so no further one is started."""
     alarm: bool = False
@@ -100,6 +106,10 @@ def _quiet(_message: str) -> None:
     """Discard the message."""
 
 
+def _settled() -> None:
+    """Nothing decides this run that could have changed."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunContext:
     """Everything a run uses from outside, so that a test can pass in its own."""
@@ -112,6 +122,8 @@ class RunContext:
     """Set by the engine when the run begins."""
     options: Options = field(default_factory=Options)
     stop: Stop = field(default_factory=Stop)
+    halt: Halt = field(default_factory=Halt)
+    """Made by the engine for each run; ``stop`` may outlive it."""
     shard: Shard = field(default_factory=Shard)
     """The share of the pools that this run works on."""
     group: str = ""
@@ -120,6 +132,8 @@ class RunContext:
     """What no manifest and no flag can lift."""
     budgets: Mapping[Target, DayBudget] = field(default_factory=dict)
     """How many disks may go in one UTC day; set for a run that no person approved."""
+    check_sources: Callable[[], None] = _settled
+    """Raises ``StalePlan`` when the files that decide the run have changed; asked right before calls."""
     log: Callable[[str], None] = _quiet
     """Receives one line per event that the user should see."""
 

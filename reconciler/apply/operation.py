@@ -10,6 +10,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import replace
 
+from reconciler.apply.alarms import raise_for
 from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.partial import ByDesktop, by_desktop
 from reconciler.apply.partial import words as desktop_words
@@ -170,6 +171,9 @@ async def follow(
     result = judge(intent, job_id, end, reason, seen)
     if job and result.status is Status.PARTIAL:
         result = with_desktops(result, intent, job)
+    if result.status is Status.ALARM:
+        # Before the operation is closed: whatever ends this run in between, the pool stays held.
+        raise_for(intent, result.message, ctx)
     if result.status in _STATES:
         close(intent, result, ctx)
     return result

@@ -90,6 +90,10 @@ async def _one_call(task: Task, call: Call, expected: Counter[DiskEffect], index
         if stopped := _stopped(ctx, index):
             return stopped
         intent = await _prepare(task, call, expected, index)
+        # Half a manifest is valid YAML: who is writing it may yet declare what is about to go. A pool that was
+        # begun is finished all the same, except by a further removal.
+        if not index or call.step is Step.REMOVE:
+            ctx.check_sources()
         if stopped := _stopped(ctx, index):
             return stopped
         result = await carry_out(call, intent, task.site, ctx)
@@ -108,7 +112,7 @@ def _stopped(ctx: RunContext, index: int) -> Result | None:
     """
     if ctx.stop.requested:
         return Result(Status.INTERRUPTED, "stopped before the next call", "apply again to continue")
-    if ctx.stop.alarm or (ctx.stop.failed and not index):
+    if ctx.halt.alarm or (ctx.halt.failed and not index):
         message = "stopped before the next call: another pool did not end well"
         status = Status.INTERRUPTED if index else Status.NOT_STARTED
         return Result(status, message, "find out why, then apply again")

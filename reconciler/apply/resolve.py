@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from reconciler.apply.alarms import raise_for
 from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.operation import (
     CUT_SHORT,
@@ -137,7 +138,7 @@ async def _by_disks(
     seconds = proof_seconds(until, ctx) if new_jobs else 0.0
     seen = await observe(intent, site, ctx, seconds)
     if seen.alarming:
-        return _alarming(operation, seen, new_jobs)
+        return _alarming(operation, seen, new_jobs, ctx)
     in_part = job if job and job.end is JobEnd.PARTIAL else None
     if seen.complete:
         return (
@@ -171,12 +172,15 @@ async def _by_disks(
     )
 
 
-def _alarming(operation: Operation, seen: Observation, new_jobs: frozenset[str]) -> Resolution:
+def _alarming(
+    operation: Operation, seen: Observation, new_jobs: frozenset[str], ctx: RunContext
+) -> Resolution:
     """What had to stay is gone: an alarm, unless jobs that are not this operation's may have removed it."""
     lost = "what had to stay is gone: " + ("the pool itself" if seen.pool_gone else ", ".join(seen.lost))
     # One new job is this operation's own; of several, the others are somebody else's.
     if not seen.pool_gone and len(new_jobs - {UNLISTED, RERUN}) > 1:
         return still_open(operation, f"{lost}; {restored_words(new_jobs)}")
+    raise_for(operation.intent, lost, ctx)
     return still_open(operation, lost, Status.ALARM)
 
 

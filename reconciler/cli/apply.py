@@ -23,7 +23,7 @@ from reconciler.cli.interlock import Interlock
 from reconciler.cli.outputs import show_plan, tell_github, to_github
 from reconciler.cli.plan_files import is_plan_file
 from reconciler.cli.plan_files import load as load_plan
-from reconciler.cli.policy import check_reviewed, policy_of
+from reconciler.cli.policy import check_reviewed, policy_of, read_as, sources_of
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
 from reconciler.engine.apply import ApplyRequest
@@ -74,6 +74,8 @@ def apply(
     if share.count > 1 and saved:
         raise BadInput("a saved plan already holds one share of the pools", "omit --shard, or plan again")
     manifest = manifest_of(saved) if saved else load(paths, follow_symlinks=follow_symlinks)
+    sources = sources_of(() if saved else paths, connection, follow_symlinks=follow_symlinks)
+    seen = read_as(manifest, policy, sources)
     for note in manifest.notes:
         console.info(note)
     clock = CLOCK.get()
@@ -115,6 +117,7 @@ def apply(
                     policy=policy,
                     log=console.info,
                 )
+                run = replace(run, check_sources=lambda: sources.check(seen))
                 with console.working("Reading the live pools"):
                     return await run_apply(request, run)
 

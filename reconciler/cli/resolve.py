@@ -68,6 +68,10 @@ def resolve(
         bool,
         typer.Option("--despite-evidence", help="Close it although the disks or the job contradict that."),
     ] = False,
+    acknowledge: Annotated[
+        str | None,
+        typer.Option(help="Close the alarm of this pool: somebody has looked at it.", metavar="NAME|ID"),
+    ] = None,
     pool: Annotated[
         list[str] | None,
         typer.Option("--pool", help="Only operations on this pool; may be repeated.", metavar="NAME|ID"),
@@ -91,6 +95,11 @@ def resolve(
     connection = flags.ConnectionOptions(
         place.endpoint, place.sandbox, place.journal, place.policy, confirmed
     )
+    if acknowledge:
+        if operation or pool:
+            raise BadInput("--acknowledge closes an alarm and goes with nothing else of resolve")
+        _acknowledge(acknowledge, connection, console)
+        return int(ExitCode.DONE)
     seconds = duration(wait_timeout, "--wait-timeout").total_seconds()
     decision = Decision(State[accept_as.name], actor(os.environ), despite_evidence) if accept_as else None
     pools, options = frozenset(pool or ()), Options(wait_timeout=0.0 if no_wait else seconds)
@@ -110,6 +119,34 @@ def resolve(
         console.info(f"{checked} checked, {open_ones} still open{held_ones}.")
     code = worst(each.result.status for each in found.resolutions).exit_code
     return int(code or (ExitCode.HELD if found.held else found.failed))
+
+
+def _acknowledge(named: str, connection: flags.ConnectionOptions, console: Console) -> None:
+    """Close the alarms of one pool, by a person's decision; raises ``BadInput`` unless it is one pool."""
+    who = actor(os.environ)
+    with journal(connection, read_settings(connection), CLOCK.get()) as kept:
+        open_ones = kept.alarms()
+        meant = [each for each in open_ones if named in (each.pool_name, each.pool.pool_id)]
+        pools = {each.pool for each in meant}
+        if not pools:
+            known = ", ".join(sorted({each.pool_name for each in open_ones})) or "none"
+            raise BadInput(f"no pool of the name or id {named} has an open alarm", f"pools with one: {known}")
+        if len(pools) > 1:
+            ids = ", ".join(sorted(f"{each.pool_id} of {each.target}" for each in pools))
+            raise BadInput(
+                f"{len(pools)} pools of the name {named} have an alarm", f"name one by its id: {ids}"
+            )
+        for each in meant:
+            kept.acknowledge(each.id, who)
+            console.info(
+                f"{each.pool_name}: the alarm of {each.at:%Y-%m-%d %H:%M:%S} UTC is closed by {who}: {each.message}"
+            )
+        for left in kept.unresolved():
+            if left.intent.pool in pools:
+                console.info(
+                    f"{left.intent.pool_name}: operation {left.id} is still open and holds the pool: "
+                    "reconciler resolve"
+                )
 
 
 @dataclass(slots=True)

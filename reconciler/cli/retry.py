@@ -18,14 +18,13 @@ from reconciler.cli.commands import command
 from reconciler.cli.connect import connections, duration, journal, new_id, read_settings
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
-from reconciler.cli.policy import policy_of
+from reconciler.cli.policy import policy_of, read_as, sources_of
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
 from reconciler.engine.retry import CAUTION, RetryRequest, operation_to_retry
 from reconciler.engine.retry import retry as run_retry
 from reconciler.errors import BadInput
 from reconciler.manifest.load import load
-from reconciler.model import Manifest
 from reconciler.render.apply_report import resolution_lines, retry_lines
 from reconciler.render.history import approved_plan
 
@@ -73,7 +72,7 @@ def retry(
     async def work(stop: Stop) -> ApplyReport:
         with journal(connection, settings, clock) as kept:
             ctx = RunContext(kept, clock, new_id, stop=stop, log=console.info)
-            manifest = _manifest(operation, paths or [], ctx, follow_symlinks=follow_symlinks)
+            manifest = load(paths or _planned_from(operation, ctx), follow_symlinks=follow_symlinks)
             for note in manifest.notes:
                 console.info(note)
             asked = RetryRequest(operation, manifest, limits.over(manifest.limits), approved, options)
@@ -84,9 +83,22 @@ def retry(
                     f"the manifests are not for {target}, where operation {operation} was sent",
                     "name the manifests that declare its pool",
                 )
+            sources = sources_of(
+                paths or _planned_from(operation, ctx), connection, follow_symlinks=follow_symlinks
+            )
+            seen = read_as(manifest, policy, sources)
             interlock = Interlock.of(manifest, connection.project_id, console.info, writes=True)
             async with connections(targets, connection, settings, interlock) as opened:
-                run = RunContext(kept, clock, new_id, opened, stop=stop, policy=policy, log=console.info)
+                run = RunContext(
+                    kept,
+                    clock,
+                    new_id,
+                    opened,
+                    stop=stop,
+                    policy=policy,
+                    check_sources=lambda: sources.check(seen),
+                    log=console.info,
+                )
                 with console.working("Reading the live pool"):
                     return await run_retry(asked, run)
 
@@ -101,16 +113,15 @@ def retry(
     return int(report.exit_code)
 
 
-def _manifest(operation_id: str, paths: list[Path], ctx: RunContext, *, follow_symlinks: bool) -> Manifest:
-    """The manifests that are given, or those that the operation was planned from, as they are now."""
+def _planned_from(operation_id: str, ctx: RunContext) -> list[Path]:
+    """The manifests that the operation was planned from; raises ``BadInput`` when the journal does not know them."""
     run_id = operation_to_retry(operation_id, ctx).intent.run_id
-    if not paths:
-        record = ctx.journal.run(run_id)
-        plan = approved_plan(record) if record else None
-        paths = [Path(path) for path, _ in plan.sources] if plan else []
+    record = ctx.journal.run(run_id)
+    plan = approved_plan(record) if record else None
+    paths = [Path(path) for path, _ in plan.sources] if plan else []
     if not paths:
         raise BadInput(
             f"the journal does not say which manifests run {run_id} was planned from",
             "name the manifests that declare the pool, after the operation",
         )
-    return load(paths, follow_symlinks=follow_symlinks)
+    return paths

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from reconciler import __version__
-from reconciler.apply.context import Options, RunContext
+from reconciler.apply.context import Halt, Options, RunContext
 from reconciler.apply.group import claim
 from reconciler.apply.results import ApplyReport, PoolResult, Resolution, Status, live_pool, worst
 from reconciler.apply.run import run_pools
@@ -66,7 +66,8 @@ async def apply(request: ApplyRequest, run: RunContext) -> ApplyReport:
 
     Raises only before anything is sent; from the first call on, errors are part of the report.
     """
-    ctx = replace(run, run_id=run.new_id(), options=request.options, budgets=request.budgets)
+    # A halt of its own: what ended badly in an earlier run of this process stops nothing in this one.
+    ctx = replace(run, run_id=run.new_id(), options=request.options, budgets=request.budgets, halt=Halt())
     targets = [str(target) for target in request.manifest.targets]
     return await recorded(request.command, targets, ctx, lambda: _apply(request, ctx))
 
@@ -104,7 +105,7 @@ async def _apply(request: ApplyRequest, ctx: RunContext) -> ApplyReport:
     sites = target_contexts(ctx)
     resolutions, holds = await resolve_all(ctx, sites)
     report = ApplyReport(ctx.run_id, None, resolutions=resolutions)
-    if any(each.result.status is Status.ALARM for each in resolutions):
+    if ctx.halt.alarm:
         return replace(report, exit_code=Status.ALARM.exit_code)  # after an alarm not even a plan is made
     metadata = ctx.plan_metadata(request.lifetime)
     known = known_of(ctx.journal, [site.service for site in sites.values()], holds)

@@ -10,13 +10,14 @@ from dataclasses import replace
 
 from reconciler import __version__
 from reconciler.apply.context import Options, RunContext
-from reconciler.apply.results import DriftReport, LivePool, live_pool
+from reconciler.apply.results import ApplyReport, DriftReport, LivePool, live_pool
 from reconciler.engine.acting import identities, record_identities
 from reconciler.engine.apply import DEFAULT_LIFETIME, ApplyRequest, apply
+from reconciler.engine.holds import alarm_holds, open_alarms
 from reconciler.engine.known import known_of
 from reconciler.errors import ExitCode, JournalError, ReconcilerError, Refused
 from reconciler.journal.budget import midnight, words
-from reconciler.journal.records import DayBudget, DriftPoint, Operation, PoolKey
+from reconciler.journal.records import Alarm, DayBudget, DriftPoint, Operation, PoolKey
 from reconciler.model import DriftPolicy, Limits, Manifest, Target
 from reconciler.planner import Connection, compute
 from reconciler.planning.drift import (
@@ -52,13 +53,14 @@ async def detect(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftRe
         # of its pool worthless, which may show its disks half done.
         changing = _being_changed(ctx)
         services = [each.service for each in ctx.connections.values() if isinstance(each, Connection)]
-        known = known_of(journal, services, {})
+        known = known_of(journal, services, alarm_holds(journal, services))
         plan = await compute(manifest, limits, ctx.connections, ctx.plan_metadata(DEFAULT_LIFETIME), known)
         plan = set_aside(plan, changing | _being_changed(ctx))
         measures = _measures(plan)
         journal.add_drift(_points(measures, plan, run_id, ctx))
         unresolved = _unresolved(plan, ctx)
-        code, digest = _detection_code(plan, measures, unresolved), plan.digest
+        alarms = open_alarms(ctx.journal, services)
+        code, digest = _detection_code(plan, measures, unresolved, alarms), plan.digest
         summary = {
             "pools": len(measures),
             "surplus": sum(each.surplus for each in measures),
@@ -72,7 +74,7 @@ async def detect(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftRe
         raise
     finally:
         journal.close_run(run_id, int(code), digest, summary)
-    return DriftReport(run_id, plan, measures, unresolved=unresolved, exit_code=code)
+    return DriftReport(run_id, plan, measures, unresolved=unresolved, alarms=alarms, exit_code=code)
 
 
 def set_aside(plan: Plan, changing: Mapping[PoolKey, Operation]) -> Plan:
@@ -103,13 +105,17 @@ def _measures(plan: Plan) -> tuple[Measure, ...]:
     return tuple(each for each in measure(plan) if not is_being_changed(each.pool))
 
 
-async def remediate(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftReport:
+async def remediate(manifest: Manifest, limits: Limits, ctx: RunContext, unsettled: str = "") -> DriftReport:
     """Detect, then apply what the manifest's drift policies allow right now: one attempt per change.
 
-    When the remediation as a whole is refused, the report says why; what was detected is recorded either way.
+    ``unsettled``: why the manifest may not be acted on yet; empty when it may. When the remediation as a whole
+    is refused, the report says why; what was detected is recorded either way.
     """
     narrowed = narrow(manifest)
     report = await detect(narrowed, limits, ctx)
+    if unsettled:
+        drifts = any(each.drifts for each in report.measures)
+        return replace(report, refused=(_waits(unsettled),) if drifts else ())
     permission = _permission(report.plan, manifest.drift, ctx)
     report = replace(report, refused=permission.refused)
     if not permission.pools and not report.unresolved:
@@ -128,11 +134,7 @@ async def remediate(manifest: Manifest, limits: Limits, ctx: RunContext) -> Drif
     except ReconcilerError as error:  # apply raises only before anything is sent
         report = replace(report, error=error)
     else:
-        report = replace(report, applied=applied)
-        if applied.plan and any(each.resolved for each in applied.resolutions):
-            # Resolving has proven an earlier run's work since the first plan, so that is no drift any more.
-            aside = set_aside(applied.plan, _being_changed(ctx))
-            report = replace(report, measures=_measures(aside))
+        report = _up_to_date(replace(report, applied=applied), applied, ctx)
     try:
         report = _kept(report, ctx)
     except JournalError as error:  # what was done must still reach the user
@@ -140,12 +142,47 @@ async def remediate(manifest: Manifest, limits: Limits, ctx: RunContext) -> Drif
     return replace(report, exit_code=_remediation_code(report))
 
 
+def _waits(unsettled: str) -> Finding:
+    """Why a round corrects nothing by files that somebody may be writing."""
+    return Finding(
+        rule="drift-unsettled",
+        message=f"{unsettled}, so nothing is corrected by them yet",
+        source="the files themselves",
+        allow="wait for the next round; it corrects if they are the same by then",
+    )
+
+
+def _up_to_date(report: DriftReport, applied: ApplyReport, ctx: RunContext) -> DriftReport:
+    """The report with the later plan of the pools that are settled by now, by this run or by resolving.
+
+    What blocked such a pool at first, or had been tried before, no longer matters.
+    """
+    if not applied.plan:
+        return report
+    aside = set_aside(applied.plan, _being_changed(ctx))
+    resolved = {each.operation.intent.pool for each in applied.resolutions if each.resolved}
+    settled = {(key.target, key.pool_id) for key in resolved}
+    settled |= {(str(target), pool_id) for target, pool_id in applied.proven_pools}
+    later = {(str(pool.target), pool.live.id): pool for pool in aside.pools if pool.live}
+    pools = tuple(
+        later.get(key, pool) if pool.live and (key := (str(pool.target), pool.live.id)) in settled else pool
+        for pool in report.plan.pools
+    )
+    # Resolving has proven an earlier run's work since the first plan, so that is no drift any more.
+    measures = _measures(aside) if resolved else report.measures
+    report = replace(report, plan=replace(report.plan, pools=pools), measures=measures)
+    left = {each.pool.label for each in report.measures_now if each.drifts}
+    refused = tuple(each for each in report.refused if not each.pool or each.pool in left)
+    return replace(report, refused=refused)
+
+
 def _kept(report: DriftReport, ctx: RunContext) -> DriftReport:
     """Record the drift that remains."""
     if applied := report.applied:
         points = _points(report.measures_now, report.plan, applied.run_id, ctx, only=applied.proven_pools)
         ctx.journal.add_drift(points)
-    return replace(report, unresolved=_unresolved(report.plan, ctx))
+    alarms = open_alarms(ctx.journal, report.plan.services)
+    return replace(report, unresolved=_unresolved(report.plan, ctx), alarms=alarms)
 
 
 class _Remediation:
@@ -158,7 +195,7 @@ class _Remediation:
     async def approve(self, plan: Plan) -> None:
         """Raise ``Refused`` unless everything in the plan is allowed now."""
         if plan.run_blocked:
-            return  # apply refuses such a plan with the findings
+            raise _limits_win(plan, self._policies, self._ctx)
         acting = [pool for pool in plan.pools if pool.pending and not pool.blocked]
         # Checked on this plan, not on the first one: the pools, the time and the budget may have moved on.
         permission = _permission(plan, self._policies, self._ctx)
@@ -178,6 +215,26 @@ def _budgets(manifest: Manifest) -> dict[Target, DayBudget]:
     """
     none = {target: DayBudget(0, "no drift policy") for target in manifest.targets}
     return none | {each.target: DayBudget(each.disks_per_day, str(each.at)) for each in manifest.drift}
+
+
+def _limits_win(plan: Plan, policies: Sequence[DriftPolicy], ctx: RunContext) -> Refused:
+    """Why nothing is corrected although the day has room: the run would pass a limit, in one sentence."""
+    over = "; ".join(
+        f"{each.message} ({each.source})" for each in plan.findings if each.severity is Severity.BLOCK
+    )
+    names = {service.target: service.name for service in plan.services}
+    since, rooms = midnight(ctx.journal.now()), []
+    for policy in policies:
+        if policy.target in names:
+            used = ctx.journal.removed_since(str(policy.target), names[policy.target], since)
+            room = max(policy.disks_per_day - used, 0)
+            rooms.append(
+                f"disks_per_day: {policy.disks_per_day} ({policy.at}) has room for {room} more today"
+            )
+    return Refused(
+        f"a limit of one run stops it: {over}, although {' and '.join(rooms)}; nothing was sent",
+        "limits win, since they bound what one run may destroy: raise the limit, or apply a part by hand",
+    )
 
 
 def _permission(plan: Plan, policies: Sequence[DriftPolicy], ctx: RunContext) -> Permission:
@@ -264,13 +321,15 @@ def _being_changed(ctx: RunContext) -> dict[PoolKey, Operation]:
     return {each.intent.pool: each for each in ctx.journal.unresolved() if each.lease_until > now}
 
 
-def _detection_code(plan: Plan, measures: Sequence[Measure], unresolved: int) -> ExitCode:
+def _detection_code(
+    plan: Plan, measures: Sequence[Measure], unresolved: int, alarms: Sequence[Alarm]
+) -> ExitCode:
     """The exit code of what was measured; never DONE where something could not be decided."""
     if plan.failures:
         return ExitCode(plan.failures[0].exit_code)
     if any(each.drifts for each in measures):
         return ExitCode.CHANGES
-    if plan.blocked:
+    if plan.blocked or alarms:
         return ExitCode.REFUSED
     if unresolved:
         return ExitCode.UNKNOWN
@@ -286,4 +345,4 @@ def _remediation_code(report: DriftReport) -> ExitCode:
         return report.error.exit_code
     if report.applied and report.applied.exit_code is not ExitCode.DONE:
         return report.applied.exit_code
-    return _detection_code(report.plan, report.measures_now, report.unresolved)
+    return _detection_code(report.plan, report.measures_now, report.unresolved, report.alarms)

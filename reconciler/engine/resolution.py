@@ -13,12 +13,13 @@ from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.decision import Decision, decide
 from reconciler.apply.resolve import resolve, still_open
 from reconciler.apply.results import Resolution
-from reconciler.engine.holds import HELD, UNRESOLVED, hold
+from reconciler.engine.holds import HELD, UNRESOLVED, alarm_holds, hold
 from reconciler.errors import BadInput, JournalError, PoolHeld, ServiceError
 from reconciler.journal.records import DAMAGED_HINT, Operation
 from reconciler.model import Target
 from reconciler.planner import Connection, Holds
 from reconciler.planning.finding import Finding
+from reconciler.planning.plan import Service
 
 
 async def resolve_all(
@@ -66,7 +67,7 @@ async def resolve_all(
             if not result.resolved:
                 found_out = result.result
                 holds[key] = hold(UNRESOLVED, operation, found_out.message, found_out.hint)
-    return tuple(resolutions), {**holds, **_damaged(ctx)}
+    return tuple(resolutions), {**holds, **_damaged(ctx), **alarm_holds(ctx.journal, _services(ctx))}
 
 
 def open_operation(operation_id: str, ctx: RunContext) -> Operation:
@@ -119,6 +120,11 @@ def open_operations(ctx: RunContext) -> list[tuple[Target, Operation]]:
         if isinstance(connection, Connection)
         for operation in ctx.journal.unresolved(str(target), connection.service.name)
     ]
+
+
+def _services(ctx: RunContext) -> list[Service]:
+    """The services of the connected targets."""
+    return [each.service for each in ctx.connections.values() if isinstance(each, Connection)]
 
 
 def _damaged(ctx: RunContext) -> Holds:

@@ -293,6 +293,23 @@ class RunRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something that had to stay is gone, or a second check failed: the pool waits for a person."""
+
+    id: str
+    """The operation's id; that of the run and the pool where nothing was sent."""
+    run_id: str
+    """The run that saw it first."""
+    pool: PoolKey
+    pool_name: str
+    at: datetime
+    message: str
+    acknowledged: datetime | None = None
+    """None: nobody has looked at it yet, and the pool is left alone."""
+    acknowledged_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DriftPoint:
     """How far one pool was from its manifest when one run read it."""
 
@@ -413,6 +430,15 @@ class Journal(Protocol):
 
     def damaged(self, target: str, service: str) -> tuple[DamagedOperation, ...]:
         """Rows of one project that are open or not done and cannot be trusted; their pools get no operation."""
+
+    def raise_alarm(self, alarm: Alarm) -> bool:
+        """Record an alarm; False when one with this id is known, acknowledged or not."""
+
+    def alarms(self, target: str | None = None, service: str | None = None) -> tuple[Alarm, ...]:
+        """Alarms that nobody has acknowledged, oldest first; None means every target or every service."""
+
+    def acknowledge(self, alarm_id: str, by: str) -> bool:
+        """Record who has looked at an alarm; False when that is recorded already, or there is no such alarm."""
 
     def check_unclaimed(self, plan_id: str) -> None:
         """Raise ``StalePlan`` when a saved plan has been applied; only ``claim_plan`` decides between two runs."""

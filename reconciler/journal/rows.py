@@ -13,6 +13,7 @@ from sqlalchemy import Row
 
 from reconciler.journal.checksum import intent_sum, state_sum
 from reconciler.journal.records import (
+    Alarm,
     Approved,
     ClosedBy,
     DamagedOperation,
@@ -198,6 +199,33 @@ def to_event(row: Row[Any]) -> Event:
         at=row.at,
         kind=row.kind,
         detail=row.detail,
+    )
+
+
+def alarm_values(alarm: Alarm) -> dict[str, Any]:
+    """The columns of an alarm."""
+    return pool_values(alarm.pool) | {
+        "id": alarm.id,
+        "run_id": alarm.run_id,
+        "pool_name": alarm.pool_name,
+        "at": alarm.at,
+        "message": alarm.message,
+        "acknowledged": alarm.acknowledged,
+        "acknowledged_by": alarm.acknowledged_by,
+    }
+
+
+def to_alarm(row: Row[Any]) -> Alarm:
+    """One row of the alarms table."""
+    return Alarm(
+        id=row.id,
+        run_id=row.run_id,
+        pool=PoolKey(row.target, row.service, row.pool_id),
+        pool_name=row.pool_name,
+        at=row.at,
+        message=row.message,
+        acknowledged=row.acknowledged,
+        acknowledged_by=row.acknowledged_by,
     )
 
 

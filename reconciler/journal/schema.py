@@ -179,6 +179,30 @@ events = Table(
     Column("detail", JSON, nullable=False),
 )
 
+alarms = Table(
+    "reconciler_alarms",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("run_id", Words, nullable=False),
+    Column("target", Words, nullable=False),
+    Column("service", Words, nullable=False),
+    Column("pool_id", Words, nullable=False),
+    Column("pool_name", Words, nullable=False),
+    Column("at", Utc, nullable=False),
+    Column("message", Words, nullable=False),
+    Column("acknowledged", Utc),
+    Column("acknowledged_by", Words, nullable=False),
+)
+
+# Every run asks for the few that are open, however many there ever were.
+Index(
+    "reconciler_open_alarms",
+    alarms.c.target,
+    alarms.c.service,
+    sqlite_where=alarms.c.acknowledged.is_(None),
+    postgresql_where=alarms.c.acknowledged.is_(None),
+)
+
 plans = Table(
     "reconciler_plans",
     metadata,
@@ -252,6 +276,12 @@ def _add_upkeep(connection: Connection) -> None:
     upkeep.create(connection)
 
 
+def _add_alarms(connection: Connection) -> None:
+    """Create the table of alarms as a new journal has it."""
+    for statement in _creation(connection.engine.url.drivername, (alarms.name,)):
+        connection.exec_driver_sql(statement)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     (
         "CREATE INDEX reconciler_not_done ON reconciler_operations (target, service) "
@@ -273,6 +303,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         "CREATE INDEX reconciler_drift_by_pool ON reconciler_drift (pool_id, target, service, at)",
         "CREATE INDEX reconciler_last_claims ON reconciler_group_losses (amount) WHERE kind = ''",
         _add_upkeep,
+        _add_alarms,
     ),
 )
 """Index n leads from version n + 1 to n + 2; a new journal is created at the latest version directly."""
@@ -284,6 +315,8 @@ READABLE_SINCE = 1
 """The oldest version whose tables and columns this program can read without migrating it."""
 SUMS_SINCE = 3
 """The version from which rows of operations have copies and checksums."""
+ALARMS_SINCE = 4
+"""The version from which there are alarms."""
 
 APPROVALS_SINCE = 4
 """The version from which rows of runs say how they were approved."""
@@ -372,10 +405,10 @@ def _create(connection: Connection, where: str, version: int) -> None:
 
 
 @cache
-def _creation(driver: str) -> tuple[str, ...]:
-    """The statements that create the tables; cached, as composing them takes longer than running them."""
+def _creation(driver: str, only: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The statements that create all tables, or only some; cached, as composing takes longer than running."""
     dialect = make_url(f"{driver}://").get_dialect()()
-    tables = metadata.sorted_tables
+    tables = [table for table in metadata.sorted_tables if not only or table.name in only]
     made: list[DDLElement] = [CreateTable(table) for table in tables]
     made += [
         CreateIndex(index) for table in tables for index in sorted(table.indexes, key=lambda i: str(i.name))

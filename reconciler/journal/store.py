@@ -38,6 +38,7 @@ from reconciler.journal.records import (
     DAMAGED_HINT,
     FINAL,
     OUTCOMES,
+    Alarm,
     Approved,
     Claim,
     ClosedBy,
@@ -193,6 +194,7 @@ class SqlJournal(Journal):
     def __init__(self, database: Database, clock: JournalClock, version: int = schema.LATEST) -> None:
         self._database = database
         self._clock = clock
+        self._version = version
         self._all = schema.readable_operations(version).order_by(_operations.c.opened, _operations.c.id)
         """The query for every operation, oldest first."""
         self._runs = schema.readable_runs(version)
@@ -451,6 +453,37 @@ class SqlJournal(Journal):
     def _fetch(self, *wanted: ColumnElement[bool] | TextClause) -> tuple[Operation, ...]:
         with self._database.read() as connection:
             return _sound(fence.judge(connection, self._all.where(*wanted)))
+
+    # --- alarms ---------------------------------------------------------------------------------
+
+    def raise_alarm(self, alarm: Alarm) -> bool:
+        """Record an alarm; False when one with this id is known, acknowledged or not."""
+        with self._database.write() as connection:
+            new = connection.execute(self._database.insert_new(schema.alarms), rows.alarm_values(alarm))
+            if new.rowcount:
+                self._note(connection, alarm.run_id, None, "alarm.raised", {"alarm": alarm.id})
+            return new.rowcount == 1
+
+    def alarms(self, target: str | None = None, service: str | None = None) -> tuple[Alarm, ...]:
+        """Alarms that nobody has acknowledged, oldest first."""
+        if self._version < schema.ALARMS_SINCE:
+            return ()
+        table = schema.alarms
+        query = select(table).where(table.c.acknowledged.is_(None)).order_by(table.c.at, table.c.id)
+        if target is not None:
+            query = query.where(table.c.target == target)
+        if service is not None:
+            query = query.where(table.c.service == service)
+        with self._database.read() as connection:
+            return tuple(rows.to_alarm(row) for row in connection.execute(query))
+
+    def acknowledge(self, alarm_id: str, by: str) -> bool:
+        """Record who has looked at an alarm; False when that is recorded already, or there is no such alarm."""
+        table = schema.alarms
+        with self._database.write() as connection:
+            seen = {"acknowledged": self._clock.now(connection), "acknowledged_by": by}
+            fresh = update(table).where(table.c.id == alarm_id, table.c.acknowledged.is_(None))
+            return connection.execute(fresh, seen).rowcount == 1
 
     # --- once-only plans and budgets --------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from reconciler.manifest.files import Files
 from reconciler.manifest.foreign import is_foreign
 from reconciler.manifest.paths import refusal, shown_path
 from reconciler.manifest.rules import Rules
+from reconciler.manifest.sources import seen
 from reconciler.manifest.tree import Map, Seq
 from reconciler.model import (
     Action,
@@ -106,6 +107,7 @@ def _read_files(files: Files) -> Manifest:
         drift=tuple(sorted(merged.drift, key=lambda policy: policy.target)),
         sources=tuple(sorted(sources)),
         places=tuple(merged.places.items()),
+        seen=seen(files),
         notes=(_what_was_read(len(sources), merged, files.given), *notes),
     )
 

@@ -20,7 +20,7 @@ from reconciler.planning.leftovers import Leftovers, count_of
 
 DECISION_VERSION = 2
 
-HELD_RULES = frozenset({"unresolved-operation", "pool-held", "journal-damaged"})
+HELD_RULES = frozenset({"unresolved-operation", "pool-held", "journal-damaged", "pool-alarm"})
 """What only the journal of the one who applies knows."""
 TRANSIENT_RULES = HELD_RULES | {"live-session", "pool-state", "unknown-job"}
 """What comes and goes by itself: an operation is open, somebody logs in, a pool is busy."""

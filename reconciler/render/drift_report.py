@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from reconciler.apply.results import ApplyReport, DriftReport, DriftRound, Status
 from reconciler.errors import ExitCode
+from reconciler.journal.records import Alarm
 from reconciler.planning.drift import Measure, is_being_changed
 from reconciler.planning.finding import Severity
 from reconciler.render.apply_report import report_lines, report_page, resolution_lines
@@ -18,6 +19,8 @@ from reconciler.render.text import Line, Tone, drift_line, finding_lines, head_l
 from reconciler.render.words import acting, count, settled
 
 FORMAT_VERSION = "1.0"
+MOST_ALARMS = 3
+"""How many alarms a headline shows in full."""
 MOST_POOLS = 20
 """How many pools a notification names."""
 
@@ -44,7 +47,25 @@ def drift_lines(outcome: DriftRound) -> Iterator[Line]:
 
 
 def headline(outcome: DriftRound) -> str:
-    """The whole round in one sentence."""
+    """The round in one sentence, one more for each target unseen for long, and for each alarm that is open."""
+    unseen = [
+        f"Nothing was seen of {each.target} since {each.since:%Y-%m-%d %H:%M:%S} UTC."
+        for each in outcome.unseen
+    ]
+    shown = [_alarm(each) for each in outcome.alarms[:MOST_ALARMS]]
+    if more := len(outcome.alarms) - len(shown):
+        shown.append(f"{count(more, 'more pool has an alarm', 'more pools have alarms')}.")
+    return " ".join([_found(outcome), *unseen, *shown])
+
+
+def _alarm(alarm: Alarm) -> str:
+    return (
+        f"ALARM since {alarm.at:%Y-%m-%d %H:%M} UTC, pool {alarm.pool_name} is left alone: {alarm.message}; "
+        f"once you have looked at it: reconciler resolve --acknowledge {alarm.pool.pool_id}"
+    )
+
+
+def _found(outcome: DriftRound) -> str:
     report = outcome.report
     if report is None:
         return (
@@ -57,7 +78,7 @@ def headline(outcome: DriftRound) -> str:
             others = f"No drift in {checked}; " if report.measures else ""
             return f"{others}{count(changing, 'pool is', 'pools are')} being changed by another run."
         plan = report.plan
-        if plan.blocked or plan.failures or report.unresolved or plan.leftovers_unread:
+        if plan.blocked or plan.failures or report.unresolved or plan.leftovers_unread or report.alarms:
             return f"No drift in {checked}, but not everything could be decided."
         return f"No drift: {checked} checked, all as declared."
     text = f"Drift in {len(outcome.drifting)} of {checked}: {_sum(outcome.drifting)}."
@@ -130,6 +151,7 @@ def message(outcome: DriftRound) -> Message:
         "summary": counts(outcome),
         "pools": pools[:MOST_POOLS],
         "unresolved_operations": report.unresolved if report else None,
+        "open_alarms": len(outcome.alarms),
     }
     title = f"{'SANDBOX: ' if sandbox else ''}reconciler: exit code {int(outcome.exit_code)}"
     return Message(title, "\n".join(lines), values)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import pytest
 
 from reconciler.apply.context import RunContext
-from reconciler.apply.results import DriftReport, Status
+from reconciler.apply.results import DriftReport, DriftRound, Status
 from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.engine.remediation import detect, remediate
 from reconciler.errors import ExitCode, JournalError, Refused, ServiceError
@@ -38,10 +38,11 @@ from reconciler.planning.drift import BEING_CHANGED
 from reconciler.planning.finding import Severity
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
+from reconciler.render.drift_report import headline, metrics
 from reconciler.workspace import Call
 from tests.builders import AT, TARGET, entry, pool
 from tests.simulation.scenario import Killed, Mortal
-from tests.simulation.service import Faults, Service, TruePool
+from tests.simulation.service import Faults, Service, TrueJob, TruePool
 from tests.simulation.virtual import START, VirtualClock, VirtualLoop
 
 T = TypeVar("T")
@@ -515,6 +516,16 @@ def test_the_limits_of_a_run_hold_and_are_told(make: Make) -> None:
     assert scene.remediate(manifest("a", disks_per_day=2)).exit_code is ExitCode.DONE
 
 
+def test_a_limit_that_stops_a_correction_the_day_has_room_for_says_so_with_both_numbers(make: Make) -> None:
+    scene = make(a=2)
+    report = scene.remediate(manifest("a"), Limits(disks=Limit(1, "pools.yaml:3:10")))
+    assert report.error
+    assert report.error.message == (
+        "a limit of one run stops it: 2 disks would be destroyed; the limit is 1 (pools.yaml:3:10), although "
+        "disks_per_day: 5 (pools.yaml:5:3) has room for 5 more today; nothing was sent"
+    )
+
+
 def test_a_failure_of_one_pool_leaves_the_others_for_the_next_run(make: Make) -> None:
     scene = make(a=1, b=1)
     scene.service.faults = Faults(job_fails=1.0)
@@ -525,6 +536,132 @@ def test_a_failure_of_one_pool_leaves_the_others_for_the_next_run(make: Make) ->
     again = scene.remediate(manifest("a", "b"))
     assert (again.exit_code, rules(again)) == (ExitCode.CHANGES, ["drift-attempted"])
     assert (scene.disks("a"), scene.disks("b")) == (2, 1)
+
+
+def test_a_round_that_ended_badly_keeps_no_later_round_of_the_process_from_correcting(make: Make) -> None:
+    scene = make(a=1, b=1, c=1)
+    process = scene.context  # one for all rounds, as a watch has it
+    scene.service.faults = Faults(job_fails=1.0)
+    scene.run(remediate(manifest("a", "b", "c"), Limits(), process))
+    scene.service.faults = Faults()
+    scene.run(remediate(manifest("a", "b", "c"), Limits(), process))
+    assert [scene.disks(name) for name in "abc"] == [2, 1, 1]
+
+
+class Vandal(Service):
+    """In pool ``a`` a job destroys what had to stay, too."""
+
+    def _take_effect(self, job: TrueJob) -> None:
+        super()._take_effect(job)
+        if job.pool == "a":
+            self.pools_["a"].disks.pop("a-kept", None)
+
+
+def test_an_alarm_stops_the_others_in_its_own_run_and_then_holds_its_pool_back_alone(make: Make) -> None:
+    scene = make(Vandal, a=2, b=1, c=1)
+    first = scene.remediate(manifest("a", "b", "c"))
+    assert first.exit_code is ExitCode.JOB_FAILED
+    assert first.applied
+    assert [each.status for each in first.applied.results] == [
+        Status.ALARM,
+        Status.NOT_STARTED,
+        Status.NOT_STARTED,
+    ]
+    # Somebody has put the lost disk back, so nothing but the alarm keeps the rest from being removed.
+    scene.service.pools_["a"].disks |= {"new": Disk("new", "SSD", 100), "a-9": Disk("a-9", "SAS", 50)}
+    for _ in range(2):
+        report = scene.remediate(manifest("a", "b", "c"))
+        assert report.exit_code is ExitCode.REFUSED
+        [alarm] = report.alarms
+        assert (alarm.pool_name, "disks that had to stay are gone" in alarm.message) == ("a", True)
+        assert "ALARM since 2026-03-01 08:0" in headline(round_of(report))
+        assert "resolve --acknowledge a" in headline(round_of(report))
+        assert "reconciler_open_alarms 1.0" in metrics(round_of(report))
+        assert [scene.disks(name) for name in "abc"] == [2, 1, 1]
+    assert scene.journal.acknowledge(alarm.id, "somebody")
+    assert not scene.journal.acknowledge(alarm.id, "somebody")
+    after = scene.remediate(manifest("a", "b", "c"))
+    assert after.alarms == ()
+    assert "pool-alarm" not in [each.rule for each in after.plan.all_findings]
+
+
+def test_an_alarm_of_an_operation_that_is_still_open_stops_one_run_and_no_more(make: Make) -> None:
+    scene = make(a=1, b=1)
+    opened(scene, "a", 0)
+    intent = scene.journal.unresolved()[0].intent
+    assert intent.keep == ()
+    del scene.service.pools_["a"]
+    gone = manifest("b")
+    first = scene.remediate(gone)
+    assert first.exit_code is ExitCode.JOB_FAILED
+    assert scene.disks("b") == 2
+    for _ in range(2):
+        scene.remediate(gone)
+        assert scene.disks("b") == 1
+    assert len(scene.journal.alarms()) == 1
+
+
+def test_an_alarm_that_the_journal_cannot_record_stops_the_run_all_the_same(make: Make) -> None:
+    scene = make(Vandal, a=1, b=1)
+    report = scene.run(
+        remediate(manifest("a", "b"), Limits(), replace(scene.context, journal=Forgetful(scene.journal)))
+    )
+    assert report.applied
+    assert [each.status for each in report.applied.results] == [Status.ALARM, Status.NOT_STARTED]
+    assert any("could not record the alarm" in line for line in scene.said)
+
+
+def test_a_correction_that_ended_well_after_an_earlier_failure_ends_with_zero(make: Make) -> None:
+    scene = make(a=1, b=1)
+    scene.service.faults = Faults(lost_response=1.0)
+    first = scene.remediate(manifest("a"))
+    assert first.unresolved == 1
+    scene.service.faults = Faults()
+    # The job of the lost call still runs, so the first plan of the next round finds the pool busy, and its
+    # change among those that were tried before; both are over once the job is resolved.
+    assert scene.service.pools_["a"].busy_until > scene.loop.moment
+    report = scene.remediate(manifest("a", "b"))
+    assert (scene.disks("a"), scene.disks("b")) == (1, 1)
+    assert (report.exit_code, rules(report)) == (ExitCode.DONE, [])
+
+
+def round_of(report: DriftReport) -> DriftRound:
+    return DriftRound(START, 1.0, report.exit_code, report)
+
+
+class Forgetful:
+    """A journal that fails at what it is named for."""
+
+    def __init__(self, journal: Journal, *fails: str) -> None:
+        self._journal, self._fails = journal, fails or ("raise_alarm",)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._fails:
+            return self._fail
+        return getattr(self._journal, name)
+
+    def _fail(self, *_: Any, **__: Any) -> Any:
+        raise JournalError("the disk is full")
+
+
+@pytest.mark.parametrize(
+    "fails", ["open_operation", "record_outcome", "close_operation", "close_run", "add_drift", "record_event"]
+)
+def test_a_journal_that_fails_anywhere_costs_no_day_more_than_its_budget(make: Make, fails: str) -> None:
+    scene = make(a=2, b=2)
+    ask = manifest("a", "b", disks_per_day=2)
+    failing: Any = Forgetful(scene.journal, fails)
+    with suppress(JournalError):
+        scene.run(remediate(ask, Limits(), replace(scene.context, journal=failing)))
+    assert scene.disks("a") + scene.disks("b") >= 4
+    for _ in range(3):
+        scene.later(minutes=40)  # whatever was left open can no longer arrive
+        scene.remediate(ask)
+    assert scene.disks("a") + scene.disks("b") == 4  # the day's two are gone, and no more
+    scene.later(days=1)
+    scene.remediate(ask)
+    assert scene.disks("a") + scene.disks("b") == 2
+    assert all(not line.twice for line in scene.service.record)
 
 
 def test_expansions_take_nothing_from_the_budget_of_removals(make: Make) -> None:

@@ -13,6 +13,7 @@ from reconciler.journal.records import (
     FINAL,
     NOT_DONE,
     OUTCOMES,
+    Alarm,
     Approved,
     ClosedBy,
     DriftPoint,
@@ -31,6 +32,23 @@ ACCEPTED = Outcome(State.ACCEPTED, job_id="job-7", request_id="req-7", status=20
 
 
 # --- runs and events ----------------------------------------------------------------------------------
+
+
+def test_an_alarm_is_recorded_once_and_open_until_somebody_acknowledges_it(
+    journal: Journal, url: str, clock: HandClock
+) -> None:
+    alarm = Alarm("op-1", "run-1", POOL, "finance", START, "what had to stay is gone")
+    later = replace(alarm, id="op-2", at=START + timedelta(hours=1))
+    assert [journal.raise_alarm(each) for each in (later, alarm, alarm)] == [True, True, False]
+    reader = find_journal(url, clock)
+    assert reader
+    assert reader.alarms() == (alarm, later)
+    reader.close()
+    assert journal.alarms(POOL.target, "elsewhere") == journal.alarms("elsewhere") == ()
+    assert [journal.acknowledge("op-1", "amara") for _ in range(2)] == [True, False]
+    assert not journal.acknowledge("op-3", "amara")
+    assert journal.alarms(POOL.target, POOL.service) == (later,)
+    assert not journal.raise_alarm(alarm)
 
 
 def test_a_run_comes_back_as_it_was_told(journal: Journal, clock: HandClock) -> None:

@@ -18,6 +18,11 @@ OPERATION = "tests/apply/test_operation.py"
 JUDGE = "tests/apply/test_judge.py"
 PROOF = "tests/apply/test_proof.py"
 REMEDIATION = "tests/engine/test_remediation.py"
+STEPS = "tests/engine/test_stepping_clock.py"
+WRITERS = "tests/flows/test_slow_writers.py"
+WATCHERS = "tests/simulation/test_watchers.py"
+COURIER = "tests/notify/test_courier.py"
+PLANNER = "tests/test_planner.py"
 DECISION = "tests/apply/test_decision.py"
 RESOLVE = "tests/apply/test_resolve.py"
 POOLS = "tests/apply/test_pools.py"
@@ -246,6 +251,98 @@ BUGS = (
         f"{BUDGET}::test_a_clock_that_is_set_back_over_midnight_gives_neither_day_more",
     ),
     Bug(
+        "a watch corrects by manifests that it has never seen before",
+        "cli/drift.py",
+        "_unsettled(before, manifest.seen) if asked.settled else",
+        '"" if asked.settled else',
+        f"{WRITERS}::test_a_watch_corrects_nothing_by_half_a_manifest "
+        f"{WRITERS}::test_a_surplus_is_corrected_two_rounds_after_a_writer_has_ended",
+    ),
+    Bug(
+        "a round after one that could not read the manifests takes them for settled",
+        "cli/drift.py",
+        "    memory.sources = None\n",
+        "",
+        f"{WRITERS}::test_files_that_come_back_are_settled_one_round_later",
+    ),
+    Bug(
+        "manifests are not read again before a call",
+        "apply/pools.py",
+        "            ctx.check_sources()\n",
+        "            pass\n",
+        f"{WRITERS}::test_a_manifest_that_changes_before_the_first_call_is_stale",
+    ),
+    Bug(
+        "a file that nobody can read any more counts as unchanged",
+        "manifest/sources.py",
+        "    return tuple(sorted(read + [(fault.file, fault.what) for fault in files.faults]))\n",
+        "    return tuple(sorted(read))\n",
+        "tests/manifest/test_sources.py::test_what_cannot_be_read_is_a_change",
+    ),
+    Bug(
+        "what ended badly in one round stops every later round of the process",
+        "engine/apply.py",
+        ", halt=Halt())",
+        ")",
+        f"{REMEDIATION}::test_a_round_that_ended_badly_keeps_no_later_round_of_the_process_from_correcting",
+    ),
+    Bug(
+        "an alarm holds nothing back after its run",
+        "engine/resolution.py",
+        ", **alarm_holds(ctx.journal, _services(ctx))}",
+        "}",
+        f"{REMEDIATION}::test_an_alarm_stops_the_others_in_its_own_run_and_then_holds_its_pool_back_alone",
+    ),
+    Bug(
+        "an alarm that is known stops every run for ever",
+        "apply/alarms.py",
+        "ctx.halt.alarm |= ctx.journal.raise_alarm(alarm)",
+        "ctx.halt.alarm = ctx.journal.raise_alarm(alarm) or True",
+        f"{REMEDIATION}::test_an_alarm_of_an_operation_that_is_still_open_stops_one_run_and_no_more",
+    ),
+    Bug(
+        "an alarm that is acknowledged comes back",
+        "journal/store.py",
+        "table.c.acknowledged.is_(None)).order_by(table.c.at",
+        "table.c.id.is_not(None)).order_by(table.c.at",
+        "tests/journal/test_store.py::test_an_alarm_is_recorded_once_and_open_until_somebody_acknowledges_it",
+    ),
+    Bug(
+        "a pool that vanished fails its whole target",
+        "planner.py",
+        "        except PoolNotFound:\n            return doubted(pool, _VANISHED), None\n",
+        "",
+        f"{PLANNER}::test_a_pool_that_vanishes_between_the_list_and_its_details_is_one_doubt_and_no_more",
+    ),
+    Bug(
+        "the day's ceiling is not part of the booking",
+        "journal/store.py",
+        "table.c.day == day, grown <= ceiling)",
+        "table.c.day == day)",
+        f"{WATCHERS}::test_no_day_is_above_its_budget_whoever_runs_whenever",
+    ),
+    Bug(
+        "a window is not looked at again when a correction is approved",
+        "engine/remediation.py",
+        "if any(pool.desired not in permitted for pool in acting):",
+        "if False:",
+        f"{STEPS}::test_a_window_counts_by_the_clock_as_it_is_when_the_correction_is_approved",
+    ),
+    Bug(
+        "the oldest outcome is delivered first",
+        "notify/courier.py",
+        "outcome = box.waiting.pop()",
+        "outcome = box.waiting.popleft()",
+        f"{COURIER}::test_the_newest_outcome_is_delivered_first",
+    ),
+    Bug(
+        "outcomes wait for a webhook without a bound",
+        "notify/courier.py",
+        "len(box.waiting) >= MOST_WAITING",
+        "False",
+        f"{COURIER}::test_what_waits_is_bounded_and_the_oldest_is_dropped_with_a_line",
+    ),
+    Bug(
         "a partial job is waited for longer than it may be",
         "apply/operation.py",
         "return min(ctx.options.proof_timeout, max(until - ctx.clock.monotonic(), 0.0))",
@@ -367,14 +464,14 @@ BUGS = (
     Bug(
         "an alarm found while resolving stops nothing",
         "engine/apply.py",
-        "    if any(each.result.status is Status.ALARM for each in resolutions):\n",
+        "    if ctx.halt.alarm:\n",
         "    if False:\n",
         f"{RUN}::test_an_alarm_of_an_earlier_run_stops_this_one_before_it_plans",
     ),
     Bug(
         "a pool that waited sends after the alarm of another",
         "apply/pools.py",
-        "ctx.stop.alarm or (ctx.stop.failed and not index)",
+        "ctx.halt.alarm or (ctx.halt.failed and not index)",
         "False",
         f"{RUN}::test_a_pool_that_waits_sends_nothing_after_the_alarm_of_another",
     ),
@@ -685,7 +782,7 @@ BUGS = (
     Bug(
         "an alarm stops nothing when the run is to keep going",
         "apply/run.py",
-        "    ctx.stop.alarm |= result.status is Status.ALARM\n",
+        "    ctx.halt.alarm |= result.status is Status.ALARM\n",
         "",
         f"{RUN}::test_a_kept_disk_that_vanished_stops_everything_whatever_was_asked",
     ),

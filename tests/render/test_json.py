@@ -132,6 +132,7 @@ def test_a_measured_round_keeps_the_order_of_its_keys() -> None:
         "correction",
         "correction_error",
         "unresolved_operations",
+        "open_alarms",
     ]
     assert found["correction"] == json.loads(apply_json(applied()))
     planned = json.loads(plan_json(sample_plans.hostile("finance")))

@@ -106,6 +106,7 @@ class DriftDocument(_Round):
         description="Why the correction as a whole was refused, or could not begin."
     )
     unresolved_operations: Count = Field(description="Open operations of these targets at the end.")
+    open_alarms: Count = Field(description="Alarms of these targets that no person has closed.")
 
 
 class AnyDriftDocument(RootModel[DriftDocument | FailedDriftDocument]):
@@ -155,6 +156,7 @@ def _measured(outcome: DriftRound, report: DriftReport) -> DriftDocument:
         correction=apply_document(report.applied) if report.applied else None,
         correction_error=_error(report.error),
         unresolved_operations=report.unresolved,
+        open_alarms=len(report.alarms),
     )
 
 
