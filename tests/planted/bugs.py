@@ -253,7 +253,7 @@ BUGS = (
     Bug(
         "a watch corrects by manifests that it has never seen before",
         "cli/drift.py",
-        "_unsettled(before, manifest.seen) if asked.settled else",
+        "_unsettled(before, seen) if asked.settled else",
         '"" if asked.settled else',
         f"{WRITERS}::test_a_watch_corrects_nothing_by_half_a_manifest "
         f"{WRITERS}::test_a_surplus_is_corrected_two_rounds_after_a_writer_has_ended",
@@ -316,9 +316,9 @@ BUGS = (
     ),
     Bug(
         "the day's ceiling is not part of the booking",
-        "journal/store.py",
-        "table.c.day == day, grown <= ceiling)",
-        "table.c.day == day)",
+        "journal/budget.py",
+        "    if used + wanted <= budget.disks:\n",
+        "    if used + wanted <= budget.disks + 99:\n",
         f"{WATCHERS}::test_no_day_is_above_its_budget_whoever_runs_whenever",
     ),
     Bug(
@@ -583,8 +583,8 @@ BUGS = (
     Bug(
         "a limit may be passed by one",
         "planning/guards.py",
-        "number > limit.value",
-        "number > limit.value + 1",
+        "number > limit.value\n        ceiling = \"no limit\"",
+        "number > limit.value + 1\n        ceiling = \"no limit\"",
         f"{GUARD}::test_a_ceiling_holds_exactly_at_its_limit",
     ),
     Bug(
