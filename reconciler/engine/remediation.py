@@ -283,7 +283,10 @@ def _removed_by_hand(service: Service, journal: Journal, since: datetime) -> int
     removals = [each for each in journal.operations(since) if _of(each, service) and _counts(each)]
     records = {run: journal.run(run) for run in {each.intent.run_id for each in removals}}
     remediations = {run for run, record in records.items() if record and record.run.command == REMEDIATION}
-    return sum(len(each.intent.disks) for each in removals if each.intent.run_id not in remediations)
+    by_hand = sum(len(each.intent.disks) for each in removals if each.intent.run_id not in remediations)
+    # What a damaged record removed is not known, nor whose it was: it counts as by hand, and as much as can be.
+    sound = sum(len(each.intent.disks) for each in removals)
+    return by_hand + journal.removed_since(str(service.target), service.name, since) - sound
 
 
 def _counts(operation: Operation) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ import pytest
 from reconciler.apply.context import RunContext
 from reconciler.apply.results import DriftReport, Status
 from reconciler.engine.apply import ApplyRequest, apply
-from reconciler.engine.remediation import detect, remediate
+from reconciler.engine.remediation import _removed_by_hand, detect, remediate
 from reconciler.errors import ExitCode, Refused, ServiceError
 from reconciler.journal.records import Intent, Journal, Outcome, PoolKey, SentDisk, State, Step
 from reconciler.journal.store import open_journal
@@ -373,6 +374,17 @@ def test_what_a_person_removed_today_counts(make: Make) -> None:
     report = scene.remediate(manifest("a", "b", disks_per_day=3))
     assert (report.exit_code, rules(report)) == (ExitCode.CHANGES, ["drift-budget"])
     assert scene.disks("b") == 3
+
+
+def test_what_a_damaged_record_removed_today_counts_as_much_as_it_can_be(make: Make, tmp_path: Path) -> None:
+    scene = make(a=2, b=1)
+    assert scene.run(apply(ApplyRequest(manifest("a"), Limits(), approved), scene.context)).exit_code == 0
+    with sqlite3.connect(tmp_path / "journal.db") as connection:
+        connection.execute("UPDATE reconciler_operations SET disk_count = 7")
+    connection.close()
+    report = scene.remediate(manifest("a", "b", disks_per_day=10))
+    assert (report.exit_code, rules(report)) == (ExitCode.CHANGES, ["drift-budget"])
+    assert _removed_by_hand(Named(TARGET, "fake"), scene.journal, MIDNIGHT) == 10
 
 
 def test_runs_at_the_same_time_share_the_budget(make: Make) -> None:
