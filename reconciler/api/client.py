@@ -225,7 +225,7 @@ class WorkspaceClient:
             await self._budgets.read(call)
             async with self._slots:
                 with retries.timed():
-                    answer = await self._get(call, url, query, retries.left())
+                    answer = await self._get(call, url, query, retries)
             if answer.status == 429:
                 wait = self._timing.throttled_wait(retry_after(answer.headers, self._clock.now()))
                 self._budgets.pause(call, wait)
@@ -234,8 +234,9 @@ class WorkspaceClient:
 
         return await retries.call(attempt)
 
-    async def _get(self, call: str, url: str, query: Mapping[str, Any], seconds: float) -> Answer:
+    async def _get(self, call: str, url: str, query: Mapping[str, Any], retries: Retries) -> Answer:
         self.requests[call] += 1
+        seconds = retries.left()
         # The service's older pages call Content-Type mandatory even on a GET (documented).
         request = self._reads.build_request(
             "GET", url, params=dict(query), headers={"Content-Type": "application/json"}
@@ -244,7 +245,7 @@ class WorkspaceClient:
             answer = await fetch(self._reads, request, seconds)
         except TimeoutError:
             raise RetryableError(
-                self._unreachable(call, f"no complete answer within {seconds:.0f} s")
+                self._unreachable(call, f"no complete answer {retries.within(seconds)}")
             ) from None
         except (httpx.ConnectError, httpx.ProxyError) as error:
             trouble = self._unreachable(call, f"no connection: {safe_text(str(error))}")

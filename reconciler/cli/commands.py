@@ -20,8 +20,9 @@ _WITH_SERVICE = frozenset({"plan", "apply", "drift", "watch", "explain", "resolv
 _WITH_JOURNAL = frozenset(
     {"plan", "apply", "drift", "watch", "explain", "resolve", "retry", "history", "report"}
 )
+_WITH_PATHS = frozenset({"plan", "apply", "drift", "watch", "explain", "retry", "validate"})
 _WITH_SANDBOX = _WITH_SERVICE | _WITH_JOURNAL
-_COMMAND = re.compile(rf"(?<![\w/.-])reconciler ({'|'.join(sorted(_WITH_SANDBOX))})(?![\w-])")
+_COMMAND = re.compile(rf"(?<![\w/.-])reconciler ({'|'.join(sorted(_WITH_SANDBOX | _WITH_PATHS))})(?![\w-])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Given:
     sandbox: bool = False
     endpoint: str = ""
     journal: str = ""
+    follow_symlinks: bool = False
+    """Without it the same paths would be refused, or fewer manifests be read."""
 
     def flags(self, command: str) -> str:
         """The same flags for another command, as far as it has them; begins with a space unless empty."""
@@ -41,6 +44,8 @@ class Given:
             parts.append(f"--endpoint {quoted(self.endpoint)}")
         if self.journal and command in _WITH_JOURNAL:
             parts.append(f"--journal {_journal(self.journal)}")
+        if self.follow_symlinks and command in _WITH_PATHS:
+            parts.append("--follow-symlinks")
         return "".join(f" {each}" for each in parts)
 
 
@@ -48,13 +53,13 @@ GIVEN: ContextVar[Given] = ContextVar("given", default=Given())  # noqa: B039 - 
 """Set by every command that takes such flags, before it does anything else."""
 
 
-def remember(groups: Sequence[object]) -> None:
+def remember(groups: Sequence[object], *, follow_symlinks: bool = False) -> None:
     """Keep the flags that commands printed from now on must repeat."""
     sandbox, endpoint, journal = (
         next((value for group in groups if (value := getattr(group, name, None))), None)
         for name in ("sandbox", "endpoint", "journal")
     )
-    GIVEN.set(Given(bool(sandbox), endpoint or "", journal or ""))
+    GIVEN.set(Given(bool(sandbox), endpoint or "", journal or "", follow_symlinks))
 
 
 def complete(text: str) -> str:

@@ -40,6 +40,8 @@ def explain_lines(plan: Plan, pool: PoolPlan) -> Iterator[Line]:
             f"  {found.status}, {'pay-per-use' if found.charging_mode == '1' else 'prepaid or unknown'}, "
             f"{_desktops(found)}, {found.desktop_used} in use"
         )
+        for note in list(words.particulars(pool)) or words.pool_particulars(found):
+            yield Line(f"  {note}")
     yield Line()
     yield Line(
         "Live disk                              Declared                       Action and reason", Tone.STRONG

@@ -387,6 +387,31 @@ def test_what_a_damaged_record_removed_today_counts_as_much_as_it_can_be(make: M
     assert _removed_by_hand(Named(TARGET, "fake"), scene.journal, MIDNIGHT) == 10
 
 
+def test_a_pool_that_a_run_is_changing_takes_nothing_from_the_limits_of_the_others(make: Make) -> None:
+    scene = make(a=2, b=1)
+    held = Intent(
+        "op",
+        "other",
+        PoolKey(str(TARGET), "fake", "a"),
+        "a",
+        Step.REMOVE,
+        None,
+        (SentDisk("a-0", "SAS", 50),),
+        (),
+        (),
+        0,
+        START,
+        None,
+        "",
+    )
+    scene.journal.open_operation(held, "other", 3600)
+    limits = Limits(disks=Limit(1, "limits"))
+    report = scene.run(detect(manifest("a", "b"), limits, scene.context))
+    assert [each.pool.label for each in report.measures] == ["b"]
+    assert not report.plan.run_blocked
+    assert report.exit_code is ExitCode.CHANGES
+
+
 def test_runs_at_the_same_time_share_the_budget(make: Make) -> None:
     scene = make(a=2, b=2)
     one, other = manifest("a", disks_per_day=3), manifest("b", disks_per_day=3)

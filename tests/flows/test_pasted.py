@@ -169,6 +169,25 @@ def test_only_flags_that_a_command_has_are_repeated() -> None:
         GIVEN.reset(token)
 
 
+def test_links_that_were_followed_are_followed_by_every_command_that_reads_manifests() -> None:
+    token = GIVEN.set(Given(follow_symlinks=True))
+    try:
+        assert command("apply", ["m"]) == "reconciler apply --follow-symlinks m"
+        assert command("history") == "reconciler history"
+    finally:
+        GIVEN.reset(token)
+
+
+def test_a_plan_over_links_prints_commands_that_follow_them(run: Run, tmp_path: Path, journal: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "m").mkdir()
+    manifest(tmp_path / "elsewhere", [FINANCE])
+    (tmp_path / "m" / "linked.yaml").symlink_to(tmp_path / "elsewhere" / "pools.yaml")
+    shown = run("plan", "--sandbox", "--journal", journal, "--follow-symlinks", "--format", "markdown", "m")
+    line = next(each for each in shown.out.splitlines() if "--approve" in each)
+    assert "--follow-symlinks" in line
+
+
 def test_quoting_is_left_out_where_a_shell_needs_none() -> None:
     assert quoted("manifests/finance.yaml") == "manifests/finance.yaml"
     assert sandbox.REGION in quoted(sandbox.REGION)
