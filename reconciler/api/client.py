@@ -177,15 +177,23 @@ class WorkspaceClient:
         self, verb: Verb, pool_id: str, body: Mapping[str, Any], signed_at: datetime
     ) -> Outcome:
         """Send one write about a pool's disks, as ``_post`` does."""
-        return await self._post(verb, f"{self._pool(pool_id)}/volumes/{verb}", body, signed_at)
+        return await self._post(verb, lambda: f"{self._pool(pool_id)}/volumes/{verb}", body, signed_at)
 
     async def post_retry(self, job_id: str, signed_at: datetime) -> Outcome:
         """Have the service finish a job that failed in part, as ``_post`` does; what it repeats is not documented."""
-        url = f"{self._root}/workspace-jobs/{_segment(job_id)}/actions"
-        return await self._post("retry", url, {"op_type": "retry"}, signed_at)
+        return await self._post(
+            "retry",
+            lambda: f"{self._root}/workspace-jobs/{_segment(job_id)}/actions",
+            {"op_type": "retry"},
+            signed_at,
+        )
 
-    async def _post(self, verb: Verb, url: str, body: Mapping[str, Any], signed_at: datetime) -> Outcome:
+    async def _post(
+        self, verb: Verb, url: Callable[[], str], body: Mapping[str, Any], signed_at: datetime
+    ) -> Outcome:
         """Send one write, exactly once on the wire, and never raise for what network or service do.
+
+        ``url`` is called in here, as an id that makes none is an outcome too: not sent.
 
         Sends at once: the caller has waited in ``write_place`` before anything was decided.
         """
@@ -200,7 +208,7 @@ class WorkspaceClient:
         try:
             request = self._writes.build_request(
                 "POST",
-                url,
+                url(),
                 content=json.dumps(body).encode(),
                 headers={"Content-Type": "application/json"},
                 extensions={SIGNED_AT: signed_at, ONCE: True, "trace": trace},
