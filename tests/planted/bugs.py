@@ -21,6 +21,7 @@ RESOLVE = "tests/apply/test_resolve.py"
 POOLS = "tests/apply/test_pools.py"
 RUN = "tests/apply/test_run.py"
 RETRY = "tests/engine/test_retry.py"
+KNOWN = "tests/engine/test_known.py"
 CHECK_RETRY = "tests/apply/test_check_retry.py"
 MAIN_JOB = "tests/flows/test_main_job.py"
 
@@ -38,6 +39,55 @@ class Bug:
 
 
 BUGS = (
+    Bug(
+        "a removal that nobody here knows of blocks nothing",
+        "planner.py",
+        "            if theirs:\n",
+        "            if theirs and live is None:\n",
+        f"{KNOWN}::test_a_running_removal_that_no_open_operation_accounts_for_blocks_the_pool_it_is_on",
+    ),
+    Bug(
+        "the job of an open operation is taken for a stranger's",
+        "engine/known.py",
+        "                jobs.add(operation.outcome.job_id)\n",
+        "                jobs.discard(operation.outcome.job_id)\n",
+        f"{KNOWN}::test_the_job_of_an_operation_that_is_not_done_is_known",
+    ),
+    Bug(
+        "what a restored journal does not know is an alarm",
+        "apply/operation.py",
+        "    if seen.lost and later:\n",
+        "    if seen.lost and later and not later:\n",
+        f"{RESOLVE}::test_a_journal_restored_from_a_backup_is_said_in_the_place_of_an_alarm",
+    ),
+    Bug(
+        "a disk that vanished is explained by jobs that are not there",
+        "apply/operation.py",
+        "    if seen.lost and later:\n",
+        "    if seen.lost:\n",
+        f"{RESOLVE}::test_without_such_a_job_it_stays_an_alarm",
+    ),
+    Bug(
+        "a damaged record is closed at the first word",
+        "engine/resolution.py",
+        "    if not decision.despite_evidence:\n",
+        "    if not decision.by:\n",
+        "tests/flows/test_journal_place.py::test_a_damaged_record_has_a_way_out_that_a_person_takes_by_name",
+    ),
+    Bug(
+        "a damaged record takes nothing from the day's budget",
+        "engine/remediation.py",
+        "    return by_hand + journal.removed_since(str(service.target), service.name, since) - sound\n",
+        "    return by_hand\n",
+        f"{REMEDIATION}::test_what_a_damaged_record_removed_today_counts_as_much_as_it_can_be",
+    ),
+    Bug(
+        "a pool that a run is changing counts towards the limits of drift",
+        "engine/remediation.py",
+        "    return replace(plan, pools=pools, findings=(*limits, *others))\n",
+        "    return replace(plan, pools=pools, findings=(*plan.findings, *limits[:0], *others[:0]))\n",
+        f"{REMEDIATION}::test_a_pool_that_a_run_is_changing_takes_nothing_from_the_limits_of_the_others",
+    ),
     Bug(
         "a retry sends what is left although it has grown since it was approved",
         "engine/retry.py",
