@@ -15,6 +15,7 @@ from reconciler import sandbox
 from reconciler.cli.commands import GIVEN, Given, command, complete, path_word, quoted
 from tests.flows.conftest import CALLS, FINANCE, Run, bare, manifest
 from tests.flows.inside import Ran
+from tests.flows.skipping import TIME
 
 FOLDER = "its 'pools' & more"
 MANIFEST = f"{FOLDER}/fi nance.yaml"
@@ -98,6 +99,24 @@ def test_what_is_left_open_is_resolved_where_it_was_left(run: Run, tmp_path: Pat
     resolved = pasted(printed(drift.out, "not resolved: "), tmp_path)
     assert resolved.code in (0, 8), resolved.err
     assert "1 operation checked" in resolved.err
+
+
+def test_what_a_partial_job_left_is_finished_by_the_command_that_plan_prints(
+    run: Run, tmp_path: Path, journal: str
+) -> None:
+    declared(tmp_path, FINANCE)
+    where = ("--sandbox", "--journal", journal)
+    run("sandbox", "reset")
+    state = tmp_path / "state" / "sandbox.json"
+    world = json.loads(state.read_text(encoding="utf-8"))
+    for pool in world["projects"][sandbox.PROJECT_ID]["pools"].values():
+        pool["behaviour"] = {"delete": "partial"}
+    state.write_text(json.dumps(world), encoding="utf-8")
+    assert run("apply", *where, "--auto-approve", FOLDER).code == 6
+    TIME.skipped += 60
+    planned = run("plan", *where, FOLDER)
+    finished = pasted(f"{printed(planned.out, 'in the console: ')} --auto-approve", tmp_path)
+    assert (finished.code, "Retry complete!" in finished.out) == (0, True), finished.err
 
 
 def test_hints_repeat_the_flags_too(run: Run, tmp_path: Path, journal: str) -> None:
