@@ -238,7 +238,7 @@ BUGS = (
     Bug(
         "what a job did that failed in part is not waited for",
         "apply/operation.py",
-        "seconds = 0.0 if end is JobEnd.FAILED else proof_seconds(until, ctx)",
+        "seconds = 0.0 if final else proof_seconds(until, ctx)",
         "seconds = ctx.options.proof_timeout if end is JobEnd.SUCCEEDED else 0.0",
         f"{OPERATION}::test_what_a_job_did_that_failed_in_part_is_waited_for",
     ),
@@ -266,7 +266,7 @@ BUGS = (
     Bug(
         "readings that contradict each other are taken for the last one",
         "apply/proof.py",
-        "            return Observation(0, len(intent.disks), contradictory=True)\n",
+        "            return Observation(0, _total(intent), contradictory=True)\n",
         "            return seen or Observation(0, len(intent.disks))\n",
         f"{PROOF}::test_readings_that_keep_contradicting_each_other_are_given_up",
     ),
@@ -584,8 +584,8 @@ BUGS = (
     Bug(
         "a doubtful reading is proof enough",
         "apply/proof.py",
-        "    return None if pool.doubts else observed(intent, pool.disks)\n",
-        "    return observed(intent, pool.disks)\n",
+        "    if pool.doubts:\n        return None\n",
+        "    if pool.doubts and not pool.id:\n        return None\n",
         f"{PROOF}::test_only_what_two_readings_in_a_row_show_counts",
     ),
     Bug(
