@@ -134,7 +134,7 @@ def test_the_plan_schema_lists_the_closed_vocabularies() -> None:
     assert parts["ApplyTo"]["enum"] == ["new", "idle", "all"]
     assert parts["Rule"]["enum"] == [
         *("pinned", "equal", "grown", "swapped", "surplus", "missing"),
-        "set-aside",
+        *("set-aside", "left-behind"),
     ]
     assert parts["ResourceChange"]["properties"]["type"]["const"] == "desktop_pool_disk"
     assert list(parts["LimitsEntry"]["properties"]) == [name for name, _ in sample_plans.tie().limits.items()]
