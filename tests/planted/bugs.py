@@ -42,8 +42,8 @@ BUGS = (
     Bug(
         "a removal that nobody here knows of blocks nothing",
         "planner.py",
-        "            if theirs:\n",
-        "            if theirs and live is None:\n",
+        "not in known.held_now():\n",
+        "in known.held_now():\n",
         f"{KNOWN}::test_a_running_removal_that_no_open_operation_accounts_for_blocks_the_pool_it_is_on",
     ),
     Bug(
