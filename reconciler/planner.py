@@ -94,6 +94,8 @@ class Known:
     """Removals that were done only in part, by target (as text) and pool id."""
     jobs: frozenset[str] = frozenset()
     """Ids of the jobs that may still run: those of its operations that are open or did not end well."""
+    held_now: Callable[[], frozenset[tuple[str, str]]] = frozenset
+    """Asks again which pools have an open operation: another run of this journal may have begun one meanwhile."""
     managed: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Ids of the pools on which there ever was an operation, by target (as text)."""
 
@@ -383,7 +385,8 @@ async def _with_strangers(
         for index in indices if running else ():
             live = pools[index].live
             theirs = running & await connection.workspace.pool_jobs(live.id, Step.REMOVE) if live else ()
-            if theirs:
+            # Another run of this journal may have begun it since the journal was read: the journal will refuse it.
+            if theirs and live and (str(target), live.id) not in known.held_now():
                 found[index] = _with_finding(found[index], _stranger(found[index], sorted(theirs)))
     return found
 

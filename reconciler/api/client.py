@@ -196,16 +196,19 @@ class WorkspaceClient:
 
     async def post_retry(self, job_id: str, signed_at: datetime) -> Outcome:
         """Have the service finish a job that failed in part, as ``_post`` does; what it repeats is not documented."""
-
-        def url() -> str:
-            return f"{self._root}/workspace-jobs/{_segment(job_id)}/actions"
-
-        return await self._post("retry", url, {"op_type": "retry"}, signed_at)
+        return await self._post(
+            "retry",
+            lambda: f"{self._root}/workspace-jobs/{_segment(job_id)}/actions",
+            {"op_type": "retry"},
+            signed_at,
+        )
 
     async def _post(
         self, verb: Verb, url: Callable[[], str], body: Mapping[str, Any], signed_at: datetime
     ) -> Outcome:
         """Send one write, exactly once on the wire, and never raise, not even for an id that cannot be in a ``url``.
+
+        ``url`` is called in here, as an id that makes none is an outcome too: not sent.
 
         Sends at once: the caller has waited in ``write_place`` before anything was decided.
         """
@@ -245,7 +248,7 @@ class WorkspaceClient:
             await self._budgets.read(call)
             async with self._slots:
                 with retries.timed():
-                    answer = await self._get(call, url, query, retries.left())
+                    answer = await self._get(call, url, query, retries)
             if answer.status == 429:
                 wait = self._timing.throttled_wait(retry_after(answer.headers, self._clock.now()))
                 self._budgets.pause(call, wait)
@@ -259,8 +262,9 @@ class WorkspaceClient:
                 error.hint = f"{error.hint}; {self.about}" if error.hint else self.about
             raise
 
-    async def _get(self, call: str, url: str, query: Mapping[str, Any], seconds: float) -> Answer:
+    async def _get(self, call: str, url: str, query: Mapping[str, Any], retries: Retries) -> Answer:
         self.requests[call] += 1
+        seconds = retries.left()
         # The service's older pages call Content-Type mandatory even on a GET (documented).
         request = self._reads.build_request(
             "GET", url, params=dict(query), headers={"Content-Type": "application/json"}
@@ -269,7 +273,7 @@ class WorkspaceClient:
             answer = await fetch(self._reads, request, seconds)
         except TimeoutError:
             raise RetryableError(
-                self._unreachable(call, f"no complete answer within {seconds:.0f} s")
+                self._unreachable(call, f"no complete answer {retries.within(seconds)}")
             ) from None
         except (httpx.ConnectError, httpx.ProxyError) as error:
             trouble = self._unreachable(call, f"no connection: {safe_text(str(error))}")

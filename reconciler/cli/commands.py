@@ -22,9 +22,10 @@ _WITH_JOURNAL = frozenset(
     {"plan", "apply", "drift", "watch", "explain", "resolve", "retry", "history", "report"}
 )
 _WITH_POLICY = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve", "retry"})
+_WITH_PATHS = frozenset({"plan", "apply", "drift", "watch", "explain", "retry", "validate"})
 _WITH_SANDBOX = _WITH_SERVICE | _WITH_JOURNAL
 _WITH_PROJECT = frozenset({"plan", "apply", "drift", "watch", "explain", "retry"})
-_COMMAND = re.compile(rf"(?<![\w/.-])reconciler ({'|'.join(sorted(_WITH_SANDBOX))})(?![\w-])")
+_COMMAND = re.compile(rf"(?<![\w/.-])reconciler ({'|'.join(sorted(_WITH_SANDBOX | _WITH_PATHS))})(?![\w-])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class Given:
     projects: tuple[str, ...] = ()
     """Those confirmed with ``--project-id``."""
     policy: str = ""
+    follow_symlinks: bool = False
+    """Without it the same paths would be refused, or fewer manifests be read."""
 
     def flags(self, command: str) -> str:
         """The same flags for another command, as far as it has them; begins with a space unless empty."""
@@ -51,6 +54,8 @@ class Given:
             parts += [f"--project-id {quoted(each)}" for each in self.projects]
         if self.policy and command in _WITH_POLICY:
             parts.append(f"--policy {path_word(self.policy)}")
+        if self.follow_symlinks and command in _WITH_PATHS:
+            parts.append("--follow-symlinks")
         return "".join(f" {each}" for each in parts)
 
 
@@ -58,7 +63,7 @@ GIVEN: ContextVar[Given] = ContextVar("given", default=Given())  # noqa: B039 - 
 """Set by every command that takes such flags, before it does anything else."""
 
 
-def remember(groups: Sequence[object]) -> None:
+def remember(groups: Sequence[object], *, follow_symlinks: bool = False) -> None:
     """Keep the flags that commands printed from now on must repeat."""
     sandbox, endpoint, journal, policy = (
         next((value for group in groups if (value := getattr(group, name, None))), None)
@@ -66,7 +71,9 @@ def remember(groups: Sequence[object]) -> None:
     )
     confirmed = [getattr(group, "project_id", None) for group in groups]
     projects = next((tuple(each) for each in confirmed if isinstance(each, list)), ())
-    GIVEN.set(Given(bool(sandbox), endpoint or "", journal or "", projects, str(policy or "")))
+    GIVEN.set(
+        Given(bool(sandbox), endpoint or "", journal or "", projects, str(policy or ""), follow_symlinks)
+    )
 
 
 def complete(text: str) -> str:

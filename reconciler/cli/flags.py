@@ -309,7 +309,9 @@ def options(command: Callable[..., int]) -> Callable[..., int]:
     def run(*, no_color: bool = False, **values: Any) -> int:  # noqa: ARG001 - the eager callback has seen it
         for name, group in groups.items():
             values[name] = group(**{one.name: values.pop(one.name) for one in fields(group)})
-        remember([values[name] for name in groups])
+        remember(
+            [values[name] for name in groups], follow_symlinks=bool(values.get("follow_symlinks", False))
+        )
         return command(**values)
 
     run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]

@@ -23,9 +23,16 @@ from reconciler.cli.interlock import Interlock
 from reconciler.cli.policy import check_target, policy_of
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
-from reconciler.engine.resolution import accept, concerns, open_operation, resolve_all, target_contexts
+from reconciler.engine.resolution import (
+    accept,
+    accept_damaged,
+    concerns,
+    open_operation,
+    resolve_all,
+    target_contexts,
+)
 from reconciler.errors import BadInput, ExitCode, Refused, ServiceError
-from reconciler.journal.records import State
+from reconciler.journal.records import DAMAGED_HINT, State
 from reconciler.model import Target
 from reconciler.render.apply_report import resolution_lines
 from reconciler.render.text import banner
@@ -118,7 +125,8 @@ def resolve(
         checked = count(len(found.resolutions), "operation")
         console.info(f"{checked} checked, {open_ones} still open{held_ones}.")
     code = worst(each.result.status for each in found.resolutions).exit_code
-    return int(code or (ExitCode.HELD if found.held else found.failed))
+    damaged = ExitCode.JOURNAL if found.damaged else ExitCode.DONE
+    return int(code or damaged or (ExitCode.HELD if found.held else found.failed))
 
 
 def _acknowledge(named: str, connection: flags.ConnectionOptions, console: Console) -> None:
@@ -156,6 +164,8 @@ class _Found:
     resolutions: list[Resolution] = field(default_factory=list)
     held: int = 0
     """Operations that their own runs still hold."""
+    damaged: int = 0
+    """Records that cannot be trusted; their pools are refused."""
     failed: ExitCode = ExitCode.DONE
     """The exit code of a target that could not be read."""
 
@@ -191,6 +201,8 @@ async def _decide(
     asked: _Request, decision: Decision, settings: Settings, ctx: RunContext, interlock: Interlock
 ) -> Resolution:
     """Close one operation as a person decided, against a reading of its own target."""
+    if broken := ctx.journal.damaged_operation(asked.operation):
+        return accept_damaged(broken, decision, ctx)
     operation = open_operation(asked.operation, ctx)
     if not concerns(operation, asked.pools):
         raise BadInput(f"operation {operation.id} is on pool {operation.intent.pool_name}, not on --pool")
@@ -208,6 +220,11 @@ async def _resolve_all(
     asked: _Request, settings: Settings, ctx: RunContext, console: Console, interlock: Interlock
 ) -> _Found:
     found = _Found()
+    for broken in ctx.journal.every_damaged():
+        if not asked.pools or asked.pools & {broken.pool_name, broken.pool.pool_id}:
+            found.damaged += 1
+            console.info(f"{broken.pool_name}: {broken.message}. {DAMAGED_HINT}")
+            console.info(f"  reconciler resolve --accept-as done {broken.id}")
     opened_ones = [each for each in ctx.journal.unresolved() if concerns(each, asked.pools)]
     for name in sorted(asked.pools):
         if not any(concerns(each, {name}) for each in opened_ones):

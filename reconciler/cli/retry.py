@@ -38,7 +38,7 @@ def retry(
         list[Path] | None,
         typer.Argument(
             help="Manifests; those of the run that removed, as they are now, when none is given.",
-            metavar="[PATH…]",
+            metavar="PATH…",
             show_default=False,
         ),
     ] = None,
@@ -59,7 +59,13 @@ def retry(
     limits: flags.LimitOptions,
     follow_symlinks: flags.FollowSymlinks = False,
 ) -> int:
-    """Let the service finish a removal that was done only in part; what it repeats is not documented."""
+    """Let the service finish a removal that was done only in part; what it repeats is not documented.
+
+    plan and drift name such operations with the copies that they left. The manifests must still declare the pool:
+    their limits, guards and permissions hold over every copy that is left of the job's disks. After approval the pool
+    is read again, one request is sent, and two readings of all desktops must show the copies gone. A retry that is
+    interrupted is resolved by the next run. Exit codes are those of apply.
+    """
     console = Console()
     console.info(f"Caution: {CAUTION}")
     policy = policy_of(connection)

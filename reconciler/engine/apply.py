@@ -136,7 +136,7 @@ async def _apply(request: ApplyRequest, ctx: RunContext) -> ApplyReport:
     own = in_flight(ctx)
     remaining = None
     if not ctx.stop.requested and any(each.status is Status.DONE for each in results):
-        afterwards = Known(holds, jobs=known.jobs)
+        afterwards = Known(holds, jobs=known.jobs, held_now=known.held_now)
         remaining = await _remaining(request, replace(report, results=results), afterwards, ctx)
     report = replace(report, results=results, in_flight=own, remaining=remaining)
     code = _code(report)

@@ -16,8 +16,17 @@ from reconciler.planning.plan import Service
 from reconciler.workspace import HANDLE_TYPES
 
 
-def known_of(journal: Journal, services: Iterable[Service], holds: Holds) -> Known:
-    """What the journal knows of these services besides ``holds``; nothing is asked or written."""
+def known_of(journal: Journal, services: Iterable[Service], holds: Holds, *, stays: bool = True) -> Known:
+    """What the journal knows of these services besides ``holds``; nothing is asked or written.
+
+    ``stays``: the journal is open for as long as this is used, so that it can be asked again.
+    """
+    services = list(services)
+
+    def held_now() -> frozenset[tuple[str, str]]:
+        found = (each for one in services for each in journal.unresolved(str(one.target), one.name))
+        return frozenset((each.intent.pool.target, each.intent.pool.pool_id) for each in found)
+
     partial: dict[tuple[str, str], list[PartialRemoval]] = defaultdict(list)
     jobs: set[str] = set()
     managed: dict[str, frozenset[str]] = {}
@@ -30,7 +39,7 @@ def known_of(journal: Journal, services: Iterable[Service], holds: Holds) -> Kno
                 pool = operation.intent.pool
                 partial[pool.target, pool.pool_id].append(_removal(operation))
     removals = {key: tuple(found) for key, found in partial.items()}
-    return Known(holds, removals, frozenset(jobs), managed)
+    return Known(holds, removals, frozenset(jobs), held_now if stays else frozenset, managed)
 
 
 def _left_something(operation: Operation) -> bool:

@@ -33,7 +33,8 @@ from reconciler.planning.drift import (
     narrow,
 )
 from reconciler.planning.finding import Finding, Severity
-from reconciler.planning.plan import Plan, PoolPlan
+from reconciler.planning.guards import run_checks
+from reconciler.planning.plan import Loss, Plan, PoolPlan
 from reconciler.planning.policy import unattended
 
 REMEDIATION = "correct"
@@ -95,9 +96,17 @@ def set_aside(plan: Plan, changing: Mapping[PoolKey, Operation]) -> Plan:
             pool=pool.label,
             source="the journal",
         )
-        return replace(pool, changes=(), ties=(), leftovers=(), findings=(warning,))
+        return replace(
+            pool, changes=(), ties=(), leftovers=(), loss=Loss(), disk_losses=(), findings=(warning,)
+        )
 
-    return replace(plan, pools=tuple(map(looked_at, plan.pools)))
+    pools = tuple(map(looked_at, plan.pools))
+    if pools == plan.pools:
+        return plan
+    # What a run is changing loses nothing by this plan, so it takes nothing from the limits either.
+    limits = tuple(each for each in run_checks(pools, plan.limits) if each.severity is not Severity.PASS)
+    others = tuple(each for each in plan.findings if not each.rule.startswith("limit-"))
+    return replace(plan, pools=pools, findings=(*limits, *others))
 
 
 def _measures(plan: Plan) -> tuple[Measure, ...]:

@@ -7,6 +7,7 @@ What it repeats is not documented, so it happens only when a person calls it. Th
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from reconciler import __version__
 from reconciler.apply.context import Options, RunContext, TargetContext
@@ -19,7 +20,7 @@ from reconciler.engine.holds import ALARM, HELD
 from reconciler.engine.resolution import resolve_all, target_contexts
 from reconciler.errors import BadInput, PoolHeld, Refused, StalePlan
 from reconciler.journal.records import Intent, Operation, SentDisk, State, Step
-from reconciler.model import Action, DesiredPool, Disk, Grant, Limits, Manifest, Pool
+from reconciler.model import Action, DesiredPool, Disk, Grant, Limits, LostCopy, Manifest, Pool
 from reconciler.planner import judged_under
 from reconciler.planning import policy
 from reconciler.planning.finding import Severity
@@ -55,6 +56,21 @@ class _Reading:
     raw: bytes
     generation: int
     """The pool's generation in the journal, taken before the pool was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What is retried, for whom, and where."""
+
+    operation: Operation
+    request: RetryRequest
+    site: TargetContext
+    ctx: RunContext
+
+    @property
+    def job_id(self) -> str:
+        """The job that the service is to finish."""
+        return self.operation.outcome.job_id if self.operation.outcome else ""
 
 
 def operation_to_retry(operation_id: str, ctx: RunContext) -> Operation:
@@ -98,8 +114,9 @@ async def _retry(request: RetryRequest, ctx: RunContext) -> ApplyReport:
         return _ended(report, site, operation, Result(status, hold.message, hold.allow))
     # Read again: it may be the one that was resolved just now.
     operation = _retryable(operation_to_retry(request.operation_id, ctx), ctx)
-    reading = await _read(operation, request.manifest, site, ctx)
-    plan = _plan_of(reading.plan, request, site, ctx)
+    task = _Task(operation, request, site, ctx)
+    reading = await _read(task)
+    plan = _plan_of(reading.plan, task)
     approved = await request.approve(plan)
     [pool] = plan.pools
     if plan.run_blocked:
@@ -109,7 +126,7 @@ async def _retry(request: RetryRequest, ctx: RunContext) -> ApplyReport:
         return _ended(report, site, operation, Result(Status.REFUSED, "blocked in the plan"))
     ctx.journal.approve_run(ctx.run_id, approved, ctx.policy.digest if ctx.policy else "")
     keep_plan(plan, ctx)
-    result = await _send(operation, pool, plan, request, site, ctx)
+    result = await _send(task, pool, plan.digest)
     return replace(_ended(report, site, operation, result), in_flight=in_flight(ctx))
 
 
@@ -152,13 +169,14 @@ def _retryable(operation: Operation, ctx: RunContext) -> Operation:
     return operation
 
 
-async def _read(operation: Operation, manifest: Manifest, site: TargetContext, ctx: RunContext) -> _Reading:
+async def _read(task: _Task) -> _Reading:
     """Read the pool, its desktops and the job, and plan what is left; raises ``Refused`` for what cannot be retried."""
+    operation, site, ctx = task.operation, task.site, task.ctx
     intent = operation.intent
     generation = ctx.journal.generation(intent.pool)
     pool_id = intent.pool.pool_id
     before = await site.pools.after(ctx.clock.monotonic())
-    desired = _declared(manifest, before, intent)
+    desired = _declared(task.request.manifest, before, intent)
     reading = await site.workspace.pool(pool_id)
     desktops = await site.workspace.desktops(pool_id)
     after = await site.pools.after(ctx.clock.monotonic())
@@ -170,7 +188,7 @@ async def _read(operation: Operation, manifest: Manifest, site: TargetContext, c
             f"{', then '.join(str(each) for each in counted)}",
             "try again; what a retry did can be proven only by all desktops",
         )
-    await _check_job(operation, site, ctx)
+    await _check_job(task)
     removal = PartialRemoval(
         operation.id, operation.opened, tuple(disk.id for disk in intent.disks), intent.copies
     )
@@ -211,20 +229,21 @@ def _declared(manifest: Manifest, live: tuple[Pool, ...], intent: Intent) -> Des
     return found[0]
 
 
-async def _check_job(operation: Operation, site: TargetContext, ctx: RunContext) -> None:
+async def _check_job(task: _Task) -> None:
     """Raise ``Refused`` unless the job failed, in part or wholly, and no job of the pool is under way."""
-    intent, job_id = operation.intent, operation.outcome.job_id if operation.outcome else ""
+    intent, job_id, site = task.operation.intent, task.job_id, task.site
     job = await site.workspace.job(job_id)
     if job is None or job.end not in (JobEnd.PARTIAL, JobEnd.FAILED):
         how = f"is {job.end}" if job else "is not known any more"
         raise Refused(f"job {job_id} {how} by the service's own word, so it cannot be retried", "plan again")
     known = await site.workspace.pool_jobs(intent.pool.pool_id, Step.RETRY)
-    if known & await site.running[Step.RETRY].after(ctx.clock.monotonic()):
+    if known & await site.running[Step.RETRY].after(task.ctx.clock.monotonic()):
         raise Refused(f"pool {intent.pool_name} has a running job", "retry when it has ended")
 
 
-def _plan_of(pool: PoolPlan, request: RetryRequest, site: TargetContext, ctx: RunContext) -> Plan:
+def _plan_of(pool: PoolPlan, task: _Task) -> Plan:
     """The plan with every guard, limit and rule of the policy judged over what is left."""
+    request, site, ctx = task.request, task.site, task.ctx
     now = ctx.clock.now()
     limits = policy.within(request.limits, ctx.policy)
     judged, findings = judged_under(ctx.policy, [pool], limits, now)
@@ -243,19 +262,14 @@ def _plan_of(pool: PoolPlan, request: RetryRequest, site: TargetContext, ctx: Ru
     return policy.acting(made, now)
 
 
-async def _send(
-    operation: Operation,
-    approved: PoolPlan,
-    plan: Plan,
-    request: RetryRequest,
-    site: TargetContext,
-    ctx: RunContext,
-) -> Result:
+async def _send(task: _Task, approved: PoolPlan, digest: str) -> Result:
     """Read once more, compare with what was approved, check independently, and send once."""
+    site, ctx, intent = task.site, task.ctx, task.operation.intent
     await site.workspace.write_place(Step.RETRY)
     await site.renew()
-    fresh = await _read(operation, request.manifest, site, ctx)
-    again = _plan_of(fresh.plan, request, site, ctx)
+    fresh = await _read(task)
+    known = await site.workspace.pool_jobs(intent.pool.pool_id, Step.RETRY)
+    again = _plan_of(fresh.plan, task)
     [pool] = again.pools
     grown = left_of(pool) - left_of(approved)
     if grown or pool_decision(pool, ignoring=TRANSIENT_RULES) != pool_decision(approved):
@@ -263,48 +277,45 @@ async def _send(
             f"pool {pool.label} changed since the retry was approved; nothing was sent", "retry again"
         )
     if blocking := [each for each in again.all_findings if each.severity is Severity.BLOCK]:
-        raise Refused(
-            "; ".join(f"{each.rule}: {each.message}" for each in blocking), "retry when that is over"
-        )
+        reasons = "; ".join(f"{each.rule}: {each.message}" for each in blocking)
+        raise Refused(reasons, "retry when that is over")
     left = tuple(sorted(left_of(pool)))
-    intent = operation.intent
     check_retry(fresh.raw, intent.pool.pool_id, left, list(intent.disks), sparing(pool.desired, ctx.policy))
     ctx.check_sources()
     if ctx.stop.requested:
         return Result(Status.INTERRUPTED, "stopped before the call", "retry again to continue")
-    job_id = operation.outcome.job_id if operation.outcome else ""
-    going = {copy.disk_id for copy in left}
-    disks = tuple(disk for disk in intent.disks if disk.id in going)
-    known = await site.workspace.pool_jobs(intent.pool.pool_id, Step.RETRY)
-    mine = {disk.id for disk in intent.disks}
     keys_end = await site.renew()
-    signed_at = ctx.clock.now().replace(microsecond=0)
-    new = Intent(
-        operation_id=ctx.new_id(),
-        run_id=ctx.run_id,
-        pool=intent.pool,
-        pool_name=pool.label,
-        step=Step.RETRY,
-        handle_type=None,
-        disks=tuple(SentDisk(*disk) for disk in disks),
-        keep=tuple(sorted(disk.id for disk in fresh.live.disks if disk.id not in mine)),
-        baseline_jobs=tuple(sorted(known)),
-        generation=fresh.generation,
-        signed_at=signed_at,
-        not_after=site.not_after(signed_at, keys_end),
-        plan_digest=plan.digest,
-        copies=left,
+    new = replace(
+        _intent(task, fresh, left, keys_end), baseline_jobs=tuple(sorted(known)), plan_digest=digest
     )
-    call = Call(
-        Step.RETRY,
-        intent.pool.pool_id,
-        tuple(Disk(disk.id, disk.type, disk.size) for disk in disks),
-        None,
-        job_id,
-    )
-    retries = {"operation": operation.id, "job_id": job_id}
+    disks = tuple(Disk(disk.id, disk.type, disk.size) for disk in new.disks)
+    call = Call(Step.RETRY, intent.pool.pool_id, disks, None, task.job_id)
+    retries = {"operation": task.operation.id, "job_id": task.job_id}
     ctx.journal.record_event(ctx.run_id, "operation.retries", retries, new.operation_id)
     return await carry_out(call, new, site, ctx)
+
+
+def _intent(task: _Task, fresh: _Reading, left: tuple[LostCopy, ...], keys_end: datetime | None) -> Intent:
+    """What is about to be sent, but for the jobs that are known and for the approval."""
+    old, ctx = task.operation.intent, task.ctx
+    going, mine = {copy.disk_id for copy in left}, {disk.id for disk in old.disks}
+    signed_at = ctx.clock.now().replace(microsecond=0)
+    return Intent(
+        operation_id=ctx.new_id(),
+        run_id=ctx.run_id,
+        pool=old.pool,
+        pool_name=fresh.live.name or old.pool_name,
+        step=Step.RETRY,
+        handle_type=None,
+        disks=tuple(SentDisk(*disk) for disk in old.disks if disk.id in going),
+        keep=tuple(sorted(disk.id for disk in fresh.live.disks if disk.id not in mine)),
+        baseline_jobs=(),
+        generation=fresh.generation,
+        signed_at=signed_at,
+        not_after=task.site.not_after(signed_at, keys_end),
+        plan_digest="",
+        copies=left,
+    )
 
 
 def _ended(report: ApplyReport, site: TargetContext, operation: Operation, result: Result) -> ApplyReport:

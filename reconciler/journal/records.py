@@ -221,7 +221,8 @@ class DamagedOperation:
 
 DAMAGED_HINT = (
     "Nothing is sent for this pool. Restore the journal from a backup (see the README, 'The journal'), "
-    "and check the pool's disks and jobs in the console."
+    "and check the pool's disks and jobs in the console; without a backup, close the record by its id with "
+    "resolve --accept-as done."
 )
 """What to do about a ``DamagedOperation``."""
 
@@ -439,6 +440,18 @@ class Journal(Protocol):
 
     def acknowledge(self, alarm_id: str, by: str) -> bool:
         """Record who has looked at an alarm; False when that is recorded already, or there is no such alarm."""
+
+    def damaged_operation(self, operation_id: str) -> DamagedOperation | None:
+        """The row of this id if it cannot be trusted; None when it is sound, or there is none."""
+
+    def every_damaged(self) -> tuple[DamagedOperation, ...]:
+        """As ``damaged``, of every project."""
+
+    def close_damaged(self, operation_id: str, owner: str, state: State, verdict: str) -> Operation:
+        """Replace a damaged row by one that says only what a person decided, and free its pool.
+
+        It counts as a removal of as many disks as a pool can have. Raises ``JournalError`` for any other row.
+        """
 
     def check_unclaimed(self, plan_id: str) -> None:
         """Raise ``StalePlan`` when a saved plan has been applied; only ``claim_plan`` decides between two runs."""

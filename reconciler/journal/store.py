@@ -450,6 +450,50 @@ class SqlJournal(Journal):
             not_closed = fence.judge(connection, self._all.where(*here, _operations.c.closed.is_(None)))
         return tuple(dict.fromkeys(_damaged(not_done) + _damaged(not_closed)))
 
+    def damaged_operation(self, operation_id: str) -> DamagedOperation | None:
+        """The row of this id if it cannot be trusted; None when it is sound, or there is none."""
+        with self._database.read() as connection:
+            found = fence.judge(connection, self._all.where(_operations.c.id == operation_id))
+        return next(iter(_damaged(found)), None)
+
+    def every_damaged(self) -> tuple[DamagedOperation, ...]:
+        """As ``damaged``, of every project."""
+        with self._database.read() as connection:
+            not_done = fence.judge(connection, self._all.where(schema.NOT_DONE))
+            not_closed = fence.judge(connection, self._all.where(_operations.c.closed.is_(None)))
+        return tuple(dict.fromkeys(_damaged(not_done) + _damaged(not_closed)))
+
+    def close_damaged(self, operation_id: str, owner: str, state: State, verdict: str) -> Operation:
+        """Replace a damaged row by one that says only what a person decided, and free its pool."""
+        if state not in FINAL:
+            raise ValueError(f"an operation cannot be closed as {state}")
+        with self._database.write() as connection:
+            now = self._clock.now(connection)
+            # Nothing of the row is kept but whose it is. For the budgets of this day it is as much as can be.
+            unknown = [["(not known)", "", 0]] * day.MOST_DISKS
+            values = {
+                "run_id": owner,
+                "step": Step.REMOVE.value,
+                "disks": unknown,
+                "disk_count": day.MOST_DISKS,
+                "keep": [],
+                "baseline_jobs": [],
+                "generation": 0,
+                "signed_at": now,
+                "plan_digest": "",
+                "copies": [],
+                "opened": now,
+                "state": state.value,
+                "owner": owner,
+                "lease_until": now,
+                "closed": now,
+                "closed_by": ClosedBy.PERSON.value,
+                "verdict": verdict,
+            }
+            operation = fence.replace_damaged(connection, operation_id, values)
+            self._note(connection, owner, operation_id, "operation.closed", {"state": state.value})
+        return operation
+
     def _fetch(self, *wanted: ColumnElement[bool] | TextClause) -> tuple[Operation, ...]:
         with self._database.read() as connection:
             return _sound(fence.judge(connection, self._all.where(*wanted)))

@@ -113,6 +113,9 @@ def with_loss(pool: PoolPlan, desktops: Sequence[Desktop]) -> PoolPlan:
         groups=tuple(sorted({group for desktop in hit.values() for group in desktop.groups})),
         live_sessions=sum(desktop.live_session for desktop in hit.values()),
         upper_bound=pool.desired.apply_to in (None, ApplyTo.IDLE),
+        maintained=sum(desktop.in_maintenance_mode is True for desktop in hit.values()),
+        isolated=sum(desktop.isolated is True for desktop in hit.values()),
+        frozen=sum(desktop.frozen is True for desktop in hit.values()),
     )
     return replace(pool, loss=loss, disk_losses=tuple(disk_losses))
 

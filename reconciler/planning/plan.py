@@ -47,6 +47,12 @@ class Loss:
     """Desktops among them with a connected user at the time of reading."""
     upper_bound: bool = False
     """True when the service decides which desktops are reached, so the numbers are the worst case."""
+    maintained: int = 0
+    """Desktops among them in maintenance mode (``in_maintenance_mode``): nobody can connect to say anything."""
+    isolated: int = 0
+    """Desktops among them that the pool's own repair has taken out of service (``isolated``)."""
+    frozen: int = 0
+    """Desktops among them that are frozen (``is_freeze``), so that the service may not change them."""
 
 
 @dataclass(frozen=True, slots=True)

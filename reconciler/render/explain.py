@@ -46,6 +46,8 @@ def explain_lines(plan: Plan, pool: PoolPlan) -> Iterator[Line]:
             f"  {found.status}, {'pay-per-use' if found.charging_mode == '1' else 'prepaid or unknown'}, "
             f"{_desktops(found)}, {found.desktop_used} in use"
         )
+        for note in list(words.particulars(pool)) or words.pool_particulars(found):
+            yield Line(f"  {note}")
     if plan.policy:
         yield Line(f"  {words.policy_words(plan.policy)}")
     yield Line()

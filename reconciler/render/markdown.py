@@ -184,6 +184,7 @@ def _notes(pool: PoolPlan) -> Iterator[str]:
     note = words.reach(pool)
     if note:
         yield note
+    yield from words.particulars(pool)
     if line := words.manage_line(pool):
         yield f"To carry out what is only shown, write {code(line)} into the entry"
     yield f"Declared at {code(str(pool.desired.at), LONGEST)}"

@@ -19,8 +19,6 @@ from reconciler.safe_text import safe_text
 
 SANDBOX = "sandbox:"
 """How the name of a simulated service begins."""
-DYNAMIC = "DYNAMIC"
-"""A pool whose desktops belong to nobody between two sessions (documented)."""
 SHOWN_USERS = 10
 """User names listed per pool before ``and N more``."""
 SHOWN_DESKTOPS = 20
@@ -165,10 +163,8 @@ def _loss(pool: PoolPlan) -> Iterator[Line]:
     if loss.groups:
         groups = words.named(loss.groups, len(loss.groups))
         yield Line(f"  User groups, whose members are not known: {groups}.", Tone.FAINT)
-    if pool.live and pool.live.type == DYNAMIC:
-        yield Line(
-            "  This pool is dynamic: its desktops are unbound after use, so data of others may be on them."
-        )
+    for note in words.particulars(pool):
+        yield Line(f"  {note}")
     yield Line()
 
 

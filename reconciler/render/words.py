@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from reconciler.model import Action, ApplyTo, DesiredDisk, Disk, Policy
+from reconciler.model import Action, ApplyTo, DesiredDisk, Disk, Policy, Pool
 from reconciler.planning.anonymous import Unnamed
 from reconciler.planning.change import Change
 from reconciler.planning.leftovers import Leftovers
@@ -292,6 +292,35 @@ def reach(pool: PoolPlan) -> str:
     if pool.desired.apply_to is ApplyTo.IDLE:
         return "apply_to is idle; the service does not define idle, so every desktop is counted."
     return "apply_to is not set, so every desktop is counted."
+
+
+DYNAMIC = "DYNAMIC"
+"""A pool whose desktops belong to nobody between two sessions (documented)."""
+
+
+def particulars(pool: PoolPlan) -> Iterator[str]:
+    """What of a pool and of its desktops matters to whom approves a loss; nothing where nothing is lost."""
+    loss, live = pool.loss, pool.live
+    if not loss.disks or live is None:
+        return
+    if live.type == DYNAMIC:
+        yield "This pool is dynamic: its desktops are unbound after use, so data of others may be on them."
+    yield from pool_particulars(live)
+    for number, what in (
+        (loss.maintained, "in maintenance mode, so that its users cannot connect"),
+        (loss.isolated, "isolated by the pool's own repair"),
+        (loss.frozen, "frozen, so that the service may not change it"),
+    ):
+        if number:
+            yield f"{count(number, 'desktop')} that would lose a copy: {what}."
+
+
+def pool_particulars(live: Pool) -> Iterator[str]:
+    """What sets the pool itself apart."""
+    if live.autoscale:
+        yield "This pool scales by itself: desktops may come and go while disks are changed."
+    if live.in_maintenance_mode:
+        yield "This pool is in maintenance mode: its users cannot connect."
 
 
 def settled(pool: PoolPlan) -> Iterator[Change]:

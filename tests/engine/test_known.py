@@ -93,6 +93,16 @@ def test_a_pool_that_the_journal_knows_and_no_manifest_names_any_more_is_noted_o
         assert notes(elsewhere) == []
 
 
+def test_a_job_that_another_run_of_this_journal_began_meanwhile_is_left_to_the_journal() -> None:
+    with harness() as world:
+        known = known_of(world.journal, [SERVICE], {})
+        world.journal.open_operation(world.intent(), "rival", 60)
+        runs(world, "rival's")
+        assert rules(planned(world, known)) == set()
+        snapshot = known_of(world.journal, [SERVICE], {}, stays=False)
+        assert snapshot.held_now() == frozenset()
+
+
 class Denied(Scripted):
     """Lets nobody list jobs."""
 

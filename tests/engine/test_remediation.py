@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -377,6 +378,42 @@ def test_what_a_person_removed_today_counts(make: Make) -> None:
     report = scene.remediate(manifest("a", "b", disks_per_day=3))
     assert (report.exit_code, rules(report)) == (ExitCode.CHANGES, ["drift-budget"])
     assert scene.disks("b") == 3
+
+
+def test_what_a_damaged_record_removed_today_counts_as_much_as_it_can_be(make: Make, tmp_path: Path) -> None:
+    scene = make(a=2, b=1)
+    assert scene.run(apply(ApplyRequest(manifest("a"), Limits(), approved), scene.context)).exit_code == 0
+    with sqlite3.connect(tmp_path / "journal.db") as connection:
+        connection.execute("UPDATE reconciler_operations SET disk_count = 7")
+    connection.close()
+    report = scene.remediate(manifest("a", "b", disks_per_day=10))
+    assert (report.exit_code, rules(report)) == (ExitCode.CHANGES, ["drift-budget"])
+    assert sum(each.disks for each in scene.journal.uses_since(str(TARGET), "fake", MIDNIGHT)) == 10
+
+
+def test_a_pool_that_a_run_is_changing_takes_nothing_from_the_limits_of_the_others(make: Make) -> None:
+    scene = make(a=2, b=1)
+    held = Intent(
+        "op",
+        "other",
+        PoolKey(str(TARGET), "fake", "a"),
+        "a",
+        Step.REMOVE,
+        None,
+        (SentDisk("a-0", "SAS", 50),),
+        (),
+        (),
+        0,
+        START,
+        None,
+        "",
+    )
+    scene.journal.open_operation(held, "other", 3600)
+    limits = Limits(disks=Limit(1, "limits"))
+    report = scene.run(detect(manifest("a", "b"), limits, scene.context))
+    assert [each.pool.label for each in report.measures] == ["b"]
+    assert not report.plan.run_blocked
+    assert report.exit_code is ExitCode.CHANGES
 
 
 def test_runs_at_the_same_time_share_the_budget(make: Make) -> None:

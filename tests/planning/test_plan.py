@@ -120,6 +120,15 @@ def test_a_difference_that_is_only_shown_destroys_nothing() -> None:
     assert [change.action for change in plan.drift] == [Action.REMOVE]
 
 
+def test_desktops_that_are_set_apart_are_counted_where_they_lose_a_copy() -> None:
+    hit, spared = (
+        replace(desktop(number, disk), in_maintenance_mode=True, isolated=True, frozen=True)
+        for number, disk in ((1, B), (2, A))
+    )
+    loss = draft(declared(entry("SSD", 100)), live(A, B), [hit, spared, desktop(3, A, B)]).loss
+    assert (loss.desktops, loss.maintained, loss.isolated, loss.frozen) == (2, 1, 1, 1)
+
+
 def test_a_removal_counts_as_destroyed() -> None:
     plan = plan_of(draft(declared(entry("SSD", 100)), live(A, B)))
     assert (plan.totals.add, plan.totals.change, plan.totals.destroy) == (0, 0, 1)

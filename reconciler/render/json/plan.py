@@ -170,6 +170,9 @@ class PoolEntry(Entry):
     apply_to: ApplyTo | None = Field(description="Null: not sent, the service decides.")
     blocked: Flag = Field(description="True when a finding forbids changing this pool.")
     loss: LossEntry
+    notes: list[Text] = Field(
+        description="What of the pool and its desktops matters where something is lost."
+    )
     ties: list[TieEntry]
 
 
@@ -433,6 +436,7 @@ def _pool(pool: PoolPlan) -> PoolEntry:
             live_sessions=pool.loss.live_sessions,
             upper_bound=pool.loss.upper_bound,
         ),
+        notes=list(words.particulars(pool)),
         ties=[_tie(pool, tie) for tie in pool.ties],
     )
 
