@@ -60,6 +60,7 @@ def test_only_what_two_readings_in_a_row_show_counts(shown: list[Shown], effect:
         world.service.shown = list(shown)
         assert seen(world) == effect
         assert world.service.shown == []
+        assert world.service.requests["pools"] == len(shown)
 
 
 def test_an_effect_that_lags_behind_its_job_is_waited_for_no_longer_than_allowed() -> None:
@@ -76,7 +77,23 @@ def test_a_long_wait_asks_less_and_less_often() -> None:
     with harness() as world:
         world.service.shown = [BEFORE] * 50
         seen(world, seconds=120.0)
-        assert 10 <= world.service.requests["pools"] <= 13  # after 1, 2, 4, 8 and then every 15 s
+        assert world.service.requests["pools"] == 12  # at 0, 1, 3, 7, 15 and then every 15 s
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(30, "30 s"), (60, "1 min"), (90, "90 s"), (120, "2 min")])
+def test_a_wait_says_for_what_and_how_long_and_only_once(seconds: float, words: str) -> None:
+    with harness() as world:
+        world.service.shown = [BEFORE] * 50
+        seen(world, seconds=seconds)
+        assert world.said == [f"pool: waiting up to {words} until the readings show b gone"]
+
+
+@pytest.mark.parametrize("shown", [[AFTER, AFTER], [BEFORE, BEFORE]])
+def test_without_a_wait_nothing_is_said(shown: list[Shown]) -> None:
+    with harness() as world:
+        world.service.shown = list(shown)
+        seen(world)
+        assert world.said == []
 
 
 def test_a_reading_that_fails_is_repeated_only_while_there_is_time() -> None:

@@ -23,7 +23,7 @@ TESTS = {
     "apply/second_check.py": ("tests/apply/test_second_check.py",),
     "apply/operation.py": tuple(f"tests/apply/test_{name}.py" for name in ("operation", "pools", "run")),
     "apply/resolve.py": ("tests/apply/test_resolve.py",),
-    "apply/proof.py": tuple(f"tests/apply/test_{name}.py" for name in ("proof", "operation", "resolve")),
+    "apply/proof.py": tuple(f"tests/apply/test_{name}.py" for name in ("proof", "judge", "resolve")),
     "api/outcome.py": ("tests/api/test_outcome.py",),
 }
 """The files worth it, each with the tests that cover it."""
