@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
-from reconciler.apply.proof import CONTRADICTING, Observation, observe
+from reconciler.apply.proof import CONTRADICTING, Observation, observe, observed
 from reconciler.errors import ServiceError
-from reconciler.model import ABSENT_DISKS, Pool
+from reconciler.journal.records import SentDisk, Step
+from reconciler.model import ABSENT_DISKS, Disk, Pool
 from tests.apply.harness import GOING, KEPT, Harness, Scripted, harness
 
 Shown = tuple[Pool, ...]
@@ -112,6 +113,24 @@ def test_an_error_that_stays_is_raised_at_once() -> None:
         with pytest.raises(ServiceError, match="answered 403"):
             seen(world, seconds=120.0)
         assert world.loop.moment < 1
+
+
+def test_waiting_keeps_the_pool_held() -> None:
+    with harness() as world:
+        world.service.shown = [BEFORE] * 50
+        seen(world, seconds=300.0)
+        operation = world.journal.operation("op")
+        assert operation
+        assert operation.lease_until > world.clock.now()
+
+
+@pytest.mark.parametrize(("disks", "done"), [((KEPT,), 0), ((KEPT, replace(KEPT, id="new")), 1)])
+def test_a_disk_that_was_there_before_is_not_taken_for_an_added_one(
+    disks: tuple[Disk, ...], done: int
+) -> None:
+    with harness() as world:
+        added = replace(world.intent(), step=Step.ADD, disks=(SentDisk("", KEPT.type, KEPT.size),))
+        assert observed(added, disks) == Observation(done, 1)
 
 
 def test_a_list_without_disks_means_none_only_if_the_detail_agrees() -> None:
