@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from reconciler.api.outcome import of_error
 from reconciler.api.retry import Timing
-from reconciler.api.transport import MOST_BYTES
+from reconciler.api.transport import MOST_BYTES, httpx
 from reconciler.journal.records import Outcome, State
 from tests import needs
 from tests.api.fake_servers import (
@@ -69,6 +70,25 @@ def answered(raw: bytes) -> Outcome:
     (seen,) = service.seen
     assert (seen.method, seen.target) == ("POST", f"/v2/{PROJECT}/desktop-pools/{POOL}/volumes/batch-delete")
     return outcome
+
+
+@pytest.mark.parametrize(
+    ("error", "sending_began", "state", "words"),
+    [
+        (httpx.ConnectError("refused"), False, State.NOT_SENT, "no connection: refused"),
+        (httpx.ConnectError(""), False, State.NOT_SENT, "no connection: ConnectError"),
+        (httpx.ConnectError("refused"), True, State.UNKNOWN, "may have been sent (ConnectError)"),
+        (httpx.ReadError("cut"), False, State.UNKNOWN, "no connection (ReadError)"),
+        (httpx.ReadError("cut"), True, State.UNKNOWN, "may have been sent (ReadError)"),
+        (RuntimeError("odd"), False, State.UNKNOWN, "no connection (RuntimeError)"),
+    ],
+)
+def test_only_an_error_before_sending_means_that_nothing_was_sent(
+    error: Exception, sending_began: bool, state: State, words: str
+) -> None:
+    outcome = of_error(error, sending_began=sending_began)
+    assert outcome.state is state
+    assert outcome.message.endswith(words)
 
 
 # --- not sent -----------------------------------------------------------------------------------
@@ -299,6 +319,7 @@ def test_a_job_without_an_error_is_accepted(status: int, body: Any) -> None:
         answer(200, {"job_id": "a" * 256}),
         answer(200, REFUSAL),
         answer(200, JOB | REFUSAL),
+        answer(200, JOB | {"error_code": CODE}),
         answer(200, b"<html>Welcome to the hotel</html>", Content_Type="text/html"),
         answer(200, b"\xff\xfe"),
         answer(200, b"[" * 100_000),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
-from reconciler.apply.proof import CONTRADICTING, Observation, observe
+from reconciler.apply.proof import CONTRADICTING, Observation, observe, observed
 from reconciler.errors import ServiceError
-from reconciler.model import ABSENT_DISKS, Pool
+from reconciler.journal.records import SentDisk, Step
+from reconciler.model import ABSENT_DISKS, Disk, Pool
 from tests.apply.harness import GOING, KEPT, Harness, Scripted, harness
 
 Shown = tuple[Pool, ...]
@@ -60,6 +61,7 @@ def test_only_what_two_readings_in_a_row_show_counts(shown: list[Shown], effect:
         world.service.shown = list(shown)
         assert seen(world) == effect
         assert world.service.shown == []
+        assert world.service.requests["pools"] == len(shown)
 
 
 def test_an_effect_that_lags_behind_its_job_is_waited_for_no_longer_than_allowed() -> None:
@@ -76,7 +78,23 @@ def test_a_long_wait_asks_less_and_less_often() -> None:
     with harness() as world:
         world.service.shown = [BEFORE] * 50
         seen(world, seconds=120.0)
-        assert 10 <= world.service.requests["pools"] <= 13  # after 1, 2, 4, 8 and then every 15 s
+        assert world.service.requests["pools"] == 12  # at 0, 1, 3, 7, 15 and then every 15 s
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(30, "30 s"), (60, "1 min"), (90, "90 s"), (120, "2 min")])
+def test_a_wait_says_for_what_and_how_long_and_only_once(seconds: float, words: str) -> None:
+    with harness() as world:
+        world.service.shown = [BEFORE] * 50
+        seen(world, seconds=seconds)
+        assert world.said == [f"pool: waiting up to {words} until the readings show b gone"]
+
+
+@pytest.mark.parametrize("shown", [[AFTER, AFTER], [BEFORE, BEFORE]])
+def test_without_a_wait_nothing_is_said(shown: list[Shown]) -> None:
+    with harness() as world:
+        world.service.shown = list(shown)
+        seen(world)
+        assert world.said == []
 
 
 def test_a_reading_that_fails_is_repeated_only_while_there_is_time() -> None:
@@ -95,6 +113,24 @@ def test_an_error_that_stays_is_raised_at_once() -> None:
         with pytest.raises(ServiceError, match="answered 403"):
             seen(world, seconds=120.0)
         assert world.loop.moment < 1
+
+
+def test_waiting_keeps_the_pool_held() -> None:
+    with harness() as world:
+        world.service.shown = [BEFORE] * 50
+        seen(world, seconds=300.0)
+        operation = world.journal.operation("op")
+        assert operation
+        assert operation.lease_until > world.clock.now()
+
+
+@pytest.mark.parametrize(("disks", "done"), [((KEPT,), 0), ((KEPT, replace(KEPT, id="new")), 1)])
+def test_a_disk_that_was_there_before_is_not_taken_for_an_added_one(
+    disks: tuple[Disk, ...], done: int
+) -> None:
+    with harness() as world:
+        added = replace(world.intent(), step=Step.ADD, disks=(SentDisk("", KEPT.type, KEPT.size),))
+        assert observed(added, disks) == Observation(done, 1)
 
 
 def test_a_list_without_disks_means_none_only_if_the_detail_agrees() -> None:

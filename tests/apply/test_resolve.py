@@ -74,6 +74,31 @@ def test_the_job_of_a_lost_answer_is_found_and_followed_to_its_end() -> None:
         assert state(world) == (State.DONE, True)
 
 
+def test_what_was_found_and_who_decided_is_kept() -> None:
+    with harness() as world:
+        opened(world, world.intent())
+        job(world, "lost", lasts=200)
+        world.journal.open_run("next", "resolve", "1", [])
+        resolved(world, after=LEASE + 1)
+        record = world.journal.run("next")
+        assert record
+        [found] = [each for each in record.events if each.kind == "job found"]
+        assert (found.detail, found.operation_id) == ({"job_id": "lost"}, "op")
+        [operation] = record.operations
+        assert operation.closed_by is ClosedBy.RESOLVE
+        assert any("resolving operation op of run gone" in line for line in world.said)
+
+
+def test_a_refusal_that_was_noted_but_not_closed_changed_nothing() -> None:
+    with harness() as world:
+        world.journal.open_operation(world.intent(), "gone", LEASE)
+        world.journal.record_outcome("op", "gone", Outcome(State.REJECTED))
+        resolution = resolved(world, after=LEASE + 1)
+        assert (resolution.resolved, resolution.result.status) == (True, Status.DONE)
+        assert resolution.result.message == "nothing was changed: the call was not accepted"
+        assert state(world) == (State.REJECTED, True)
+
+
 def test_a_job_that_was_there_before_is_not_taken_for_ours() -> None:
     with harness() as world:
         job(world, "old", lasts=1, end=JobEnd.FAILED, effect=False)

@@ -1,6 +1,6 @@
 """Stands for one process of the command line, which ``started`` forks: passes on streams, signals and exit code.
 
-Run without packages of its own, as ``python -S -E client.py ADDRESS ARGUMENT…``, so that it starts in a moment.
+Run without packages of its own, as ``python -S -E client.py ADDRESS MODULE ARGUMENT…``, so that it starts in a moment.
 """
 
 from __future__ import annotations

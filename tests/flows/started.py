@@ -15,6 +15,7 @@ import io
 import marshal
 import os
 import pkgutil
+import runpy
 import select
 import shutil
 import signal
@@ -32,9 +33,9 @@ ROOT = Path(__file__).parents[2]
 CLIENT = Path(__file__).with_name("client.py")
 
 
-def command() -> list[str]:
-    """What to start in the place of ``python -m reconciler``."""
-    return [sys.executable, "-S", "-E", str(CLIENT), _server()]
+def command(module: str = "reconciler") -> list[str]:
+    """What to start in the place of ``python -m reconciler``, or of another module of ours."""
+    return [sys.executable, "-S", "-E", str(CLIENT), _server(), module]
 
 
 @functools.cache
@@ -60,7 +61,7 @@ def _server() -> str:
 
 def serve(address: str) -> None:
     """Fork a command line for each client, until standard input ends: when who started this does, however."""
-    for name in ("starlette.applications", "httpx", "sqlalchemy.dialects.sqlite", "uvicorn"):
+    for name in ("starlette.applications", "httpx", "sqlalchemy.dialects.sqlite", "psycopg", "uvicorn"):
         importlib.import_module(name)
     for module in pkgutil.walk_packages(reconciler.__path__, "reconciler."):
         if module.name != "reconciler.__main__":
@@ -120,7 +121,7 @@ def _become(request: Any, streams: list[int]) -> NoReturn:
     """Be the command line that the client stands for."""
     code = 1
     try:
-        arguments, folder, env = request
+        (module, *arguments), folder, env = request
         os.environ.clear()
         os.environ.update(env)
         for number, stream in enumerate(streams):
@@ -130,10 +131,14 @@ def _become(request: Any, streams: list[int]) -> NoReturn:
         sys.stdin = _stream(0, "r", "surrogateescape")
         sys.stdout = _stream(1, "w", "surrogateescape")
         sys.stderr = _stream(2, "w", "backslashreplace")
-        sys.argv = ["reconciler", *arguments]
-        from reconciler.cli.main import main  # noqa: PLC0415 - imported long ago
+        sys.argv = [module, *arguments]
+        if module == "reconciler":
+            from reconciler.cli.main import main  # noqa: PLC0415 - imported long ago
 
-        code = main()
+            code = main()
+        else:
+            runpy.run_module(module, run_name="__main__")
+            code = 0
         sys.stdout.flush()
         sys.stderr.flush()
     except BaseException:
