@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from configparser import (
     DuplicateOptionError,
     DuplicateSectionError,
@@ -21,19 +21,24 @@ from pathlib import Path
 from typing import NoReturn
 
 from reconciler.errors import BadInput, CredentialsError, Fault
-from reconciler.settings import ENVIRONMENT, configured_project, first_set
+from reconciler.redaction import know
+from reconciler.settings import ENVIRONMENT, configured_project, first_set, fits_header
 
 SHARED_FILE = Path(".huaweicloud") / "credentials"
 """Relative to the home directory."""
 
 
 class Secret:
-    """A text that only ``reveal`` returns: it cannot be printed, pickled, copied or encoded."""
+    """A text that only ``reveal`` returns: it cannot be printed, pickled, copied or encoded.
+
+    From now on it is replaced in every text from outside; of an address, only the ``parts`` that are secret.
+    """
 
     __slots__ = ("__text",)
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, parts: Iterable[str] | None = None) -> None:
         self.__text = text
+        know(*([text] if parts is None else parts))
 
     def reveal(self) -> str:
         """The text itself; only for requests to the service."""
@@ -90,7 +95,45 @@ class Metadata:
     """Temporary keys of the agency of the cloud server this runs on; tried last."""
 
 
-Credentials = AccessKeys | Token | Password | Metadata
+@dataclass(frozen=True, slots=True)
+class Oidc:
+    """A token of an identity provider that buys temporary keys of an agency."""
+
+    provider_urn: str
+    agency_urn: str
+    session_name: str
+    duration: int
+    """Seconds for which the keys are asked."""
+    id_token: Secret | None
+    """None: ``token_file`` is read anew each time."""
+    token_file: Path | None
+    policy: str
+    """A session policy as JSON text; empty for none."""
+    policy_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """Temporary keys of the agency that Kubernetes binds to this container's service account."""
+
+    uri: str
+    token_file: Path
+    """Read anew each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agency:
+    """Temporary keys of an agency, which an access key may assume."""
+
+    base: AccessKeys
+    name: str
+    domain: str
+    """Account name of the agency."""
+    duration: int
+    """Seconds for which the keys are asked."""
+
+
+Credentials = AccessKeys | Token | Password | Metadata | Oidc | Container | Agency
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,23 +147,53 @@ class Identity:
     """Where the credentials were found, for messages."""
 
 
-def find_identity(environ: Mapping[str, str], home: Path, profile: str = "") -> Identity:
+def find_credentials(
+    environ: Mapping[str, str], home: Path, profile: str = "", container: Identity | None = None
+) -> Identity:
     """The first credentials found; with ``profile``, only that section of the credentials file.
 
     Raises ``BadInput`` if a source is incomplete: using the next one would act as a different identity.
-    ``RECONCILER_METADATA=off`` skips the metadata service of a cloud server.
+    ``container`` comes before the metadata service of a cloud server, which ``RECONCILER_METADATA=off`` skips.
     """
     named = environ.get("HUAWEICLOUD_SDK_CREDENTIALS_FILE", "").strip()
     file = Path(named) if named else home / SHARED_FILE
     if profile:
         found = _from_file(file, profile, required=True)
     else:
-        found = _from_environment(environ) or _from_file(file, "basic", required=bool(named))
+        found = _from_environment(environ) or _from_file(file, "basic", required=bool(named)) or container
     if found is None and environ.get("RECONCILER_METADATA") == "off":
         raise no_credentials()
     if found is None:
         return Identity(Metadata(), configured_project(environ), "the metadata service of this server")
+    check_sendable(found.credentials, found.source)
+    if not fits_header(found.project_id):
+        raise BadInput(
+            f"the project id from {found.source} holds a character that cannot be sent", "copy it again"
+        )
     return found if found.project_id else replace(found, project_id=configured_project(environ))
+
+
+def check_sendable(credentials: Credentials, source: str) -> None:
+    """Raise ``BadInput``, which repeats no value, unless every part can be sent to the service as it is."""
+    parts: dict[str, str | Secret] = {}
+    match credentials:
+        case AccessKeys(ak, sk, temporary):
+            parts = {"access key": ak, "secret key": sk, "security token": temporary or Secret("x")}
+        case Token(token):
+            parts = {"token": token}
+        case Password(user, domain, password):
+            # These go into JSON, which holds letters of any language.
+            parts = {"user name": user, "account name": domain, "password": password}
+        case _:
+            return  # keys that the cloud gives are checked where they arrive
+    for name, part in parts.items():
+        text = part.reveal() if isinstance(part, Secret) else part
+        fits = text.isprintable() if isinstance(credentials, Password) else fits_header(text)
+        if not fits:
+            raise BadInput(
+                f"the {name} from {source} holds a line break or another character that cannot be sent",
+                "copy it again, without line breaks, spaces around it or quotes; it is not repeated here",
+            )
 
 
 def _from_environment(environ: Mapping[str, str]) -> Identity | None:
@@ -128,16 +201,17 @@ def _from_environment(environ: Mapping[str, str]) -> Identity | None:
     sdk = _pair(environ, "HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK", "HUAWEICLOUD_SDK_SECURITY_TOKEN")
     if sdk:
         return Identity(sdk, project, "HUAWEICLOUD_SDK_AK")
-    if token := first_set(environ, "HW_AUTH_TOKEN", "OS_AUTH_TOKEN"):
-        return Identity(Token(Secret(token)), project, "HW_AUTH_TOKEN")
+    if token := _value(environ, "HW_AUTH_TOKEN"):
+        return Identity(Token(Secret(token)), project, _name(environ, "HW_AUTH_TOKEN"))
     keys = _pair(environ, "HW_ACCESS_KEY", "HW_SECRET_KEY", "HW_SECURITY_TOKEN")
     if keys:
-        return Identity(keys, project, "HW_ACCESS_KEY")
+        return Identity(keys, project, _name(environ, "HW_ACCESS_KEY"))
     login = _login(environ)
-    return Identity(login, project, "HW_USER_NAME") if login else None
+    return Identity(login, project, _name(environ, "HW_USER_NAME")) if login else None
 
 
 _FALLBACKS = {
+    "HW_AUTH_TOKEN": "OS_AUTH_TOKEN",
     "HW_ACCESS_KEY": "OS_ACCESS_KEY",
     "HW_SECRET_KEY": "OS_SECRET_KEY",
     "HW_USER_NAME": "OS_USERNAME",
@@ -148,6 +222,11 @@ _FALLBACKS = {
 
 def _value(environ: Mapping[str, str], name: str) -> str:
     return first_set(environ, name, _FALLBACKS.get(name, name))
+
+
+def _name(environ: Mapping[str, str], name: str) -> str:
+    """The name under which that value was found."""
+    return name if first_set(environ, name) else _FALLBACKS[name]
 
 
 def _pair(environ: Mapping[str, str], ak: str, sk: str, token: str) -> AccessKeys | None:
@@ -218,6 +297,10 @@ def _from_file(file: Path, section: str, *, required: bool) -> Identity | None:
     found = _parsed(file, lines)
     if not found.has_section(section):
         return _absent(file, f"there is no section [{section}]") if required else None
+    if federated := [name for name in ("idp_id", "id_token_file") if found.has_option(section, name)]:
+        # The SDK takes these before ak and sk of the same section, and would act as somebody else.
+        message = f"[{section}] has {' and '.join(federated)}, which is not supported; use HUAWEICLOUD_OIDC_*"
+        _unusable(Fault(str(file), _line_of(section, lines), 1, message))
     ak, sk, token = (found.get(section, name, fallback="") for name in ("ak", "sk", "security_token"))
     if not (ak and sk):
         missing = _missing({"ak": ak, "sk": sk})
@@ -271,5 +354,6 @@ def no_credentials() -> CredentialsError:
     return CredentialsError(
         "no credentials found",
         "set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK, or HW_ACCESS_KEY and HW_SECRET_KEY, or "
-        "HW_AUTH_TOKEN, or write ~/.huaweicloud/credentials; or use --sandbox",
+        "HW_AUTH_TOKEN, or HUAWEICLOUD_OIDC_PROVIDER_URN and its companions, or write "
+        "~/.huaweicloud/credentials; or use --sandbox",
     )

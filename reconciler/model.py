@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -71,6 +71,27 @@ class Target:
 
     def __str__(self) -> str:
         return f"{self.region}/{self.project_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Whom:
+    """As whom requests are made, in words that may be shown."""
+
+    kind: str
+    """``access key``, ``temporary access key``, ``agency``, ``user``, ``token`` …"""
+    source: str
+    """Where that was found: a variable, or a file with its section."""
+    access_key: str = ""
+    """The ends of the access key's id; empty for another kind."""
+    user: str = ""
+    """The IAM user and its account; empty when not known."""
+    agency: str = ""
+    """The agency and its account, or its URN; empty for none."""
+
+    def __str__(self) -> str:
+        named = self.agency or self.user or self.access_key
+        keyed = f" with access key {self.access_key}" if self.agency and self.access_key else ""
+        return f"{self.kind}{' ' if named else ''}{named}{keyed}, from {self.source}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +276,12 @@ class Limit:
     """None: no limit."""
     source: str = "default"
     """``default``, ``file:line:column`` or the name of the flag."""
+    ceiling: bool = False
+    """True: set by the policy, so that no manifest and no flag can raise it."""
+
+
+SHARES = ("share_of_pool", "share_of_run")
+"""The limits in percent; no run adds theirs to those of another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +293,10 @@ class Limits:
     pools: Limit = field(default_factory=lambda: Limit(5))
     gigabytes: Limit = field(default_factory=lambda: Limit(None))
     users: Limit = field(default_factory=lambda: Limit(None))
+    share_of_pool: Limit = field(default_factory=lambda: Limit(None))
+    """Percent of its live disks that one pool may lose."""
+    share_of_run: Limit = field(default_factory=lambda: Limit(None))
+    """Percent of the live disks of all pools of the run that may go."""
 
     def items(self) -> Iterator[tuple[str, Limit]]:
         """Each name with its limit, in the order of plans."""
@@ -301,6 +332,67 @@ class DriftPolicy:
     """Empty: corrections never run."""
 
 
+class Grant(StrEnum):
+    """What a policy can forbid: permissions of a manifest, and ways to act without a person."""
+
+    ALLOW_EMPTY = "allow_empty"
+    ALLOW_LIVE_SESSIONS = "allow_live_sessions"
+    ON_TIE = "on_tie"
+    REPLACE = "replace"
+    REMEDIATION = "remediation"
+    """``drift --correct`` and ``watch --correct``."""
+    RETRY = "retry"
+    """``retry``: having the service continue a job that ended in part."""
+
+
+class Placed(NamedTuple):
+    """One word of a policy, and where it stands."""
+
+    value: str
+    at: Position
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRule:
+    """How many people must have signed before a run may remove anything."""
+
+    required: int
+    """Distinct people, 1 or more."""
+    signers: str
+    """Path of the ``allowed_signers`` file, relative to the working folder or absolute."""
+    max_age: timedelta | None
+    """How long an approval counts; None: as long as it says itself."""
+    at: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What manifests and flags cannot lift; meant to live where a pull request cannot change it."""
+
+    file: str
+    """The path as shown in messages."""
+    digest: str
+    """Hexadecimal sha256 of the file's content."""
+    targets: tuple[Placed, ...] | None = None
+    """``region/project_id`` of those that may be worked on; None: any."""
+    ceilings: Limits = field(default_factory=lambda: Limits(*(Limit(None) for _ in fields(Limits))))
+    """The most that a manifest or a flag can allow."""
+    forbid: tuple[Placed, ...] = ()
+    """Values of ``Grant``."""
+    require: tuple[Placed, ...] = ()
+    """What must have been done before a removal, each as ``name: duration``."""
+    windows: tuple[Window, ...] = ()
+    """When an apply may begin; empty: at any time."""
+    approvals: ApprovalRule | None = None
+    protect_pools: tuple[Placed, ...] = ()
+    """Patterns of shell characters: pools of such a name or id lose no disk."""
+    protect_disks: tuple[Placed, ...] = ()
+
+    def forbids(self, grant: Grant) -> Placed | None:
+        """Where the policy forbids it, or None."""
+        return next((each for each in self.forbid if each.value == grant.value), None)
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """Everything that the given files declare."""
@@ -312,6 +404,10 @@ class Manifest:
     """At most one per target."""
     sources: tuple[tuple[str, str], ...] = ()
     """``(path, sha256 of the content)`` of every file read, sorted by path."""
+    places: tuple[tuple[Target, Position], ...] = field(default=(), compare=False)
+    """Where each target is declared first."""
+    seen: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    """The same of every file that was looked at, also of those that are no manifests."""
     notes: tuple[str, ...] = field(default=(), compare=False)
     """For people, one line each: how much was read and from where, and what was left out."""
 
@@ -319,3 +415,8 @@ class Manifest:
     def targets(self) -> tuple[Target, ...]:
         """The distinct targets, sorted."""
         return tuple(sorted({pool.target for pool in self.pools}))
+
+    def place(self, target: Target) -> str:
+        """Where a target is declared, as ``file:line:column``; without that, as in a saved plan, its first pool."""
+        pools = ((pool.target, pool.at) for pool in self.pools)
+        return next((str(at) for each, at in (*self.places, *pools) if each == target), "")

@@ -12,13 +12,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from reconciler import __version__
+from reconciler.api.client import Renew, nothing_to_renew
 from reconciler.clock import Clock, SystemClock
-from reconciler.errors import ReadingDoubtful, ServiceError
-from reconciler.model import ABSENT_DISKS, DesiredPool, Limits, Manifest, Pool, Shard, Target
+from reconciler.errors import PoolNotFound, ReadingDoubtful, ServiceError
+from reconciler.journal.records import Step
+from reconciler.model import ABSENT_DISKS, DesiredPool, Limits, Manifest, Policy, Pool, Shard, Target
+from reconciler.planning import policy
 from reconciler.planning.draft import needs_desktops
-from reconciler.planning.finding import Finding
+from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import judge, judge_pool
 from reconciler.planning.inconsistent_desktops import InconsistentDesktops, inconsistent_desktop
+from reconciler.planning.leftovers import PartialRemoval, leftovers
 from reconciler.planning.plan import Plan, PoolPlan, Service, TargetFailure
 from reconciler.planning.readings import Counts, counted, doubted, drafted, looked_into
 from reconciler.planning.suggestion import with_nearest_names
@@ -26,6 +30,14 @@ from reconciler.workspace import Workspace
 
 DESKTOP_READS = 8
 """Pools whose desktops are read at the same time, per target."""
+NO_LONGER_MANAGED = "no-longer-managed"
+"""The rule of the note on pools that the journal knows and no manifest names."""
+NAMED = 10
+"""Pools named in one note before ``and N more``."""
+UNKNOWN_JOB = "unknown-job"
+"""The rule of a removal that runs and that the journal does not know."""
+FORBIDDEN = 403
+"""HTTP status for credentials that lack a permission."""
 COUNTING = 20.0
 """Seconds within which desktops that contradict their pool's count are read again: desktops come and go."""
 FIRST_PAUSE = 1.0
@@ -35,6 +47,8 @@ FIRST_PAUSE = 1.0
 SIGNATURE_LIFETIME = 1800.0
 """A signature is valid for 15 minutes around the service's clock (documented); as much again covers a
 machine whose own clock is off by what the service still accepts."""
+CLOCKS_APART = timedelta(minutes=15)
+"""The most by which this machine's clock and the service's can differ while a signature is still accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +61,8 @@ class Connection:
     """Seconds after its signature until which a request can be accepted; None when nothing bounds it."""
     clock: Clock = field(default_factory=SystemClock)
     """Measures the time in which a contradicting reading is made again."""
+    renew: Renew = nothing_to_renew
+    """Renews credentials before a write is decided, and says when those end that will sign it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +74,33 @@ class PlanMetadata:
     lifetime: timedelta
     shard: Shard = field(default_factory=Shard)
     """The share of the pools that is planned; the others are read with the list and left out."""
+    policy: Policy | None = None
+    """What no manifest and no flag can lift."""
 
+
+_VANISHED = "the pool was listed, and was not found any more when its details were read"
 
 Connections = Mapping[Target, Connection | TargetFailure]
 Holds = Mapping[tuple[str, str], Finding]
 """What keeps a pool closed, by target (as text) and pool id: operations that are not resolved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the journal knows, as far as planning takes it into account."""
+
+    holds: Holds = field(default_factory=dict)
+    partial: Mapping[tuple[str, str], Sequence[PartialRemoval]] = field(default_factory=dict)
+    """Removals that were done only in part, by target (as text) and pool id."""
+    jobs: frozenset[str] = frozenset()
+    """Ids of the jobs that may still run: those of its operations that are open or did not end well."""
+    held_now: Callable[[], frozenset[tuple[str, str]]] = frozenset
+    """Asks again which pools have an open operation: another run of this journal may have begun one meanwhile."""
+    managed: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Ids of the pools on which there ever was an operation, by target (as text)."""
+
+
+NOTHING = Known()
 Listing = Callable[[], Awaitable[Sequence[Pool]]]
 """Lists all pools of a target, in a reading that begins when it is called."""
 
@@ -72,7 +110,7 @@ async def compute(
     limits: Limits,
     connections: Connections,
     stamp: PlanMetadata,
-    holds: Holds | None = None,
+    known: Known = NOTHING,
 ) -> Plan:
     """Plan every declared pool of every target.
 
@@ -84,11 +122,12 @@ async def compute(
         declared[pool.target].append(pool)
     targets = sorted(declared)
     planned = await asyncio.gather(
-        *(_target(declared[target], connections[target], stamp.shard) for target in targets),
+        *(_target(declared[target], connections[target], stamp.shard, known) for target in targets),
         return_exceptions=True,
     )
     pools: list[PoolPlan] = []
     failures: list[TargetFailure] = []
+    notes: list[Finding] = []
     for target, result in zip(targets, planned, strict=True):
         if isinstance(result, ServiceError) and len(targets) > 1:
             failures.append(TargetFailure(target, result.message, result.hint, int(result.exit_code)))
@@ -97,8 +136,13 @@ async def compute(
         elif isinstance(result, TargetFailure):
             failures.append(result)
         else:
-            pools.extend(result)
-    judged, findings = judge([_held(pool, holds or {}) for pool in pools], limits)
+            pools.extend(result.pools)
+            notes.extend(result.notes)
+    pools = await _with_leftovers(pools, connections, known)
+    held = [_held(pool, known.holds) for pool in pools]
+    limits = policy.within(limits, stamp.policy)
+    pools = await _with_strangers(held, connections, known)
+    judged, findings = judged_under(stamp.policy, pools, limits, stamp.created)
     return Plan(
         id=stamp.id,
         services=tuple(
@@ -112,9 +156,22 @@ async def compute(
         expires=stamp.created + stamp.lifetime,
         tool_version=__version__,
         sources=manifest.sources,
-        findings=findings,
+        findings=(*findings, *notes),
         failures=tuple(failures),
+        policy=stamp.policy,
     )
+
+
+def judged_under(
+    obeyed: Policy | None, pools: Sequence[PoolPlan], limits: Limits, now: datetime
+) -> tuple[tuple[PoolPlan, ...], tuple[Finding, ...]]:
+    """Pools with what the guards and a policy have against each, and the findings about all of them together."""
+    # Before the limits: what the policy blocks does not change, and so does not count.
+    judged, findings = judge([policy.judge_pool(each, obeyed) for each in pools], limits)
+    if obeyed:
+        of_run = policy.run_checks(judged, obeyed, now)
+        findings += tuple(each for each in of_run if each.severity is not Severity.PASS)
+    return judged, findings
 
 
 async def with_inconsistent_desktops(plan: Plan, connections: Connections) -> Plan:
@@ -138,15 +195,25 @@ async def plan_pool(
 
 
 def _held(pool: PoolPlan, holds: Holds) -> PoolPlan:
-    if not holds or pool.live is None:
-        return pool
-    hold = holds.get((str(pool.target), pool.live.id))
+    hold = _is_held(pool, holds)
     return replace(pool, findings=(*pool.findings, hold)) if hold else pool
 
 
+def _is_held(pool: PoolPlan, holds: Holds) -> Finding | None:
+    return holds.get((str(pool.target), pool.live.id)) if holds and pool.live else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """The pools of one target, and what is to be noted of it as a whole."""
+
+    pools: list[PoolPlan]
+    notes: tuple[Finding, ...] = ()
+
+
 async def _target(
-    declared: Sequence[DesiredPool], connection: Connection | TargetFailure, shard: Shard
-) -> list[PoolPlan] | TargetFailure:
+    declared: Sequence[DesiredPool], connection: Connection | TargetFailure, shard: Shard, known: Known
+) -> _Planned | TargetFailure:
     if isinstance(connection, TargetFailure):
         return connection
     workspace = connection.workspace
@@ -158,8 +225,11 @@ async def _target(
     planned: list[PoolPlan] = []
     losing: list[int] = []
     taken: dict[str, DesiredPool] = {}
+    named: set[str] = set()
     for desired in declared:
         found = _locate(desired, by_id, by_name)
+        if isinstance(found, Pool):
+            named.add(found.id)
         # By the live id: two entries that mean the same pool must meet in one shard to be found out.
         if not shard.owns(desired.target, desired.label if isinstance(found, Finding) else found.id):
             continue
@@ -181,7 +251,25 @@ async def _target(
     for index, pool_plan in zip(losing, read, strict=True):
         planned[index] = pool_plan
     planned = with_nearest_names(planned, by_name)
-    return [_name_pin_holders(each, pools) for each in planned]
+    own = known.managed.get(str(connection.service.target), frozenset()) - named
+    left = [pool for pool in pools if pool.id in own and shard.owns(connection.service.target, pool.id)]
+    return _Planned(
+        [_name_pin_holders(each, pools) for each in planned],
+        (_no_longer_managed(connection.service, left),) if left else (),
+    )
+
+
+def _no_longer_managed(service: Service, pools: Sequence[Pool]) -> Finding:
+    names = ", ".join(sorted(f"{pool.name} ({pool.id})" for pool in pools)[:NAMED])
+    more = f" and {len(pools) - NAMED} more" if len(pools) > NAMED else ""
+    return Finding(
+        rule=NO_LONGER_MANAGED,
+        message=f"{len(pools)} pool{'s'[: len(pools) != 1]} of {service.target} had operations by this journal, and no "
+        f"given manifest names {'them' if len(pools) > 1 else 'it'} (no longer managed): {names}{more}",
+        severity=Severity.WARN,
+        source="the journal",
+        allow="nothing, where that is meant or another manifest declares it",
+    )
 
 
 async def _with_desktops(
@@ -235,6 +323,8 @@ async def _look(pool: PoolPlan, workspace: Workspace, gate: asyncio.Semaphore) -
             desktops = await workspace.desktops(pool.live.id)
         except ReadingDoubtful as error:
             return doubted(pool, error.message), None
+        except PoolNotFound:
+            return doubted(pool, _VANISHED), None
         return looked_into(pool, desktops), len(desktops)
 
 
@@ -250,9 +340,106 @@ async def _with_inconsistent(
     return replace(pool, inconsistent=InconsistentDesktops(found.by_number, found.by_size, desktops))
 
 
+async def _with_leftovers(
+    pools: Sequence[PoolPlan], connections: Connections, known: Known
+) -> list[PoolPlan]:
+    """The pools with what partial removals have left; one reading of the desktops of each pool that had one."""
+    gate = asyncio.Semaphore(DESKTOP_READS)
+
+    async def looked(pool: PoolPlan) -> PoolPlan:
+        removals = known.partial.get((str(pool.target), pool.live.id)) if pool.live else None
+        connection = connections[pool.target]
+        if not (removals and isinstance(connection, Connection)):
+            return pool
+        async with gate:
+            return await _leftovers_of(pool, connection.workspace, removals)
+
+    return list(await asyncio.gather(*map(looked, pools)))
+
+
+async def _with_strangers(
+    pools: Sequence[PoolPlan], connections: Connections, known: Known
+) -> list[PoolPlan]:
+    """The pools with what is said of running removals that the journal does not know.
+
+    One request for all pools of a target, and none where nothing would be changed; only where it shows such a
+    job, each pool that would be changed is asked for its own jobs.
+    """
+    found = list(pools)
+    going: dict[Target, list[int]] = defaultdict(list)
+    for index, pool in enumerate(pools):
+        if pool.pending and pool.live and not pool.live.doubts and not _is_held(pool, known.holds):
+            going[pool.target].append(index)
+    for target, indices in going.items():
+        connection = connections[target]
+        if not isinstance(connection, Connection):
+            continue
+        try:
+            running = await connection.workspace.running_jobs(Step.REMOVE) - known.jobs
+        except ServiceError as error:
+            if error.status != FORBIDDEN:
+                raise
+            for index in indices:
+                found[index] = _with_finding(found[index], _unasked(found[index], error))
+            continue
+        for index in indices if running else ():
+            live = pools[index].live
+            theirs = running & await connection.workspace.pool_jobs(live.id, Step.REMOVE) if live else ()
+            # Another run of this journal may have begun it since the journal was read: the journal will refuse it.
+            if theirs and live and (str(target), live.id) not in known.held_now():
+                found[index] = _with_finding(found[index], _stranger(found[index], sorted(theirs)))
+    return found
+
+
+def _with_finding(pool: PoolPlan, finding: Finding) -> PoolPlan:
+    return replace(pool, findings=(*pool.findings, finding))
+
+
+def _stranger(pool: PoolPlan, jobs: Sequence[str]) -> Finding:
+    return Finding(
+        rule=UNKNOWN_JOB,
+        message=f"the service is removing disks of this pool by job {', '.join(jobs)}, of which no open operation "
+        "is known here",
+        pool=pool.label,
+        source="the service's jobs",
+        allow="wait until it has ended, find out who began it (RECONCILER_JOURNAL may name another journal than "
+        "other runners use), and plan again",
+    )
+
+
+def _unasked(pool: PoolPlan, error: ServiceError) -> Finding:
+    return Finding(
+        rule=UNKNOWN_JOB,
+        message=f"whether somebody else is removing disks of this pool could not be asked: {error.message}",
+        severity=Severity.WARN,
+        pool=pool.label,
+        source="the service's jobs",
+        allow="let this identity list sub-jobs (workspace:jobs:listSubJobs)",
+    )
+
+
+async def _leftovers_of(pool: PoolPlan, workspace: Workspace, removals: Sequence[PartialRemoval]) -> PoolPlan:
+    live = pool.live
+    if live is None:
+        return pool
+    try:
+        desktops = await workspace.desktops(live.id)
+    except ServiceError as error:
+        return replace(pool, leftovers=leftovers(live, (), removals, f"{error.message}"))
+    counts = Counts(len(desktops), (live.desktop_count,))
+    trusted = counts.agree or pool.desired.allow_count_mismatch
+    unread = (
+        "" if trusted else f"{len(desktops)} desktops were read, and the pool counts {live.desktop_count}"
+    )
+    return replace(pool, leftovers=leftovers(live, desktops, removals, unread))
+
+
 async def _agree_on_absent(pool: Pool, workspace: Workspace) -> Pool:
     """A list entry without ``data_volumes`` is an empty pool only if the detail call agrees."""
-    detail = await workspace.pool(pool.id)
+    try:
+        detail = await workspace.pool(pool.id)
+    except PoolNotFound:
+        return replace(pool, doubts=(*pool.doubts, _VANISHED))
     if detail.pool.disks:
         raise ReadingDoubtful(
             f"the list says pool {pool.name} has no disks, its detail says {len(detail.pool.disks)}",

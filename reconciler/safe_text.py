@@ -5,8 +5,13 @@
 
 from __future__ import annotations
 
+from reconciler.redaction import redact
+
 LONGEST = 1000
 """Maximum length of one text, in characters; the service documents no longer message."""
+
+CONSIDERED = 20 * LONGEST
+"""Characters of a text that are looked at; an answer may be made to fill memory and time."""
 
 # Characters that Unicode calls printable although they are invisible.
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {
@@ -15,13 +20,15 @@ _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {
 
 
 def safe_text(text: str) -> str:
-    """Escape control, bidirectional and invisible characters (as in ``\\u202e``) and limit the length.
+    """Redact secrets, escape control, bidirectional and invisible characters (as in ``\\u202e``), limit the length.
 
     Idempotent: safe text comes back unchanged.
     """
-    if len(text) > LONGEST:
+    whole = len(text)
+    text = redact(text[:CONSIDERED])  # before more is cut or anything is escaped: half a secret is one too
+    if len(text) > LONGEST or whole > CONSIDERED:
         # The mark counts towards the limit, so that a second call has nothing left to cut.
-        mark = f"… ({len(text)} characters)"
+        mark = f"… ({whole} characters)"
         text = text[: LONGEST - len(mark)] + mark
     if text.isascii() and text.isprintable():
         return text

@@ -7,18 +7,26 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from urllib.parse import urlsplit
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from reconciler.errors import BadInput, Fault
+from reconciler.files import is_regular
 
 ENVIRONMENT = "<environment>"
 FLAGS = "<flags>"
 DEFAULT_CONCURRENCY = 8
 MOST_CONCURRENCY = 64
+LEAST_KEPT_DAYS = 30
+"""Days that the journal keeps everything: far beyond a day that a budget counts, and the life of any request."""
 
-_REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,3}")
+"""The form of every region id that the vendor lists (SDK core, ``auth/endpoint.py``), such as ``ap-southeast-3``."""
+_SERVICE_HOST = re.compile(rf"(?:workspace|iam|sts)\.(?P<region>{REGION.pattern})\..+")
+"""A host that carries a region in its name, as those of the cloud do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +39,18 @@ class Settings:
     """Origins per region, by the region id in capitals with underscores; they take precedence over ``endpoint``."""
     iam_endpoint: str | None = None
     """Origin of IAM; None: derived from the region."""
+    sts_endpoint: str | None = None
+    """Origin of STS, which gives keys for a token of an identity provider; None: derived from the region."""
     journal: str | None = field(default=None, repr=False)
     """SQLAlchemy URL, which can contain a password; None: the default location."""
     concurrency: int = DEFAULT_CONCURRENCY
     """Maximum number of concurrent requests per target."""
+    keep: timedelta | None = None
+    """How long the journal keeps runs and drift points; None: for ever."""
     region: str = ""
     """As configured; may be empty."""
+    region_from: str = "HW_REGION_NAME"
+    """The variable it was configured with."""
     project_id: str = ""
     """As configured in the environment; may be empty."""
 
@@ -53,14 +67,17 @@ def read_settings(
     journal: str | None = None,
 ) -> Settings:
     """Combine flags (the keyword arguments) with the environment; raises ``BadInput`` with every fault."""
-    faults: list[Fault] = []
+    faults = _unsendable(environ)
     values = Settings(
         endpoint=_endpoint(environ, {"RECONCILER_ENDPOINT": ""}, endpoint, faults),
         regional={} if endpoint else _regional(environ, faults),
         iam_endpoint=_endpoint(environ, _IAM_NAMES, None, faults),
-        journal=journal or environ.get("RECONCILER_JOURNAL") or None,
+        sts_endpoint=_endpoint(environ, _STS_NAMES, None, faults),
+        journal=_journal(environ, journal),
         concurrency=_concurrency(environ, faults),
-        region=first_set(environ, "HW_REGION_NAME", "OS_REGION_NAME"),
+        keep=_keep(environ, faults),
+        region=first_set(environ, *_REGION_NAMES),
+        region_from=next((name for name in _REGION_NAMES if first_set(environ, name)), _REGION_NAMES[0]),
         project_id=configured_project(environ),
     )
     if faults:
@@ -68,17 +85,132 @@ def read_settings(
     return values
 
 
+_SENT = ("HW_REGION_NAME", "OS_REGION_NAME", "HUAWEICLOUD_SDK_PROJECT_ID", "HW_PROJECT_ID", "OS_PROJECT_ID")
+"""Variables that become part of a request."""
+
+
+def _unsendable(environ: Mapping[str, str]) -> list[Fault]:
+    """The variables that no header can hold; their values are not repeated, as they may be a key in the wrong place."""
+    problem = "holds a line break or another character that cannot be sent; copy it again"
+    return [
+        Fault(ENVIRONMENT, 0, 0, f"{name} {problem}")
+        for name in _SENT
+        if not fits_header(environ.get(name, "").strip())
+    ]
+
+
+def _journal(environ: Mapping[str, str], flag: str | None) -> str | None:
+    if flag:
+        return from_file(flag, FLAGS, "--journal")
+    return from_file(environ.get("RECONCILER_JOURNAL", ""), ENVIRONMENT, "RECONCILER_JOURNAL") or None
+
+
+def webhooks(environ: Mapping[str, str], flags: Sequence[str]) -> tuple[str, ...]:
+    """The addresses of webhooks: of the flags, else of ``RECONCILER_WEBHOOK``, separated by white space."""
+    if flags:
+        found = [from_file(each, FLAGS, "--webhook") for each in flags]
+    else:
+        found = [from_file(environ.get("RECONCILER_WEBHOOK", ""), ENVIRONMENT, "RECONCILER_WEBHOOK")]
+    return tuple(each for text in found for each in text.split())
+
+
+MOST_IN_FILE = 64 * 1024
+"""Bytes of a file that holds a setting."""
+
+
+def from_file(text: str, place: str, name: str) -> str:
+    """The setting itself, or for ``@FILE`` what the file holds; raises ``BadInput`` when it cannot be read."""
+    if not text.startswith("@"):
+        return text
+    path = Path(text[1:])
+    try:
+        if not is_regular(path):
+            raise ValueError("it is not a regular file")
+        with path.open("rb") as file:
+            data = file.read(MOST_IN_FILE + 1)
+        if len(data) > MOST_IN_FILE:
+            raise ValueError(f"it has more than {MOST_IN_FILE} bytes")
+        found = data.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        problem = "it is not a text"
+    except (OSError, ValueError) as error:
+        problem = getattr(error, "strerror", None) or str(error)
+    else:
+        if found:
+            return found
+        problem = "it is empty"
+    what = f"{name} refers to {path}, which cannot be used: {problem}"
+    raise BadInput("the settings are invalid", faults=(Fault(place, 0, 0, what),))
+
+
 def configured_project(environ: Mapping[str, str]) -> str:
     """The project id from the environment; empty if not set."""
     return first_set(environ, "HUAWEICLOUD_SDK_PROJECT_ID", "HW_PROJECT_ID", "OS_PROJECT_ID")
 
 
+def fits_header(text: str) -> bool:
+    """True if a header of a request can hold this text: printable ASCII with no space around it."""
+    return text.isascii() and text.isprintable() and text == text.strip()
+
+
+_SECRET_NAME = re.compile(
+    r"(TOKEN|PASSWORD|PASSWD|PASSPHRASE|_SK|_PAT|API_KEY|PRIVATE_KEY)$|SECRET", re.IGNORECASE
+)
+_IN_ADDRESS = re.compile(r"://([^/?#\s]*)@")
+
+
+def secrets_of(environ: Mapping[str, str]) -> Iterator[str]:
+    """What is secret in an environment, whoever uses it: by the names of variables, and passwords in addresses."""
+    for each in environ.get("RECONCILER_WEBHOOK", "").split():
+        yield from parts_of_address(each)
+    for name, value in environ.items():
+        text = value.strip()
+        if _SECRET_NAME.search(name) and not text.startswith(("/", "@")):
+            yield from (value, text)
+        yield from passwords_in(value)
+
+
+def secrets_of_flags(arguments: Sequence[str]) -> Iterator[str]:
+    """What is secret in a command line: passwords in addresses, and addresses of webhooks, also misplaced ones."""
+    after = ""
+    for each in arguments:
+        flag, _, value = each.partition("=") if each.startswith("--") else (after, "", each)
+        yield from passwords_in(each)
+        if flag == "--webhook" or value.startswith(("http://", "https://")):
+            yield from parts_of_address(value)
+        after = each
+
+
+SHORTEST_PART = 8
+"""Characters from which a part of an address is taken for a secret; ``/hook`` alone is none."""
+
+
+def parts_of_address(text: str) -> Iterator[str]:
+    """What is secret of a webhook's address: of a web address everything but the host, of any other all of it."""
+    yield from passwords_in(text)
+    scheme, _, rest = text.partition("://")
+    own = re.split(r"(?=[/?#])", rest)[1:] if scheme in {"http", "https"} else [rest]
+    for each in (*own, "".join(own)):
+        yield from (part for part in {each, unquote(each)} if len(part) >= SHORTEST_PART)
+
+
+def passwords_in(text: str) -> Iterator[str]:
+    """The passwords of the addresses in a text, as they stand there and decoded."""
+    for found in _IN_ADDRESS.finditer(text):
+        user, colon, password = found[1].partition(":")
+        for each in {password, unquote(password)} if colon else ():
+            yield each
+            yield f"{unquote(user)}:{each}"  # as a proxy is sent it
+
+
+_REGION_NAMES = ("HW_REGION_NAME", "OS_REGION_NAME")
 _IAM_NAMES = {
     "RECONCILER_IAM_ENDPOINT": "",
     "HUAWEICLOUD_SDK_IAM_ENDPOINT": "",
     # The Terraform provider's variable includes the API version.
     "HW_AUTH_URL": "/v3",
 }
+_STS_NAMES = {"RECONCILER_STS_ENDPOINT": "", "HUAWEICLOUD_SDK_STS_ENDPOINT": ""}
 
 
 def _endpoint(
@@ -100,7 +232,8 @@ def _regional(environ: Mapping[str, str], faults: list[Fault]) -> dict[str, str]
     found: dict[str, str] = {}
     for prefix in _REGIONAL:
         for name in sorted(environ):
-            text = environ[name].strip()
+            # The SDK takes several addresses of a region, separated by commas, and begins with the first.
+            text = environ[name].split(",")[0].strip()
             if name.startswith(prefix) and text and (address := _origin(text, ENVIRONMENT, name, faults)):
                 found[name.removeprefix(prefix)] = address
     return found
@@ -147,13 +280,19 @@ def is_loopback(host: str) -> bool:
 
 def default_endpoint(service: str, region: str) -> str:
     """Origin of a service (``workspace``, ``iam``) in a region; European regions have their own domain."""
-    if not _REGION.fullmatch(region):
+    if not REGION.fullmatch(region):
         raise BadInput(
             "the region is not a valid region id",
             hint="write it like ap-southeast-3, or set RECONCILER_ENDPOINT",
         )
     domain = "myhuaweicloud.eu" if region.startswith("eu-west-1") else "myhuaweicloud.com"
     return f"https://{service}.{region}.{domain}"
+
+
+def region_of(address: str) -> str:
+    """The region in the name of a service's host; empty for a host without one."""
+    found = _SERVICE_HOST.fullmatch(urlsplit(address).hostname or "")
+    return found["region"] if found else ""
 
 
 def _concurrency(environ: Mapping[str, str], faults: list[Fault]) -> int:
@@ -165,6 +304,18 @@ def _concurrency(environ: Mapping[str, str], faults: list[Fault]) -> int:
     problem = f"RECONCILER_CONCURRENCY must be a whole number from 1 to {MOST_CONCURRENCY}"
     faults.append(Fault(ENVIRONMENT, 0, 0, problem))
     return DEFAULT_CONCURRENCY
+
+
+def _keep(environ: Mapping[str, str], faults: list[Fault]) -> timedelta | None:
+    text = environ.get("RECONCILER_KEEP", "").strip()
+    if not text:
+        return None
+    found = re.fullmatch(r"([1-9][0-9]{0,4})d", text)
+    if found and int(found[1]) >= LEAST_KEPT_DAYS:
+        return timedelta(days=int(found[1]))
+    problem = f"RECONCILER_KEEP must be a number of days from {LEAST_KEPT_DAYS}d on, such as 400d"
+    faults.append(Fault(ENVIRONMENT, 0, 0, problem))
+    return None
 
 
 def first_set(environ: Mapping[str, str], *names: str) -> str:

@@ -13,7 +13,15 @@ from typing import Any, Protocol
 from reconciler.api.client import Verb, WorkspaceClient
 from reconciler.api.outcome import JOB_ID
 from reconciler.api.paging import MoreThanListed
-from reconciler.api.wire import CopyBody, DesktopBody, JobBody, PoolBody, VolumeBody
+from reconciler.api.wire import (
+    CopyBody,
+    DesktopBody,
+    EntitiesBody,
+    JobBody,
+    PoolBody,
+    SubJobBody,
+    VolumeBody,
+)
 from reconciler.errors import ReadingDoubtful
 from reconciler.journal.records import Outcome, Step
 from reconciler.model import ABSENT_DISKS, ApplyTo, Copy, Desktop, Disk, Pool
@@ -40,8 +48,14 @@ JOB_TYPES = {
     Step.ADD: "addDesktopPoolVolumes",
     # No document names the type of a pool expansion's job; jobs of the pool are asked for without one.
     Step.EXPAND: "",
+    Step.RETRY: "deleteDesktopPoolVolumes",
 }
-_VERBS: dict[Step, Verb] = {Step.REMOVE: "batch-delete", Step.EXPAND: "batch-expand", Step.ADD: "batch-add"}
+_VERBS: dict[Step, Verb] = {
+    Step.REMOVE: "batch-delete",
+    Step.EXPAND: "batch-expand",
+    Step.ADD: "batch-add",
+    Step.RETRY: "retry",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +65,11 @@ class Call:
     step: Step
     pool_id: str
     disks: tuple[Disk, ...]
-    """REMOVE: the live disks. EXPAND: live ids with the new size. ADD: new disks without ids."""
+    """REMOVE: the live disks. EXPAND: live ids with the new size. ADD: new disks without ids. RETRY: the disks
+    of which copies are left."""
     apply_to: ApplyTo | None
+    job_id: str = ""
+    """RETRY: the job that the service is to finish."""
 
 
 class JobEnd(StrEnum):
@@ -65,6 +82,16 @@ class JobEnd(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class JobPart:
+    """How one sub-job ended."""
+
+    desktop_id: str
+    """``entities.desktop_id``; empty when the service left it out."""
+    desktop_name: str
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One job of the service with the verdict over its sub-jobs."""
 
@@ -72,6 +99,8 @@ class Job:
     end: JobEnd
     reason: str = ""
     """The service's own words about a failure; empty otherwise."""
+    parts: tuple[JobPart, ...] = ()
+    """Its sub-jobs once all have ended; empty while it runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +200,8 @@ class LiveWorkspace:
 
     async def send(self, call: Call, signed_at: datetime) -> Outcome:
         """Send one write at once, once."""
+        if call.step is Step.RETRY:
+            return await self._client.post_retry(call.job_id, signed_at)
         return await self._client.post_volumes(_VERBS[call.step], call.pool_id, body_of(call), signed_at)
 
     async def job(self, job_id: str) -> Job | None:
@@ -231,6 +262,8 @@ def body_of(call: Call) -> dict[str, Any]:
             volumes = [{"id": disk.id, "type": disk.type, "size": disk.size} for disk in call.disks]
         case Step.ADD:
             volumes = [_new_volume(disk) for disk in call.disks]
+        case Step.RETRY:
+            return {"op_type": "retry"}
     body: dict[str, Any] = {"volumes": volumes}
     if call.apply_to is not None:
         body["handle_type"] = HANDLE_TYPES[call.apply_to]
@@ -321,9 +354,18 @@ def _job(body: JobBody) -> Job:
     lacking = len(subs) < (body.sub_jobs_total or 0)
     if lacking or (not ended_badly and (body.status not in _GOOD_ENDS or good + bad < len(subs))):
         return Job(body.id or "", JobEnd.RUNNING)
+    parts = tuple(_part(sub) for sub in subs)
     if ended_badly or bad:
-        return Job(body.id or "", JobEnd.PARTIAL if good else JobEnd.FAILED, reason or "no reason given")
-    return Job(body.id or "", JobEnd.SUCCEEDED)
+        end = JobEnd.PARTIAL if good else JobEnd.FAILED
+        return Job(body.id or "", end, reason or "no reason given", parts)
+    return Job(body.id or "", JobEnd.SUCCEEDED, parts=parts)
+
+
+def _part(body: SubJobBody) -> JobPart:
+    about = body.entities or EntitiesBody()
+    # A sub-job of a job that ended is done only when it says so: any other word leaves its copies in doubt.
+    name = _text(about.desktop_name) or _text(body.desktop_name)
+    return JobPart(_text(about.desktop_id), name, body.status in _GOOD_ENDS)
 
 
 def _text(text: str | None) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from reconciler.redaction import forget
 from tests import needs
 
 # How fast the machine is must decide nothing, so no example has a deadline.
@@ -22,16 +23,23 @@ hypothesis.settings.load_profile("reconciler")
 
 LONG = (
     *(
-        "protocol/",
         "simulation/",
-        "test_match.py",
+        "test_code.py",  # for its types, of which nothing is known on a machine that is new
+        "protocol/",
+        "planning/test_matching.py",
         "test_scale.py",
         "flows/test_rivals.py",
         "flows/test_shards.py",
     ),
-    *("test_second_check.py", "test_shards.py", "journal/test_processes.py", "flows/test_watch.py"),
+    *("apply/test_second_check.py", "test_shards.py", "journal/test_processes.py", "flows/test_watch.py"),
 )
 """Where the tests are that take longest, the longest first."""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_secret_yet() -> None:
+    """Forget the secrets of the test before, which would be taken out of the messages of this one."""
+    forget()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

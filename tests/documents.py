@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -22,6 +23,7 @@ from reconciler.apply.results import (
 from reconciler.errors import BadInput, ExitCode, ServiceError
 from reconciler.journal.records import (
     PLAN_APPROVED,
+    Approved,
     ClosedBy,
     DamagedOperation,
     Event,
@@ -34,11 +36,14 @@ from reconciler.journal.records import (
     SentDisk,
     State,
     Step,
+    Way,
 )
 from reconciler.model import LostCopy
+from reconciler.planning.approvals import SignedApproval
 from reconciler.planning.drift import measure
 from reconciler.planning.plan_file import document
 from reconciler.render.json.apply import apply_json
+from reconciler.render.json.approval import approval_json
 from reconciler.render.json.drift import drift_json
 from reconciler.render.json.explain import explain_json
 from reconciler.render.json.history import history_json, run_json
@@ -47,7 +52,7 @@ from reconciler.render.json.resolve import resolve_json
 from reconciler.render.json.schemas import document_schema
 from tests import builders, sample_plans
 
-DOCUMENTS = ("plan", "apply", "drift", "history", "resolve", "explain")
+DOCUMENTS = ("plan", "apply", "drift", "history", "resolve", "explain", "approval")
 """The commands whose JSON has a published schema; ``schema --<command>`` prints it."""
 PRINTED_AS = {name: name for name in DOCUMENTS} | {"show": "plan"}
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
@@ -61,6 +66,8 @@ def strict(command: str) -> Draft202012Validator:
 
 def check_printed(arguments: Sequence[str], out: str) -> None:
     """Hold what a command line printed to its schema, if it printed a document."""
+    if arguments and arguments[0] == "approve" and out.startswith("{"):
+        strict("approval").validate(json.loads(out))
     if "json" in arguments and arguments[0] in PRINTED_AS and out:
         strict(PRINTED_AS[arguments[0]]).validate(json.loads(out))
 
@@ -92,6 +99,7 @@ def record(text: str = "finance") -> RunRecord:
     approved = Event(1, "run-1", None, NOW, PLAN_APPROVED, document(sample_plans.everything()))
     closed = Event(2, "run-1", "operation-1", NOW, "operation.closed", {"verdict": text})
     run = Run("run-1", "apply", "1.2.3", (str(builders.TARGET),), NOW, NOW, "0" * 64, 0, {"done": 1})
+    run = replace(run, approved=Approved(Way.SIGNED, (text,)), policy="1" * 64)
     broken = DamagedOperation("operation-2", operation().intent.pool, text)
     return RunRecord(run, (operation(text),), (approved, closed), (broken,))
 
@@ -135,6 +143,7 @@ def printed(text: str = "finance") -> list[tuple[str, str]]:
         ("drift", drift_json(failed(text))),
         ("history", history_json([record(text).run])),
         ("history", run_json(record(text))),
+        ("approval", approval_json(SignedApproval("0" * 64, NOW, NOW, text))),
     ]
 
 

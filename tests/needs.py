@@ -12,9 +12,11 @@ NO_SKIP = "RECONCILER_TESTS_NO_SKIP"
 """Set, any skip is a failure: ``.ci/run`` has installed everything, so a skip would hide something."""
 
 _PACKAGES = {
+    "curl": ("curl",),
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
     "gh": ("gh",),
     "git": ("git",),
+    "openssh-client": ("ssh-keygen",),
     "openssl": ("openssl",),
     "systemd": ("systemd-analyze",),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from reconciler.model import (
@@ -14,9 +15,11 @@ from reconciler.model import (
     Disk,
     Limit,
     Limits,
+    Policy,
     Pool,
     Position,
     Target,
+    Whom,
 )
 from reconciler.planning.draft import draft
 from reconciler.planning.finding import Finding, Severity
@@ -27,6 +30,10 @@ from tests.builders import TARGET, copies_of
 OTHER = Target("eu-west-101", "fedcba9876543210fedcba9876543210")
 MADE = datetime(2026, 3, 14, 9, 26, tzinfo=UTC)
 FILE = "pools/finance.yaml"
+
+
+WHOM = Whom("access key", "HUAWEICLOUD_SDK_AK", access_key="HWAK…7QZK")
+"""As whom these plans were made."""
 
 
 def disk(number: int, kind: str, size: int) -> Disk:
@@ -75,7 +82,7 @@ def whole(
     judged, found = judge(pools, given)
     return Plan(
         id="0198c0de-0000-7000-8000-000000000000",
-        services=tuple(Service(each, service) for each in sorted({pool.target for pool in pools})),
+        services=tuple(Service(each, service, WHOM) for each in sorted({pool.target for pool in pools})),
         pools=judged,
         limits=given,
         created=MADE,
@@ -228,7 +235,7 @@ def hostile(text: str) -> Plan:
         apply_to=ApplyTo.ALL,
         manage=frozenset({Action.REMOVE, Action.EXPAND}),
     )
-    return whole(
+    plan = whole(
         planned(declared, nasty + twins, [text, f"{text}b"], connected=1),
         service=f"sandbox:{text}",
         limits=Limits(copies=Limit(1, text), disks=Limit(0, f"{text}:1:2")),
@@ -238,3 +245,4 @@ def hostile(text: str) -> Plan:
         ),
         failures=(TargetFailure(target, text, text),),
     )
+    return replace(plan, policy=Policy(text, "0" * 64))

@@ -11,8 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from reconciler.credentials import AccessKeys, Metadata, Password, Secret, Token, find_identity
+from reconciler.credentials import AccessKeys, Metadata, Password, Secret, Token
 from reconciler.errors import BadInput
+from reconciler.identity import find_identity
 
 HIDDEN = "swordfish-4711"
 SDK = {"HUAWEICLOUD_SDK_AK": "SDKAK", "HUAWEICLOUD_SDK_SK": HIDDEN}
@@ -229,3 +230,44 @@ def test_without_any_source_the_server_is_asked_for_its_agency(text: str, tmp_pa
     write(tmp_path, text)
     assert find_identity({}, tmp_path).credentials == Metadata()
     assert find_identity({}, tmp_path / "nowhere").credentials == Metadata()
+
+
+# --- what can be sent ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", ["swordfish\n4711", "sword\rfish", "sword\x00fish", "swordfish\u202e4711"])
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        (SDK, "HUAWEICLOUD_SDK_AK"),
+        (SDK, "HUAWEICLOUD_SDK_SK"),
+        (SDK, "HUAWEICLOUD_SDK_SECURITY_TOKEN"),
+        (HW, "HW_ACCESS_KEY"),
+        (HW, "HW_SECRET_KEY"),
+        (HW, "HW_SECURITY_TOKEN"),
+        ({}, "HW_AUTH_TOKEN"),
+        ({"HW_USER_NAME": "u", "HW_DOMAIN_NAME": "d"}, "HW_USER_PASSWORD"),
+    ],
+)
+def test_a_credential_that_no_header_can_hold_is_refused_without_its_value(
+    environ: dict[str, str], name: str, bad: str, tmp_path: Path
+) -> None:
+    with pytest.raises(BadInput) as refusal:
+        find_identity(environ | {name: bad}, tmp_path)
+    shown = f"{refusal.value.message} {refusal.value.hint}"
+    assert "cannot be sent" in shown
+    assert "fish" not in shown
+    assert "4711" not in shown
+
+
+def test_a_password_may_have_letters_of_any_language(tmp_path: Path) -> None:
+    login = {"HW_USER_NAME": "jürgen", "HW_USER_PASSWORD": "pässwörd", "HW_DOMAIN_NAME": "d"}
+    assert isinstance(find_identity(login, tmp_path).credentials, Password)
+
+
+def test_a_key_of_the_file_that_no_header_can_hold_is_refused_with_its_place(tmp_path: Path) -> None:
+    file = write(tmp_path, "[basic]\nak = A\nsk = sword\x07fish\n")
+    with pytest.raises(BadInput) as refusal:
+        find_identity({}, tmp_path)
+    assert f"the secret key from {file} [basic]" in refusal.value.message
+    assert "fish" not in refusal.value.message

@@ -22,8 +22,9 @@ def test_a_missing_program_is_a_skip_that_names_its_package(
 ) -> None:
     test = tmp_path / "test_it.py"
     test.write_text("from tests import needs\ndef test_it():\n    needs.program('gh')\n")
+    quickly = ["--disable-plugin-autoload", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-rs", "-p", "tests.conftest", "-p", "no:cacheprovider", str(test)],
+        [sys.executable, "-m", "pytest", "-rs", "-p", "tests.conftest", *quickly, str(test)],
         cwd=tmp_path,
         env=os.environ | {"PATH": str(tmp_path), "PYTHONPATH": str(ROOT), needs.NO_SKIP: switch},
         capture_output=True,

@@ -8,8 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from reconciler.errors import ReadingDoubtful, ServiceError
+from reconciler.errors import PoolNotFound, ReadingDoubtful, ServiceError
 from reconciler.model import (
+    ABSENT_DISKS,
     ApplyTo,
     DesiredDisk,
     DesiredPool,
@@ -23,6 +24,7 @@ from reconciler.model import (
 from reconciler.planner import COUNTING, Connection, PlanMetadata, compute, plan_pool
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
+from reconciler.workspace import PoolReading
 from tests.simulation.service import Service, TruePool
 from tests.simulation.virtual import START, VirtualClock, VirtualLoop
 
@@ -38,13 +40,28 @@ class Counting(Service):
 
     counts: list[int | None] = field(default_factory=list)
     broken: frozenset[str] = frozenset()
+    vanished: dict[str, str] = field(default_factory=dict)
+    """Pools that are only listed, by what is read next: ``desktops``, or ``detail`` since no disks are listed."""
 
     async def pools(self) -> tuple[Pool, ...]:
         found = await super().pools()
         count = self.counts.pop(0) if len(self.counts) > 1 else self.counts[0]
-        return tuple(replace(each, desktop_count=count) for each in found)
+        counted = [replace(each, desktop_count=count) for each in found]
+        return tuple(
+            replace(each, disks=(), doubts=(ABSENT_DISKS,))
+            if self.vanished.get(each.id) == "detail"
+            else each
+            for each in counted
+        )
+
+    async def pool(self, pool_id: str) -> PoolReading:
+        if pool_id in self.vanished:
+            raise PoolNotFound("no such pool")
+        return await super().pool(pool_id)
 
     async def desktops(self, pool_id: str) -> tuple[Desktop, ...]:
+        if pool_id in self.vanished:
+            raise PoolNotFound("no such pool")
         found = await super().desktops(pool_id)
         if pool_id in self.broken:
             raise ReadingDoubtful("the list of desktops is not complete")
@@ -52,7 +69,11 @@ class Counting(Service):
 
 
 def planned(
-    *counts: int | None, allowed: bool = False, names: tuple[str, ...] = ("a",), broken: str = ""
+    *counts: int | None,
+    allowed: bool = False,
+    names: tuple[str, ...] = ("a",),
+    broken: str = "",
+    vanished: dict[str, str] | None = None,
 ) -> tuple[Plan, Counting]:
     """Plan pools that each lose one disk, in virtual time."""
     loop = VirtualLoop()
@@ -63,6 +84,7 @@ def planned(
         for name in names
     }
     service = Counting(loop, random.Random(1), pools, counts=list(counts), broken=frozenset({broken}))
+    service.vanished = vanished or {}
     wanted = (DesiredDisk("SAS", 50, AT),)
     desired = [
         DesiredPool(TARGET, AT, wanted, name=name, apply_to=ApplyTo.ALL, allow_count_mismatch=allowed)
@@ -111,6 +133,15 @@ def test_only_the_pool_that_contradicts_itself_is_read_again_and_blocked() -> No
     assert removed(plan) == ["b200"]
     assert [pool.blocked for pool in plan.pools] == [True, False]
     assert service.requests["desktops"] == 2
+
+
+@pytest.mark.parametrize("read", ["desktops", "detail"])
+def test_a_pool_that_vanishes_between_the_list_and_its_details_is_one_doubt_and_no_more(read: str) -> None:
+    plan, _ = planned(RIGHT, names=("a", "b", "c"), vanished={"b": read})
+    assert removed(plan) == ["a200", "c200"]
+    [gone] = [pool for pool in plan.pools if pool.blocked]
+    assert gone.label == "b"
+    assert any("was not found any more when its details were read" in each.message for each in gone.findings)
 
 
 def test_with_the_permission_nothing_is_read_again() -> None:

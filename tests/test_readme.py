@@ -21,6 +21,8 @@ from typer.testing import CliRunner
 
 from reconciler.cli.app import app
 from reconciler.errors import ExitCode
+from reconciler.manifest.policy import read_policy
+from reconciler.manifest.policy_schema import policy_schema
 from reconciler.manifest.schema import json_schema
 
 ROOT = Path(__file__).parents[1]
@@ -169,7 +171,9 @@ def test_the_contents_of_the_readme_name_every_section() -> None:
 def test_every_rule_of_the_guards_in_the_readme_is_one_of_the_program() -> None:
     rules = re.findall(r"`([a-z-]+)`", "\n".join(re.findall(r"^\| (`.+?) \|", section("Guards"), re.M)))
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "reconciler").rglob("*.py"))
-    limits = {f"limit-{name}" for name in json_schema()["$defs"]["LimitsEntry"]["properties"]}
+    limits = {
+        f"limit-{name.replace('_', '-')}" for name in json_schema()["$defs"]["LimitsEntry"]["properties"]
+    }
     assert limits <= set(rules)
     assert [rule for rule in rules if rule not in limits and f'"{rule}"' not in code] == []
 
@@ -184,6 +188,17 @@ def test_the_manifest_reference_has_every_key_and_no_other(heading: str) -> None
 
 def test_the_manifest_reference_describes_every_part_of_a_manifest() -> None:
     assert set(PARTS.values()) - {""} == set(json_schema()["$defs"])
+
+
+def test_the_readme_has_every_key_of_a_policy_and_an_example_of_what_can_be_fulfilled() -> None:
+    text = section("The policy")
+    assert re.findall(r"^\| `(\w+)` \|", text, re.M) == list(policy_schema()["properties"])
+    shown = text.split("<!-- policy example -->\n```yaml\n", 1)[1].split("```", 1)[0]
+    file = ROOT / "manifests/policy.yaml.example"
+    lines = file.read_text(encoding="utf-8").splitlines()
+    assert shown.splitlines() == [line for line in lines if not line.startswith("#")]
+    assert read_policy(file).approvals
+    assert set(yaml.safe_load(shown)) == set(policy_schema()["properties"]) - {"require"}
 
 
 def test_the_hooks_before_a_commit_are_programs_of_this_environment() -> None:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.redaction import know
 from reconciler.safe_text import LONGEST, safe_text
 
 
@@ -48,3 +49,11 @@ def test_any_text_becomes_printable_short_and_stable(text: str) -> None:
 @given(st.text(st.characters(categories=["L", "N"], codec="ascii")))
 def test_plain_letters_and_digits_never_change(text: str) -> None:
     assert safe_text(text) == text
+
+
+def test_a_text_that_fills_memory_is_looked_at_only_at_its_beginning() -> None:
+    know("swordfish-4711")
+    cut = safe_text("swordfish-4711 " * 1_000_000)
+    assert len(cut) == LONGEST
+    assert "swordfish" not in cut
+    assert cut.endswith("… (15000000 characters)")

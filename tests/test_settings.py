@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from datetime import timedelta
+from pathlib import Path
+
 import pytest
 
 from reconciler.errors import BadInput
-from reconciler.settings import Settings, default_endpoint, read_settings
+from reconciler.settings import Settings, default_endpoint, read_settings, secrets_of, webhooks
 
 HIDDEN = "swordfish-4711"
 
@@ -31,6 +34,18 @@ def test_flags_win_over_the_environment() -> None:
     }
     settings = read_settings(environ, endpoint="https://b", journal="sqlite:///b")
     assert (settings.endpoint, settings.journal, settings.concurrency) == ("https://b", "sqlite:///b", 3)
+
+
+@pytest.mark.parametrize(("text", "days"), [("30d", 30), (" 400d ", 400), ("99999d", 99_999)])
+def test_how_long_the_journal_keeps_is_a_number_of_days(text: str, days: int) -> None:
+    assert read_settings({"RECONCILER_KEEP": text}).keep == timedelta(days=days)
+
+
+@pytest.mark.parametrize("text", ["29d", "0d", "400", "1y", "-30d", "030d", "\u0664\u0660d", "100000d"])
+def test_what_is_no_number_of_days_or_too_few_is_refused(text: str) -> None:
+    with pytest.raises(BadInput) as refusal:
+        read_settings({"RECONCILER_KEEP": text})
+    assert "RECONCILER_KEEP must be a number of days from 30d on, such as 400d" in fault(refusal)
 
 
 def test_region_and_project_are_exposed_as_configured() -> None:
@@ -134,7 +149,7 @@ def test_an_endpoint_of_one_region_outranks_the_general_one_and_a_flag_outranks_
         "RECONCILER_ENDPOINT": "https://general.example",
         "RECONCILER_ENDPOINT_EU_WEST_101": "https://ours.example/",
         "HUAWEICLOUD_SDK_REGION_WORKSPACE_EU_WEST_101": "https://the-sdks.example",
-        "HUAWEICLOUD_SDK_REGION_WORKSPACE_CN_NORTH_4": "https://north.example",
+        "HUAWEICLOUD_SDK_REGION_WORKSPACE_CN_NORTH_4": "https://north.example, https://other.example",
     }
     found = read_settings(environ)
     assert found.in_region("eu-west-101").endpoint == "https://ours.example"
@@ -142,3 +157,94 @@ def test_an_endpoint_of_one_region_outranks_the_general_one_and_a_flag_outranks_
     assert found.in_region("ap-southeast-3").endpoint == "https://general.example"
     flagged = read_settings(environ, endpoint="https://flag.example")
     assert flagged.in_region("eu-west-101").endpoint == "https://flag.example"
+
+
+# --- settings that are secrets ------------------------------------------------------------------
+
+
+def test_webhooks_come_from_flags_or_the_environment_several_at_a_time_or_from_files(tmp_path: Path) -> None:
+    file = tmp_path / "hooks"
+    file.write_text("https://c.example.com/3\nslack://d\n")
+    environ = {"RECONCILER_WEBHOOK": " https://a.example.com/1\n  https://b.example.com/2 "}
+    assert webhooks(environ, []) == ("https://a.example.com/1", "https://b.example.com/2")
+    assert webhooks({"RECONCILER_WEBHOOK": f"@{file}"}, []) == ("https://c.example.com/3", "slack://d")
+    assert webhooks(environ, [f"@{file}", "https://e"]) == (
+        "https://c.example.com/3",
+        "slack://d",
+        "https://e",
+    )
+    assert webhooks({}, []) == ()
+
+
+def test_the_journal_can_stand_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text(f"postgresql://u:{HIDDEN}@db/x\n")
+    for settings in (
+        read_settings({"RECONCILER_JOURNAL": f"@{file}"}),
+        read_settings({}, journal=f"@{file}"),
+    ):
+        assert settings.journal == f"postgresql://u:{HIDDEN}@db/x"
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (None, "No such file"),
+        (b"", "empty"),
+        (b"\xff\xfe" + HIDDEN.encode(), "not a text"),
+        (HIDDEN.encode() * 10_000, "more than"),
+    ],
+)
+def test_a_file_that_holds_no_setting_is_refused_by_its_name_alone(
+    tmp_path: Path, data: bytes | None, why: str
+) -> None:
+    file = tmp_path / "url"
+    if data is not None:
+        file.write_bytes(data)
+    for act in (
+        lambda: read_settings({"RECONCILER_JOURNAL": f"@{file}"}),
+        lambda: webhooks({"RECONCILER_WEBHOOK": f"@{file}"}, []),
+        lambda: webhooks({}, [f"@{file}"]),
+    ):
+        with pytest.raises(BadInput) as refusal:
+            act()
+        assert str(file) in fault(refusal)
+        assert why in fault(refusal)
+        assert HIDDEN not in fault(refusal)
+
+
+# --- what can be sent, and what is secret -------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["HW_REGION_NAME", "OS_REGION_NAME", "HW_PROJECT_ID", "OS_PROJECT_ID"])
+def test_a_setting_that_no_header_can_hold_is_refused_without_its_value(name: str) -> None:
+    with pytest.raises(BadInput) as refusal:
+        read_settings({name: f"{HIDDEN}\n{HIDDEN}"})
+    assert name in fault(refusal)
+    assert HIDDEN not in fault(refusal)
+
+
+def test_what_is_secret_in_an_environment_is_found_by_name_and_in_addresses() -> None:
+    environ = {
+        "HW_SECRET_KEY": "one-one",
+        "HW_ACCESS_KEY": "public",
+        "OS_AUTH_TOKEN": " two-two\n",
+        "PGPASSWORD": "three-three",
+        "AWS_SECRET_ACCESS_KEY": "four-four",
+        "TOKEN_FILE": "/run/token",
+        "PRIVATE_KEY": "/home/me/.ssh/id",
+        "CACHE_KEY": "finance-analysts",
+        "HTTPS_PROXY": "http://me:five%2Ffive@proxy:1",
+        "PATH": "/usr/bin",
+    }
+    found = set(secrets_of(environ))
+    assert {
+        "one-one",
+        "two-two",
+        "three-three",
+        "four-four",
+        "five%2Ffive",
+        "five/five",
+        "me:five/five",
+    } <= found
+    assert not found & {"public", "finance-analysts", "/run/token", "/home/me/.ssh/id", "/usr/bin"}

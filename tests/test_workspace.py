@@ -13,7 +13,7 @@ import pytest
 from reconciler.errors import ServiceError
 from reconciler.journal.records import Step
 from reconciler.model import ABSENT_DISKS, ApplyTo, Disk
-from reconciler.workspace import UNLISTED, Call, JobEnd, LiveWorkspace
+from reconciler.workspace import UNLISTED, Call, JobEnd, JobPart, LiveWorkspace
 from tests.api.fake_servers import NOW, Seen, Service, answer, client_at, listening, script
 
 T = TypeVar("T")
@@ -96,6 +96,14 @@ def test_a_call_says_exactly_what_is_to_be_done(
     assert json.loads(seen.body) == body
 
 
+def test_a_retry_names_the_job_in_its_address_and_nothing_but_the_word_in_its_body() -> None:
+    service = script(answer(200, {"job_id": "j2"}))
+    outcome = ask(service, lambda workspace: workspace.send(Call(Step.RETRY, "pool", (), None, "j1"), NOW))
+    [seen] = service.seen
+    assert seen.target.endswith("/workspace-jobs/j1/actions")
+    assert (json.loads(seen.body), outcome.job_id) == ({"op_type": "retry"}, "j2")
+
+
 @pytest.mark.parametrize(
     ("total", "end"), [(2, JobEnd.SUCCEEDED), (3, JobEnd.RUNNING), (None, JobEnd.SUCCEEDED)]
 )
@@ -108,6 +116,20 @@ def test_a_list_of_sub_jobs_that_is_shorter_than_its_total_has_not_ended(
         job = ask(script(answer(200, body)), lambda workspace: workspace.job("j"))
         assert job
         assert job.end is (end if word == "SUCCESS" or end is JobEnd.RUNNING else JobEnd.PARTIAL)
+
+
+def test_sub_jobs_name_their_desktop_as_either_revision_does_and_are_done_only_when_they_say_so() -> None:
+    parts = [
+        {"id": "1", "status": "SUCCESS", "entities": {"desktop_id": "d1", "desktop_name": "one"}},
+        {"id": "2", "status": "FAILED", "entities": {"desktop_id": "d2"}, "desktop_name": "two"},
+        {"id": "3", "status": "ODD"},
+    ]
+    job = ask(
+        script(answer(200, {"id": "j", "status": "FAIL", "sub_jobs": parts})),
+        lambda workspace: workspace.job("j"),
+    )
+    assert job
+    assert job.parts == (JobPart("d1", "one", True), JobPart("d2", "two", False), JobPart("", "", False))
 
 
 @pytest.mark.parametrize("job_id", ["", ".", "..", "a/b", "a b", "a?b", "x" * 256])

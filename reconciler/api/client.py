@@ -8,27 +8,29 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 from reconciler.api import wire
 from reconciler.api.budget import Budgets
-from reconciler.api.failure import failure
+from reconciler.api.failure import NOT_HERE, failure
 from reconciler.api.outcome import of_answer, of_error, retry_after
 from reconciler.api.paging import complete
 from reconciler.api.retry import DEFAULT_TIMING, Retries, RetryableError, Throttled, Timing
 from reconciler.api.signing import SIGNED_AT
 from reconciler.api.token import ONCE
-from reconciler.api.transport import Answer, ProtocolError, fetch, httpx
+from reconciler.api.transport import Answer, ProtocolError, fetch, httpx, through
 from reconciler.clock import Clock
-from reconciler.errors import ReadingDoubtful, ServiceError
+from reconciler.errors import CredentialsError, PermissionDenied, ReadingDoubtful, ServiceError
 from reconciler.journal.records import Outcome
 from reconciler.safe_text import safe_text
 
 T = TypeVar("T")
-Verb = Literal["batch-delete", "batch-expand", "batch-add"]
+Renew = Callable[[], Awaitable[datetime | None]]
+"""Renews credentials that are about to end, and returns when those end that sign the next write; None: not known."""
+Verb = Literal["batch-delete", "batch-expand", "batch-add", "retry"]
 
 MOST_LISTED = 64 * 1024 * 1024
 """Bytes of one whole list, over its pages; 10,000 pools have about 25 MB."""
@@ -36,7 +38,16 @@ POOLS_LIMIT, POOLS_OFFSET = 1000, 20_000
 DESKTOPS_LIMIT, DESKTOPS_OFFSET = 100, 10_000
 JOBS_LIMIT, JOBS_OFFSET = 1000, 10_000
 """Items a page, and the highest offset (documented)."""
+UNTRUSTED = (
+    "the server's certificate is not trusted here: add its authority to the system's certificates, "
+    "or name a file with it in SSL_CERT_FILE"
+)
 SANDBOX_HEADER = "x-reconciler-sandbox"
+
+
+async def nothing_to_renew() -> datetime | None:
+    """For credentials that are what they are."""
+    return None
 
 
 class _Size:
@@ -86,6 +97,10 @@ class WorkspaceClient:
         self._budgets = Budgets(clock)
         self._slots = asyncio.Semaphore(concurrency)
         self._answered = False
+        self.renew: Renew = nothing_to_renew
+        """To be awaited before a write is decided; raises ``CredentialsError`` when renewing fails."""
+        self.about = ""
+        """What errors about credentials, project and address say beside the service's own words."""
         self.requests: Counter[str] = Counter()
         """Requests by call, repeated reads included; logins are not counted."""
         self.sandbox = ""
@@ -176,7 +191,24 @@ class WorkspaceClient:
     async def post_volumes(
         self, verb: Verb, pool_id: str, body: Mapping[str, Any], signed_at: datetime
     ) -> Outcome:
-        """Send one write, exactly once on the wire, and never raise for what network or service do.
+        """Send one write about a pool's disks, as ``_post`` does."""
+        return await self._post(verb, lambda: f"{self._pool(pool_id)}/volumes/{verb}", body, signed_at)
+
+    async def post_retry(self, job_id: str, signed_at: datetime) -> Outcome:
+        """Have the service finish a job that failed in part, as ``_post`` does; what it repeats is not documented."""
+        return await self._post(
+            "retry",
+            lambda: f"{self._root}/workspace-jobs/{_segment(job_id)}/actions",
+            {"op_type": "retry"},
+            signed_at,
+        )
+
+    async def _post(
+        self, verb: Verb, url: Callable[[], str], body: Mapping[str, Any], signed_at: datetime
+    ) -> Outcome:
+        """Send one write, exactly once on the wire, and never raise, not even for an id that cannot be in a ``url``.
+
+        ``url`` is called in here, as an id that makes none is an outcome too: not sent.
 
         Sends at once: the caller has waited in ``write_place`` before anything was decided.
         """
@@ -191,7 +223,7 @@ class WorkspaceClient:
         try:
             request = self._writes.build_request(
                 "POST",
-                f"{self._pool(pool_id)}/volumes/{verb}",
+                url(),
                 content=json.dumps(body).encode(),
                 headers={"Content-Type": "application/json"},
                 extensions={SIGNED_AT: signed_at, ONCE: True, "trace": trace},
@@ -201,7 +233,7 @@ class WorkspaceClient:
             self._heard(answer)
             outcome = of_answer(answer, self._clock.now())
         except Exception as error:
-            return of_error(error, sending_began=began)
+            return of_error(error, sending_began=began, through=through(self._writes))
         if outcome.status == 429:
             self._budgets.pause(verb, self._timing.throttled_wait(outcome.retry_after))
         return outcome
@@ -216,17 +248,23 @@ class WorkspaceClient:
             await self._budgets.read(call)
             async with self._slots:
                 with retries.timed():
-                    answer = await self._get(call, url, query, retries.left())
+                    answer = await self._get(call, url, query, retries)
             if answer.status == 429:
                 wait = self._timing.throttled_wait(retry_after(answer.headers, self._clock.now()))
                 self._budgets.pause(call, wait)
                 raise Throttled(failure(call, answer.status, answer.headers, answer.body), wait)
             return _taken(call, answer, take)
 
-        return await retries.call(attempt)
+        try:
+            return await retries.call(attempt)
+        except ServiceError as error:
+            if self.about and _concerns_access(error):
+                error.hint = f"{error.hint}; {self.about}" if error.hint else self.about
+            raise
 
-    async def _get(self, call: str, url: str, query: Mapping[str, Any], seconds: float) -> Answer:
+    async def _get(self, call: str, url: str, query: Mapping[str, Any], retries: Retries) -> Answer:
         self.requests[call] += 1
+        seconds = retries.left()
         # The service's older pages call Content-Type mandatory even on a GET (documented).
         request = self._reads.build_request(
             "GET", url, params=dict(query), headers={"Content-Type": "application/json"}
@@ -235,7 +273,7 @@ class WorkspaceClient:
             answer = await fetch(self._reads, request, seconds)
         except TimeoutError:
             raise RetryableError(
-                self._unreachable(call, f"no complete answer within {seconds:.0f} s")
+                self._unreachable(call, f"no complete answer {retries.within(seconds)}")
             ) from None
         except (httpx.ConnectError, httpx.ProxyError) as error:
             trouble = self._unreachable(call, f"no connection: {safe_text(str(error))}")
@@ -252,7 +290,16 @@ class WorkspaceClient:
         self.sandbox = safe_text(answer.headers.get(SANDBOX_HEADER, self.sandbox))
 
     def _unreachable(self, call: str, reason: str) -> ServiceError:
-        return ServiceError(f"{call}: {self._base}: {reason}", "is the endpoint right and reachable?")
+        hint = UNTRUSTED if "CERTIFICATE_VERIFY_FAILED" in reason else "is the endpoint right and reachable?"
+        return ServiceError(f"{call}: {self._base}{through(self._reads)}: {reason}", hint)
+
+
+def _concerns_access(error: ServiceError) -> bool:
+    """Whether an error may come from wrong credentials, a wrong project, or a wrong address."""
+    if isinstance(error, CredentialsError | PermissionDenied):
+        return True
+    unanswered = error.status is None and not isinstance(error, ReadingDoubtful)
+    return unanswered or error.code == NOT_HERE
 
 
 def _segment(text: str) -> str:

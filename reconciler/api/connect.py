@@ -1,6 +1,6 @@
 """Opens the client for one target: authentication from its credentials, addresses from its region.
 
-``credentials`` and ``settings`` read the configuration; ``client`` makes the calls.
+``identity`` and ``settings`` read the configuration; ``client`` makes the calls.
 """
 
 from __future__ import annotations
@@ -8,14 +8,50 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from reconciler.api.client import WorkspaceClient
+from reconciler.api import iam, temporary
+from reconciler.api.client import Renew, WorkspaceClient, nothing_to_renew
 from reconciler.api.signing import SdkHmacAuth
-from reconciler.api.token import METADATA, MetadataAuth, PasswordAuth, TokenAuth
+from reconciler.api.temporary import METADATA, TemporaryAuth, TemporaryKeys
+from reconciler.api.token import PasswordAuth, TokenAuth
 from reconciler.api.transport import httpx, open_http
 from reconciler.clock import Clock
-from reconciler.credentials import AccessKeys, Credentials, Metadata, Password, Token
+from reconciler.credentials import AccessKeys, Agency, Container, Credentials, Metadata, Oidc, Password, Token
 from reconciler.model import Target
 from reconciler.settings import Settings, default_endpoint
+
+
+@asynccontextmanager
+async def open_keys(
+    settings: Settings,
+    credentials: Credentials,
+    region: str,
+    clock: Clock,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> AsyncIterator[TemporaryKeys | None]:
+    """The temporary keys of credentials that get some, for all their targets; None for others."""
+    match credentials:
+        case Oidc():
+            base = settings.sts_endpoint or default_endpoint("sts", region)
+        case Agency():
+            base = iam_endpoint(settings, region)
+        case Container(uri):
+            base = uri
+        case Metadata():
+            base = METADATA
+        case _:
+            yield None
+            return
+    async with open_http(base, transport=transport) as http:
+        match credentials:
+            case Oidc():
+                source = temporary.oidc(credentials, base, http)
+            case Agency():
+                source = temporary.agency(credentials, base, http, clock.now)
+            case Container():
+                source = temporary.container(credentials, http)
+            case Metadata():
+                source = temporary.metadata(http)
+        yield TemporaryKeys(source, clock.now)
 
 
 @asynccontextmanager
@@ -25,31 +61,62 @@ async def open_client(
     target: Target,
     clock: Clock,
     transport: httpx.AsyncBaseTransport | None = None,
+    *,
+    keys: TemporaryKeys | None = None,
+    about: str = "",
 ) -> AsyncIterator[WorkspaceClient]:
-    """A client for one target; ``transport`` replaces the network, for a service in this process."""
+    """A client for one target; ``transport`` replaces the network, for a service in this process.
+
+    ``keys``: those of ``open_keys`` where several targets share them; without them the client gets its own.
+    ``about``: what errors about credentials, project and address say beside the service's own words.
+    """
     base = settings.endpoint or default_endpoint("workspace", target.region)
     async with AsyncExitStack() as stack:
-        iam = ""
-        if isinstance(credentials, Password):
-            iam = settings.iam_endpoint or default_endpoint("iam", target.region)
-        login = await stack.enter_async_context(open_http(iam or METADATA, transport=transport))
-        auth = _auth(credentials, target.project_id, clock, iam, login)
+        own = keys or await stack.enter_async_context(
+            open_keys(settings, credentials, target.region, clock, transport)
+        )
+        auth: httpx.Auth
+        renew: Renew = nothing_to_renew
+        if own:
+            auth, renew = TemporaryAuth(own, target.project_id, clock.now), own.for_writing
+        elif isinstance(credentials, Password):
+            at = iam_endpoint(settings, target.region)
+            http = await stack.enter_async_context(open_http(at, transport=transport))
+            auth = login = PasswordAuth(credentials, at, target.project_id, http, clock.now)
+            renew = login.for_writing
+        else:
+            auth = _given(credentials, target.project_id, clock)
         reads = await stack.enter_async_context(open_http(base, auth, transport))
         # A write gets its own connection: on a reused one that the server has just closed, nobody could say
         # whether the request arrived.
         writes = await stack.enter_async_context(open_http(base, auth, transport, idle_connections=0))
-        yield WorkspaceClient(reads, writes, base, target.project_id, clock, concurrency=settings.concurrency)
+        client = WorkspaceClient(
+            reads, writes, base, target.project_id, clock, concurrency=settings.concurrency
+        )
+        client.renew, client.about = renew, about
+        yield client
 
 
-def _auth(
-    credentials: Credentials, project_id: str, clock: Clock, iam: str, login: httpx.AsyncClient
-) -> httpx.Auth:
+async def projects_of(
+    settings: Settings, credentials: Credentials, region: str, clock: Clock, keys: TemporaryKeys | None
+) -> tuple[iam.Project, ...]:
+    """Every project that these credentials reach, as IAM says; raises ``ServiceError``."""
+    base = iam_endpoint(settings, region)
+    # Without a project, as the SDK signs this call: it concerns the account.
+    auth = TemporaryAuth(keys, "", clock.now) if keys else _given(credentials, "", clock)
+    async with open_http(base, auth) as http:
+        return await iam.list_projects(http, base)
+
+
+def iam_endpoint(settings: Settings, region: str) -> str:
+    """Origin of IAM."""
+    return settings.iam_endpoint or default_endpoint("iam", region)
+
+
+def _given(credentials: Credentials, project_id: str, clock: Clock) -> httpx.Auth:
     match credentials:
         case AccessKeys():
             return SdkHmacAuth(credentials, project_id, clock.now)
         case Token(value):
             return TokenAuth(value)
-        case Password():
-            return PasswordAuth(credentials, iam, project_id, login)
-        case Metadata():
-            return MetadataAuth(project_id, clock.now, login)
+    raise TypeError("these credentials have to be exchanged first")

@@ -30,7 +30,7 @@ MOST_BYTES = 1024 * 1024
 characters, documented)."""
 
 _SKEWED = "APIGW.0303"
-_NOT_HERE = "APIGW.0101"
+NOT_HERE = "APIGW.0101"
 _NO_POOL = "WKS.0001"
 _NOT_ENABLED = "WKS.00010099"
 _PAIRS = (
@@ -82,6 +82,10 @@ def describe(body: bytes) -> tuple[str, str]:
     return "", "the answer is empty" if not body else "the answer is not the service's JSON"
 
 
+_OF_ONE_POOL = ("show pool", "list desktops")
+"""The calls whose "not found" is about the pool in their path."""
+
+
 def failure(call: str, status: int, headers: Mapping[str, str], body: bytes) -> ServiceError:
     """The error for an unsuccessful answer to ``call`` (a key of ``ACTIONS``)."""
     code, words = describe(body)
@@ -112,13 +116,13 @@ def _advice(call: str, status: int, code: str, words: str) -> tuple[type[Service
             f"the identity needs the permission {action}" if action else "the identity lacks a permission",
         ),
         (
-            code == _NOT_HERE,
+            code == NOT_HERE,
             ServiceError,
             "this region does not offer this call; check the region and the endpoint",
         ),
         (
             # A 404 without a code comes from some other server and says nothing about the pool.
-            call == "show pool" and ((status == 400 and code == _NO_POOL) or (status == 404 and code != "")),
+            call in _OF_ONE_POOL and ((status == 400 and code == _NO_POOL) or (status == 404 and code != "")),
             PoolNotFound,
             "the pool does not exist",
         ),

@@ -49,7 +49,12 @@ def of_answer(answer: Answer, now: datetime) -> Outcome:
     # The service documents 200 for this call and 202 for similar ones.
     if 200 <= status < 300:
         job_id = _object(answer.body).get("job_id")
-        if isinstance(job_id, str) and job_id and not JOB_ID.fullmatch(job_id):
+        # Of what JOB_ID allows, safe_text changes only a secret: no job has that for its id.
+        if (
+            isinstance(job_id, str)
+            and job_id
+            and not (JOB_ID.fullmatch(job_id) and safe_text(job_id) == job_id)
+        ):
             words = f"success, but its job id cannot go into a URL: {safe_text(job_id)[:_SHOWN]!r}"
             return Outcome(State.UNKNOWN, "", request_id, status, code, words)
         # The service can report an error under status 200. ``parse_error`` wants a code and a message; a code
@@ -64,16 +69,17 @@ def of_answer(answer: Answer, now: datetime) -> Outcome:
     return Outcome(State.UNKNOWN, "", request_id, status, code, words)
 
 
-def of_error(error: BaseException, *, sending_began: bool) -> Outcome:
+def of_error(error: BaseException, *, sending_began: bool, through: str = "") -> Outcome:
     """The outcome of a write without a complete answer.
 
     ``sending_began``: the first byte of the request may have left, so the service may have received it.
+    ``through``: the proxy, for the message; begins with a space unless empty.
     """
     words = (
         "connection lost or timed out after the request may have been sent"
         if sending_began
         else "no connection"
-    )
+    ) + through
     if isinstance(error, _BEFORE_SENDING) and not sending_began:
         return Outcome(State.NOT_SENT, message=f"{words}: {safe_text(str(error)) or type(error).__name__}")
     # Also an error nobody thought of: if it cannot be shown that nothing was sent, the outcome is unknown.

@@ -74,6 +74,7 @@ class Retries:
         self._timing = timing
         self._failing = 0.0
         self._throttled = 0.0
+        self._attempts = 0
 
     def left(self) -> float:
         """Seconds the next attempt may take."""
@@ -84,10 +85,17 @@ class Retries:
     def timed(self) -> Iterator[None]:
         """Add the time of an attempt to the failure limit."""
         begun = self._clock.monotonic()
+        self._attempts += 1
         try:
             yield
         finally:
             self._failing += self._clock.monotonic() - begun
+
+    def within(self, seconds: float) -> str:
+        """How long nothing came, this attempt of so many seconds included: ``within 20 s, in 4 attempts``."""
+        # The last attempt may have had a rest of a tenth of a second only, which would say nothing.
+        span = f"within {self._failing + seconds:.3g} s"
+        return span if self._attempts == 1 else f"{span}, in {self._attempts} attempts"
 
     async def call(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Call ``attempt`` until it succeeds, fails permanently or a limit is reached; raises ``ServiceError``."""

@@ -35,7 +35,8 @@ class SdkHmacAuth(httpx.Auth):
         """Add date, project and signature to the request; sends it once."""
         moment = (request.extensions.get(SIGNED_AT) or self._now()).astimezone(UTC)
         request.headers["X-Sdk-Date"] = f"{moment:%Y%m%dT%H%M%SZ}"
-        request.headers["X-Project-Id"] = self._project_id
+        if self._project_id:  # empty for IAM, whose calls concern the account
+            request.headers["X-Project-Id"] = self._project_id
         if self._keys.security_token:
             request.headers["X-Security-Token"] = self._keys.security_token.reveal()
         # Only these: a proxy may change other headers, which would break the signature.

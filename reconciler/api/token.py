@@ -1,31 +1,28 @@
-"""Authenticates with a given token, a password login that renews itself, or keys from the metadata service.
+"""Authenticates with a given token, or with a password login that renews itself.
 
 Each login uses its own client and fails with ``CredentialsError``, so that its failure is never taken for a
-failure of the request that needed it. ``signing`` signs requests.
+failure of the request that needed it. ``signing`` signs requests, ``temporary`` gets keys that end.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from reconciler.api.failure import parse_error
-from reconciler.api.signing import SdkHmacAuth
-from reconciler.api.transport import Answer, ProtocolError, fetch, httpx
-from reconciler.credentials import AccessKeys, Password, Secret, no_credentials
+from reconciler.api.transport import ProtocolError, fetch, httpx, through
+from reconciler.credentials import Password, Secret
 from reconciler.errors import CredentialsError
 from reconciler.safe_text import safe_text
 
 ONCE = "once"
 """Request extension of a write: never send it again, whatever the answer is."""
 LOGIN_SECONDS = 10.0
-METADATA = "http://169.254.169.254"
-METADATA_SECONDS = 3.0
 RENEW_BEFORE = timedelta(minutes=10)
-"""Time before their expiry at which temporary keys are renewed."""
+"""Time before its end at which a token is given up for a new one; of a short-lived one, half its life."""
 
 
 class TokenAuth(httpx.Auth):
@@ -40,16 +37,34 @@ class TokenAuth(httpx.Auth):
         yield request
 
 
-class PasswordAuth(httpx.Auth):
-    """Logs in on first use, and again if a read is answered 401; concurrent logins are coalesced into one."""
+class _TokenBody(msgspec.Struct):
+    expires_at: datetime
 
-    def __init__(self, login: Password, iam_endpoint: str, project_id: str, http: httpx.AsyncClient) -> None:
+
+class _TokenAnswer(msgspec.Struct):
+    token: _TokenBody
+
+
+class PasswordAuth(httpx.Auth):
+    """Logs in on first use, before the token ends, and if a read is answered 401; one login serves all that wait."""
+
+    def __init__(
+        self,
+        login: Password,
+        iam_endpoint: str,
+        project_id: str,
+        http: httpx.AsyncClient,
+        now: Callable[[], datetime],
+    ) -> None:
         self._login = login
         # Without the catalog of all services, which nobody here needs.
         self._url = f"{iam_endpoint}/v3/auth/tokens?nocatalog=true"
         self._project_id = project_id
         self._http = http
+        self._now = now
         self._token: Secret | None = None
+        self._due: datetime | None = None
+        """When to log in again; None when IAM did not say how long the token lives."""
         self._lock = asyncio.Lock()
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
@@ -67,11 +82,20 @@ class PasswordAuth(httpx.Auth):
         """A token other than the refused one; the first caller logs in for all that wait."""
         async with self._lock:
             # Compared by identity: a caller that waited here finds the token that another one has just obtained.
-            if self._token is None or self._token is refused:
-                self._token = await self._log_in()
+            if self._token is None or self._token is refused or self._ending():
+                self._token, ends = await self._log_in()
+                now = self._now()
+                self._due = ends and ends - min(RENEW_BEFORE, max((ends - now) / 2, timedelta()))
             return self._token
 
-    async def _log_in(self) -> Secret:
+    async def for_writing(self) -> None:
+        """Log in if needed; raises ``CredentialsError`` when that fails, so that nothing is written then."""
+        await self._other_than(None)
+
+    def _ending(self) -> bool:
+        return self._due is not None and self._now() > self._due
+
+    async def _log_in(self) -> tuple[Secret, datetime | None]:
         user = {
             "name": self._login.user,
             "password": self._login.password.reveal(),
@@ -85,12 +109,12 @@ class PasswordAuth(httpx.Auth):
             answer = await fetch(self._http, request, LOGIN_SECONDS)
         except (httpx.HTTPError, ProtocolError, TimeoutError, OSError) as error:
             raise CredentialsError(
-                f"{who} was not answered: {safe_text(str(error)) or type(error).__name__}",
+                f"{who} was not answered: {safe_text(str(error)) or type(error).__name__}{through(self._http)}",
                 "check that the IAM endpoint is right and reachable",
             ) from None  # the original error can hold the request with the password
         token = answer.headers.get("x-subject-token", "")
         if answer.status == 201 and token:
-            return Secret(token)
+            return Secret(token), _end(answer.body)
         code, message = parse_error(answer.body) or ("", "")
         raise CredentialsError(
             f"{who} was refused: {message or 'no reason given'} "
@@ -101,63 +125,10 @@ class PasswordAuth(httpx.Auth):
         )
 
 
-class _Keys(msgspec.Struct):
-    """Temporary keys as the metadata service returns them."""
-
-    access: str
-    secret: str
-    securitytoken: str
-    expires_at: datetime
-
-
-class _KeysAnswer(msgspec.Struct):
-    credential: _Keys
-
-
-class MetadataAuth(httpx.Auth):
-    """Signs with temporary keys of the cloud server this runs on, renewed before they expire."""
-
-    requires_request_body = True
-
-    def __init__(
-        self, project_id: str, now: Callable[[], datetime], http: httpx.AsyncClient, base: str = METADATA
-    ) -> None:
-        self._project_id = project_id
-        self._now = now
-        self._http = http
-        self._base = base
-        self._signer: SdkHmacAuth | None = None
-        self._ends = datetime.min.replace(tzinfo=UTC)
-        self._lock = asyncio.Lock()
-
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Fetch or renew the keys if needed, then sign."""
-        async with self._lock:
-            if self._signer is None or self._now() > self._ends - RENEW_BEFORE:
-                self._signer = await self._renewed()
-        for signed in self._signer.auth_flow(request):
-            yield signed
-
-    async def _renewed(self) -> SdkHmacAuth:
-        try:
-            headers: dict[str, str] = {}
-            lifetime = {"X-Metadata-Token-Ttl-Seconds": "21600"}
-            given = await self._ask("PUT", "/meta-data/latest/api/token", lifetime)
-            if given.status == 200:  # older metadata services have no token and need none
-                headers["X-Metadata-Token"] = given.body.decode("ascii")
-            answer = await self._ask("GET", "/openstack/latest/securitykey", headers)
-            found = msgspec.json.decode(answer.body, type=_KeysAnswer).credential
-        except (httpx.HTTPError, ProtocolError, TimeoutError, OSError, ValueError):
-            # Renewal starts ten minutes early, so a short outage of the metadata service does no harm.
-            if self._signer is not None and self._now() < self._ends:
-                return self._signer
-            raise no_credentials() from None
-        ends = found.expires_at
-        # UTC if the zone is missing: naive and aware times cannot be compared.
-        self._ends = ends if ends.tzinfo else ends.replace(tzinfo=UTC)
-        keys = AccessKeys(found.access, Secret(found.secret), Secret(found.securitytoken))
-        return SdkHmacAuth(keys, self._project_id, self._now)
-
-    async def _ask(self, method: str, path: str, headers: Mapping[str, str]) -> Answer:
-        request = self._http.build_request(method, self._base + path, headers=dict(headers))
-        return await fetch(self._http, request, METADATA_SECONDS)
+def _end(body: bytes) -> datetime | None:
+    """When a token ends; None when the answer does not say, and then a 401 is what shows it."""
+    try:
+        ends = msgspec.json.decode(body, type=_TokenAnswer).token.expires_at
+    except ValueError:  # also what msgspec raises
+        return None
+    return ends if ends.tzinfo else ends.replace(tzinfo=UTC)

@@ -2,12 +2,15 @@
 
 httpx is imported here first and the other modules take it from here: on import it loads its own command line
 with rich, click and pygments if they are installed (70 ms of every start), which this module prevents.
+httpcore below it looks for sniffio several times a request; where that is not installed, it is looked for once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import importlib.util
+import os
 import ssl
 import sys
 from collections.abc import Mapping
@@ -16,9 +19,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # an optional extra, so httpx works without it
+if "sniffio" not in sys.modules and importlib.util.find_spec("sniffio") is None:
+    sys.modules["sniffio"] = None  # type: ignore[assignment]  # the import system then fails at once
 
 import httpx as httpx  # noqa: E402, PLC0414 - the other modules of api take it from here
 
+from reconciler.network import Proxy, proxy_for, trusted  # noqa: E402
 from reconciler.settings import is_loopback  # noqa: E402
 
 CONNECT_SECONDS = 5.0
@@ -40,6 +46,18 @@ class Answer:
     body: bytes
 
 
+class Http(httpx.AsyncClient):
+    """A client that knows its proxy."""
+
+    through: str = ""
+    """For messages: `` through the proxy …``, without its password; empty without a proxy."""
+
+
+def through(http: httpx.AsyncClient) -> str:
+    """How a message about this connection names the proxy; begins with a space unless empty."""
+    return http.through if isinstance(http, Http) else ""
+
+
 def open_http(
     base: str,
     auth: httpx.Auth | None = None,
@@ -49,27 +67,37 @@ def open_http(
 ) -> httpx.AsyncClient:
     """A client for the origin ``base`` that verifies TLS, follows no redirect and accepts no compression.
 
-    With no idle connections every request gets its own connection.
+    With no idle connections every request gets its own connection. Raises ``BadInput`` for network settings that
+    cannot be used.
     """
-    parts = urlsplit(base)
-    plain = parts.scheme == "http"
-    return httpx.AsyncClient(
+    proxy, trust = route(base) if transport is None else (None, _nothing_trusted())
+    http = Http(
         auth=auth,
         transport=transport,
-        verify=_nothing_trusted() if plain else _system_trusted(),
-        # Requests to this machine or its metadata service must not leave it through a proxy.
-        trust_env=not plain and not is_loopback(parts.hostname or ""),
+        verify=trust,
+        proxy=_proxy(proxy.url, trust) if proxy else None,
+        trust_env=False,  # ``network`` has read the environment, and has refused what httpx would stumble over
         follow_redirects=False,
         timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=idle_connections),
         headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "reconciler"},
     )
+    http.through = f" through the proxy {proxy.shown}" if proxy else ""
+    return http
 
 
-@functools.cache
-def _system_trusted() -> ssl.SSLContext:
-    """Cached, because reading the certificates takes 25 ms."""
-    return httpx.create_ssl_context()
+def _proxy(url: str, trust: ssl.SSLContext) -> httpx.Proxy:
+    return httpx.Proxy(url, ssl_context=trust if url.startswith("https:") else None)
+
+
+def route(base: str) -> tuple[Proxy | None, ssl.SSLContext]:
+    """The proxy and the certificates for an address; raises ``BadInput`` for settings that cannot be used."""
+    parts = urlsplit(base)
+    if parts.scheme == "http":
+        return None, _nothing_trusted()
+    # Requests to this machine must not leave it through a proxy.
+    own = is_loopback(parts.hostname or "")
+    return None if own else proxy_for(base, os.environ), trusted(os.environ)
 
 
 @functools.cache
@@ -83,13 +111,23 @@ def sandbox_transport(app: Any) -> httpx.AsyncBaseTransport:
     return httpx.ASGITransport(app=app)
 
 
+async def _sent(http: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
+    try:
+        return await http.send(request, stream=True)
+    except Exception as error:
+        # httpx passes on what its SOCKS library raises for a proxy that speaks something else.
+        if type(error).__module__.startswith("socksio"):
+            raise httpx.ProxyError("it does not speak SOCKS5") from None
+        raise
+
+
 async def fetch(http: httpx.AsyncClient, request: httpx.Request, seconds: float) -> Answer:
     """Send ``request`` and read the complete answer; ``seconds`` limits the total time, however slow the answer is.
 
     Raises ``httpx.HTTPError``, ``ProtocolError`` or ``TimeoutError``.
     """
     async with asyncio.timeout(seconds):
-        response = await http.send(request, stream=True)
+        response = await _sent(http, request)
         try:
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise ProtocolError("the answer is compressed although the request does not accept that")

@@ -111,12 +111,22 @@ class InconsistentBody(msgspec.Struct, frozen=True):
     disk_size: int | None = None
 
 
+class EntitiesBody(msgspec.Struct, frozen=True):
+    """What a sub-job is about."""
+
+    desktop_id: Text = None
+    desktop_name: Text = None
+
+
 class SubJobBody(msgspec.Struct, frozen=True):
     """One sub-job."""
 
     id: Id
     job_id: Text = None
     status: Text = None
+    entities: EntitiesBody | None = None
+    desktop_name: Text = None
+    """The published revision has it here, the official SDK in ``entities``."""
     fail_reason: Text = None
     error_code: Text = None
 

@@ -5,15 +5,16 @@ Filling it in is left to ``cli``; using it to the other modules of this package 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from reconciler.api.client import Renew, nothing_to_renew
 from reconciler.apply.polling import CoalescedRead
 from reconciler.clock import Clock
-from reconciler.journal.records import Journal, PoolKey, Step
-from reconciler.model import Pool, Shard
-from reconciler.planner import Connection, Connections, PlanMetadata
+from reconciler.journal.records import DayBudget, Journal, PoolKey, Step
+from reconciler.model import Policy, Pool, Shard, Target
+from reconciler.planner import CLOCKS_APART, Connection, Connections, PlanMetadata
 from reconciler.planning.plan import Service
 from reconciler.workspace import Workspace
 
@@ -45,6 +46,12 @@ class Stop:
     requested: bool = False
     terminated: bool = False
     """True when the signal was SIGTERM rather than SIGINT."""
+
+
+@dataclass(slots=True)
+class Halt:
+    """What keeps the further pools of one run from being begun; the next run has its own."""
+
     failed: bool = False
     """Without ``keep_going``: a pool did not end well, so no further one is started."""
     alarm: bool = False
@@ -61,6 +68,7 @@ class TargetContext:
     running: dict[Step, CoalescedRead[frozenset[str]]]
     request_lifetime: float | None
     """Seconds after signing within which a request can still be accepted; None when there is no bound."""
+    renew: Renew = nothing_to_renew
 
     @classmethod
     def of(cls, connection: Connection, clock: Clock) -> TargetContext:
@@ -76,15 +84,30 @@ class TargetContext:
             CoalescedRead(workspace.pools, clock),
             {step: running(step) for step in Step},
             connection.request_lifetime,
+            connection.renew,
         )
 
     def key(self, pool_id: str) -> PoolKey:
         """How the journal names a pool of this target."""
         return PoolKey(str(self.service.target), self.service.name, pool_id)
 
+    def not_after(self, signed_at: datetime, keys_end: datetime | None) -> datetime | None:
+        """Until when a request can be accepted: as long as its signature, and no longer than the keys that made it.
+
+        The keys end by the service's clock, this bound goes by ours, so it stays later by what the two may be apart.
+        """
+        if self.request_lifetime is None:
+            return None
+        signature = signed_at + timedelta(seconds=self.request_lifetime)
+        return min(signature, keys_end + CLOCKS_APART) if keys_end else signature
+
 
 def _quiet(_message: str) -> None:
     """Discard the message."""
+
+
+def _settled() -> None:
+    """Nothing decides this run that could have changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +122,21 @@ class RunContext:
     """Set by the engine when the run begins."""
     options: Options = field(default_factory=Options)
     stop: Stop = field(default_factory=Stop)
+    halt: Halt = field(default_factory=Halt)
+    """Made by the engine for each run; ``stop`` may outlive it."""
     shard: Shard = field(default_factory=Shard)
     """The share of the pools that this run works on."""
     group: str = ""
     """Runs of the same group share their limits through the journal; empty for a run of its own."""
+    policy: Policy | None = None
+    """What no manifest and no flag can lift."""
+    budgets: Mapping[Target, DayBudget] = field(default_factory=dict)
+    """How many disks may go in one UTC day; set for a run that no person approved."""
+    check_sources: Callable[[], None] = _settled
+    """Raises ``StalePlan`` when the files that decide the run have changed; asked right before calls."""
     log: Callable[[str], None] = _quiet
     """Receives one line per event that the user should see."""
 
     def plan_metadata(self, lifetime: timedelta) -> PlanMetadata:
         """The metadata of a plan made now."""
-        return PlanMetadata(self.new_id(), self.clock.now(), lifetime, self.shard)
+        return PlanMetadata(self.new_id(), self.clock.now(), lifetime, self.shard, self.policy)

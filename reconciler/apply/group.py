@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from reconciler.errors import Refused
 from reconciler.journal.records import Claim, Journal
-from reconciler.model import Limits
+from reconciler.model import SHARES, Limits
 from reconciler.planning.plan import PoolPlan
 
 
@@ -20,7 +20,9 @@ def claim(pools: Sequence[PoolPlan], within: Limits, group: str, journal: Journa
     """
     claims = [each for pool in pools if not pool.blocked for each in _claims(pool)]
     limits = dict(within.items())
-    ceilings = {name: limit.value for name, limit in limits.items() if limit.value is not None}
+    ceilings = {
+        name: limit.value for name, limit in limits.items() if limit.value is not None and name not in SHARES
+    }
     over = journal.claim_losses(group, claims, ceilings)
     if over:
         sums = "; ".join(

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
+from reconciler.apply.alarms import raise_for
 from reconciler.apply.context import RunContext, TargetContext
+from reconciler.apply.partial import ByDesktop, by_desktop
+from reconciler.apply.partial import words as desktop_words
 from reconciler.apply.polling import delay, is_transient
-from reconciler.apply.proof import Observation, observe
+from reconciler.apply.proof import VERBS, Observation, observe
 from reconciler.apply.results import Result, Status
+from reconciler.apply.strangers import restored_words
 from reconciler.errors import JournalError, PoolHeld, ServiceError
-from reconciler.journal.records import Intent, Outcome, State, Step
-from reconciler.workspace import Call, JobEnd
+from reconciler.journal.records import DESKTOPS, Intent, Outcome, State, Step
+from reconciler.workspace import Call, Job, JobEnd
 
 SEND_GRACE = 3.0
 """Seconds to wait for the answer of a call in flight after a request to stop."""
@@ -32,6 +37,12 @@ _STATES = {
     Status.PARTIAL: State.PARTIAL,
     Status.ALARM: State.PARTIAL,
 }
+_DOING = {
+    Step.REMOVE: "destroying",
+    Step.EXPAND: "expanding",
+    Step.ADD: "creating",
+    Step.RETRY: "destroying what is left of",
+}
 _NOT_REPEATED = "the call is not repeated"
 _RESOLVE = "run 'reconciler resolve', or apply again, which resolves first"
 
@@ -40,10 +51,12 @@ async def carry_out(call: Call, intent: Intent, site: TargetContext, ctx: RunCon
     """Send ``call`` once under ``intent`` and follow it to a result.
 
     Raises ``PoolHeld`` when another run holds the pool, ``StalePlan`` when another run acted on the pool
-    since it was read, ``JournalError`` when the intent cannot be made durable: then nothing was sent.
+    since it was read, ``Refused`` when the day's budget has no room for it, ``JournalError`` when the intent
+    cannot be made durable: then nothing was sent.
     """
     # The intent is durable before the call leaves, so that a run that dies here leaves a trace to resolve.
-    ctx.journal.open_operation(intent, ctx.run_id, ctx.options.lease)
+    budget = ctx.budgets.get(site.service.target)
+    ctx.journal.open_operation(intent, ctx.run_id, ctx.options.lease, budget)
     ctx.log(f"{intent.pool_name}: {_doing(intent)}")
     await _heed_signals(intent, ctx)
     if lost := _lost_hold(intent, ctx):
@@ -119,28 +132,57 @@ async def _gone_already(intent: Intent, outcome: Outcome, site: TargetContext, c
     return result
 
 
-async def follow(intent: Intent, job_id: str, site: TargetContext, ctx: RunContext) -> Result:
-    """Wait for an accepted job, prove its effect, and close the operation; renews the lease meanwhile."""
+async def follow(
+    intent: Intent,
+    job_id: str,
+    site: TargetContext,
+    ctx: RunContext,
+    later: frozenset[str] = frozenset(),
+) -> Result:
+    """Wait for an accepted job, prove its effect, and close the operation; renews the lease meanwhile.
+
+    ``later``: jobs of the pool that the journal does not know. Where there are any, a disk that had to stay and
+    is gone is no alarm: they may have removed it, for somebody who knew of it.
+    """
     ctx.log(f"{intent.pool_name}: job {job_id} accepted")
     until = ctx.clock.monotonic() + ctx.options.wait_timeout
-    end, reason = await wait_for_job(intent, job_id, site, ctx)
+    job = await wait_for_job(intent, job_id, site, ctx)
+    end, reason = (job.end, job.reason) if job else (None, "")
     if end is JobEnd.RUNNING:
         waited = f"had not ended after {ctx.options.wait_timeout:.0f} s"
         words = waited if ctx.options.wait_timeout else "has not ended, and was not waited for"
         return Result(Status.RUNNING, f"job {job_id} {words}", _RESOLVE)
     # Readings lag behind jobs, also behind one that failed after doing a part: closing at once would let the
     # next run send a disk again that is already gone. A job that failed wholly has no effect to wait for.
-    seconds = 0.0 if end is JobEnd.FAILED else proof_seconds(until, ctx)
+    # What a job that is retried shows at first may be how it ended before.
+    final = end is JobEnd.FAILED and intent.step is not Step.RETRY
+    seconds = 0.0 if final else proof_seconds(until, ctx)
     seen = await observe(intent, site, ctx, seconds)
-    if end is not JobEnd.FAILED and cut_short(seconds, seen, ctx):
+    if intent.step is Step.RETRY and not seen.complete and await _runs_again(job_id, site):
+        return Result(Status.RUNNING, f"job {job_id} runs again; {done_words(intent, seen)}", _RESOLVE)
+    if not final and cut_short(seconds, seen, ctx):
         ended = f"ended {end}" if end else "is not known any more"
         return Result(
             Status.RUNNING, f"job {job_id} {ended}; {done_words(intent, seen)}{CUT_SHORT}", _RESOLVE
         )
+    if seen.lost and later:
+        message = f"what had to stay is gone: {', '.join(seen.lost)}; {restored_words(later)}"
+        return Result(Status.UNKNOWN, message, _RESOLVE, seen.done)
     result = judge(intent, job_id, end, reason, seen)
+    if job and result.status is Status.PARTIAL:
+        result = with_desktops(result, intent, job)
+    if result.status is Status.ALARM:
+        # Before the operation is closed: whatever ends this run in between, the pool stays held.
+        raise_for(intent, result.message, ctx)
     if result.status in _STATES:
         close(intent, result, ctx)
     return result
+
+
+async def _runs_again(job_id: str, site: TargetContext) -> bool:
+    """Whether a job that had ended is under way: the service may retry one under the id that it had."""
+    job = await site.workspace.job(job_id)
+    return job is not None and job.end is JobEnd.RUNNING
 
 
 def proof_seconds(until: float, ctx: RunContext) -> float:
@@ -185,8 +227,28 @@ def judge(intent: Intent, job_id: str, end: JobEnd | None, reason: str, seen: Ob
     return Result(status, message, f"check job {job_id} in the console, then plan again", seen.done)
 
 
+def with_desktops(result: Result, intent: Intent, job: Job) -> Result:
+    """The result of a job that did only a part, with the desktops on which it did it and those that are left."""
+    found = by_desktop(intent, job)
+    # Where all it says is that every part ended well, it contradicts the disks and names nothing that is left.
+    if not found.left:
+        return result
+    hint = result.hint
+    if intent.step in (Step.REMOVE, Step.RETRY):
+        again = f"reconciler retry {intent.operation_id}"
+        hint = f"check job {job.id} in the console; to let the service finish it: {again}"
+    return replace(result, message=f"{result.message}; {desktop_words(found)}", hint=hint, desktops=found)
+
+
+def keep_desktops(operation_id: str, found: ByDesktop | None, ctx: RunContext) -> None:
+    """Keep in the journal on which desktops a job did its part; before the operation is closed."""
+    if found:
+        ctx.journal.record_event(ctx.run_id, DESKTOPS, found.detail(), operation_id)
+
+
 def close(intent: Intent, result: Result, ctx: RunContext) -> None:
     """Close the operation in the journal with this result."""
+    keep_desktops(intent.operation_id, result.desktops, ctx)
     ctx.journal.close_operation(intent.operation_id, ctx.run_id, _STATES[result.status], result.message)
 
 
@@ -246,8 +308,8 @@ def done_words(intent: Intent, seen: Observation) -> str:
     """How much of an operation the disks show: ``1 of 2 disks gone``."""
     if seen.contradictory:
         return "no two consecutive readings of the pools agree"
-    verb = {Step.REMOVE: "gone", Step.EXPAND: "expanded", Step.ADD: "created"}[intent.step]
-    return f"{seen.done} of {seen.total} disks {verb}"
+    what = "copies" if intent.step is Step.RETRY else "disks"
+    return f"{seen.done} of {seen.total} {what} {VERBS[intent.step]}"
 
 
 def seen_words(intent: Intent, seen: Observation) -> str:
@@ -258,9 +320,7 @@ def seen_words(intent: Intent, seen: Observation) -> str:
     return done_words(intent, seen) + lost
 
 
-async def wait_for_job(
-    intent: Intent, job_id: str, site: TargetContext, ctx: RunContext
-) -> tuple[JobEnd | None, str]:
+async def wait_for_job(intent: Intent, job_id: str, site: TargetContext, ctx: RunContext) -> Job | None:
     """Poll until the job has ended; RUNNING when the deadline comes first, None when its record vanished."""
     step = intent.step
     start = ctx.clock.monotonic()
@@ -286,11 +346,11 @@ async def wait_for_job(
         # A single "no such job" may come from a stale replica, so it does not count yet.
         unknown = unknown + 1 if job is None and job_id not in running else 0
         if unknown >= VANISHED_AFTER:
-            return None, ""
+            return None
         if job is not None and job.end is not JobEnd.RUNNING:
-            return job.end, job.reason
+            return job
         if ctx.clock.monotonic() >= deadline:
-            return JobEnd.RUNNING, ""
+            return Job(job_id, JobEnd.RUNNING)
 
 
 def _word(outcome: Outcome) -> str:
@@ -310,6 +370,4 @@ def _answer(outcome: Outcome) -> str:
 
 def _doing(intent: Intent) -> str:
     ids = ", ".join(disk_id or f"{kind} {size} GB" for disk_id, kind, size in intent.disks)
-    return {Step.REMOVE: "destroying", Step.EXPAND: "expanding", Step.ADD: "creating"}[
-        intent.step
-    ] + f" {ids}"
+    return f"{_DOING[intent.step]} {ids}"

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
 
 from reconciler.apply.calls import DiskEffect, call_effects, calls, effects
 from reconciler.apply.context import RunContext, TargetContext
@@ -17,10 +16,12 @@ from reconciler.apply.operation import carry_out
 from reconciler.apply.polling import delay
 from reconciler.apply.results import PoolResult, Result, Status
 from reconciler.apply.second_check import check_removal
+from reconciler.apply.strangers import restored_words, strangers
 from reconciler.errors import Refused, StalePlan
 from reconciler.journal.records import Intent, Outcome, SentDisk, Step
-from reconciler.model import LostCopy
+from reconciler.model import DesiredPool, LostCopy, Policy
 from reconciler.planner import plan_pool
+from reconciler.planning import policy
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import STEADY, run_checks
 from reconciler.planning.plan import TRANSIENT_RULES, Plan, PoolPlan, pool_decision
@@ -75,7 +76,7 @@ async def apply_pool(task: Task) -> PoolResult:
     pool, done = task.pool, task.progress.done
     ended = (result.status, result.message, result.hint)
     pool_id = pool.live.id if pool.live else ""
-    return PoolResult(pool.target, pool.label, *ended, done, planned, pool_id)
+    return PoolResult(pool.target, pool.label, *ended, done, planned, pool_id, result.desktops)
 
 
 async def _one_call(task: Task, call: Call, expected: Counter[DiskEffect], index: int) -> Result:
@@ -85,9 +86,14 @@ async def _one_call(task: Task, call: Call, expected: Counter[DiskEffect], index
     for attempt in range(ctx.options.tries):
         # Before the reading: waiting for the request budget may take long, and the reading would be old by then.
         await task.site.workspace.write_place(call.step)
+        await task.site.renew()
         if stopped := _stopped(ctx, index):
             return stopped
         intent = await _prepare(task, call, expected, index)
+        # Half a manifest is valid YAML: who is writing it may yet declare what is about to go. A pool that was
+        # begun is finished all the same, except by a further removal.
+        if not index or call.step is Step.REMOVE:
+            ctx.check_sources()
         if stopped := _stopped(ctx, index):
             return stopped
         result = await carry_out(call, intent, task.site, ctx)
@@ -106,7 +112,7 @@ def _stopped(ctx: RunContext, index: int) -> Result | None:
     """
     if ctx.stop.requested:
         return Result(Status.INTERRUPTED, "stopped before the next call", "apply again to continue")
-    if ctx.stop.alarm or (ctx.stop.failed and not index):
+    if ctx.halt.alarm or (ctx.halt.failed and not index):
         message = "stopped before the next call: another pool did not end well"
         status = Status.INTERRUPTED if index else Status.NOT_STARTED
         return Result(status, message, "find out why, then apply again")
@@ -128,6 +134,7 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
         ctx.clock,
     )
     _undoubted(fresh)
+    fresh = policy.judge_pool(fresh, task.plan.policy)
     _compare(task.pool, fresh, expected, index)
     _judge_again(fresh, task.plan)
     if ctx.group:
@@ -139,15 +146,20 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
             f"{fresh.label}: the service remembers more jobs of this pool than it lists; "
             "should the answer be lost, the disks decide what became of the call"
         )
+    if call.step is Step.REMOVE and (others := strangers(ctx.journal, site.key(call.pool_id), known)):
+        ctx.log(f"{fresh.label}: {restored_words(others)}")
     if known & await site.running[call.step].after(ctx.clock.monotonic()):
         raise Refused(f"pool {fresh.label} has a running job", "apply again when it has ended")
     if call.step is Step.REMOVE:
         sent = [(disk.id, disk.type, disk.size) for disk in call.disks]
-        check_removal(reading.raw, call.pool_id, sent, task.pool.desired, task.plan.limits)
+        check_removal(
+            reading.raw, call.pool_id, sent, sparing(task.pool.desired, task.plan.policy), task.plan.limits
+        )
     touched = {disk.id for disk in call.disks}
+    # Again, as waiting and reading may have taken long: between the intent and the wire nothing may wait.
+    keys_end = await site.renew()
     # The request is signed once, with this time, so the journal knows until when it can be accepted.
     signed_at = ctx.clock.now().replace(microsecond=0)
-    lifetime = site.request_lifetime
     return Intent(
         operation_id=ctx.new_id(),
         run_id=ctx.run_id,
@@ -160,10 +172,16 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
         baseline_jobs=tuple(sorted(known)),
         generation=generation,
         signed_at=signed_at,
-        not_after=None if lifetime is None else signed_at + timedelta(seconds=lifetime),
+        not_after=site.not_after(signed_at, keys_end),
         plan_digest=task.digest,
         copies=tuple(_copies(fresh, touched)) if call.step is Step.REMOVE else (),
     )
+
+
+def sparing(desired: DesiredPool, obeyed: Policy | None) -> DesiredPool:
+    """The pool's entry, with the disks that the policy protects beside those that the entry protects itself."""
+    more = tuple(disk.value for disk in obeyed.protect_disks) if obeyed else ()
+    return replace(desired, protect=desired.protect + more)
 
 
 def _copies(fresh: PoolPlan, touched: set[str]) -> Iterator[LostCopy]:

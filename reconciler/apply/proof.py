@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.polling import delay, is_transient
 from reconciler.errors import ServiceError
 from reconciler.journal.records import Intent, Step
-from reconciler.model import ABSENT_DISKS, Disk, Pool
+from reconciler.model import ABSENT_DISKS, Desktop, Disk, LostCopy, Pool
 
+VERBS = {Step.REMOVE: "gone", Step.EXPAND: "expanded", Step.ADD: "created", Step.RETRY: "gone"}
+"""What became of a disk, or of a copy, once a step is done."""
 NEEDED = 2
 """Complete readings in a row that must agree."""
 CONTRADICTING = 60.0
@@ -61,7 +63,32 @@ def observed(intent: Intent, disks: Sequence[Disk]) -> Observation:
             new = Counter((disk.type, disk.size) for disk in disks if disk.id not in intent.keep)
             wanted = Counter((kind, size) for _, kind, size in intent.disks)
             done = (new & wanted).total()
+        case Step.RETRY:
+            # As long as the pool has the disk, every copy of it counts as left: ``copies_seen`` looks at the others.
+            done = total = len(intent.copies)
+            done -= sum(copy.disk_id in live for copy in intent.copies)
     return Observation(done, total, lost)
+
+
+def copies_seen(intent: Intent, disks: Sequence[Disk], desktops: Sequence[Desktop]) -> Observation:
+    """Compare what a retry was to remove with the copies of one reading; pure.
+
+    A copy is gone when its desktop says what it has, and neither its volume nor a copy of its disk is there.
+    """
+    found = observed(intent, disks)
+    alive = {disk.id for disk in disks}
+    here = {desktop.id: desktop for desktop in desktops}
+    left = sum(copy.disk_id in alive or _holds(here.get(copy.desktop_id), copy) for copy in intent.copies)
+    return replace(found, done=found.total - left)
+
+
+def _holds(desktop: Desktop | None, lost: LostCopy) -> bool:
+    if desktop is None:
+        return False
+    return not desktop.copies_known or any(
+        copy.disk_id == lost.disk_id or (copy.volume_id and copy.volume_id == lost.volume_id)
+        for copy in desktop.copies
+    )
 
 
 async def observe(intent: Intent, site: TargetContext, ctx: RunContext, seconds: float) -> Observation:
@@ -93,7 +120,7 @@ async def observe(intent: Intent, site: TargetContext, ctx: RunContext, seconds:
         if moment >= deadline and seen is not None and agreeing >= NEEDED:
             return seen
         if moment >= deadline + CONTRADICTING:
-            return Observation(0, len(intent.disks), contradictory=True)
+            return Observation(0, _total(intent), contradictory=True)
         due = moment + delay(polls)
         polls += 1
 
@@ -105,8 +132,14 @@ def _span(seconds: float) -> str:
 def _aim(intent: Intent) -> str:
     """What an operation was to achieve."""
     disks = ", ".join(disk_id or f"{kind} {size} GB" for disk_id, kind, size in intent.disks)
-    verb = {Step.REMOVE: "gone", Step.EXPAND: "expanded", Step.ADD: "created"}[intent.step]
-    return f"{disks} {verb}"
+    if intent.step is Step.RETRY:
+        return f"the copies of {disks} gone"
+    return f"{disks} {VERBS[intent.step]}"
+
+
+def _total(intent: Intent) -> int:
+    """What an operation is about: disks, or copies that are left of them."""
+    return len(intent.copies if intent.step is Step.RETRY else intent.disks)
 
 
 async def _seen(intent: Intent, site: TargetContext, due: float, *, retry: bool) -> Observation | None:
@@ -124,11 +157,18 @@ async def _read(intent: Intent, site: TargetContext, due: float) -> Observation 
     pools = await site.pools.after(due)
     pool = next((each for each in pools if each.id == intent.pool.pool_id), None)
     if pool is None:
-        return Observation(0, len(intent.disks), pool_gone=True)
+        return Observation(0, _total(intent), pool_gone=True)
     if ABSENT_DISKS in pool.doubts:
         pool = await _settled(site, pool)
     # A doubtful reading must not prove anything: disks that it only left out would look removed.
-    return None if pool.doubts else observed(intent, pool.disks)
+    if pool.doubts:
+        return None
+    if intent.step is not Step.RETRY:
+        return observed(intent, pool.disks)
+    desktops = await site.workspace.desktops(pool.id)
+    # Desktops that are not listed would make their copies look gone.
+    complete = pool.desktop_count in (None, len(desktops))
+    return copies_seen(intent, pool.disks, desktops) if complete else None
 
 
 async def _settled(site: TargetContext, pool: Pool) -> Pool:

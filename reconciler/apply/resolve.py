@@ -6,19 +6,28 @@ arrive, or until a person decides. Following a job and proving are left to ``ope
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from reconciler.apply.alarms import raise_for
 from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.operation import (
     CUT_SHORT,
     cut_short,
     done_words,
     follow,
+    keep_desktops,
     proof_seconds,
     wait_for_job,
+    with_desktops,
 )
-from reconciler.apply.proof import observe
+from reconciler.apply.proof import Observation, observe
 from reconciler.apply.results import Resolution, Result, Status
-from reconciler.journal.records import NOT_APPLIED, ClosedBy, Intent, Operation, State
-from reconciler.workspace import UNLISTED, JobEnd
+from reconciler.apply.strangers import restored_words, strangers
+from reconciler.journal.records import NOT_APPLIED, ClosedBy, Intent, Operation, State, Step
+from reconciler.workspace import UNLISTED, Job, JobEnd
+
+RERUN = "(the job that was to be retried)"
+"""Stands for a job that may have run once more under the id that it had; no job has such an id."""
 
 
 async def resolve(operation: Operation, site: TargetContext, ctx: RunContext) -> Resolution:
@@ -35,11 +44,24 @@ async def resolve(operation: Operation, site: TargetContext, ctx: RunContext) ->
             operation, operation.state, Status.DONE, "nothing was changed: the call was not accepted", ctx
         )
     if operation.outcome and operation.outcome.job_id:
-        return _resolution(operation, await follow(intent, operation.outcome.job_id, site, ctx))
+        later = strangers(
+            ctx.journal, intent.pool, await site.workspace.pool_jobs(intent.pool.pool_id, intent.step)
+        )
+        return _resolution(operation, await follow(intent, operation.outcome.job_id, site, ctx, later))
+    return await _without_answer(operation, site, ctx, until)
+
+
+async def _without_answer(
+    operation: Operation, site: TargetContext, ctx: RunContext, until: float
+) -> Resolution:
+    """Decide about an operation of which no answer is known, by the jobs that appeared and by the disks."""
+    intent = operation.intent
     # Checked before the jobs are listed: if the request were accepted between list and check, its job would
     # be missing from the list and the request be judged as never accepted.
     expired = can_no_longer_arrive(intent, ctx)
     new_jobs = await _new_jobs(intent, site)
+    if intent.step is Step.RETRY:
+        return await _retried(operation, new_jobs, site, ctx, expired=expired, until=until)
     if UNLISTED in new_jobs:
         # Which ended jobs are listed is the service's choice: one that is new to us may be old, and one that
         # is not listed may be ours. Only those under way are certain, so the disks decide about the rest.
@@ -55,6 +77,29 @@ async def resolve(operation: Operation, site: TargetContext, ctx: RunContext) ->
     return await _by_disks(operation, new_jobs, site, ctx, expired=expired, until=until)
 
 
+async def _retried(
+    operation: Operation,
+    new_jobs: frozenset[str],
+    site: TargetContext,
+    ctx: RunContext,
+    *,
+    expired: bool,
+    until: float,
+) -> Resolution:
+    """Decide about a retry without an answer: the service may have begun a new job, or the old one again.
+
+    So any job of the pool that is under way may be the one; after that the copies decide.
+    """
+    intent = operation.intent
+    known = await site.workspace.pool_jobs(intent.pool.pool_id, intent.step)
+    running = known & await site.running[intent.step].after(ctx.clock.monotonic())
+    if running:
+        message = f"jobs {', '.join(sorted(running))} of this pool are still running"
+        return still_open(operation, message, Status.RUNNING)
+    maybe = new_jobs or frozenset({RERUN})
+    return await _by_disks(operation, maybe, site, ctx, expired=expired, until=until)
+
+
 async def _one_new_job(
     operation: Operation, job_id: str, site: TargetContext, ctx: RunContext, *, expired: bool, until: float
 ) -> Resolution:
@@ -66,11 +111,12 @@ async def _one_new_job(
     job = await site.workspace.job(job_id)
     if job is None or job.end is JobEnd.RUNNING:
         ctx.journal.record_event(ctx.run_id, "job found", {"job_id": job_id}, operation.id)
-        end, _ = await wait_for_job(intent, job_id, site, ctx)
-        if end is JobEnd.RUNNING:
+        job = await wait_for_job(intent, job_id, site, ctx)
+        if job and job.end is JobEnd.RUNNING:
             message = f"job {job_id} is still running"
             return _resolution(operation, Result(Status.RUNNING, message, "resolve again later"))
-    return await _by_disks(operation, frozenset({job_id}), site, ctx, expired=expired, until=until)
+    new_jobs = frozenset({job_id})
+    return await _by_disks(operation, new_jobs, site, ctx, expired=expired, until=until, job=job)
 
 
 async def _by_disks(
@@ -81,17 +127,25 @@ async def _by_disks(
     *,
     expired: bool,
     until: float,
+    job: Job | None = None,
 ) -> Resolution:
-    """Decide by the disks and the request's lifetime, since no job is certain to be the one of this operation."""
+    """Decide by the disks and the request's lifetime, since no job is certain to be the one of this operation.
+
+    ``job``: the only one that appeared. Where it did only a part, copies are left although the disks are gone.
+    """
     intent = operation.intent
     # The effect of a job may show late; without a job there is nothing to wait for.
     seconds = proof_seconds(until, ctx) if new_jobs else 0.0
     seen = await observe(intent, site, ctx, seconds)
     if seen.alarming:
-        lost = "the pool itself" if seen.pool_gone else ", ".join(seen.lost)
-        return still_open(operation, f"what had to stay is gone: {lost}", Status.ALARM)
+        return _alarming(operation, seen, new_jobs, ctx)
+    in_part = job if job and job.end is JobEnd.PARTIAL else None
     if seen.complete:
-        return _closed(operation, State.DONE, Status.DONE, done_words(intent, seen), ctx)
+        return (
+            _partial(operation, seen, in_part, ctx)
+            if in_part
+            else _closed(operation, State.DONE, Status.DONE, done_words(intent, seen), ctx)
+        )
     # "Not done" is final only once the request has expired: until then it may still arrive and be carried out.
     hasty = bool(new_jobs) and cut_short(seconds, seen, ctx)
     if seen.contradictory or hasty or not expired:
@@ -100,10 +154,12 @@ async def _by_disks(
             coming, status = f", and the request may still arrive{until_words(intent)}", Status.UNKNOWN
         return still_open(operation, done_words(intent, seen) + coming, status)
     if seen.done:
-        return _closed(operation, State.PARTIAL, Status.PARTIAL, done_words(intent, seen), ctx)
+        return _partial(operation, seen, in_part, ctx)
     if new_jobs:
         message = f"job {', '.join(sorted(new_jobs))} had no effect on the disks"
-        if UNLISTED in new_jobs:
+        if RERUN in new_jobs:
+            message = "no copy is gone; whether the service tried again is not known"
+        elif UNLISTED in new_jobs:
             # Not "never arrived": a job that failed looks the same, and what failed is not tried again by itself.
             message = "no effect on the disks; whether a job failed is not known, as not all jobs are listed"
         return _closed(operation, State.FAILED, Status.FAILED, message, ctx)
@@ -114,6 +170,30 @@ async def _by_disks(
         "the request never arrived: no job, no effect, and it can no longer be accepted",
         ctx,
     )
+
+
+def _alarming(
+    operation: Operation, seen: Observation, new_jobs: frozenset[str], ctx: RunContext
+) -> Resolution:
+    """What had to stay is gone: an alarm, unless jobs that are not this operation's may have removed it."""
+    lost = "what had to stay is gone: " + ("the pool itself" if seen.pool_gone else ", ".join(seen.lost))
+    # One new job is this operation's own; of several, the others are somebody else's.
+    if not seen.pool_gone and len(new_jobs - {UNLISTED, RERUN}) > 1:
+        return still_open(operation, f"{lost}; {restored_words(new_jobs)}")
+    raise_for(operation.intent, lost, ctx)
+    return still_open(operation, lost, Status.ALARM)
+
+
+def _partial(operation: Operation, seen: Observation, job: Job | None, ctx: RunContext) -> Resolution:
+    """Close an operation that did only a part, with the desktops that its job names."""
+    intent = operation.intent
+    ended = f"job {job.id} ended {job.end}: {job.reason}; " if job else ""
+    result = Result(Status.PARTIAL, ended + done_words(intent, seen), done=seen.done)
+    if job:
+        result = with_desktops(result, intent, job)
+        keep_desktops(operation.id, result.desktops, ctx)
+    found = _closed(operation, State.PARTIAL, Status.PARTIAL, result.message, ctx)
+    return replace(found, result=result)
 
 
 async def _new_jobs(intent: Intent, site: TargetContext) -> frozenset[str]:

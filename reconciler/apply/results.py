@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from reconciler.apply.partial import ByDesktop
 from reconciler.errors import ExitCode, ReconcilerError
-from reconciler.journal.records import Operation, Outcome
+from reconciler.journal.records import Alarm, Operation, Outcome
 from reconciler.model import Target
 from reconciler.planning.drift import Measure, proven
 from reconciler.planning.finding import Finding
@@ -67,6 +68,8 @@ class Result:
     """Disk changes proven done."""
     outcome: Outcome | None = None
     """The answer to a call that was not carried out; it may name a time to wait."""
+    desktops: ByDesktop | None = None
+    """How far a job came that did only a part; None for every other end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,8 @@ class PoolResult:
     planned: int = 0
     pool_id: str = ""
     """Which pool it is: two may share a name. Empty when it was not found."""
+    desktops: ByDesktop | None = None
+    """How far a job came that did only a part; None for every other end."""
 
     @property
     def key(self) -> LivePool:
@@ -140,6 +145,8 @@ class DriftReport:
     """Why the whole remediation was refused or could not begin."""
     unresolved: int = 0
     """Open operations of these targets at the end."""
+    alarms: tuple[Alarm, ...] = ()
+    """Alarms of these targets that no person has closed, at the end."""
     exit_code: ExitCode = ExitCode.DONE
 
     @property
@@ -155,6 +162,15 @@ def live_pool(pool: PoolPlan) -> LivePool | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Sight:
+    """When a target was last read completely."""
+
+    target: Target
+    since: datetime
+    """The beginning of the last round that read it; of one never read, of the first that tried."""
+
+
+@dataclass(frozen=True, slots=True)
 class DriftRound:
     """One round of ``drift`` or ``watch``, whether it ended well or not."""
 
@@ -165,6 +181,22 @@ class DriftRound:
     """None when the round failed before anything was measured."""
     error: ReconcilerError | None = None
     """Why it failed; None when there is a report."""
+
+    known_alarms: tuple[Alarm, ...] = ()
+    """Those that were open in the journal when the round began."""
+
+    sights: tuple[Sight, ...] = ()
+    """Every target that this process has been asked about."""
+
+    @property
+    def unseen(self) -> tuple[Sight, ...]:
+        """The targets of which this round has read nothing, and others before it have not either."""
+        return tuple(each for each in self.sights if each.since < self.started)
+
+    @property
+    def alarms(self) -> tuple[Alarm, ...]:
+        """Alarms that no person has closed, also after a round that failed."""
+        return self.report.alarms if self.report else self.known_alarms
 
     @property
     def drifting(self) -> tuple[Measure, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 
+from reconciler.apply.alarms import raise_unsent
 from reconciler.apply.calls import effects
 from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.pools import Task, apply_pool
@@ -80,7 +81,7 @@ async def _all(
 
 
 async def _pool(pool: PoolPlan, plan: Plan, digest: str, site: TargetContext, ctx: RunContext) -> PoolResult:
-    if ctx.stop.requested or ctx.stop.failed or ctx.stop.alarm:
+    if ctx.stop.requested or ctx.halt.failed or ctx.halt.alarm:
         return _result(pool, Status.NOT_STARTED, _BEFORE_ITS_TURN)
     task = Task(pool, plan, digest, site, ctx)
     try:
@@ -93,9 +94,11 @@ async def _pool(pool: PoolPlan, plan: Plan, digest: str, site: TargetContext, ct
     except ReconcilerError as error:
         status = next((each for kind, each in _STATUSES if isinstance(error, kind)), Status.ERROR)
         result = _result(pool, status, error.message, error.hint, task.progress.done)
+        if status is Status.ALARM:
+            raise_unsent(site.key(result.pool_id), pool.label, error.message, ctx)
     # Set before the gate opens for the next pool, which reads them before its first call.
-    ctx.stop.alarm |= result.status is Status.ALARM
-    ctx.stop.failed |= result.status not in _GOOD and not ctx.options.keep_going
+    ctx.halt.alarm |= result.status is Status.ALARM
+    ctx.halt.failed |= result.status not in _GOOD and not ctx.options.keep_going
     ctx.log(f"{pool.label}: {result.status.value}: {result.message}")
     return result
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NewType
 
 from reconciler.errors import Refused
-from reconciler.model import Action, DesiredDisk, DesiredPool, Limits
+from reconciler.model import Action, DesiredDisk, DesiredPool, Limits, LostCopy
 
 DiskId = NewType("DiskId", str)
 """The id of an entry of a pool's ``data_volumes``; never a volume id, never the root disk's."""
@@ -50,8 +50,48 @@ def check_removal(
         raise _no("the pool's entry does not let disks be removed")
     if limits.disks.value is not None and len(sent) > limits.disks.value:
         raise _no(f"{len(sent)} disks exceed the limit {limits.disks.value} ({limits.disks.source})")
+    share = limits.share_of_pool
+    if share.value is not None and 100 * len(sent) > share.value * len(rows):
+        raise _no(f"{len(sent)} of {len(rows)} disks exceed the limit {share.value} % ({share.source})")
     _surplus(rows, going, desired)
     return tuple(DiskId(each[0]) for each in sent)
+
+
+def check_retry(
+    raw: bytes, pool_id: str, left: Sequence[LostCopy], approved: Sequence[Row], desired: DesiredPool
+) -> None:
+    """Raise ``SecondCheckFailed`` unless each copy that is left may go, as part of the removal that was approved.
+
+    ``raw`` is the detail answer of the pool read just now; ``approved`` has (id, type, GB) of the disks that the
+    journal says a person let the operation remove.
+    """
+    rows = _rows(raw, pool_id)
+    disks = {each[0]: each for each in approved}
+    going = {copy.disk_id for copy in left}
+    if not left or not all(going) or len(disks) != len(approved) or len(disks) > 10:
+        raise _no("the retry names no copy, a copy of no disk, or more than ten disks")
+    if stray := sorted(going - disks.keys()):
+        raise _no(f"disk {', '.join(stray)} is none that this operation was approved to remove")
+    if len({(copy.desktop_id, copy.volume_id or copy.disk_id) for copy in left}) != len(left):
+        raise _no("a copy is named twice")
+    for copy in left:
+        if not copy.desktop_id:
+            raise _no(f"a copy of disk {copy.disk_id} is on no desktop")
+    for disk_id in going.intersection(desired.protect):
+        raise _no(f"disk {disk_id} is protected")
+    for pin in desired.disks:
+        if pin.id in disks:
+            raise _no(f"disk {pin.id} is pinned at {pin.at}")
+    if Action.REMOVE not in desired.manage:
+        raise _no("the pool's entry does not let disks be removed")
+    # The service may repeat the whole job, so every disk of it that the pool still has must be free to go.
+    still = {row[0] for row in rows} & disks.keys()
+    for row in rows:
+        if row[0] in still and disks[row[0]] != row:
+            raise _no(f"disk {row[0]} is not, with this type and size, what was approved")
+    if still:
+        _spared(still, {row[0] for row in rows}, desired)
+        _surplus(rows, still, desired)
 
 
 def _spared(going: set[str], live: set[str], desired: DesiredPool) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 
 import typer
 import typer.core
+from typer.main import get_command
 
 COMMANDS = {
     "plan": "Show which disks would go, and what that destroys; never writes.",
     "apply": "Carry out a plan after confirmation, and prove the result.",
+    "approve": "Sign a plan with an SSH key, for a policy that asks for it.",
     "drift": "Show how far pools are from their manifests.",
     "watch": "Detect drift repeatedly until stopped.",
     "explain": "Show for one pool what matched what, and by which rule.",
@@ -18,6 +20,7 @@ COMMANDS = {
     "import": "Write manifests for live pools, which plan without changes.",
     "init": "Write ready-made workflows for a platform.",
     "resolve": "Find out how operations ended that earlier runs left open.",
+    "retry": "Have the service finish a removal that was done in part.",
     "report": "Write a page of drift over time.",
     "history": "List the runs in the journal, or show one of them in full.",
     "validate": "Check manifests and report every fault of every file.",
@@ -42,7 +45,7 @@ class Commands(typer.core.TyperGroup):
         if cmd_name in COMMANDS and cmd_name not in self._loaded:
             name = "import_" if cmd_name == "import" else cmd_name
             module = import_module(f"reconciler.cli.{name}")
-            self._loaded[cmd_name] = typer.main.get_command(
+            self._loaded[cmd_name] = get_command(
                 getattr(module, "app", None) or _alone(getattr(module, name), cmd_name)
             )
         return self._loaded.get(cmd_name)
@@ -73,3 +76,7 @@ app = typer.Typer(
 @app.callback()
 def reconciler() -> None:
     """Declarative reconciler for the data disks of Huawei Cloud Workspace desktop pools."""
+
+
+command = get_command(app)
+"""The group of all commands, built once: Typer would build it again for each line that is run."""

@@ -6,6 +6,7 @@ The steps are left to ``engine.apply``, the ways to approve to ``approval``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,13 +15,15 @@ import typer
 from reconciler.apply.context import Options, RunContext, Stop
 from reconciler.apply.results import ApplyReport
 from reconciler.cli import flags
-from reconciler.cli.approval import Approval, approval, check_saved
+from reconciler.cli.approval import Approval, approval, check_saved, signed_approvals
 from reconciler.cli.commands import command, path_word
 from reconciler.cli.connect import connections, duration, journal, journal_to_read, new_id, read_settings
 from reconciler.cli.console import Console
+from reconciler.cli.interlock import Interlock
 from reconciler.cli.outputs import show_plan, tell_github, to_github
 from reconciler.cli.plan_files import is_plan_file
 from reconciler.cli.plan_files import load as load_plan
+from reconciler.cli.policy import check_reviewed, policy_of, read_as, sources_of
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
 from reconciler.engine.apply import ApplyRequest
@@ -28,6 +31,7 @@ from reconciler.engine.apply import apply as run_apply
 from reconciler.errors import BadInput
 from reconciler.manifest.load import load
 from reconciler.model import Manifest
+from reconciler.planning.anonymous import anonymised
 from reconciler.planning.plan import Plan
 from reconciler.render.apply_report import report_lines, report_page, resolution_lines
 
@@ -44,6 +48,7 @@ def apply(
     approve: Annotated[
         str | None, typer.Option(help="Apply only if the plan has this digest.", metavar="DIGEST")
     ] = None,
+    approvals: flags.SignedApprovals = None,
     shown: flags.OutputFormat = flags.Output.TEXT,
     connection: flags.ConnectionOptions,
     wait_timeout: Annotated[str, typer.Option(help="How long one job may take.")] = "20m",
@@ -57,15 +62,20 @@ def apply(
     shard: flags.ShardOf = "1/1",
     run_group: flags.RunGroup = "",
     limits: flags.LimitOptions,
+    anonymise: flags.Anonymise = False,
     follow_symlinks: flags.FollowSymlinks = False,
 ) -> int:
     """Carry out a plan after confirmation, follow the jobs, and prove the result."""
     console = Console()
     saved = _saved(paths, limits)
+    policy = policy_of(connection)
+    signed = signed_approvals(policy, approvals or ())
     share = flags.share(shard, run_group)
     if share.count > 1 and saved:
         raise BadInput("a saved plan already holds one share of the pools", "omit --shard, or plan again")
     manifest = manifest_of(saved) if saved else load(paths, follow_symlinks=follow_symlinks)
+    sources = sources_of(() if saved else paths, connection, follow_symlinks=follow_symlinks)
+    seen = read_as(manifest, policy, sources)
     for note in manifest.notes:
         console.info(note)
     clock = CLOCK.get()
@@ -76,12 +86,13 @@ def apply(
                 known
             ):  # before anything else: of a plan that was applied, disks are gone and the time may be over
                 known.check_unclaimed(saved.id)
+        check_reviewed(saved, policy)
         check_saved(saved, clock)
     again = command("apply", [path for path, _ in saved.sources] if saved else paths)
     request = ApplyRequest(
         manifest=manifest,
         limits=limits.over(manifest.limits),
-        approve=approval(console, shown, Approval(approve, saved, auto_approve, again)),
+        approve=approval(console, shown, Approval(approve, saved, auto_approve, signed, again, anonymise)),
         options=Options(
             wait_timeout=duration(wait_timeout, "--wait-timeout").total_seconds(),
             wait=not no_wait,
@@ -93,14 +104,26 @@ def apply(
 
     async def work(stop: Stop) -> ApplyReport:
         with journal(connection, settings, clock) as kept:
-            async with connections(manifest.targets, connection, settings) as opened:
+            interlock = Interlock.of(manifest, connection.project_id, console.info, writes=True)
+            async with connections(manifest.targets, connection, settings, interlock) as opened:
                 run = RunContext(
-                    kept, clock, new_id, opened, stop=stop, shard=share, group=run_group, log=console.info
+                    kept,
+                    clock,
+                    new_id,
+                    opened,
+                    stop=stop,
+                    shard=share,
+                    group=run_group,
+                    policy=policy,
+                    log=console.info,
                 )
+                run = replace(run, check_sources=lambda: sources.check(seen))
                 with console.working("Reading the live pools"):
                     return await run_apply(request, run)
 
     report = run_async(work)
+    if anonymise and report.plan:
+        report = replace(report, plan=anonymised(report.plan))
     _show(report, shown, console)
     if approve and report.plan and not report.plan.has_changes:
         console.info("Nothing to do; the approved digest was not used.")

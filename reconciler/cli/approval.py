@@ -1,4 +1,4 @@
-"""Approves an apply: by the word ``yes``, a digest, a saved plan, or ``--auto-approve``.
+"""Approves an apply: by the word ``yes``, a digest, a saved plan, signed approvals, or ``--auto-approve``.
 
 Comparing a saved plan with the new one is left to ``planning.stale_plan``.
 """
@@ -8,20 +8,37 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.cli import flags
 from reconciler.cli.console import Console
 from reconciler.cli.outputs import show_plan, tell_github
+from reconciler.cli.signatures import allowed_signers, read_approvals, ssh_keygen
 from reconciler.cli.stdio import lost_output, written
-from reconciler.clock import Clock
+from reconciler.clock import CLOCK, Clock
 from reconciler.engine.apply import Approve, check_fresh
 from reconciler.errors import BadInput, ReconcilerError, Refused, ServiceError, StalePlan
+from reconciler.journal.records import Approved, Way
+from reconciler.model import ApprovalRule, Policy
+from reconciler.planning.anonymous import anonymised
+from reconciler.planning.approvals import Demand, Given, judge, people
 from reconciler.planning.plan import Plan
 from reconciler.render.text import plan_lines
 from reconciler.render.words import APPLY
 from reconciler.safe_text import safe_text
+
+DIGEST = r"[0-9a-f]{64}"
+"""What a digest looks like."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """The approvals that were handed in, and the rule of the policy they serve."""
+
+    rule: ApprovalRule
+    given: tuple[Given, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +50,12 @@ class Approval:
     saved: Plan | None = None
     auto: bool = False
     """True: no prompt; every guard and limit still applies."""
+    signed: Signed | None = None
+    """What people signed for the policy, where it asks for that."""
     again: str = APPLY
     """How the command begins that applies what is planned now."""
+    anonymise: bool = False
+    """True: what is shown names nobody."""
 
 
 def check_saved(plan: Plan, clock: Clock) -> None:
@@ -51,10 +72,27 @@ def check_saved(plan: Plan, clock: Clock) -> None:
             )
 
 
+def signed_approvals(policy: Policy | None, paths: Sequence[Path]) -> Signed | None:
+    """The approvals for a policy that asks for them, verified; raises ``BadInput`` where none can be counted."""
+    if policy is None and paths:
+        raise BadInput(
+            "--approval needs a policy, which says who may sign and how many must",
+            "name it with --policy or RECONCILER_POLICY",
+        )
+    if policy is None or (policy.approvals is None and not paths):
+        return None
+    allowed = allowed_signers(
+        policy
+    )  # also without a single approval: a list that is no good is said at once
+    ssh_keygen()
+    given = read_approvals(paths, allowed) if paths else ()
+    return Signed(policy.approvals, given) if policy.approvals else None
+
+
 def approval(console: Console, shown: flags.Output, given: Approval) -> Approve:
     """How this run is approved; each way compares the plan with what a person or a policy has seen."""
     digest, saved = given.digest, given.saved
-    if digest is not None and not re.fullmatch(r"[0-9a-f]{64}", digest):
+    if digest is not None and not re.fullmatch(DIGEST, digest):
         raise BadInput(
             f"--approve {digest!r} is not a digest", "use the 64 hexadecimal digits that plan prints"
         )
@@ -66,23 +104,61 @@ def approval(console: Console, shown: flags.Output, given: Approval) -> Approve:
         for line in plan_lines(plan):  # on stderr, since stdout holds only the result as JSON
             console.info(line.text)
 
-    async def approved(plan: Plan) -> None:
+    async def approved(plan: Plan) -> Approved | None:
         console.end()
-        show(plan)
+        seen = anonymised(plan) if given.anonymise else plan
+        show(seen)
         try:
             _compare(plan, saved, digest)
         except ReconcilerError:
-            tell_github(plan, console, given.again)
+            tell_github(seen, console, given.again)
             raise
         if plan.run_blocked:
-            tell_github(plan, console, given.again)  # the run ends right after this, with a refusal
+            tell_github(seen, console, given.again)  # the run ends right after this, with a refusal
         if plan.run_blocked or not plan.has_changes:
-            return
-        if not (saved or digest is not None or given.auto):
+            return None
+        signers = _signed_by(plan, given, console)
+        way = _way(given, signers)
+        if way is Way.INTERACTIVE:
             await _ask(console)
         console.begin("Applying: following and proving every change")
+        return Approved(way, signers)
 
     return approved
+
+
+def _way(given: Approval, people: Sequence[str]) -> Way:
+    """How the run is approved: by the strongest of the ways given."""
+    if people:
+        return Way.SIGNED
+    if given.saved:
+        return Way.PLAN_FILE
+    if given.digest is not None:
+        return Way.DIGEST
+    return Way.AUTO_APPROVE if given.auto else Way.INTERACTIVE
+
+
+def _signed_by(plan: Plan, given: Approval, console: Console) -> tuple[str, ...]:
+    """Who has signed for this plan, if they are enough; raises ``Refused`` when a removal needs more of them."""
+    if given.signed is None:
+        return ()
+    rule, made = given.signed.rule, given.saved.created if given.saved else None
+    # By this machine's clock: a person may have taken long, and approvals expire meanwhile.
+    judged = judge(given.signed.given, Demand(plan, CLOCK.get().now(), rule.max_age, made))
+    for each in judged:
+        counts = f"does not count: {each.reason}" if each.reason else "counts"
+        who = f", signed by {each.given.person}," if each.given.person else ""
+        console.info(f"Approval {each.given.source}{who} {counts}.")
+    who_signed = people(judged)
+    if len(who_signed) >= rule.required:
+        return who_signed
+    if not plan.destroys:
+        return ()
+    raise Refused(
+        f"{len(who_signed)} of the {rule.required} people who must sign have approved this plan "
+        f"({rule.at}); nothing was sent",
+        f"have it signed with: reconciler approve --digest {plan.digest} --key KEY, and pass each with --approval",
+    )
 
 
 def _compare(plan: Plan, saved: Plan | None, digest: str | None) -> None:

@@ -14,21 +14,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from reconciler.redaction import redact
 from reconciler.safe_text import safe_text
 
-_WITH_SERVICE = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve", "import"})
-_WITH_JOURNAL = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve", "history", "report"})
+_WITH_SERVICE = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve", "retry", "import"})
+_WITH_JOURNAL = frozenset(
+    {"plan", "apply", "drift", "watch", "explain", "resolve", "retry", "history", "report"}
+)
+_WITH_POLICY = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve", "retry"})
+_WITH_PATHS = frozenset({"plan", "apply", "drift", "watch", "explain", "retry", "validate"})
 _WITH_SANDBOX = _WITH_SERVICE | _WITH_JOURNAL
-_COMMAND = re.compile(rf"(?<![\w/.-])reconciler ({'|'.join(sorted(_WITH_SANDBOX))})(?![\w-])")
+_WITH_PROJECT = frozenset({"plan", "apply", "drift", "watch", "explain", "retry"})
+_COMMAND = re.compile(rf"(?<![\w/.-])reconciler ({'|'.join(sorted(_WITH_SANDBOX | _WITH_PATHS))})(?![\w-])")
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Which service and journal the flags of this command line name."""
+    """Which service, journal and policy the flags of this command line name."""
 
     sandbox: bool = False
     endpoint: str = ""
     journal: str = ""
+    projects: tuple[str, ...] = ()
+    """Those confirmed with ``--project-id``."""
+    policy: str = ""
+    follow_symlinks: bool = False
+    """Without it the same paths would be refused, or fewer manifests be read."""
 
     def flags(self, command: str) -> str:
         """The same flags for another command, as far as it has them; begins with a space unless empty."""
@@ -39,6 +50,12 @@ class Given:
             parts.append(f"--endpoint {quoted(self.endpoint)}")
         if self.journal and command in _WITH_JOURNAL:
             parts.append(f"--journal {_journal(self.journal)}")
+        if command in _WITH_PROJECT:
+            parts += [f"--project-id {quoted(each)}" for each in self.projects]
+        if self.policy and command in _WITH_POLICY:
+            parts.append(f"--policy {path_word(self.policy)}")
+        if self.follow_symlinks and command in _WITH_PATHS:
+            parts.append("--follow-symlinks")
         return "".join(f" {each}" for each in parts)
 
 
@@ -46,13 +63,17 @@ GIVEN: ContextVar[Given] = ContextVar("given", default=Given())  # noqa: B039 - 
 """Set by every command that takes such flags, before it does anything else."""
 
 
-def remember(groups: Sequence[object]) -> None:
+def remember(groups: Sequence[object], *, follow_symlinks: bool = False) -> None:
     """Keep the flags that commands printed from now on must repeat."""
-    sandbox, endpoint, journal = (
+    sandbox, endpoint, journal, policy = (
         next((value for group in groups if (value := getattr(group, name, None))), None)
-        for name in ("sandbox", "endpoint", "journal")
+        for name in ("sandbox", "endpoint", "journal", "policy")
     )
-    GIVEN.set(Given(bool(sandbox), endpoint or "", journal or ""))
+    confirmed = [getattr(group, "project_id", None) for group in groups]
+    projects = next((tuple(each) for each in confirmed if isinstance(each, list)), ())
+    GIVEN.set(
+        Given(bool(sandbox), endpoint or "", journal or "", projects, str(policy or ""), follow_symlinks)
+    )
 
 
 def complete(text: str) -> str:
@@ -89,7 +110,10 @@ def _journal(url: str) -> str:
     """The URL as one word, or the variable in its place when it holds a password, which is never printed."""
     try:
         parts = urlsplit(url)
-        secret = bool(parts.password) or "password" in parse_qs(parts.query, keep_blank_values=True)
+        options = parse_qs(parts.query, keep_blank_values=True)
+        secret = (
+            bool(parts.password) or any(name.endswith("password") for name in options) or redact(url) != url
+        )
     except ValueError:
         secret = True
     return '"$RECONCILER_JOURNAL"' if secret else quoted(url)

@@ -16,15 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from reconciler.api.connect import open_client
+from reconciler.api.connect import open_client, open_keys
+from reconciler.api.temporary import TemporaryKeys
 from reconciler.api.transport import sandbox_transport
 from reconciler.cli.console import Console
 from reconciler.cli.flags import ConnectionOptions
+from reconciler.cli.interlock import Interlock, context
 from reconciler.clock import CLOCK, Clock
-from reconciler.credentials import AccessKeys, Metadata, Secret, find_identity
-from reconciler.errors import BadInput, ReconcilerError, ServiceError
+from reconciler.credentials import AccessKeys, Credentials, Identity, Password, Secret, Token
+from reconciler.errors import BadInput, CredentialsError, JournalError, ReconcilerError, ServiceError
+from reconciler.files import writable_by_others
+from reconciler.identity import find_identity, shortened, whom
 from reconciler.journal.url import check_url
-from reconciler.model import Target
+from reconciler.model import Target, Whom
 from reconciler.planner import SIGNATURE_LIFETIME, Connection, Connections
 from reconciler.planning.plan import Service, TargetFailure
 from reconciler.settings import Settings, default_endpoint, is_loopback
@@ -49,7 +53,27 @@ def state_folder() -> Path:
     """The user's state folder, which holds the journal and the sandbox."""
     import platformdirs  # noqa: PLC0415 - only when a path is needed
 
-    return Path(os.environ.get("RECONCILER_STATE_FOLDER") or platformdirs.user_state_dir("reconciler"))
+    try:
+        folder = Path(os.environ.get("RECONCILER_STATE_FOLDER") or platformdirs.user_state_dir("reconciler"))
+    except RuntimeError:
+        folder = Path("~")
+    if str(folder).startswith("~"):  # a relative path, which would be made wherever this runs
+        raise BadInput(
+            "this user has no home folder, so there is no place for the journal and the sandbox",
+            "set RECONCILER_STATE_FOLDER, or RECONCILER_JOURNAL where only the journal is needed",
+        )
+    if folder.is_dir() and writable_by_others(folder):
+        raise BadInput(
+            f"other users may write the state folder {folder}",
+            f"take that right away (chmod go-w {folder}), or set RECONCILER_STATE_FOLDER",
+        )
+    return folder
+
+
+def _home() -> Path:
+    """The user's home folder; without one (a container's user id without a name), a place where nothing is."""
+    found = os.path.expanduser("~")
+    return Path("/nonexistent" if found.startswith("~") else found)
 
 
 def new_id() -> str:
@@ -59,18 +83,22 @@ def new_id() -> str:
 
 @asynccontextmanager
 async def connections(
-    targets: Iterable[Target], options: ConnectionOptions, settings: Settings
+    targets: Iterable[Target], options: ConnectionOptions, settings: Settings, interlock: Interlock
 ) -> AsyncIterator[Connections]:
     """Open every target; one of several that cannot be opened becomes a ``TargetFailure``.
 
-    Raises ``BadInput`` when the credentials are for another project than the manifest: a safety interlock.
+    Raises ``BadInput`` for a region or a project that the interlock does not let pass.
     """
     wanted = list(targets)
     async with AsyncExitStack() as stack:
+        opening = _Opening(settings, interlock, stack)
         opened: dict[Target, Connection | TargetFailure] = {}
         for target in wanted:
             try:
-                opened[target] = await _open(target, options, settings, stack)
+                if options.sandbox:
+                    opened[target] = await _open_sandbox(target, settings, stack)
+                else:
+                    opened[target] = await opening.open(target)
             except ServiceError as error:
                 if len(wanted) == 1:
                     raise
@@ -86,30 +114,59 @@ def read_settings(options: ConnectionOptions) -> Settings:
     return settings
 
 
-async def _open(
-    target: Target, options: ConnectionOptions, settings: Settings, stack: AsyncExitStack
-) -> Connection:
-    clock = CLOCK.get()
-    if options.sandbox:
-        return await _open_sandbox(target, settings, stack)
-    identity = find_identity(os.environ, Path.home(), target.profile)
-    if identity.project_id and identity.project_id != target.project_id:
-        raise BadInput(
-            f"the manifest is for project {target.project_id}, the credentials ({identity.source}) are for "
-            f"project {identity.project_id}",
-            "use credentials of the manifest's project, or fix target.project_id; the two must be equal",
+class _Opening:
+    """Opens the targets of a run, which share the temporary keys of one identity."""
+
+    def __init__(self, settings: Settings, interlock: Interlock, stack: AsyncExitStack) -> None:
+        self._settings = settings
+        self._interlock = interlock
+        self._stack = stack
+        self._keys: dict[Credentials, TemporaryKeys | None] = {}
+
+    async def open(self, target: Target) -> Connection:
+        """Check one target against its credentials, and connect."""
+        clock = CLOCK.get()
+        self._interlock.check_region(target, self._settings)
+        identity = self._find(target)
+        credentials, here = identity.credentials, self._settings.in_region(target.region)
+        about = context(self._interlock, target, identity, here)
+        keys = await self._keys_of(credentials, here, target, about)
+        await self._interlock.check_project(target, identity, self._settings, keys)
+        client = await self._stack.enter_async_context(
+            open_client(here, credentials, target, clock, keys=keys, about=about)
         )
-    here = settings.in_region(target.region)
-    client = await stack.enter_async_context(open_client(here, identity.credentials, target, clock))
-    base = here.endpoint or default_endpoint("workspace", target.region)
-    parts = urlsplit(base)
-    name = parts.netloc
-    if is_loopback(parts.hostname or "") and (world_name := await client.announce()):
-        name = f"sandbox:{world_name}"
-    # A signed request expires after 15 minutes; a request with a token can be replayed for a day.
-    bounded = isinstance(identity.credentials, AccessKeys | Metadata)
-    lifetime = SIGNATURE_LIFETIME if bounded else None
-    return Connection(Service(target, name), LiveWorkspace(client), lifetime)
+        parts = urlsplit(here.endpoint or default_endpoint("workspace", target.region))
+        name = parts.netloc
+        if is_loopback(parts.hostname or "") and (world_name := await client.announce()):
+            name = f"sandbox:{world_name}"
+        # A signed request expires after 15 minutes; a request with a token can be replayed for a day.
+        lifetime = None if isinstance(credentials, Password | Token) else SIGNATURE_LIFETIME
+        service = Service(target, name, whom(identity))
+        return Connection(service, LiveWorkspace(client), lifetime, renew=client.renew)
+
+    def _find(self, target: Target) -> Identity:
+        try:
+            return find_identity(os.environ, _home(), target.profile)
+        except (BadInput, ServiceError) as error:
+            error.hint = (
+                f"{error.hint}{'; ' if error.hint else ''}this concerns {self._interlock.named(target)}"
+            )
+            raise
+
+    async def _keys_of(
+        self, credentials: Credentials, here: Settings, target: Target, about: str
+    ) -> TemporaryKeys | None:
+        if credentials not in self._keys:
+            opened = open_keys(here, credentials, target.region, CLOCK.get())
+            self._keys[credentials] = await self._stack.enter_async_context(opened)
+        keys = self._keys[credentials]
+        if keys:
+            try:
+                await keys.for_reading()
+            except CredentialsError as error:
+                error.hint = f"{error.hint}; {about}" if error.hint else about
+                raise
+        return keys
 
 
 async def _open_sandbox(target: Target, settings: Settings, stack: AsyncExitStack) -> Connection:
@@ -124,7 +181,8 @@ async def _open_sandbox(target: Target, settings: Settings, stack: AsyncExitStac
     here = dataclasses.replace(settings, endpoint=sandbox.IN_PROCESS_BASE_URL)
     client = await stack.enter_async_context(open_client(here, keys, target, clock, transport))
     name = f"sandbox:{await client.announce()}"
-    return Connection(Service(target, name), LiveWorkspace(client))
+    own = Whom("access key", "the sandbox itself", access_key=shortened(sandbox.ACCESS_KEY))
+    return Connection(Service(target, name, own), LiveWorkspace(client))
 
 
 @contextmanager
@@ -157,12 +215,19 @@ def own_sandbox(place: ConnectionOptions) -> list[str]:
 
 @contextmanager
 def journal(options: ConnectionOptions, settings: Settings, clock: Clock) -> Iterator[Journal]:
-    """Open the journal: by flag, by environment, or a file in the user's state folder; says when it is new."""
+    """Open the journal: by flag, by environment, or a file in the user's state folder; says when it is new.
+
+    When all went well, a step of its upkeep is done at the end.
+    """
     from reconciler.journal.store import open_journal  # noqa: PLC0415 - its import is the costliest
 
     opened = open_journal(_journal_url(options, settings), clock.now, Console().info)
     try:
         yield opened
+        try:
+            opened.tidy(settings.keep)
+        except JournalError as error:  # what the command did is done all the same
+            Console().info(f"Warning: old records of the journal could not be pruned: {error.message}")
     finally:
         opened.close()
 
@@ -176,7 +241,7 @@ def journal_to_read(place: ConnectionOptions, settings: Settings, clock: Clock) 
         return
     from reconciler.journal.store import find_journal  # noqa: PLC0415 - its import is the costliest
 
-    found = find_journal(_journal_url(place, settings), clock.now)
+    found = find_journal(_journal_url(place, settings), clock.now, Console().info)
     try:
         yield found
     finally:

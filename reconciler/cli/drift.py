@@ -6,26 +6,34 @@ Detecting and remediating are left to ``engine.remediation``.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from reconciler.apply.context import RunContext, Stop
-from reconciler.apply.results import DriftReport, DriftRound
+from reconciler.apply.results import DriftReport, DriftRound, Sight
 from reconciler.cli import flags
 from reconciler.cli.connect import connections, journal, new_id, read_settings
 from reconciler.cli.console import Console
+from reconciler.cli.interlock import Interlock
 from reconciler.cli.outputs import to_github
+from reconciler.cli.policy import policy_of, read_as, sources_of
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
 from reconciler.engine.remediation import detect, remediate
 from reconciler.errors import ExitCode, ReconcilerError
+from reconciler.journal.records import Alarm
 from reconciler.manifest.load import load
-from reconciler.model import Shard
-from reconciler.notify.notifications import notifications
+from reconciler.manifest.sources import Seen, changes
+from reconciler.model import Shard, Target
+from reconciler.notify.notifications import Notifications, notifications
+from reconciler.planning.anonymous import anonymised
 from reconciler.render.drift_report import drift_lines, drift_page
+from reconciler.settings import webhooks
 
 Correct = Annotated[
     bool,
@@ -37,9 +45,24 @@ Textfile = Annotated[
 Webhooks = Annotated[
     list[str] | None,
     typer.Option(
-        "--webhook", help="Notify this address: https gets JSON, others go through apprise.", metavar="URL"
+        "--webhook",
+        help="Notify this address: https gets JSON, others go through apprise. An address is a secret, and others "
+        "on this machine can read a command line: prefer RECONCILER_WEBHOOK, or @FILE.",
+        metavar="URL|@FILE",
     ),
 ]
+
+
+@dataclass(slots=True)
+class Memory:
+    """What a round knows of those before it in this process."""
+
+    noted: set[str] = field(default_factory=set)
+    """What was said of the manifests so far; each line is said once, also in many rounds."""
+    sights: dict[Target, datetime] = field(default_factory=dict)
+    """When each target was last read completely; of one never read, when it was first asked for."""
+    sources: Seen | None = None
+    """The files that the round before was decided by; None when there was none, or it could not read them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +76,11 @@ class DriftRequest:
     shard: Shard = field(default_factory=Shard)
     group: str = ""
     follow_symlinks: bool = False
-    noted: set[str] = field(default_factory=set)
-    """What was said of the manifests so far; each line is said once, also in many rounds."""
+    anonymise: bool = False
+    """True: the outcome names nobody."""
+    settled: bool = False
+    """True: correct only by files that the round before has read exactly so."""
+    memory: Memory = field(default_factory=Memory)
 
 
 @flags.options
@@ -69,31 +95,39 @@ def drift(
     shard: flags.ShardOf = "1/1",
     run_group: flags.RunGroup = "",
     limits: flags.LimitOptions,
+    anonymise: flags.Anonymise = False,
     follow_symlinks: flags.FollowSymlinks = False,
 ) -> int:
     """Show how far pools are from their manifests; exit 2 when they differ. Writes only with --correct."""
     console = Console()
-    notify = notifications(prometheus, webhook or [])
+    notify = notifications(prometheus, webhooks(os.environ, webhook or []))
     share = flags.share(shard, run_group) if correct else flags.shard(shard)
-    asked = DriftRequest(list(paths), limits, connection, correct, share, run_group, follow_symlinks)
+    asked = DriftRequest(
+        list(paths), limits, connection, correct, share, run_group, follow_symlinks, anonymise
+    )
 
     async def work(stop: Stop) -> DriftRound:
         with console.working("Reading the live pools"):
             outcome = await run_round(asked, console, stop)
         show(outcome, shown, console)  # before the webhooks: a slow one may be interrupted
         to_github(lambda: drift_page(outcome), console)
-        try:
-            if noteworthy(outcome):
-                await notify.send(outcome, console.info)
-            else:
-                notify.write_gauges(outcome, console.info)
-        except asyncio.CancelledError:
-            if not stop.requested:
-                raise
-            console.info("Warning: interrupted before every webhook had answered")
+        await notified(outcome, notify, console, stop)
         return outcome
 
     return int(run_async(work).exit_code)
+
+
+async def notified(outcome: DriftRound, notify: Notifications, console: Console, stop: Stop) -> None:
+    """Write the gauges, and tell the webhooks of a round that is worth it; a signal only cuts that short."""
+    try:
+        if noteworthy(outcome):
+            await notify.send(outcome, console.info)
+        else:
+            notify.write_gauges(outcome, console.info)
+    except asyncio.CancelledError:
+        if not stop.requested:
+            raise
+        console.info("Warning: interrupted before every webhook had answered")
 
 
 async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftRound:
@@ -101,19 +135,38 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
     clock = CLOCK.get()
     started, begun = clock.now(), clock.monotonic()
 
-    def outcome(code: ExitCode, report: DriftReport | None, error: ReconcilerError | None) -> DriftRound:
-        return DriftRound(started, clock.monotonic() - begun, code, report, error)
+    alarms: list[Alarm] = []
 
+    def outcome(code: ExitCode, report: DriftReport | None, error: ReconcilerError | None) -> DriftRound:
+        if report:
+            failed = {each.target for each in report.plan.failures}
+            read = [each for each in asked.memory.sights if each not in failed]
+            asked.memory.sights.update(dict.fromkeys(read, started))
+        sights = tuple(Sight(*each) for each in sorted(asked.memory.sights.items()))
+        return DriftRound(started, clock.monotonic() - begun, code, report, error, tuple(alarms), sights)
+
+    memory, before = asked.memory, asked.memory.sources
+    memory.sources = None
     try:
         manifest = load(asked.paths, follow_symlinks=asked.follow_symlinks)
-        for note in manifest.notes:
-            if note not in asked.noted:
-                asked.noted.add(note)
+
+        def once(note: str) -> None:
+            if note not in memory.noted:
+                memory.noted.add(note)
                 console.info(note)
+
+        memory.sights = {each: memory.sights.get(each, started) for each in manifest.targets}
+        for note in manifest.notes:
+            once(note)
+        interlock = Interlock.of(manifest, asked.connection.project_id, once, writes=asked.remediate)
         settings = read_settings(asked.connection)
+        policy = policy_of(asked.connection)  # read again in each round, as the manifests are
+        sources = sources_of(asked.paths, asked.connection, follow_symlinks=asked.follow_symlinks)
+        memory.sources = seen = read_as(manifest, policy, sources)
         limits = asked.limits.over(manifest.limits)
         with journal(asked.connection, settings, clock) as kept:
-            async with connections(manifest.targets, asked.connection, settings) as opened:
+            alarms += [each for target in manifest.targets for each in kept.alarms(str(target))]
+            async with connections(manifest.targets, asked.connection, settings, interlock) as opened:
                 run = RunContext(
                     kept,
                     clock,
@@ -122,13 +175,28 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
                     stop=stop,
                     shard=asked.shard,
                     group=asked.group,
+                    policy=policy,
+                    check_sources=lambda: sources.check(seen),
                     log=console.info,
                 )
-                act = remediate if asked.remediate else detect
-                report = await act(manifest, limits, run)
+                if asked.remediate:
+                    unsettled = _unsettled(before, seen) if asked.settled else ""
+                    report = await remediate(manifest, limits, run, unsettled)
+                else:
+                    report = await detect(manifest, limits, run)
     except ReconcilerError as error:
         return outcome(error.exit_code, None, error)
+    if asked.anonymise:
+        report = replace(report, plan=anonymised(report.plan))
     return outcome(report.exit_code, report, None)
+
+
+def _unsettled(before: Seen | None, now: Seen) -> str:
+    """Why nothing may be corrected by these files yet; empty when the round before has read the very same."""
+    if before is None:
+        return "no round before this one has read the manifests"
+    changed = changes(before, now)
+    return f"the manifests are not those of the round before: {changed}" if changed else ""
 
 
 def noteworthy(outcome: DriftRound) -> bool:

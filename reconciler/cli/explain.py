@@ -16,8 +16,9 @@ from reconciler.cli.plan import PlanRequest, compute_plan, exit_code_of
 from reconciler.engine.holds import blocked_code
 from reconciler.errors import BadInput, ExitCode
 from reconciler.manifest.load import load
+from reconciler.planning.anonymous import anonymised
 from reconciler.render.explain import explain_lines
-from reconciler.render.text import sandbox_lines
+from reconciler.render.text import head_lines
 
 
 @flags.options
@@ -27,12 +28,15 @@ def explain(
     *,
     shown: flags.OutputFormat = flags.Output.TEXT,
     connection: flags.ConnectionOptions,
+    anonymise: flags.Anonymise = False,
     follow_symlinks: flags.FollowSymlinks = False,
 ) -> int:
     """Show for one pool what matched what, by which rule, and what every guard measured."""
     console = Console()
     manifest = load(paths, follow_symlinks=follow_symlinks)
     made = compute_plan(manifest, manifest.limits, connection, console, PlanRequest())
+    if anonymise:
+        made = anonymised(made)
     found = [each for each in made.pools if pool in (each.label, each.desired.id, each.live and each.live.id)]
     if not found and made.failures:  # it may be a pool of the target that could not be read
         return exit_code_of(made, console, detailed=False)
@@ -43,7 +47,7 @@ def explain(
 
         console.json_text(explain_json(made, found))
     else:
-        console.lines(sandbox_lines(made))
+        console.lines(head_lines(made))
         for each in found:
             console.lines(explain_lines(made, each))
     own = replace(made, pools=tuple(found))

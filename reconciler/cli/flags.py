@@ -17,12 +17,17 @@ from reconciler.cli.commands import remember
 from reconciler.cli.console import no_color
 from reconciler.errors import BadInput
 from reconciler.model import Limit, Limits, Shard, Target
+from reconciler.settings import fits_header
 
 Paths = Annotated[
     list[Path], typer.Argument(help="Manifest files or directories.", metavar="PATH…", show_default=False)
 ]
 FollowSymlinks = Annotated[
     bool, typer.Option("--follow-symlinks", help="Follow links that leave a given folder.")
+]
+Anonymise = Annotated[
+    bool,
+    typer.Option("--anonymise", help="Show how many users there are and not who: for what others can read."),
 ]
 Endpoint = Annotated[
     str | None,
@@ -34,7 +39,20 @@ NoColor = Annotated[
 ]
 JournalUrl = Annotated[
     str | None,
-    typer.Option("--journal", help="SQLAlchemy URL of the journal (RECONCILER_JOURNAL).", metavar="URL"),
+    typer.Option(
+        "--journal",
+        help="SQLAlchemy URL of the journal, or @FILE with it. Others on this machine can read a command line: "
+        "put a password into RECONCILER_JOURNAL or a file.",
+        metavar="URL|@FILE",
+    ),
+]
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy",
+        help="Policy that manifests and flags cannot lift (RECONCILER_POLICY).",
+        metavar="FILE",
+    ),
 ]
 OutMarkdown = Annotated[Path | None, typer.Option(help="Also write the plan as Markdown.", metavar="FILE")]
 OutHtml = Annotated[Path | None, typer.Option(help="Also write the plan as a page.", metavar="FILE")]
@@ -55,6 +73,22 @@ LimitGigabytes = Annotated[
 ]
 LimitUsers = Annotated[
     int | None, typer.Option(min=0, help="Most people who may lose data.", show_default="no limit")
+]
+LimitShareOfPool = Annotated[
+    str | None,
+    typer.Option(
+        help="Most percent of its disks that a pool may lose.", metavar="N%", show_default="no limit"
+    ),
+]
+LimitShareOfRun = Annotated[
+    str | None,
+    typer.Option(help="Most percent of all disks that may go.", metavar="N%", show_default="no limit"),
+]
+SignedApprovals = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--approval", help="A signed approval, or a folder of them; may be repeated.", metavar="FILE|DIR"
+    ),
 ]
 Parallelism = Annotated[int, typer.Option(min=1, max=64, help="Pools worked on at the same time.")]
 
@@ -81,6 +115,16 @@ Profile = Annotated[
 ProjectId = Annotated[str | None, typer.Option(help="Project, when no manifest is read.", metavar="ID")]
 
 
+Confirmed = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--project-id",
+        help="Confirm that the credentials are for this project, where IAM cannot; may be repeated.",
+        metavar="ID",
+    ),
+]
+
+
 class Format(StrEnum):
     """How a plan is shown."""
 
@@ -95,6 +139,15 @@ class Output(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+
+
+class HistoryOutput(StrEnum):
+    """How the journal is shown."""
+
+    TEXT = "text"
+    JSON = "json"
+    JSONL = "jsonl"
+    """Every run whole, a line each, oldest first: for audits."""
 
 
 PlanFormat = Annotated[Format, typer.Option("--format", help="How to show the plan.")]
@@ -123,12 +176,20 @@ def share(text: str, group: str) -> Shard:
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectionOptions:
+class PlaceOptions:
     """Where a command works; these flags outrank settings and environment."""
 
     endpoint: Endpoint = None
     sandbox: Sandbox = False
     journal: JournalUrl = None
+    policy: PolicyFile = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionOptions(PlaceOptions):
+    """The same for a command that reads manifests."""
+
+    project_id: Confirmed = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,18 +227,33 @@ class LimitOptions:
     limit_pools: LimitPools = None
     limit_gigabytes: LimitGigabytes = None
     limit_users: LimitUsers = None
+    limit_share_of_pool: LimitShareOfPool = None
+    limit_share_of_run: LimitShareOfRun = None
 
     @property
     def given(self) -> dict[str, int]:
-        """The limits that were set, by their names in manifests."""
+        """The limits that were set, by their names in manifests; raises ``BadInput`` for a share that is none."""
         values = {each.name.removeprefix("limit_"): getattr(self, each.name) for each in fields(self)}
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: _limit(name, value) for name, value in values.items() if value is not None}
 
     def over(self, limits: Limits) -> Limits:
         """The manifests' limits, replaced by those given as flags."""
         return replace(
-            limits, **{name: Limit(value, f"--limit-{name}") for name, value in self.given.items()}
+            limits, **{name: Limit(value, _limit_flag(name)) for name, value in self.given.items()}
         )
+
+
+def _limit_flag(name: str) -> str:
+    return f"--limit-{name.replace('_', '-')}"
+
+
+def _limit(name: str, value: int | str) -> int:
+    if isinstance(value, int):
+        return value
+    # Without the sign too: so it stands in the command that a plan prints.
+    if found := re.fullmatch(r"(100|[1-9]?[0-9])%?", value):
+        return int(found[1])
+    raise BadInput(f"{_limit_flag(name)} {value!r} is not whole percent", "write 0% to 100%, such as 50%")
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +277,8 @@ class TargetOptions:
     def target(self) -> Target | None:
         """The target that the flags name, or None; raises ``BadInput`` when only one of the two is given."""
         if self.region and self.project_id:
+            if not (fits_header(self.region) and fits_header(self.project_id)):
+                raise BadInput("--region or --project-id holds a character that cannot be sent")
             return Target(self.region, self.project_id)
         if self.region or self.project_id:
             raise BadInput("--region and --project-id go together")
@@ -231,7 +309,9 @@ def options(command: Callable[..., int]) -> Callable[..., int]:
     def run(*, no_color: bool = False, **values: Any) -> int:  # noqa: ARG001 - the eager callback has seen it
         for name, group in groups.items():
             values[name] = group(**{one.name: values.pop(one.name) for one in fields(group)})
-        remember([values[name] for name in groups])
+        remember(
+            [values[name] for name in groups], follow_symlinks=bool(values.get("follow_symlinks", False))
+        )
         return command(**values)
 
     run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -53,16 +54,27 @@ async def serving(
 ) -> AsyncIterator[int]:
     """Serve until the block ends; yields the port, chosen by the system when ``port`` is 0.
 
+    The pages are made in another thread, so they only read what is replaced as a whole.
+
     Raises ``BadInput`` when it cannot listen on the address.
     """
     with _listening(address, port) as listener:
         server = _server(_app(address, pages), connection_seconds)
-        task = asyncio.create_task(server.serve(sockets=[listener]))
+        # In a thread with a loop of its own: a journal that another process holds blocks the loop of the
+        # rounds, and a probe must be answered all the same. A daemon, so that it cannot delay a stop either.
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+
+        def serve() -> None:
+            asyncio.run(server.serve(sockets=[listener]))
+            with suppress(RuntimeError):  # that loop has ended, so nobody waits any more
+                loop.call_soon_threadsafe(ended.set)
+
+        threading.Thread(target=serve, name="health", daemon=True).start()
         try:
             yield listener.getsockname()[1]
         finally:
             server.should_exit = True
-            await task
+            await ended.wait()
 
 
 @contextmanager

@@ -1,66 +1,145 @@
-"""``history``: lists the runs in the journal, or shows one of them.
+"""``history``: lists the runs in the journal, shows one of them, or prunes old ones.
 
 The text is left to ``render.history``.
 """
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
 
 from reconciler.cli import flags
-from reconciler.cli.connect import journal_place, journal_to_read, own_sandbox, read_settings
+from reconciler.cli.connect import (
+    duration,
+    journal,
+    journal_place,
+    journal_to_read,
+    own_sandbox,
+    read_settings,
+)
 from reconciler.cli.console import Console
 from reconciler.clock import CLOCK
 from reconciler.errors import BadInput, ExitCode
 from reconciler.render.history import approved_plan, run_lines, runs_lines
 from reconciler.render.text import banner
+from reconciler.render.words import count
+from reconciler.settings import LEAST_KEPT_DAYS, Settings
+
+LONGEST = timedelta(days=36_500)
+"""How far back ``--since`` can go: longer than any journal is kept."""
 
 
 @flags.options
 def history(
-    what: Annotated[str | None, typer.Argument(help="'show' to see one run.", metavar="[show]")] = None,
+    what: Annotated[
+        str | None,
+        typer.Argument(help="'show' to see one run, 'prune' to delete old ones.", metavar="[show|prune]"),
+    ] = None,
     run: Annotated[str | None, typer.Argument(help="The run to show.", metavar="[RUN]")] = None,
     *,
     most: Annotated[int, typer.Option("--most", min=1, max=10_000, help="How many runs to list.")] = 20,
-    shown: flags.OutputFormat = flags.Output.TEXT,
+    older_than: Annotated[
+        str | None, typer.Option("--older-than", help="What 'prune' deletes: 400d. At least 30d.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", help="Only runs of that time: 12h, 30d.", metavar="TIME")
+    ] = None,
+    shown: Annotated[
+        flags.HistoryOutput,
+        typer.Option("--format", help="How to show the result; jsonl: every run whole, a line each."),
+    ] = flags.HistoryOutput.TEXT,
     where: flags.JournalOptions,
 ) -> int:
-    """List the runs in the journal, or show one of them in full."""
-    if (what, run is None) not in ((None, True), ("show", False)):
-        raise BadInput("history takes either nothing or: show RUN", "reconciler history lists the runs")
+    """List the runs in the journal, show one of them in full, or prune what is old."""
+    if (what, run is None) not in ((None, True), ("show", False), ("prune", True)):
+        raise BadInput(
+            "history takes either nothing or: show RUN, or: prune", "reconciler history lists the runs"
+        )
+    if (what == "prune") != (older_than is not None):
+        raise BadInput(
+            "--older-than belongs to history prune, and that needs it",
+            "reconciler history prune --older-than 400d",
+        )
     console = Console()
     settings = read_settings(where.connection)
-    with journal_to_read(where.connection, settings, CLOCK.get()) as kept:
-        missing = "" if kept else f"There is no journal yet at {journal_place(where.connection, settings)}."
-        runs = kept.runs(most) if kept and run is None else ()
-        record = kept.run(run) if kept and run is not None else None
+    if older_than is not None:
+        return _prune(older_than, where.connection, settings, console)
+    clock = CLOCK.get()
+    start = clock.now() - min(duration(since, "--since"), LONGEST) if since else None
+    if shown is flags.HistoryOutput.JSONL and run is None:
+        return _export(start, where.connection, settings, console)
+    if run is not None:
+        return _show(run, shown, where.connection, settings, console)
+    with journal_to_read(where.connection, settings, clock) as kept:
+        runs = kept.runs(most, start) if kept else ()
         services = own_sandbox(where.connection)
         if kept and runs:
-            ids, first = {each.id for each in runs}, min(each.started for each in runs)
-            services += [
-                each.intent.pool.service for each in kept.operations(first) if each.intent.run_id in ids
-            ]
-    if run is None:
-        if missing:
-            console.info(missing)
-        if shown is flags.Output.JSON:
-            from reconciler.render.json.history import history_json  # noqa: PLC0415 - one of two forms
+            services += kept.services([each.id for each in runs])
+    if kept is None:
+        console.info(_missing(where.connection, settings))
+    if shown is flags.HistoryOutput.JSON:
+        from reconciler.render.json.history import history_json  # noqa: PLC0415 - one of several forms
 
-            console.json_text(history_json(runs))
-        elif not missing:
-            console.lines(banner(services))
-            console.lines(runs_lines(runs))
-        return int(ExitCode.DONE)
+        console.json_text(history_json(runs))
+    elif kept is not None:
+        console.lines(banner(services))
+        console.lines(runs_lines(runs))
+    return int(ExitCode.DONE)
+
+
+def _missing(where: flags.ConnectionOptions, settings: Settings) -> str:
+    return f"There is no journal yet at {journal_place(where, settings)}."
+
+
+def _show(
+    run: str, shown: flags.HistoryOutput, where: flags.ConnectionOptions, settings: Settings, console: Console
+) -> int:
+    """Show one run in full."""
+    with journal_to_read(where, settings, CLOCK.get()) as kept:
+        record = kept.run(run) if kept else None
+        services = own_sandbox(where)
     if record is None:
-        raise BadInput(f"the journal has no run {run}", missing or "reconciler history lists the runs")
-    if shown is flags.Output.JSON:
-        from reconciler.render.json.history import run_json  # noqa: PLC0415 - one of two forms
+        hint = "reconciler history lists the runs" if kept else _missing(where, settings)
+        raise BadInput(f"the journal has no run {run}", hint)
+    if shown is not flags.HistoryOutput.TEXT:
+        from reconciler.render.json.history import run_json  # noqa: PLC0415 - one of several forms
 
-        console.json_text(run_json(record))
+        console.json_text(run_json(record, 2 if shown is flags.HistoryOutput.JSON else None))
     else:
         if not approved_plan(record):  # which says it itself
             console.lines(banner(services + [each.intent.pool.service for each in record.operations]))
         console.lines(run_lines(record))
+    return int(ExitCode.DONE)
+
+
+def _export(
+    since: datetime | None, where: flags.ConnectionOptions, settings: Settings, console: Console
+) -> int:
+    """Print every run whole, one at a time, so that the length of the journal does not matter."""
+    from reconciler.render.json.history import run_json  # noqa: PLC0415 - one of several forms
+
+    with journal_to_read(where, settings, CLOCK.get()) as kept:
+        if kept is None:
+            console.info(_missing(where, settings))
+            return int(ExitCode.DONE)
+        for run_id in kept.run_ids(since):
+            if record := kept.run(run_id):  # else it was pruned meanwhile
+                console.json_text(run_json(record, None))
+    return int(ExitCode.DONE)
+
+
+def _prune(older_than: str, where: flags.ConnectionOptions, settings: Settings, console: Console) -> int:
+    """Delete what is old, and say how much."""
+    age = duration(older_than, "--older-than")
+    if age < timedelta(days=LEAST_KEPT_DAYS):
+        raise BadInput(
+            f"--older-than {older_than} is less than {LEAST_KEPT_DAYS} days, which the journal always keeps",
+            "budgets, requests that can still arrive and plans that can still be applied need it",
+        )
+    with journal(where, settings, CLOCK.get()) as kept:
+        gone = kept.prune(age)
+    counts = (count(gone.runs, "run"), count(gone.operations, "operation"), count(gone.points, "drift point"))
+    console.text(f"Pruned: {', '.join(counts)}.")
     return int(ExitCode.DONE)

@@ -5,9 +5,11 @@ The YAML is left to ``manifest.emit``.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,8 +21,10 @@ from reconciler.cli.commands import path_word
 from reconciler.cli.connect import connections, read_settings
 from reconciler.cli.console import Console
 from reconciler.cli.flags import ConnectionOptions
+from reconciler.cli.interlock import Interlock
 from reconciler.cli.signals import run_async
 from reconciler.errors import BadInput, ExitCode, ReconcilerError
+from reconciler.files import refuse_link, write_file
 from reconciler.manifest.emit import emit
 from reconciler.model import Pool, Target
 from reconciler.planner import Connection
@@ -42,12 +46,13 @@ def import_(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
     only: flags.TargetOptions,
+    profile: flags.Profile = "",
     service: flags.ServiceOptions,
 ) -> int:
     """Write manifests for live pools, which plan without changes; overwrites only with --force."""
     console = Console()
     connection = service.connection
-    target = only.target or _default_target(connection)
+    target = replace(only.target or _default_target(connection), profile=profile)
     live = _read(target, connection, console)
     chosen = _chosen(live, pool or [])
     names = Counter(each.name for each in live)
@@ -56,15 +61,16 @@ def import_(
         console.text(emit(chosen, target, ambiguous))
         return int(ExitCode.DONE)
     files = {out / f"{name}.yaml": each for name, each in _named(chosen, ambiguous)}
-    if existing := sorted(str(path) for path in files if path.exists() and not force):
+    if existing := sorted(str(path) for path in files if os.path.lexists(path) and not force):
         raise BadInput(
             f"{count(len(existing), 'file')} would be overwritten: {', '.join(existing)}",
             "use --force to overwrite",
         )
     try:
+        refuse_link(out)
         out.mkdir(parents=True, exist_ok=True)
         for path, each in files.items():
-            path.write_text(emit([each], target, ambiguous), encoding="utf-8")
+            write_file(path, emit([each], target, ambiguous), mode=0o666, below=out, new=not force)
     except OSError as error:
         raise BadInput(f"{error.filename or out} cannot be written: {error.strerror}") from None
     console.info(
@@ -77,7 +83,10 @@ def _read(target: Target, connection: ConnectionOptions, console: Console) -> tu
     settings = read_settings(connection)
 
     async def work(_stop: Stop) -> tuple[Pool, ...]:
-        async with connections([target], connection, settings) as opened:
+        interlock = Interlock(
+            lambda _: "", console.info, writes=False, confirmed=frozenset({target.project_id})
+        )
+        async with connections([target], connection, settings, interlock) as opened:
             found = opened[target]
             if not isinstance(found, Connection):
                 raise ReconcilerError(found.message, found.hint)

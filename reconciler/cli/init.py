@@ -13,11 +13,17 @@ from typing import Annotated
 
 import typer
 
+from reconciler import DISTRIBUTION, installation
 from reconciler.cli import flags
 from reconciler.cli.console import Console
 from reconciler.errors import BadInput, ExitCode
+from reconciler.files import write_file
 from reconciler.render.words import count
 from reconciler.scaffolds import files
+
+CONSTRAINTS = "reconciler-constraints.txt"
+"""Beside the files of every platform: the exact versions that they install."""
+_JOURNAL_EXTRA = "postgres"
 
 
 class Platform(StrEnum):
@@ -33,40 +39,48 @@ class Platform(StrEnum):
 
 _IDENTITIES = "create two identities, one to read and one to apply, with the policies in iam/"
 _READ_ONLY = "create an identity with iam/plan-policy.json, which can only read"
+_TRUST = (
+    "create an identity provider for the platform's tokens and two agencies, one to read and one to apply, with the "
+    "policies in iam/; or two identities with stored keys"
+)
 _MANIFESTS = "put the manifests into manifests/; reconciler import writes those of the live pools"
 _NEXT: Mapping[Platform, tuple[str, ...]] = {
     Platform.GITHUB: (
-        _IDENTITIES,
-        "create the environments reconciler-plan and production with the secrets that the workflows name",
+        _TRUST,
+        "create the environments reconciler-plan, reconciler-drift and production with what the workflows name",
         "allow only main to deploy to production, with required reviewers",
         _MANIFESTS,
     ),
     Platform.GITLAB: (
-        _IDENTITIES,
-        "set the variables that .gitlab-ci.yml names; protect those for production",
+        _TRUST,
+        "set the variables that .gitlab-ci.yml names; protect those for drift and production",
         "add a pipeline schedule for the default branch, which detects drift",
         _MANIFESTS,
     ),
     Platform.JENKINS: (
         _IDENTITIES,
-        "add the credentials that Jenkinsfile names",
-        "create a multibranch pipeline from Jenkinsfile and a pipeline from Jenkinsfile.drift",
+        "create three folders, each with the credentials that one file names and no other",
+        "create in them a multibranch pipeline from Jenkinsfile, and pipelines of the branch main from "
+        "Jenkinsfile.apply and Jenkinsfile.drift",
         _MANIFESTS,
     ),
     Platform.ATLANTIS: (
-        "create an identity with iam/apply-policy.json for the server",
+        _IDENTITIES,
+        "install reconciler and put the credentials where repos.yaml says, on the server",
         "put your repository's name into repos.yaml and give that file to the server; atlantis.yaml stays here",
         _MANIFESTS,
     ),
     Platform.KUBERNETES: (
         _IDENTITIES,
-        "build the image from Dockerfile and put its name into the files",
-        "create the Secrets and the ConfigMap that the files name",
-        "apply drift-cronjob.yaml or drift-watch.yaml; create apply-sharded-job.yaml for each reviewed run",
+        "build the image from Dockerfile and put its name with its digest into the files",
+        "create the Secrets and the ConfigMaps that the files name",
+        "apply network-policy.yaml and drift-cronjob.yaml or drift-watch.yaml",
+        "create apply-sharded-job.yaml for each reviewed run",
     ),
     Platform.SYSTEMD: (
         _READ_ONLY,
-        "put the units, the manifests and the credentials where reconciler-drift.service expects them",
+        "install reconciler, and put the units, the manifests and the credentials where reconciler-drift.service "
+        "expects them",
         "systemctl enable --now reconciler-drift.timer",
     ),
 }
@@ -78,10 +92,30 @@ def init(
     *,
     folder: Annotated[Path, typer.Option("--dir", help="Folder to write into.", metavar="DIR")] = Path(),
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
+    package: Annotated[
+        str,
+        typer.Option(
+            help="What the files install: an exact requirement; otherwise what this installation came from.",
+            metavar="REQUIREMENT",
+            show_default=False,
+        ),
+    ] = "",
+    index_url: Annotated[
+        str, typer.Option(help="Package index of a --package with ==.", metavar="URL", show_default=False)
+    ] = "",
 ) -> int:
     """Write ready-made workflows for github, gitlab, jenkins, atlantis, kubernetes or systemd."""
     console = Console()
-    ready = {folder / path: text for path, text in files(platform.value).items()}
+    if index_url and not package:
+        raise BadInput("--index-url goes with --package", f"add --package {DISTRIBUTION}==VERSION")
+    here = installation.installed()
+    chosen = (
+        installation.named_package(package, index_url) if package else installation.recorded_package(here)
+    )
+    known = installation.versions()
+    written = files(platform.value, chosen.arguments(_JOURNAL_EXTRA))
+    written[CONSTRAINTS] = installation.constraints(known)
+    ready = {folder / path: text for path, text in written.items()}
     # lexists, because a dangling link counts too: writing would create what it points to.
     if existing := sorted(str(path) for path in ready if os.path.lexists(path) and not force):
         raise BadInput(
@@ -90,13 +124,16 @@ def init(
         )
     for path, text in ready.items():
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("w" if force else "x", encoding="utf-8") as file:
-                file.write(text)
+            write_file(path, text, mode=0o666, below=folder, new=not force)
         except OSError as error:
             message = f"{error.filename or path} cannot be written: {error.strerror}"
             raise BadInput(message, "use --dir to name a folder you can write to") from None
         console.info(f"Wrote {path}")
+    if here and (absent := set(installation.dependencies(here, _JOURNAL_EXTRA)) - set(known)):
+        console.info(
+            f"The files install the extra {_JOURNAL_EXTRA}, which is not installed here: {CONSTRAINTS} holds no "
+            f"version of {', '.join(sorted(absent))}. Install {DISTRIBUTION}[{_JOURNAL_EXTRA}] and run init again."
+        )
     console.info("Next:")
     for number, step in enumerate(_NEXT[platform], 1):
         console.info(f"  {number}. {step}")

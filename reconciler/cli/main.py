@@ -10,7 +10,13 @@ import gc
 import os
 import sys
 
-from reconciler.cli.stdio import lost_output, tolerate, wait_until_written, write_at_once
+from reconciler.cli.stdio import (
+    TolerantStream,
+    lost_output,
+    tolerate,
+    wait_until_written,
+    write_at_once,
+)
 
 TYPE_CHECKING = False  # typing itself would be half of what `version` imports
 if TYPE_CHECKING:
@@ -49,7 +55,13 @@ def run(arguments: list[str]) -> int:
 def run_app(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code."""
     from reconciler.errors import ExitCode, ReconcilerError  # noqa: PLC0415 - not needed for the version
+    from reconciler.redaction import forget, know, redact  # noqa: PLC0415
+    from reconciler.settings import secrets_of, secrets_of_flags  # noqa: PLC0415
 
+    forget()
+    know(*secrets_of(os.environ), *secrets_of_flags(arguments))
+    if isinstance(sys.stderr, TolerantStream):
+        sys.stderr.clean = redact
     try:
         code = _run(list(arguments))
         if not wait_until_written():
@@ -72,11 +84,11 @@ def _terminated(_number: int, _frame: object) -> None:
 def _run(arguments: list[str]) -> int:
     from typer.exceptions import TyperException  # noqa: PLC0415 - these imports are the costly ones
 
-    from reconciler.cli.app import app  # noqa: PLC0415
+    from reconciler.cli.app import command  # noqa: PLC0415
     from reconciler.errors import BadInput, ExitCode, Interrupted, ReconcilerError  # noqa: PLC0415
 
     try:
-        result = app(args=arguments, prog_name="reconciler", standalone_mode=False)
+        result = command(args=arguments, prog_name="reconciler", standalone_mode=False)
     except ReconcilerError as error:
         return _failed(error, error.exit_code)
     except TyperException as error:
@@ -85,7 +97,9 @@ def _run(arguments: list[str]) -> int:
         return _failed(Interrupted("interrupted"), ExitCode.INTERRUPTED)
     except Exception as error:
         if os.environ.get("RECONCILER_DEBUG"):
-            raise
+            import traceback  # noqa: PLC0415 - only here
+
+            sys.stderr.write("".join(traceback.format_exception(error)))
         bug = ReconcilerError(
             f"Internal error ({type(error).__name__}). This is a bug in reconciler",
             "please report it with the output under RECONCILER_DEBUG=1",

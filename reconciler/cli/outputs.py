@@ -14,6 +14,7 @@ from pathlib import Path
 from reconciler.cli.console import Console
 from reconciler.cli.flags import Format, OutputOptions
 from reconciler.errors import BadInput
+from reconciler.files import append_to, write_file
 from reconciler.planning.plan import Plan
 from reconciler.render.text import plan_lines
 from reconciler.render.words import APPLY
@@ -61,11 +62,9 @@ def different(saved: Path | None, outputs: OutputOptions) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write one output file; raises ``BadInput`` when it cannot be written."""
+    """Write one output file, for its owner alone unless it exists; raises ``BadInput`` when it cannot be written."""
     try:
-        path.write_text(
-            text if text.endswith("\n") else f"{text}\n", encoding="utf-8", errors="backslashreplace"
-        )
+        write_file(path, text if text.endswith("\n") else f"{text}\n")
     except OSError as error:
         raise BadInput(f"{path} cannot be written: {error.strerror}", "name a writable file") from None
 
@@ -90,8 +89,7 @@ def to_github(page: Callable[[], Page], console: Console) -> None:
     summary, annotations = page()
     if place:
         try:
-            with Path(place).open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(summary)
+            append_to(Path(place), summary)
         except OSError as error:
             console.info(f"The job summary could not be written: {error.strerror}")
     if in_actions:

@@ -25,16 +25,20 @@ from reconciler.cli.connect import (
 )
 from reconciler.cli.console import Console
 from reconciler.cli.flags import ConnectionOptions
+from reconciler.cli.interlock import Interlock
 from reconciler.cli.outputs import different, show_plan, tell_github, write_outputs
 from reconciler.cli.plan_files import save
+from reconciler.cli.policy import policy_of
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
 from reconciler.engine.apply import DEFAULT_LIFETIME
 from reconciler.engine.holds import blocked_code, recorded_holds
+from reconciler.engine.known import known_of
 from reconciler.errors import ExitCode, ReconcilerError
 from reconciler.manifest.load import load
 from reconciler.model import Limits, Manifest, Shard
-from reconciler.planner import Connection, Holds, PlanMetadata, compute, with_inconsistent_desktops
+from reconciler.planner import NOTHING, Connection, Known, PlanMetadata, compute, with_inconsistent_desktops
+from reconciler.planning.anonymous import anonymised
 from reconciler.planning.plan import Plan, Service
 from reconciler.settings import Settings
 
@@ -56,6 +60,7 @@ def plan(
     desktops: Annotated[
         bool, typer.Option("--desktops", help="Also show desktops whose disks are not those of their pool.")
     ] = False,
+    anonymise: flags.Anonymise = False,
     follow_symlinks: flags.FollowSymlinks = False,
 ) -> int:
     """Show which disks would go, what that destroys, and why; never writes."""
@@ -74,10 +79,11 @@ def plan(
     )
     if out:
         save(made, out)
+    seen = anonymised(made) if anonymise else made
     apply = command("apply", paths, *([f"--shard {shard}"] if shard != "1/1" else []))
-    write_outputs(made, outputs, apply)
-    show_plan(made, shown, console, apply)
-    tell_github(made, console, apply)
+    write_outputs(seen, outputs, apply)
+    show_plan(seen, shown, console, apply)
+    tell_github(seen, console, apply)
     if out:
         console.info(f"Saved to {out}; apply exactly this with: reconciler apply {path_word(out)}")
     return exit_code_of(made, console, detailed=detailed_exitcode)
@@ -98,30 +104,31 @@ def compute_plan(
 ) -> Plan:
     """Read the targets and plan, showing progress on a terminal."""
     settings = read_settings(connection)
-    metadata = PlanMetadata(new_id(), CLOCK.get().now(), asked.lifetime, asked.shard)
+    metadata = PlanMetadata(new_id(), CLOCK.get().now(), asked.lifetime, asked.shard, policy_of(connection))
 
     async def work(_stop: Stop) -> Plan:
-        async with connections(manifest.targets, connection, settings) as opened:
+        interlock = Interlock.of(manifest, connection.project_id, console.info, writes=False)
+        async with connections(manifest.targets, connection, settings, interlock) as opened:
             services = [each.service for each in opened.values() if isinstance(each, Connection)]
-            holds = _holds(services, connection, settings, console)
+            known = _known(services, connection, settings, console)
             with console.working("Reading the live pools"):
-                made = await compute(manifest, limits, opened, metadata, holds)
+                made = await compute(manifest, limits, opened, metadata, known)
                 return await with_inconsistent_desktops(made, opened) if asked.desktops else made
 
     return run_async(work)
 
 
-def _holds(
+def _known(
     services: list[Service], connection: ConnectionOptions, settings: Settings, console: Console
-) -> Holds:
-    """The operations that other runs left open, as far as there is a journal; it is only read."""
+) -> Known:
+    """What other runs left open or did in part, as far as there is a journal; it is only read."""
     clock = CLOCK.get()
-    with journal_to_read(connection, settings, clock) as known:
-        if known:
-            return recorded_holds(known, services, clock.now())
+    with journal_to_read(connection, settings, clock) as kept:
+        if kept:
+            return known_of(kept, services, recorded_holds(kept, services, clock.now()), stays=False)
     where = journal_place(connection, settings)
     console.info(f"There is no journal at {where}: what other runs have left open is not known here.")
-    return {}
+    return NOTHING
 
 
 def exit_code_of(plan: Plan, console: Console, *, detailed: bool) -> int:
@@ -136,5 +143,5 @@ def exit_code_of(plan: Plan, console: Console, *, detailed: bool) -> int:
         blocking = sum(each.severity == "block" for each in plan.all_findings)
         console.info(f"Error: the plan is blocked by {blocking} finding{'s'[: blocking != 1]}; see above.")
         return int(blocked_code(plan))
-    differs = plan.inconsistent_count or any(pool.drift for pool in plan.pools)
+    differs = plan.inconsistent_count or plan.has_leftovers or any(pool.drift for pool in plan.pools)
     return int(ExitCode.CHANGES if detailed and differs else ExitCode.DONE)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.errors import BadInput
-from reconciler.files import is_regular, write_atomically
+from reconciler.files import is_regular, writable_by_others, write_atomically
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan_file import HINT, KIND, document, read
 
@@ -35,6 +35,11 @@ def load(path: Path) -> Plan:
     try:
         if not is_regular(path):
             raise BadInput(f"the plan file {path} cannot be read: it is not a regular file", HINT)
+        if writable_by_others(path):
+            raise BadInput(
+                f"the plan file {path} can be written by other users, so it may not be what was reviewed",
+                f"{HINT}; plan files are made for their owner alone (0600)",
+            )
         if path.stat().st_size > MAX_BYTES:
             raise BadInput(f"{path} is larger than any plan ({MAX_BYTES} bytes)", HINT)
         document_read: Any = json.loads(path.read_text(encoding="utf-8"))

@@ -18,15 +18,14 @@ from reconciler.cli.console import Console
 from reconciler.cli.outputs import write_text
 from reconciler.clock import CLOCK
 from reconciler.errors import ExitCode
-from reconciler.journal.records import DriftPoint, Journal, Operation, Step
+from reconciler.journal.records import DriftPoint, Journal, Operation
 from reconciler.planning.drift import MEMORY
 from reconciler.render.text import SANDBOX, banner
-from reconciler.render.trend import OperationRow, Reading, Trend, trend_html
+from reconciler.render.trend import SHOWN_REMOVALS, OperationRow, Reading, Trend, trend_html
 from reconciler.render.words import count
 
 DETECTING = frozenset({"drift", "correct"})
 """Commands, as named in the journal, whose runs detect drift."""
-MOST_RUNS = 100_000
 LONGEST = timedelta(days=36_500)
 """How far back a report can go: longer than any journal is kept."""
 
@@ -59,18 +58,19 @@ def report(
 def trend_of(kept: Journal, until: datetime, length: timedelta) -> Trend:
     """What the journal recorded in the time before ``until``."""
     since = until - length
-    points = kept.drift(since - MEMORY)
+    points = kept.drift_changes(since - MEMORY, MEMORY)
     unresolved = kept.unresolved()
-    removed = [each for each in kept.operations(since) if each.intent.step is Step.REMOVE]
+    removed, more = kept.removals(since, SHOWN_REMOVALS)
     keys = [each.pool for each in points] + [each.intent.pool for each in (*unresolved, *removed)]
     sandboxes = {key.service.removeprefix(SANDBOX) for key in keys if key.service.startswith(SANDBOX)}
     return Trend(
         since=since,
         until=until,
         readings=tuple(_reading(each) for each in points),
-        checks=sum(run.command in DETECTING and run.started >= since for run in kept.runs(MOST_RUNS)),
+        checks=kept.count_runs(DETECTING, since),
         unresolved=tuple(map(_row, unresolved)),
-        removals=tuple(map(_row, reversed(removed))),
+        removals=tuple(map(_row, removed)),
+        more_removals=more,
         sandboxes=tuple(sorted(sandboxes)),
     )
 

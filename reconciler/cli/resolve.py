@@ -19,11 +19,20 @@ from reconciler.cli import flags
 from reconciler.cli.actor import actor
 from reconciler.cli.connect import connections, duration, journal, new_id, own_sandbox, read_settings
 from reconciler.cli.console import Console
+from reconciler.cli.interlock import Interlock
+from reconciler.cli.policy import check_target, policy_of
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
-from reconciler.engine.resolution import accept, concerns, open_operation, resolve_all, target_contexts
-from reconciler.errors import BadInput, ExitCode, ServiceError
-from reconciler.journal.records import State
+from reconciler.engine.resolution import (
+    accept,
+    accept_damaged,
+    concerns,
+    open_operation,
+    resolve_all,
+    target_contexts,
+)
+from reconciler.errors import BadInput, ExitCode, Refused, ServiceError
+from reconciler.journal.records import DAMAGED_HINT, State
 from reconciler.model import Target
 from reconciler.render.apply_report import resolution_lines
 from reconciler.render.text import banner
@@ -66,6 +75,10 @@ def resolve(
         bool,
         typer.Option("--despite-evidence", help="Close it although the disks or the job contradict that."),
     ] = False,
+    acknowledge: Annotated[
+        str | None,
+        typer.Option(help="Close the alarm of this pool: somebody has looked at it.", metavar="NAME|ID"),
+    ] = None,
     pool: Annotated[
         list[str] | None,
         typer.Option("--pool", help="Only operations on this pool; may be repeated.", metavar="NAME|ID"),
@@ -77,7 +90,7 @@ def resolve(
     only: flags.TargetOptions,
     profile: flags.Profile = "",
     shown: flags.OutputFormat = flags.Output.TEXT,
-    connection: flags.ConnectionOptions,
+    place: flags.PlaceOptions,
 ) -> int:
     """Find out how operations ended that earlier runs left open; sends nothing."""
     if (operation is None) != (accept_as is None):
@@ -85,6 +98,15 @@ def resolve(
     if despite_evidence and not accept_as:
         raise BadInput("--despite-evidence needs --accept-as and OPERATION")
     console = Console()
+    confirmed = [only.project_id] if only.project_id else None
+    connection = flags.ConnectionOptions(
+        place.endpoint, place.sandbox, place.journal, place.policy, confirmed
+    )
+    if acknowledge:
+        if operation or pool:
+            raise BadInput("--acknowledge closes an alarm and goes with nothing else of resolve")
+        _acknowledge(acknowledge, connection, console)
+        return int(ExitCode.DONE)
     seconds = duration(wait_timeout, "--wait-timeout").total_seconds()
     decision = Decision(State[accept_as.name], actor(os.environ), despite_evidence) if accept_as else None
     pools, options = frozenset(pool or ()), Options(wait_timeout=0.0 if no_wait else seconds)
@@ -103,7 +125,36 @@ def resolve(
         checked = count(len(found.resolutions), "operation")
         console.info(f"{checked} checked, {open_ones} still open{held_ones}.")
     code = worst(each.result.status for each in found.resolutions).exit_code
-    return int(code or (ExitCode.HELD if found.held else found.failed))
+    damaged = ExitCode.JOURNAL if found.damaged else ExitCode.DONE
+    return int(code or damaged or (ExitCode.HELD if found.held else found.failed))
+
+
+def _acknowledge(named: str, connection: flags.ConnectionOptions, console: Console) -> None:
+    """Close the alarms of one pool, by a person's decision; raises ``BadInput`` unless it is one pool."""
+    who = actor(os.environ)
+    with journal(connection, read_settings(connection), CLOCK.get()) as kept:
+        open_ones = kept.alarms()
+        meant = [each for each in open_ones if named in (each.pool_name, each.pool.pool_id)]
+        pools = {each.pool for each in meant}
+        if not pools:
+            known = ", ".join(sorted({each.pool_name for each in open_ones})) or "none"
+            raise BadInput(f"no pool of the name or id {named} has an open alarm", f"pools with one: {known}")
+        if len(pools) > 1:
+            ids = ", ".join(sorted(f"{each.pool_id} of {each.target}" for each in pools))
+            raise BadInput(
+                f"{len(pools)} pools of the name {named} have an alarm", f"name one by its id: {ids}"
+            )
+        for each in meant:
+            kept.acknowledge(each.id, who)
+            console.info(
+                f"{each.pool_name}: the alarm of {each.at:%Y-%m-%d %H:%M:%S} UTC is closed by {who}: {each.message}"
+            )
+        for left in kept.unresolved():
+            if left.intent.pool in pools:
+                console.info(
+                    f"{left.intent.pool_name}: operation {left.id} is still open and holds the pool: "
+                    "reconciler resolve"
+                )
 
 
 @dataclass(slots=True)
@@ -113,6 +164,8 @@ class _Found:
     resolutions: list[Resolution] = field(default_factory=list)
     held: int = 0
     """Operations that their own runs still hold."""
+    damaged: int = 0
+    """Records that cannot be trusted; their pools are refused."""
     failed: ExitCode = ExitCode.DONE
     """The exit code of a target that could not be read."""
 
@@ -120,35 +173,58 @@ class _Found:
 def _resolve(asked: _Request, console: Console) -> _Found:
     """What became of the open operations, target by target; one that cannot be reached does not stop the others."""
     settings, clock = read_settings(asked.connection), CLOCK.get()
+    # Of operations in the journal: no manifest is read, so a target has no other place.
+    confirmed = frozenset(asked.connection.project_id or ())
+    interlock = Interlock(lambda _: "", console.info, writes=True, confirmed=confirmed)
+    policy = policy_of(asked.connection)
 
     async def work(stop: Stop) -> _Found:
         with journal(asked.connection, settings, clock) as kept:
             ctx = RunContext(
-                kept, clock, new_id, run_id=new_id(), options=asked.options, stop=stop, log=console.info
+                kept,
+                clock,
+                new_id,
+                run_id=new_id(),
+                options=asked.options,
+                stop=stop,
+                policy=policy,
+                log=console.info,
             )
             if asked.decision:
-                return _Found([await _decide(asked, asked.decision, settings, ctx)])
-            return await _resolve_all(asked, settings, ctx, console)
+                return _Found([await _decide(asked, asked.decision, settings, ctx, interlock)])
+            return await _resolve_all(asked, settings, ctx, console, interlock)
 
     return run_async(work)
 
 
-async def _decide(asked: _Request, decision: Decision, settings: Settings, ctx: RunContext) -> Resolution:
+async def _decide(
+    asked: _Request, decision: Decision, settings: Settings, ctx: RunContext, interlock: Interlock
+) -> Resolution:
     """Close one operation as a person decided, against a reading of its own target."""
+    if broken := ctx.journal.damaged_operation(asked.operation):
+        return accept_damaged(broken, decision, ctx)
     operation = open_operation(asked.operation, ctx)
     if not concerns(operation, asked.pools):
         raise BadInput(f"operation {operation.id} is on pool {operation.intent.pool_name}, not on --pool")
     target = _target(operation.intent.pool.target, asked.profile)
+    check_target(ctx.policy, target)
     try:
-        async with connections([target], asked.connection, settings) as opened:
+        async with connections([target], asked.connection, settings, interlock) as opened:
             return await accept(operation, decision, "", replace(ctx, connections=opened))
     except ServiceError as error:  # reading errors are part of the evidence, so this one is from opening
         unread = f"the service could not be read: {error.message}"
         return await accept(operation, decision, unread, ctx)
 
 
-async def _resolve_all(asked: _Request, settings: Settings, ctx: RunContext, console: Console) -> _Found:
+async def _resolve_all(
+    asked: _Request, settings: Settings, ctx: RunContext, console: Console, interlock: Interlock
+) -> _Found:
     found = _Found()
+    for broken in ctx.journal.every_damaged():
+        if not asked.pools or asked.pools & {broken.pool_name, broken.pool.pool_id}:
+            found.damaged += 1
+            console.info(f"{broken.pool_name}: {broken.message}. {DAMAGED_HINT}")
+            console.info(f"  reconciler resolve --accept-as done {broken.id}")
     opened_ones = [each for each in ctx.journal.unresolved() if concerns(each, asked.pools)]
     for name in sorted(asked.pools):
         if not any(concerns(each, {name}) for each in opened_ones):
@@ -159,10 +235,11 @@ async def _resolve_all(asked: _Request, settings: Settings, ctx: RunContext, con
         # The journal stores targets without a profile, so the flag decides which credentials are used.
         named = replace(each, profile=asked.profile)
         try:
-            async with connections([named], asked.connection, settings) as opened:
+            check_target(ctx.policy, named)
+            async with connections([named], asked.connection, settings, interlock) as opened:
                 connected = replace(ctx, connections=opened)
                 resolutions, holds = await resolve_all(connected, target_contexts(connected), asked.pools)
-        except (BadInput, ServiceError) as error:
+        except (BadInput, Refused, ServiceError) as error:
             if len(targets) == 1:
                 raise
             console.error(error)

@@ -40,16 +40,25 @@ def serve(
 
     console = Console()
 
+    with sandbox_errors():
+        store = sandbox.Store.open(sandbox_file(state))
+        with store.reading(CLOCK.get().now().timestamp()) as world:
+            projects = list(world["projects"])
+
     def ready(url: str) -> None:
-        console.text(
-            f"SANDBOX: a simulated service at {url}; nothing real is touched. Stop it with Ctrl-C.\n"
-            f"export RECONCILER_ENDPOINT={url}\n"
-            f"export HUAWEICLOUD_SDK_AK={sandbox.ACCESS_KEY}\n"
-            f"export HUAWEICLOUD_SDK_SK={sandbox.SECRET_KEY}"
-        )
+        lines = [
+            f"SANDBOX: a simulated service at {url}; nothing real is touched. Stop it with Ctrl-C.",
+            f"export RECONCILER_ENDPOINT={url}",
+            f"export RECONCILER_IAM_ENDPOINT={url}",
+            f"export HUAWEICLOUD_SDK_AK={sandbox.ACCESS_KEY}",
+            f"export HUAWEICLOUD_SDK_SK={sandbox.SECRET_KEY}",
+        ]
+        # With several projects, the keys are for none in particular: IAM tells which they reach.
+        lines += [f"export HUAWEICLOUD_SDK_PROJECT_ID={each}" for each in projects if len(projects) == 1]
+        console.text("\n".join(lines))
 
     with sandbox_errors():
-        run(host, port, sandbox.Store.open(sandbox_file(state)), ready)
+        run(host, port, store, ready)
     return int(ExitCode.DONE)
 
 

@@ -1,4 +1,4 @@
-"""``schema``: the JSON Schema of a manifest, or of what a command prints as JSON."""
+"""``schema``: the JSON Schema of a manifest or a policy, or of what a command prints as JSON."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ def schema(
     history: Annotated[bool, typer.Option("--history", help="That of history's JSON.")] = False,
     resolve: Annotated[bool, typer.Option("--resolve", help="That of resolve's JSON.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="That of explain's JSON.")] = False,
+    approval: Annotated[bool, typer.Option("--approval", help="That of a signed approval.")] = False,
+    policy: Annotated[bool, typer.Option("--policy", help="That of a policy file.")] = False,
 ) -> int:
-    """Print the JSON Schema of a manifest, for editors, or of what a command prints as JSON."""
+    """Print the JSON Schema of a manifest or a policy, for editors, or of what a command prints as JSON."""
     flag = {
         "plan": plan,
         "apply": apply,
@@ -30,11 +32,17 @@ def schema(
         "history": history,
         "resolve": resolve,
         "explain": explain,
+        "approval": approval,
+        "policy": policy,
     }
     asked = [command for command, given in flag.items() if given]
     if len(asked) > 1:
         raise BadInput("schema prints one schema at a time", f"give only one of --{', --'.join(asked)}")
-    if asked:
+    if asked == ["policy"]:
+        from reconciler.manifest.policy_schema import policy_schema  # noqa: PLC0415 - builds models
+
+        Console().data(policy_schema())
+    elif asked:
         from reconciler.render.json.schemas import document_schema  # noqa: PLC0415 - builds every model
 
         Console().data(document_schema(asked[0]))

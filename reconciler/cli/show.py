@@ -14,6 +14,7 @@ from reconciler.cli.console import Console
 from reconciler.cli.outputs import show_plan, write_outputs
 from reconciler.cli.plan_files import load
 from reconciler.errors import ExitCode
+from reconciler.planning.anonymous import anonymised
 
 
 @flags.options
@@ -22,9 +23,12 @@ def show(
     *,
     shown: flags.PlanFormat = flags.Format.TEXT,
     outputs: flags.OutputOptions,
+    anonymise: flags.Anonymise = False,
 ) -> int:
     """Show a saved plan."""
     loaded = load(plan_file)
+    if anonymise:
+        loaded = anonymised(loaded)
     # A saved plan does not say how its service was named; with an endpoint in the environment nothing has to.
     GIVEN.set(Given(sandbox=loaded.sandbox and not os.environ.get("RECONCILER_ENDPOINT")))
     apply = command("apply", [path for path, _ in loaded.sources])

@@ -31,6 +31,7 @@ def run_async(
     work: Callable[[Stop], Coroutine[Any, Any, T]],
     *,
     longest_stop: float = LONGEST_STOP,
+    hung_up: Callable[[], None] | None = None,
     end: Callable[[int], None] = os._exit,
 ) -> T:
     """Run a coroutine; a signal asks it to stop, once, and it ends within seconds.
@@ -38,6 +39,7 @@ def run_async(
     Raises ``Interrupted`` or ``Terminated`` when the coroutine returns no result of its own after that.
     Where it does not return in ``longest_stop`` seconds, ``end`` is called with the exit code, from a thread:
     a journal that another process holds, or a slow disk, may block the event loop itself.
+    ``hung_up``: called in the loop for each SIGHUP, which then does not ask to stop.
     """
     leave_by(None)
     stop = Stop()
@@ -61,7 +63,11 @@ def run_async(
         if not over.wait(longest_stop):
             _give_up(number, end)
 
-    with _handling(handle, count_down):
+    def reload(_number: int, _frame: object) -> None:
+        if hung_up and not loop.is_closed():
+            loop.call_soon_threadsafe(hung_up)
+
+    with _handling(handle, count_down, reload if hung_up else None):
         try:
             return loop.run_until_complete(task)
         except asyncio.CancelledError:
@@ -77,14 +83,21 @@ async def _begun(work: Callable[[Stop], Coroutine[Any, Any, T]], stop: Stop) -> 
 
 
 @contextmanager
-def _handling(handle: Callable[[int, object], None], count_down: Callable[[int], None]) -> Iterator[None]:
+def _handling(
+    handle: Callable[[int, object], None],
+    count_down: Callable[[int], None],
+    reload: Callable[[int, object], None] | None,
+) -> Iterator[None]:
     """Handle signals in this thread, and call ``count_down`` in another one as soon as the first one arrives.
+
+    SIGHUP goes to ``reload`` where that is given, and then counts for nothing else.
 
     A handler runs between two steps of the program, so not while the main thread is inside a blocking call.
     """
     reading, writing = socket.socketpair()
     writing.setblocking(False)
-    numbers = [each for each in _HEARD if signal.getsignal(each) is not signal.SIG_IGN]
+    heard = [each for each in _HEARD if signal.getsignal(each) is not signal.SIG_IGN]
+    numbers = [each for each in heard if not (reload and each is signal.SIGHUP)]
 
     def listen() -> None:
         with reading:
@@ -94,15 +107,15 @@ def _handling(handle: Callable[[int, object], None], count_down: Callable[[int],
                     return
 
     before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
-    for number in numbers:  # under nohup a hang-up is ignored, and stays so
-        signal.signal(number, handle)
+    for number in heard:  # under nohup a hang-up is ignored, and stays so
+        signal.signal(number, handle if number in numbers or reload is None else reload)
         signal.siginterrupt(number, False)
     thread = threading.Thread(target=listen, name="signals", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        for number in numbers:
+        for number in heard:
             default = signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL
             signal.signal(number, default)
         signal.set_wakeup_fd(before)

@@ -14,6 +14,7 @@ TYPE_CHECKING = False  # typing itself would be half of what `version` imports
 if TYPE_CHECKING:
     import threading
     from collections import deque
+    from collections.abc import Callable
     from typing import Any, TextIO
 
 
@@ -75,12 +76,14 @@ class TolerantStream:
         self._writer = writer
         self.lost: OSError | None = None
         """The first error of a write; None while the stream works."""
+        self.clean: Callable[[str], str] | None = None
+        """Changes what is written: takes secrets out of what libraries write here past the console."""
 
     def write(self, text: str) -> int:
         """Queue the text; returns at once. Raises ``TypeError`` for bytes, by which libraries probe a stream."""
         if not isinstance(text, str):
             raise TypeError("write() argument must be str")
-        self._writer.put(self, text)
+        self._writer.put(self, self.clean(text) if self.clean else text)
         return len(text)
 
     def flush(self) -> None:

@@ -6,9 +6,11 @@ A round is left to ``drift``, the endpoint's server to ``health``.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import sys
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated
 
@@ -22,9 +24,10 @@ from reconciler.cli.console import Console
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK, Clock
 from reconciler.errors import BadInput, ExitCode
+from reconciler.notify.courier import Courier
 from reconciler.notify.notifications import Notifications, notifications
-from reconciler.notify.webhooks import Webhook
 from reconciler.render.drift_report import headline, metrics
+from reconciler.settings import webhooks
 
 JITTER = 0.1
 """Share of the interval by which each wait varies, so that many watchers spread out."""
@@ -40,7 +43,23 @@ class Watch:
     every: timedelta
     alive: float
     """When the last round ended, or the process started; monotonic seconds."""
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by a hang-up: the next round begins at once."""
     last: DriftRound | None = None
+
+    async def pause(self) -> bool:
+        """Wait for the next round; True when a hang-up has ended the wait."""
+        seconds = self.every.total_seconds() * random.uniform(1 - JITTER, 1 + JITTER)
+        waits = {asyncio.ensure_future(self.clock.sleep(seconds)), asyncio.ensure_future(self.hurry.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+        hurried = self.hurry.is_set()
+        self.hurry.clear()
+        return hurried
 
     def ended(self, outcome: DriftRound) -> None:
         """Record that a round has ended, whatever its outcome."""
@@ -64,6 +83,9 @@ def watch(
     paths: flags.Paths,
     *,
     every: Annotated[str, typer.Option(help="Time between rounds, plus or minus a tenth.")] = "15m",
+    once: Annotated[
+        bool, typer.Option("--once", help="Run one round and end with its exit code, for supervisors.")
+    ] = False,
     correct: drift.Correct = False,
     health_port: Annotated[
         int | None,
@@ -74,55 +96,86 @@ def watch(
     webhook: drift.Webhooks = None,
     connection: flags.ConnectionOptions,
     limits: flags.LimitOptions,
+    anonymise: flags.Anonymise = False,
     follow_symlinks: flags.FollowSymlinks = False,
 ) -> int:
     """Detect drift repeatedly until stopped; notifies webhooks when the outcome changes."""
     console = Console()
-    asked = drift.DriftRequest(list(paths), limits, connection, correct, follow_symlinks=follow_symlinks)
-    notify = notifications(prometheus, webhook or [])
+    asked = drift.DriftRequest(
+        list(paths),
+        limits,
+        connection,
+        correct,
+        follow_symlinks=follow_symlinks,
+        anonymise=anonymise,
+        settled=not once,
+    )
+    notify = notifications(prometheus, webhooks(os.environ, webhook or []))
     interval = duration(every, "--every")
+    hurry = asyncio.Event()
 
     async def work(stop: Stop) -> ExitCode:
         clock = CLOCK.get()
-        state = Watch(clock, interval, clock.monotonic())
+        state = Watch(clock, interval, clock.monotonic(), hurry)
+        courier = Courier(notify, console.info)
         async with AsyncExitStack() as stack:
             if health_port is not None:
                 pages = {"/healthz": state.healthz, "/metrics": state.gauges}
                 port = await stack.enter_async_context(health.serving(health_address, health_port, pages))
                 console.info(f"Health: http://{_host(health_address)}:{port}/healthz and /metrics")
+            await stack.enter_async_context(courier.working())
             try:
-                return await _rounds(asked, state, notify, console, stop)
+                if once:
+                    return await _once(asked, notify, console, stop)
+                return await _rounds(asked, state, _Listeners(notify, courier, console), stop)
             except asyncio.CancelledError:
-                if not stop.requested:
+                if once or not stop.requested:
                     raise
         console.info("Stopped; no change was in progress.")
         return ExitCode.DONE
 
-    return int(run_async(work))
+    # A terminal that is closed hangs up too, and must not leave a watch behind that nobody sees.
+    return int(run_async(work, hung_up=None if once or sys.stdin.isatty() else hurry.set))
 
 
-async def _rounds(
-    asked: drift.DriftRequest, state: Watch, notify: Notifications, console: Console, stop: Stop
-) -> ExitCode:
+@dataclass(frozen=True, slots=True)
+class _Listeners:
+    """Who hears of a round."""
+
+    notify: Notifications
+    courier: Courier
+    console: Console
+
+
+async def _once(asked: drift.DriftRequest, notify: Notifications, console: Console, stop: Stop) -> ExitCode:
+    """One round, whose webhooks are waited for; raises what is wrong with the input."""
+    outcome = await drift.run_round(asked, console, stop)
+    if isinstance(outcome.error, BadInput):
+        raise outcome.error
+    _show(outcome, None, console)
+    await drift.notified(outcome, notify, console, stop)
+    return outcome.exit_code
+
+
+async def _rounds(asked: drift.DriftRequest, state: Watch, listeners: _Listeners, stop: Stop) -> ExitCode:
     """Run rounds until cancelled; returns only when it was asked to stop while changes were in flight.
 
     Raises ``BadInput`` when the first round finds wrong input; a later round reports it and the loop continues.
     """
-    undelivered: tuple[Webhook, ...] = ()
     while True:
-        outcome = await drift.run_round(asked, console, stop)
+        outcome = await drift.run_round(asked, listeners.console, stop)
         if state.last is None and isinstance(outcome.error, BadInput):
             raise outcome.error
         before = state.last
         state.ended(outcome)
-        _show(outcome, before, console)
+        _show(outcome, before, listeners.console)
         if stop.requested:
             return outcome.exit_code
-        # Without news, only the webhooks whose last delivery failed are notified again.
-        undelivered = await notify.send(
-            outcome, console.info, None if _news(outcome, before) else undelivered
-        )
-        await state.clock.sleep(state.every.total_seconds() * random.uniform(1 - JITTER, 1 + JITTER))
+        listeners.notify.write_gauges(outcome, listeners.console.info)
+        listeners.courier.post(outcome, news=_news(outcome, before))
+        if await state.pause():
+            listeners.console.info("Hung up: reading everything again.")
+            asked.memory.noted.clear()
 
 
 def _show(outcome: DriftRound, before: DriftRound | None, console: Console) -> None:
@@ -144,7 +197,7 @@ def _news(outcome: DriftRound, before: DriftRound | None) -> bool:
 def _state(outcome: DriftRound) -> object:
     """What must be equal for two rounds to count as the same."""
     drifting = [(each.pool.label, each.surplus, each.missing, each.differing) for each in outcome.drifting]
-    return outcome.exit_code, drifting
+    return outcome.exit_code, drifting, [each.id for each in outcome.alarms]
 
 
 def _host(address: str) -> str:

@@ -6,30 +6,33 @@ Prompts and printing are left to ``cli``; each step to the package named after i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from reconciler import __version__
-from reconciler.apply.context import Options, RunContext
+from reconciler.apply.context import Halt, Options, RunContext
 from reconciler.apply.group import claim
 from reconciler.apply.results import ApplyReport, PoolResult, Resolution, Status, live_pool, worst
 from reconciler.apply.run import run_pools
 from reconciler.clock import Clock
+from reconciler.engine.acting import identities, record_identities
 from reconciler.engine.holds import blocked_code
+from reconciler.engine.known import known_of
 from reconciler.engine.resolution import let_go, open_operations, resolve_all, target_contexts
 from reconciler.errors import ExitCode, JournalError, Refused, ServiceError, StalePlan
-from reconciler.journal.records import PLAN_APPROVED, Operation
-from reconciler.model import Limits, Manifest
-from reconciler.planner import Holds, compute
+from reconciler.journal.records import PLAN_APPROVED, Approved, DayBudget, Operation
+from reconciler.model import Limits, Manifest, Target
+from reconciler.planner import Known, compute
+from reconciler.planning import policy
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan_file import document
 
 DEFAULT_LIFETIME = timedelta(hours=1)
 """How long after planning a plan may be applied."""
 
-Approve = Callable[[Plan], Awaitable[None]]
-"""Returns when the plan is approved; raises ``Refused`` or ``StalePlan`` when it is not."""
+Approve = Callable[[Plan], Awaitable[Approved | None]]
+"""Returns how the plan was approved, as far as the journal keeps it; raises ``Refused`` or ``StalePlan`` if not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class ApplyRequest:
     """What the journal calls the run."""
     saved_plan: Plan | None = None
     """Set when a saved plan is applied; the journal lets it be claimed only once."""
+    budgets: Mapping[Target, DayBudget] = field(default_factory=dict)
+    """How many disks of each target may go in one UTC day; none for what a person approves."""
 
 
 def check_fresh(plan: Plan, clock: Clock) -> None:
@@ -61,12 +66,22 @@ async def apply(request: ApplyRequest, run: RunContext) -> ApplyReport:
 
     Raises only before anything is sent; from the first call on, errors are part of the report.
     """
-    ctx = replace(run, run_id=run.new_id(), options=request.options)
-    stop, targets = ctx.stop, [str(target) for target in request.manifest.targets]
-    ctx.journal.open_run(ctx.run_id, request.command, __version__, targets)
+    # A halt of its own: what ended badly in an earlier run of this process stops nothing in this one.
+    ctx = replace(run, run_id=run.new_id(), options=request.options, budgets=request.budgets, halt=Halt())
+    targets = [str(target) for target in request.manifest.targets]
+    return await recorded(request.command, targets, ctx, lambda: _apply(request, ctx))
+
+
+async def recorded(
+    command: str, targets: Sequence[str], ctx: RunContext, work: Callable[[], Awaitable[ApplyReport]]
+) -> ApplyReport:
+    """Do the work of one run, with its beginning and its end in the journal, however it ends."""
+    stop = ctx.stop
+    ctx.journal.open_run(ctx.run_id, command, __version__, targets)
     report = ApplyReport(ctx.run_id, None, exit_code=ExitCode.ERROR)
     try:
-        report = await _apply(request, ctx)
+        record_identities(ctx, ctx.run_id)
+        report = await work()
         if report.exit_code is ExitCode.INTERRUPTED and stop.terminated:
             report = replace(report, exit_code=ExitCode.TERMINATED)
     except asyncio.CancelledError:
@@ -90,21 +105,27 @@ async def _apply(request: ApplyRequest, ctx: RunContext) -> ApplyReport:
     sites = target_contexts(ctx)
     resolutions, holds = await resolve_all(ctx, sites)
     report = ApplyReport(ctx.run_id, None, resolutions=resolutions)
-    if any(each.result.status is Status.ALARM for each in resolutions):
+    if ctx.halt.alarm:
         return replace(report, exit_code=Status.ALARM.exit_code)  # after an alarm not even a plan is made
     metadata = ctx.plan_metadata(request.lifetime)
-    plan = await compute(request.manifest, request.limits, ctx.connections, metadata, holds)
+    known = known_of(ctx.journal, [site.service for site in sites.values()], holds)
+    plan = await compute(request.manifest, request.limits, ctx.connections, metadata, known)
+    plan = policy.acting(plan, ctx.clock.now())
     report = replace(report, plan=plan)
     if not plan.has_changes and not request.saved_plan:
         report = replace(report, remaining=0)
         return replace(report, exit_code=_code(report))
-    await request.approve(plan)
+    approved = await request.approve(plan)
     # A target that could not be read when the plan was saved was not reviewed, so the exit code must show it.
     if request.saved_plan:
         report = replace(report, plan=replace(plan, failures=plan.failures or request.saved_plan.failures))
     if plan.run_blocked:
         raise Refused("the plan is blocked; nothing was sent", "see the findings of the plan")
-    _keep_plan(plan, ctx)
+    # A second time: a person may have taken until after the window to answer.
+    if policy.acting(plan, ctx.clock.now()).run_blocked:
+        raise Refused("the policy's window has closed; nothing was sent", "apply again in a window")
+    ctx.journal.approve_run(ctx.run_id, approved, ctx.policy.digest if ctx.policy else "")
+    keep_plan(plan, ctx)
     if ctx.group:
         claim(plan.pools, plan.limits, ctx.group, ctx.journal)
     if request.saved_plan:
@@ -112,10 +133,11 @@ async def _apply(request: ApplyRequest, ctx: RunContext) -> ApplyReport:
         check_fresh(request.saved_plan, ctx.clock)
         ctx.journal.claim_plan(request.saved_plan.id, ctx.run_id)
     results = await run_pools(plan, sites, ctx)
-    own = _in_flight(ctx)
+    own = in_flight(ctx)
     remaining = None
     if not ctx.stop.requested and any(each.status is Status.DONE for each in results):
-        remaining = await _remaining(request, replace(report, results=results), holds, ctx)
+        afterwards = Known(holds, jobs=known.jobs, held_now=known.held_now)
+        remaining = await _remaining(request, replace(report, results=results), afterwards, ctx)
     report = replace(report, results=results, in_flight=own, remaining=remaining)
     code = _code(report)
     if code is ExitCode.DONE and ctx.stop.requested:
@@ -136,7 +158,7 @@ def _closed(report: ApplyReport, ctx: RunContext) -> ApplyReport:
     return report
 
 
-def _in_flight(ctx: RunContext) -> tuple[Operation, ...]:
+def in_flight(ctx: RunContext) -> tuple[Operation, ...]:
     """The operations that this run leaves open; their leases end at once, so that the next run need not wait."""
     try:
         own = tuple(each for each in ctx.journal.unresolved() if each.owner == ctx.run_id)
@@ -148,17 +170,21 @@ def _in_flight(ctx: RunContext) -> tuple[Operation, ...]:
     return own
 
 
-def _keep_plan(plan: Plan, ctx: RunContext) -> None:
+def keep_plan(plan: Plan, ctx: RunContext) -> None:
     """Record what was approved, for ``history show``; pools without drift are left out."""
     pools = tuple(pool for pool in plan.pools if pool.drift or pool.blocked)
     ctx.journal.record_event(ctx.run_id, PLAN_APPROVED, document(replace(plan, pools=pools)))
 
 
-async def _remaining(request: ApplyRequest, report: ApplyReport, holds: Holds, ctx: RunContext) -> int | None:
+async def _remaining(request: ApplyRequest, report: ApplyReport, known: Known, ctx: RunContext) -> int | None:
     """Plan again and count the changes left for the pools that were done: zero proves the run."""
     try:
         again = await compute(
-            request.manifest, request.limits, ctx.connections, ctx.plan_metadata(request.lifetime), holds
+            request.manifest,
+            request.limits,
+            ctx.connections,
+            ctx.plan_metadata(request.lifetime),
+            known,
         )
     except ServiceError as error:
         ctx.log(f"the plan after the run failed: {error.message}")
@@ -219,4 +245,5 @@ def _summary(report: ApplyReport) -> dict[str, object]:
             for each in report.results
         ],
         "remaining": report.remaining,
+        **identities(report.plan),
     }

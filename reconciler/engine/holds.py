@@ -5,11 +5,11 @@ Finding out how such an operation ended is left to ``resolution``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from reconciler.errors import ExitCode
-from reconciler.journal.records import Journal, Operation
+from reconciler.journal.records import Alarm, Journal, Operation
 from reconciler.planner import Holds
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.plan import Plan, Service
@@ -18,6 +18,10 @@ HELD = "pool-held"
 """The rule of an operation that its run still works on."""
 UNRESOLVED = "unresolved-operation"
 """The rule of an operation that no run works on, and whose end nobody knows."""
+
+
+ALARM = "pool-alarm"
+"""The rule of a pool in which something was lost that had to stay."""
 
 
 def hold(rule: str, operation: Operation, message: str, hint: str) -> Finding:
@@ -31,12 +35,32 @@ def hold(rule: str, operation: Operation, message: str, hint: str) -> Finding:
     )
 
 
-def recorded_holds(journal: Journal, services: Iterable[Service], now: datetime) -> Holds:
+def recorded_holds(journal: Journal, services: Sequence[Service], now: datetime) -> Holds:
     """What keeps pools closed by the journal alone; nothing is asked, taken over or written."""
-    return {
+    open_ones = {
         (operation.intent.pool.target, operation.intent.pool.pool_id): _recorded(operation, now)
         for service in services
         for operation in journal.unresolved(str(service.target), service.name)
+    }
+    return open_ones | alarm_holds(journal, services)
+
+
+def open_alarms(journal: Journal, services: Iterable[Service]) -> tuple[Alarm, ...]:
+    """The alarms of these targets that no person has closed yet."""
+    return tuple(each for service in services for each in journal.alarms(str(service.target), service.name))
+
+
+def alarm_holds(journal: Journal, services: Iterable[Service]) -> dict[tuple[str, str], Finding]:
+    """What keeps a pool closed in which something was lost, until a person has looked at it."""
+    return {
+        (each.pool.target, each.pool.pool_id): Finding(
+            rule=ALARM,
+            message=f"run {each.run_id} raised an alarm: {each.message}",
+            pool=each.pool_name,
+            source=f"the journal, {each.at:%Y-%m-%d %H:%M:%S} UTC",
+            allow=f"look at the pool in the console, then: reconciler resolve --acknowledge {each.pool.pool_id}",
+        )
+        for each in open_alarms(journal, services)
     }
 
 

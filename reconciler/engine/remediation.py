@@ -6,18 +6,20 @@ Which drift may be remediated is left to ``planning.drift``, carrying it out to 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from reconciler import __version__
 from reconciler.apply.context import Options, RunContext
-from reconciler.apply.results import DriftReport, LivePool, live_pool
+from reconciler.apply.results import ApplyReport, DriftReport, LivePool, live_pool
+from reconciler.engine.acting import identities, record_identities
 from reconciler.engine.apply import DEFAULT_LIFETIME, ApplyRequest, apply
+from reconciler.engine.holds import alarm_holds, open_alarms
+from reconciler.engine.known import known_of
 from reconciler.errors import ExitCode, JournalError, ReconcilerError, Refused
-from reconciler.journal.records import NOT_APPLIED, DriftPoint, Journal, Operation, PoolKey, Step
-from reconciler.model import DriftPolicy, Limits, Manifest
-from reconciler.planner import compute
+from reconciler.journal.budget import midnight, words
+from reconciler.journal.records import Alarm, DayBudget, DriftPoint, Operation, PoolKey
+from reconciler.model import DriftPolicy, Limits, Manifest, Target
+from reconciler.planner import Connection, compute
 from reconciler.planning.drift import (
     BEING_CHANGED,
     MEMORY,
@@ -29,10 +31,11 @@ from reconciler.planning.drift import (
     is_being_changed,
     measure,
     narrow,
-    removals_of,
 )
 from reconciler.planning.finding import Finding, Severity
-from reconciler.planning.plan import Plan, PoolPlan, Service
+from reconciler.planning.guards import run_checks
+from reconciler.planning.plan import Loss, Plan, PoolPlan
+from reconciler.planning.policy import unattended
 
 REMEDIATION = "correct"
 """How the journal names a remediation run; a run that only detects is called ``drift``."""
@@ -43,22 +46,28 @@ async def detect(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftRe
     journal = ctx.journal
     run_id = ctx.new_id()
     journal.open_run(run_id, "drift", __version__, [str(target) for target in manifest.targets])
+    summary: dict[str, object]
     code, digest, summary = ExitCode.ERROR, "", {"pools": 0, "surplus": 0, "missing": 0, "differing": 0}
     try:
+        record_identities(ctx, run_id)
         # Asked before and after: an operation that began or ended while the pools were read makes a reading
         # of its pool worthless, which may show its disks half done.
         changing = _being_changed(ctx)
-        plan = await compute(manifest, limits, ctx.connections, ctx.plan_metadata(DEFAULT_LIFETIME))
+        services = [each.service for each in ctx.connections.values() if isinstance(each, Connection)]
+        known = known_of(journal, services, alarm_holds(journal, services))
+        plan = await compute(manifest, limits, ctx.connections, ctx.plan_metadata(DEFAULT_LIFETIME), known)
         plan = set_aside(plan, changing | _being_changed(ctx))
         measures = _measures(plan)
         journal.add_drift(_points(measures, plan, run_id, ctx))
         unresolved = _unresolved(plan, ctx)
-        code, digest = _detection_code(plan, measures, unresolved), plan.digest
+        alarms = open_alarms(ctx.journal, services)
+        code, digest = _detection_code(plan, measures, unresolved, alarms), plan.digest
         summary = {
             "pools": len(measures),
             "surplus": sum(each.surplus for each in measures),
             "missing": sum(each.missing for each in measures),
             "differing": sum(each.differing for each in measures),
+            **identities(plan),
         }
     except BaseException as error:
         interrupted = ExitCode.TERMINATED if ctx.stop.terminated else ExitCode.INTERRUPTED
@@ -66,7 +75,7 @@ async def detect(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftRe
         raise
     finally:
         journal.close_run(run_id, int(code), digest, summary)
-    return DriftReport(run_id, plan, measures, unresolved=unresolved, exit_code=code)
+    return DriftReport(run_id, plan, measures, unresolved=unresolved, alarms=alarms, exit_code=code)
 
 
 def set_aside(plan: Plan, changing: Mapping[PoolKey, Operation]) -> Plan:
@@ -87,9 +96,17 @@ def set_aside(plan: Plan, changing: Mapping[PoolKey, Operation]) -> Plan:
             pool=pool.label,
             source="the journal",
         )
-        return replace(pool, changes=(), ties=(), findings=(warning,))
+        return replace(
+            pool, changes=(), ties=(), leftovers=(), loss=Loss(), disk_losses=(), findings=(warning,)
+        )
 
-    return replace(plan, pools=tuple(map(looked_at, plan.pools)))
+    pools = tuple(map(looked_at, plan.pools))
+    if pools == plan.pools:
+        return plan
+    # What a run is changing loses nothing by this plan, so it takes nothing from the limits either.
+    limits = tuple(each for each in run_checks(pools, plan.limits) if each.severity is not Severity.PASS)
+    others = tuple(each for each in plan.findings if not each.rule.startswith("limit-"))
+    return replace(plan, pools=pools, findings=(*limits, *others))
 
 
 def _measures(plan: Plan) -> tuple[Measure, ...]:
@@ -97,13 +114,17 @@ def _measures(plan: Plan) -> tuple[Measure, ...]:
     return tuple(each for each in measure(plan) if not is_being_changed(each.pool))
 
 
-async def remediate(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftReport:
+async def remediate(manifest: Manifest, limits: Limits, ctx: RunContext, unsettled: str = "") -> DriftReport:
     """Detect, then apply what the manifest's drift policies allow right now: one attempt per change.
 
-    When the remediation as a whole is refused, the report says why; what was detected is recorded either way.
+    ``unsettled``: why the manifest may not be acted on yet; empty when it may. When the remediation as a whole
+    is refused, the report says why; what was detected is recorded either way.
     """
     narrowed = narrow(manifest)
     report = await detect(narrowed, limits, ctx)
+    if unsettled:
+        drifts = any(each.drifts for each in report.measures)
+        return replace(report, refused=(_waits(unsettled),) if drifts else ())
     permission = _permission(report.plan, manifest.drift, ctx)
     report = replace(report, refused=permission.refused)
     if not permission.pools and not report.unresolved:
@@ -115,51 +136,78 @@ async def remediate(manifest: Manifest, limits: Limits, ctx: RunContext) -> Drif
         approve=remediation.approve,
         options=Options(tries=1),
         command=REMEDIATION,
+        budgets=_budgets(narrowed),
     )
     try:
         applied = await apply(request, ctx)
-    except ReconcilerError as error:  # apply raises only before anything is sent, so the budget is unused
+    except ReconcilerError as error:  # apply raises only before anything is sent
         report = replace(report, error=error)
-        with suppress(JournalError):
-            remediation.give_back("")
     else:
-        report = replace(report, applied=applied)
-        if applied.plan and any(each.resolved for each in applied.resolutions):
-            # Resolving has proven an earlier run's work since the first plan, so that is no drift any more.
-            aside = set_aside(applied.plan, _being_changed(ctx))
-            report = replace(report, measures=_measures(aside))
+        report = _up_to_date(replace(report, applied=applied), applied, ctx)
     try:
-        report = _kept(report, remediation, ctx)
+        report = _kept(report, ctx)
     except JournalError as error:  # what was done must still reach the user
         report = replace(report, error=report.error or error)
     return replace(report, exit_code=_remediation_code(report))
 
 
-def _kept(report: DriftReport, remediation: _Remediation, ctx: RunContext) -> DriftReport:
-    """Return what is left of the day's budget, and record the drift that remains."""
+def _waits(unsettled: str) -> Finding:
+    """Why a round corrects nothing by files that somebody may be writing."""
+    return Finding(
+        rule="drift-unsettled",
+        message=f"{unsettled}, so nothing is corrected by them yet",
+        source="the files themselves",
+        allow="wait for the next round; it corrects if they are the same by then",
+    )
+
+
+def _up_to_date(report: DriftReport, applied: ApplyReport, ctx: RunContext) -> DriftReport:
+    """The report with the later plan of the pools that are settled by now, by this run or by resolving.
+
+    What blocked such a pool at first, or had been tried before, no longer matters.
+    """
+    if not applied.plan:
+        return report
+    aside = set_aside(applied.plan, _being_changed(ctx))
+    resolved = {each.operation.intent.pool for each in applied.resolutions if each.resolved}
+    settled = {(key.target, key.pool_id) for key in resolved}
+    settled |= {(str(target), pool_id) for target, pool_id in applied.proven_pools}
+    later = {(str(pool.target), pool.live.id): pool for pool in aside.pools if pool.live}
+    pools = tuple(
+        later.get(key, pool) if pool.live and (key := (str(pool.target), pool.live.id)) in settled else pool
+        for pool in report.plan.pools
+    )
+    # Resolving has proven an earlier run's work since the first plan, so that is no drift any more.
+    measures = _measures(aside) if resolved else report.measures
+    report = replace(report, plan=replace(report.plan, pools=pools), measures=measures)
+    left = {each.pool.label for each in report.measures_now if each.drifts}
+    refused = tuple(each for each in report.refused if not each.pool or each.pool in left)
+    return replace(report, refused=refused)
+
+
+def _kept(report: DriftReport, ctx: RunContext) -> DriftReport:
+    """Record the drift that remains."""
     if applied := report.applied:
-        remediation.give_back(applied.run_id)
         points = _points(report.measures_now, report.plan, applied.run_id, ctx, only=applied.proven_pools)
         ctx.journal.add_drift(points)
-    return replace(report, unresolved=_unresolved(report.plan, ctx))
+    alarms = open_alarms(ctx.journal, report.plan.services)
+    return replace(report, unresolved=_unresolved(report.plan, ctx), alarms=alarms)
 
 
 class _Remediation:
-    """The approval in place of a person's: the policy, checked again, and the day's budget, reserved in advance."""
+    """The approval in place of a person's: the policy, checked again on the plan that is to be carried out."""
 
     def __init__(self, policies: Sequence[DriftPolicy], ctx: RunContext) -> None:
-        self._policies = {policy.target: policy for policy in policies}
+        self._policies = tuple(policies)
         self._ctx = ctx
-        self._day = ""
-        self._taken: list[tuple[Service, int]] = []
 
     async def approve(self, plan: Plan) -> None:
-        """Raise ``Refused`` unless everything in the plan is allowed now and fits into the day's budget."""
+        """Raise ``Refused`` unless everything in the plan is allowed now."""
         if plan.run_blocked:
-            return  # apply refuses such a plan with the findings
+            raise _limits_win(plan, self._policies, self._ctx)
         acting = [pool for pool in plan.pools if pool.pending and not pool.blocked]
         # Checked on this plan, not on the first one: the pools, the time and the budget may have moved on.
-        permission = _permission(plan, tuple(self._policies.values()), self._ctx)
+        permission = _permission(plan, self._policies, self._ctx)
         permitted = {pool.desired for pool in permission.pools}
         if any(pool.desired not in permitted for pool in acting):
             reasons = "; ".join(finding.message for finding in permission.refused)
@@ -167,47 +215,35 @@ class _Remediation:
                 f"what may be remediated changed during the run: {reasons}; nothing was sent",
                 "the next run decides again",
             )
-        now = self._ctx.journal.now()
-        self._day = f"{now:%Y-%m-%d}"
-        for service in plan.services:
-            self._take(
-                service, sum(removals_of(pool) for pool in acting if pool.target == service.target), now
+
+
+def _budgets(manifest: Manifest) -> dict[Target, DayBudget]:
+    """What each target's policy lets go in a day; the journal holds every removal to it when it is opened.
+
+    Nothing is reserved before: a run that dies, or does less than it was allowed, holds nothing of the day.
+    """
+    none = {target: DayBudget(0, "no drift policy") for target in manifest.targets}
+    return none | {each.target: DayBudget(each.disks_per_day, str(each.at)) for each in manifest.drift}
+
+
+def _limits_win(plan: Plan, policies: Sequence[DriftPolicy], ctx: RunContext) -> Refused:
+    """Why nothing is corrected although the day has room: the run would pass a limit, in one sentence."""
+    over = "; ".join(
+        f"{each.message} ({each.source})" for each in plan.findings if each.severity is Severity.BLOCK
+    )
+    names = {service.target: service.name for service in plan.services}
+    since, rooms = midnight(ctx.journal.now()), []
+    for policy in policies:
+        if policy.target in names:
+            used = ctx.journal.removed_since(str(policy.target), names[policy.target], since)
+            room = max(policy.disks_per_day - used, 0)
+            rooms.append(
+                f"disks_per_day: {policy.disks_per_day} ({policy.at}) has room for {room} more today"
             )
-
-    def _take(self, service: Service, disks: int, now: datetime) -> None:
-        if not disks:
-            return
-        journal, policy = self._ctx.journal, self._policies[service.target]
-        # Reserved before the removals and in one statement: counting first and removing later would let two
-        # runs spend the same rest of the budget. Removals by hand reserve nothing, so they lower the ceiling.
-        by_hand = _removed_by_hand(service, journal, _midnight(now))
-        ceiling = policy.disks_per_day - by_hand
-        if journal.reserve_budget(_scope(service), self._day, disks, ceiling):
-            self._taken.append((service, disks))
-            return
-        self.give_back("")
-        raise Refused(
-            f"{disks} more disks would exceed the {policy.disks_per_day} per UTC day that the policy of "
-            f"{service.target} allows ({policy.at}): other runs have used the rest; nothing was sent",
-            "wait for 00:00 UTC, raise disks_per_day, or apply by hand",
-        )
-
-    def give_back(self, run_id: str) -> None:
-        """Return to the day's budget what the run reserved but certainly did not remove.
-
-        An operation without a known result counts as removed: the budget may only err towards fewer removals.
-        """
-        record = self._ctx.journal.run(run_id)
-        for service, disks in self._taken:
-            removed = sum(
-                len(each.intent.disks)
-                for each in (record.operations if record else ())
-                if each.intent.run_id == run_id and _counts(each) and _of(each, service)
-            )
-            if spare := disks - removed:
-                ceiling = self._policies[service.target].disks_per_day
-                self._ctx.journal.reserve_budget(_scope(service), self._day, -spare, ceiling)
-        self._taken.clear()
+    return Refused(
+        f"a limit of one run stops it: {over}, although {' and '.join(rooms)}; nothing was sent",
+        "limits win, since they bound what one run may destroy: raise the limit, or apply a part by hand",
+    )
 
 
 def _permission(plan: Plan, policies: Sequence[DriftPolicy], ctx: RunContext) -> Permission:
@@ -216,20 +252,23 @@ def _permission(plan: Plan, policies: Sequence[DriftPolicy], ctx: RunContext) ->
     now = ctx.journal.now()
     found: list[Permission] = []
     for service in plan.services:
+        used = ctx.journal.uses_since(str(service.target), service.name, midnight(now))
         past = Past(
-            ctx.journal.removed_since(str(service.target), service.name, _midnight(now)),
+            sum(each.disks for each in used),
             frozenset(
                 key
                 for each in ctx.journal.not_done(str(service.target), service.name)
                 for key in _changes(each)
             ),
+            words(used),
         )
         pools = [pool for pool in plan.pools if pool.target == service.target]
         found.append(allowed(pools, by_target.get(service.target), now, past))
-    return Permission(
+    permitted = Permission(
         tuple(pool for each in found for pool in each.pools),
         tuple(finding for each in found for finding in each.refused),
     )
+    return unattended(permitted, ctx.policy, now)
 
 
 def _only(manifest: Manifest, pools: Sequence[PoolPlan]) -> Manifest:
@@ -255,42 +294,24 @@ def _points(
     """
     now = ctx.clock.now()
     services = {service.target: service.name for service in plan.services}
-    latest = {point.pool: point for point in ctx.journal.drift(now - MEMORY)}
-    points: list[DriftPoint] = []
-    for each in measures:
-        if each.pool.live is None or (only is not None and live_pool(each.pool) not in only):
-            continue
-        key = PoolKey(str(each.pool.target), services[each.pool.target], each.pool.live.id)
-        before = latest.get(key)
-        if each.surplus or each.missing or (before and (before.surplus or before.missing)):
-            points.append(
-                DriftPoint(run_id, now, key, each.pool.label, each.surplus, each.missing, each.surplus_gb)
-            )
-    return points
+    found = {
+        PoolKey(str(each.pool.target), services[each.pool.target], each.pool.live.id): each
+        for each in measures
+        if each.pool.live is not None and (only is None or live_pool(each.pool) in only)
+    }
+    calm = [key for key, each in found.items() if not (each.surplus or each.missing)]
+    kept = found.keys() - calm | ctx.journal.drifting(calm, now - MEMORY)
+    return [
+        DriftPoint(run_id, now, key, each.pool.label, each.surplus, each.missing, each.surplus_gb)
+        for key, each in found.items()
+        if key in kept
+    ]
 
 
 def _changes(operation: Operation) -> Iterator[ChangeKey]:
     """The changes that an operation was to make."""
     for disk in operation.intent.disks:
         yield disk.id or operation.intent.pool.pool_id, disk.type, disk.size
-
-
-def _removed_by_hand(service: Service, journal: Journal, since: datetime) -> int:
-    """Disks removed since then by runs other than remediations, which reserve nothing from the budget."""
-    removals = [each for each in journal.operations(since) if _of(each, service) and _counts(each)]
-    records = {run: journal.run(run) for run in {each.intent.run_id for each in removals}}
-    remediations = {run for run, record in records.items() if record and record.run.command == REMEDIATION}
-    return sum(len(each.intent.disks) for each in removals if each.intent.run_id not in remediations)
-
-
-def _counts(operation: Operation) -> bool:
-    """True for a removal that took, or may yet take, effect."""
-    return operation.intent.step is Step.REMOVE and operation.state not in NOT_APPLIED
-
-
-def _of(operation: Operation, service: Service) -> bool:
-    pool = operation.intent.pool
-    return (pool.target, pool.service) == (str(service.target), service.name)
 
 
 def _unresolved(plan: Plan, ctx: RunContext) -> int:
@@ -309,19 +330,22 @@ def _being_changed(ctx: RunContext) -> dict[PoolKey, Operation]:
     return {each.intent.pool: each for each in ctx.journal.unresolved() if each.lease_until > now}
 
 
-def _detection_code(plan: Plan, measures: Sequence[Measure], unresolved: int) -> ExitCode:
+def _detection_code(
+    plan: Plan, measures: Sequence[Measure], unresolved: int, alarms: Sequence[Alarm]
+) -> ExitCode:
     """The exit code of what was measured; never DONE where something could not be decided."""
     if plan.failures:
         return ExitCode(plan.failures[0].exit_code)
     if any(each.drifts for each in measures):
         return ExitCode.CHANGES
-    if plan.blocked:
+    if plan.blocked or alarms:
         return ExitCode.REFUSED
     if unresolved:
         return ExitCode.UNKNOWN
     if any(map(is_being_changed, plan.pools)):
         return ExitCode.HELD
-    return ExitCode.REFUSED if len(measures) < len(plan.pools) else ExitCode.DONE
+    undecided = len(measures) < len(plan.pools) or plan.leftovers_unread
+    return ExitCode.REFUSED if undecided else ExitCode.DONE
 
 
 def _remediation_code(report: DriftReport) -> ExitCode:
@@ -330,12 +354,4 @@ def _remediation_code(report: DriftReport) -> ExitCode:
         return report.error.exit_code
     if report.applied and report.applied.exit_code is not ExitCode.DONE:
         return report.applied.exit_code
-    return _detection_code(report.plan, report.measures_now, report.unresolved)
-
-
-def _midnight(now: datetime) -> datetime:
-    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def _scope(service: Service) -> str:
-    return f"drift {service.target} {service.name}"
+    return _detection_code(report.plan, report.measures_now, report.unresolved, report.alarms)

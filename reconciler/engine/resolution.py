@@ -10,15 +10,16 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 
 from reconciler.apply.context import RunContext, TargetContext
-from reconciler.apply.decision import Decision, decide
+from reconciler.apply.decision import DECIDED, Decision, decide
 from reconciler.apply.resolve import resolve, still_open
-from reconciler.apply.results import Resolution
-from reconciler.engine.holds import HELD, UNRESOLVED, hold
-from reconciler.errors import BadInput, JournalError, PoolHeld, ServiceError
-from reconciler.journal.records import DAMAGED_HINT, Operation
+from reconciler.apply.results import Resolution, Result, Status
+from reconciler.engine.holds import HELD, UNRESOLVED, alarm_holds, hold
+from reconciler.errors import BadInput, JournalError, PoolHeld, Refused, ServiceError
+from reconciler.journal.records import DAMAGED_HINT, DamagedOperation, Operation
 from reconciler.model import Target
 from reconciler.planner import Connection, Holds
 from reconciler.planning.finding import Finding
+from reconciler.planning.plan import Service
 
 
 async def resolve_all(
@@ -66,7 +67,7 @@ async def resolve_all(
             if not result.resolved:
                 found_out = result.result
                 holds[key] = hold(UNRESOLVED, operation, found_out.message, found_out.hint)
-    return tuple(resolutions), {**holds, **_damaged(ctx)}
+    return tuple(resolutions), {**holds, **_damaged(ctx), **alarm_holds(ctx.journal, _services(ctx))}
 
 
 def open_operation(operation_id: str, ctx: RunContext) -> Operation:
@@ -97,6 +98,26 @@ async def accept(operation: Operation, decision: Decision, unread: str, ctx: Run
         let_go(operation, ctx)
 
 
+def accept_damaged(broken: DamagedOperation, decision: Decision, ctx: RunContext) -> Resolution:
+    """Close a damaged record as a person decided, who has to say it twice: there is nothing to check it against."""
+    unknown = (
+        "what its record says of disks, request, job and result cannot be trusted, so nothing was checked, and until "
+        "when its request can arrive is not known"
+    )
+    if not decision.despite_evidence:
+        raise Refused(
+            f"{broken.message}: {unknown}",
+            "check the disks and tasks of the pool in the console, and that its last call is 30 minutes ago; "
+            "then add --despite-evidence",
+        )
+    word = decision.state.value.replace("_", "-")
+    verdict = f"a person decided: {word} (by {decision.by}; the record was damaged: {unknown})"
+    detail = {"decision": decision.state.value, "by": decision.by, "reading": "nothing", "against": [unknown]}
+    ctx.journal.record_event(ctx.run_id, DECIDED, detail, broken.id)
+    operation = ctx.journal.close_damaged(broken.id, ctx.run_id, decision.state, verdict)
+    return Resolution(operation, resolved=True, result=Result(Status.DONE, verdict))
+
+
 def concerns(operation: Operation, pools: Collection[str]) -> bool:
     """Whether the operation is on one of these pools, given by name or id; on any when none is given."""
     return not pools or bool({operation.intent.pool_name, operation.intent.pool.pool_id} & set(pools))
@@ -119,6 +140,11 @@ def open_operations(ctx: RunContext) -> list[tuple[Target, Operation]]:
         if isinstance(connection, Connection)
         for operation in ctx.journal.unresolved(str(target), connection.service.name)
     ]
+
+
+def _services(ctx: RunContext) -> list[Service]:
+    """The services of the connected targets."""
+    return [each.service for each in ctx.connections.values() if isinstance(each, Connection)]
 
 
 def _damaged(ctx: RunContext) -> Holds:

@@ -14,16 +14,28 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, Insert, Table, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, Insert, Table, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from reconciler.errors import BadInput, JournalError
+from reconciler.files import writable_by_others
 from reconciler.journal import faults
+from reconciler.journal.tls import OLDEST_LIBPQ, Protection, protection
 from reconciler.journal.url import HOW_TO_WRITE, check_url
+from reconciler.network import certificates
+from reconciler.redaction import know
 
 BUSY_SECONDS = 10
 """Seconds that a write waits for another process's lock."""
+LARGE = 16 * 1024 * 1024
+"""Bytes from which a file is read as a whole only once a day; less takes about a quarter of a second."""
+_QUICKLY = (
+    "reconciler_schema",
+    "reconciler_pools",
+    "reconciler_plans",
+)
+"""Small tables, which every version has, that are checked on each opening of a large file."""
 _DRIVERS = {
     "sqlite": "sqlite+pysqlite",
     "sqlite+pysqlite": "sqlite+pysqlite",
@@ -89,23 +101,38 @@ class Database:
         self.path = _file(url)
         """The SQLite file; None for a database in memory or on a server."""
         self.where = place(url)
-        self._secrets = tuple(filter(None, (url.password, str(url.query.get("password", "")))))
+        know(*_secrets(url))
+        guarded = None if self.sqlite else protection(url, os.environ)
+        self.warning = _weakened(self.where, guarded) if guarded else ""
+        """What the user should hear about the connection; empty if there is nothing."""
         with self._translated():
-            self._engine = _sqlite(url, read_only) if self.sqlite else _postgres(url, read_only)
-        self._writer = self._engine.execution_options(begin="BEGIN IMMEDIATE")
+            self._engine = _postgres(url, read_only, guarded) if guarded else _sqlite(url, read_only)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One transaction that only reads."""
-        with self._translated(), self._engine.begin() as connection:
+        with self._transaction("BEGIN") as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction that holds SQLite's write lock from its start; any exception rolls it back."""
         # A lock taken only at the first write could fail after reads on which that write depends.
-        with self._translated(), self._writer.begin() as connection:
+        with self._transaction("BEGIN IMMEDIATE") as connection:
             yield connection
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Connection]:
+        with self._translated(), self._engine.begin() as connection:
+            if self.sqlite:  # not by an event of the engine: that would make each statement fire events
+                connection.connection.driver_connection.execute(begin)  # type: ignore[union-attr]
+            yield connection
+
+    def take_turn(self, connection: Connection, name: str) -> None:
+        """Let one write transaction at a time go on under this name, until it ends; in SQLite any is alone."""
+        if not self.sqlite:
+            turn = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+            connection.execute(turn, {"name": name})
 
     def insert_new(self, table: Table) -> Insert:
         """An insert that adds nothing where a unique key is taken; its row count is then 0."""
@@ -138,6 +165,7 @@ class Database:
             for folder in reversed([self.path.parent, *self.path.parent.parents]):
                 if not folder.exists():
                     folder.mkdir(mode=0o700, exist_ok=True)
+            _check_rights(self.path.parent)
             try:
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             except FileExistsError:
@@ -153,12 +181,35 @@ class Database:
     def _check_file(path: Path) -> None:
         if not path.is_file():
             raise JournalError(f"the journal {path} is not a file", faults.ELSEWHERE) from None
+        _check_rights(path)
 
     def verify(self, connection: Connection) -> None:
+        """Raise ``JournalError`` when the file is damaged: reads a small file once, of a large one what is cheap."""
+        if not self.is_large():
+            self.check_whole(connection)
+            return
+        for (
+            table
+        ) in _QUICKLY:  # rows of operations have checksums of their own, and the rest no call rests on
+            self._pragma(connection, f"quick_check({table})")
+
+    def check_whole(self, connection: Connection) -> None:
         """Read the whole SQLite file once and raise ``JournalError`` when it is damaged."""
         if self.path is None:
             return  # in memory, or a server that checks its own files
-        found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+        self._pragma(connection, "integrity_check(1)")
+
+    def check_table(self, connection: Connection, table: Table) -> None:
+        """The same for one table with its indexes."""
+        if self.path is not None:
+            self._pragma(connection, f"integrity_check({table.name})")
+
+    def is_large(self) -> bool:
+        """Whether reading the whole file takes longer than a command should."""
+        return self.path is not None and self.path.stat().st_size > LARGE
+
+    def _pragma(self, connection: Connection, check: str) -> None:
+        found = connection.exec_driver_sql(f"PRAGMA {check}").scalar()
         if found != "ok":
             raise JournalError(f"the journal {self.where} is damaged ({found})", faults.BACKUP)
 
@@ -181,7 +232,7 @@ class Database:
             yield
         except (SQLAlchemyError, sqlite3.Error, OSError, ImportError, ValueError, TypeError) as error:
             # ValueError and TypeError come from stored values that cannot be read: this program did not write them.
-            raise faults.journal_error(error, self.where, self._secrets) from error
+            raise faults.journal_error(error, self.where) from error
 
 
 def _sqlite(url: URL, read_only: bool) -> Engine:
@@ -204,12 +255,22 @@ def _sqlite(url: URL, read_only: bool) -> Engine:
         if read_only:
             connection.execute("PRAGMA query_only=ON")
 
-    @event.listens_for(engine, "begin")
-    def begun(connection: Connection) -> None:
-        begin = connection.get_execution_options().get("begin", "BEGIN")
-        connection.connection.driver_connection.execute(begin)  # type: ignore[union-attr]
-
     return engine
+
+
+def _check_rights(path: Path) -> None:
+    """Raise ``JournalError`` where other users could change what the journal says, or lead it elsewhere."""
+    if path.is_symlink() and path.is_file():
+        raise JournalError(
+            f"the journal {path} is a symbolic link", "Name the file itself in RECONCILER_JOURNAL."
+        )
+    folder = path if path.is_dir() else path.parent
+    for each in {folder, path}:
+        if writable_by_others(each):
+            raise JournalError(
+                f"other users may write {each}, so they could change the journal or take its place",
+                f"Take that right away (chmod go-w {each}), or point RECONCILER_JOURNAL at a place of your own.",
+            )
 
 
 def _lenient(stored: bytes) -> str:
@@ -221,13 +282,38 @@ def _timeout(url: URL) -> dict[str, float]:
     return {"timeout": float(str(given))} if given else {}
 
 
-def _postgres(url: URL, read_only: bool) -> Engine:
+def _secrets(url: URL) -> Iterator[str]:
+    """What must not be shown of a URL; the query may hold a password too."""
+    for each in (url.password, *(url.query.get(name) for name in ("password", "sslpassword"))):
+        yield from filter(None, [each] if isinstance(each, str) else each or ())
+
+
+def _weakened(where: str, guarded: Protection) -> str:
+    if not guarded.spoken:
+        return ""
+    weaker = f"with {guarded.spoken}, as its URL says, and without it better protected"
+    return f"Warning: the journal {where} is reached {weaker}."
+
+
+def _postgres(url: URL, read_only: bool, guarded: Protection) -> Engine:
+    options = guarded.options
+    if not _knows_protection():
+        if guarded.remote:
+            raise BadInput(
+                "the journal's PostgreSQL driver is too old to verify a server",
+                "Install one with libpq 16 or later, such as psycopg[binary] 3.2.",
+            )
+        options = {}
+    if options.get("sslrootcert") == "system":
+        _lead_to_certificates()
     engine = create_engine(
         url,
         pool_size=1,
         max_overflow=0,
         pool_pre_ping=True,
-        connect_args={key: value for key, value in _POSTGRES.items() if key not in url.query},
+        # A statement must see what was committed while it waited for its turn, whatever the server's default is.
+        isolation_level="READ COMMITTED",
+        connect_args={key: value for key, value in _POSTGRES.items() if key not in url.query} | dict(options),
     )
 
     @event.listens_for(engine, "connect")
@@ -241,3 +327,16 @@ def _postgres(url: URL, read_only: bool) -> Engine:
         connection.commit()
 
     return engine
+
+
+def _knows_protection() -> bool:
+    import psycopg  # noqa: PLC0415 - an extra
+
+    return psycopg.pq.version() >= OLDEST_LIBPQ
+
+
+def _lead_to_certificates() -> None:
+    """Lead the driver's own OpenSSL to the system's certificates: built elsewhere, it looks for them elsewhere."""
+    for name, place in zip(("SSL_CERT_FILE", "SSL_CERT_DIR"), certificates(os.environ), strict=True):
+        if place:
+            os.environ.setdefault(name, place)

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from sqlalchemy.exc import DBAPIError
 
+from reconciler import DISTRIBUTION
 from reconciler.errors import JournalError
+from reconciler.redaction import redact
+from reconciler.safe_text import CONSIDERED, safe_text
 
 ELSEWHERE = "Point RECONCILER_JOURNAL at a place this user can write to, or fix the permissions."
 BACKUP = (
@@ -46,14 +49,34 @@ _POSTGRES = (
 )
 """Prefix of the SQLSTATE code, what is wrong, what to do."""
 
+_DRIVER = (
+    f"Install reconciler again from where it came, with its extra: {DISTRIBUTION}[postgres], "
+    "or .[postgres] in a checkout."
+)
+
 _KINDS = (
-    (ImportError, "needs the PostgreSQL driver", "Install it: pip install 'reconciler[postgres]'."),
+    (ImportError, "needs the PostgreSQL driver", _DRIVER),
     ((ValueError, TypeError), "holds a value that cannot be read: it is damaged", BACKUP),
     (OSError, "cannot be opened", ELSEWHERE),
 )
 """Exceptions that do not come from a database."""
 
 _WORDS = (
+    (
+        "authentication method requirement",
+        "wants the password itself, or a weak proof of it, and gets neither",
+        "Let the server use scram-sha-256 (pg_hba.conf), or say require_auth=… in the URL.",
+    ),
+    (
+        "certificate",
+        "has a certificate that is not trusted here, or is for another name",
+        "Use the name in the certificate, and name its authority by sslrootcert=FILE in the URL or SSL_CERT_FILE.",
+    ),
+    (
+        "does not support SSL",
+        "offers no encrypted connection",
+        "Turn TLS on at the server; where the way to it is safe without, say so: sslmode=disable in the URL.",
+    ),
     ("authentication failed", "refuses this user or password", _LOGIN),
     ("no password", "needs a password", _LOGIN),
     ("does not exist", "does not have this user or database", _LOGIN),
@@ -62,14 +85,13 @@ _WORDS = (
 """Text in the server's message: while connecting, the driver gives no code."""
 
 
-def journal_error(error: Exception, where: str, secrets: tuple[str, ...]) -> JournalError:
+def journal_error(error: Exception, where: str) -> JournalError:
     """The error that says what is wrong with the journal at ``where`` and what to do, without any secret."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     what, hint = _sentence(cause)
-    lines = str(cause).strip().splitlines()
-    detail = lines[0].strip() if lines else type(cause).__name__
-    for secret in secrets:
-        detail = detail.replace(secret, "***")
+    # Redacted as a whole: a secret may go on in the next line.
+    lines = redact(str(cause)[:CONSIDERED]).strip().splitlines()
+    detail = safe_text(lines[0].strip()) if lines else type(cause).__name__
     return JournalError(f"the journal {where} {what} ({detail})", hint)
 
 

@@ -114,6 +114,21 @@ def seize(
         raise _refusal(find(connection, operation_id))
 
 
+def replace_damaged(connection: Connection, operation_id: str, values: Mapping[str, Any]) -> Operation:
+    """Put these values in the place of a damaged row, all others become NULL, and free the pool that it names."""
+    broken = next(iter(judge(connection, _ONE, {"operation_id": operation_id})), None)
+    if not isinstance(broken, DamagedOperation):
+        raise JournalError(f"the journal has no damaged record of an operation {operation_id}")
+    named = rows.pool_values(broken.pool) | {"id": operation_id, "pool_name": broken.pool_name}
+    empty = {column.name: None for column in operations.c}
+    whole = rows.summed(empty | named | dict(values))
+    connection.execute(update(operations).where(operations.c.id == operation_id), whole)
+    # An odd number means that an operation is open, and this one was the only one that could be.
+    if generation(connection, broken.pool) % 2:
+        connection.execute(_COUNT_UP, _at(broken.pool))
+    return find(connection, operation_id)
+
+
 def find(connection: Connection, operation_id: str) -> Operation:
     """One operation that must exist and be sound."""
     found = next(iter(judge(connection, _ONE, {"operation_id": operation_id})), None)

@@ -5,9 +5,9 @@ Storage is left to ``store``, and no database is imported here. Times are timezo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
@@ -19,6 +19,12 @@ Now = Callable[[], datetime]
 
 PLAN_APPROVED = "plan.approved"
 """The kind of the event that holds the plan a run carried out."""
+IDENTITY = "identity"
+"""The kind of the event that names, for each target, as whom it is read and changed."""
+IDENTITIES = "identities"
+"""The name of the same in a run's summary, without the targets."""
+DESKTOPS = "operation.desktops"
+"""The kind of the event that keeps on which desktops a job that did only a part did it."""
 
 
 class StaleGeneration(StalePlan):
@@ -31,6 +37,11 @@ class Step(StrEnum):
     EXPAND = "expand"
     REMOVE = "remove"
     ADD = "add"
+    RETRY = "retry"
+    """Lets the service finish a removal that was done in part: its disks are those of the copies that are left.
+
+    The budgets of a day do not count it: they have counted these disks when they were removed.
+    """
 
 
 class State(StrEnum):
@@ -98,6 +109,31 @@ class Claim(NamedTuple):
     amount: int
 
 
+class DayBudget(NamedTuple):
+    """How many disks of one target may go in one UTC day, over all runs; a run without it has no such bound."""
+
+    disks: int
+    source: str
+    """Where it was set."""
+
+
+class DayUse(NamedTuple):
+    """What one run has removed of one target since a time, or may yet have."""
+
+    who: str
+    """The run, or the operation of which the record is damaged."""
+    disks: int
+    since: datetime | None
+    """When the first of these removals was opened; None when that is not known."""
+
+    def __str__(self) -> str:
+        """As in ``run 4711: 6 disks from 23:59:58 UTC``."""
+        plural = "" if self.disks == 1 else "s"
+        return f"{self.who}: {self.disks} disk{plural}" + (
+            f" from {self.since:%H:%M:%S} UTC" if self.since else ""
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Intent:
     """What is about to be sent, complete enough to find out its effect later."""
@@ -122,7 +158,8 @@ class Intent:
     """From then on the request can no longer be accepted; None when unknown, so that only a person can decide."""
     plan_digest: str
     copies: tuple[LostCopy, ...] = ()
-    """Every copy of the disks to remove, as read before the call; empty when unknown, as in older journals."""
+    """Every copy of the disks to remove, as read before the call; empty when unknown, as in older journals.
+    For a retry those that are left, by which it is proven."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +221,29 @@ class DamagedOperation:
 
 DAMAGED_HINT = (
     "Nothing is sent for this pool. Restore the journal from a backup (see the README, 'The journal'), "
-    "and check the pool's disks and jobs in the console."
+    "and check the pool's disks and jobs in the console; without a backup, close the record by its id with "
+    "resolve --accept-as done."
 )
 """What to do about a ``DamagedOperation``."""
+
+
+class Way(StrEnum):
+    """How a run was approved."""
+
+    INTERACTIVE = "interactive"
+    AUTO_APPROVE = "auto-approve"
+    DIGEST = "digest"
+    PLAN_FILE = "plan-file"
+    SIGNED = "signed"
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """How a run was approved, and by whom as far as signatures say."""
+
+    way: Way
+    principals: tuple[str, ...] = ()
+    """Who signed, as the policy's ``allowed_signers`` calls them; empty for every other way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +261,10 @@ class Run:
     """Digest of the plan; empty when none was made."""
     exit_code: int | None = None
     summary: Mapping[str, Any] = field(default_factory=dict)
+    approved: Approved | None = None
+    """None: not approved, or by a policy of drift alone, or recorded by an older version."""
+    policy: str = ""
+    """Digest of the policy that a run with changes obeyed; empty when there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +294,23 @@ class RunRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something that had to stay is gone, or a second check failed: the pool waits for a person."""
+
+    id: str
+    """The operation's id; that of the run and the pool where nothing was sent."""
+    run_id: str
+    """The run that saw it first."""
+    pool: PoolKey
+    pool_name: str
+    at: datetime
+    message: str
+    acknowledged: datetime | None = None
+    """None: nobody has looked at it yet, and the pool is left alone."""
+    acknowledged_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DriftPoint:
     """How far one pool was from its manifest when one run read it."""
 
@@ -246,6 +324,25 @@ class DriftPoint:
     """Disks that are desired but not live."""
     surplus_gb: int
     """GB of the surplus disks over all desktops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """How much was deleted because it is old."""
+
+    runs: int = 0
+    operations: int = 0
+    points: int = 0
+    """Drift points."""
+
+    def __add__(self, other: Pruned) -> Pruned:
+        """Both together."""
+        points = self.points + other.points
+        return Pruned(self.runs + other.runs, self.operations + other.operations, points)
+
+    def __bool__(self) -> bool:
+        """Whether anything was deleted."""
+        return bool(self.runs or self.operations or self.points)
 
 
 class Journal(Protocol):
@@ -264,6 +361,9 @@ class Journal(Protocol):
     def open_run(self, run_id: str, command: str, tool_version: str, targets: Sequence[str]) -> None:
         """Record that a run starts now; ``targets`` as ``region/project_id``."""
 
+    def approve_run(self, run_id: str, approved: Approved | None, policy: str) -> None:
+        """Record how a run was approved and the policy's digest, before anything is sent."""
+
     def close_run(self, run_id: str, exit_code: int, digest: str, summary: Mapping[str, Any]) -> None:
         """Record that a run ends now, with the digest of its plan and a JSON-ready summary."""
 
@@ -275,10 +375,14 @@ class Journal(Protocol):
     def generation(self, pool: PoolKey) -> int:
         """How often an operation on the pool has been opened or closed; call it before reading the pool."""
 
-    def open_operation(self, intent: Intent, owner: str, lease_seconds: float) -> Operation:
+    def open_operation(
+        self, intent: Intent, owner: str, lease_seconds: float, budget: DayBudget | None = None
+    ) -> Operation:
         """Record the intent and hold the pool, or raise ``PoolHeld`` or ``StaleGeneration``.
 
-        Raises ``JournalError`` when any row of the pool is damaged: what happened to it is not known.
+        The operation itself is what it uses of a day's budget, on the day on which it is opened. Raises ``Refused``
+        when that would be too much, naming the runs that used the rest. Raises ``JournalError`` when any row of
+        the pool is damaged: what happened to it is not known.
         """
 
     def renew_lease(self, operation_id: str, owner: str, lease_seconds: float) -> None:
@@ -304,8 +408,17 @@ class Journal(Protocol):
     def operation(self, operation_id: str) -> Operation | None:
         """One operation, or None; raises ``JournalError`` when its row is damaged."""
 
+    def of_pool(self, pool: PoolKey) -> tuple[Operation, ...]:
+        """Every sound operation on one pool, oldest first."""
+
+    def pools(self, target: str, service: str) -> frozenset[str]:
+        """Ids of the pools of one project on which there ever was an operation."""
+
     def operations(self, since: datetime) -> tuple[Operation, ...]:
         """All sound operations opened at or after a time, oldest first."""
+
+    def removals(self, since: datetime, most: int) -> tuple[tuple[Operation, ...], int]:
+        """The latest sound removals opened at or after a time, newest first; and how many there are beyond them."""
 
     def not_done(self, target: str, service: str) -> tuple[Operation, ...]:
         """Sound operations of one project in a state of ``NOT_DONE``, oldest first."""
@@ -319,6 +432,27 @@ class Journal(Protocol):
     def damaged(self, target: str, service: str) -> tuple[DamagedOperation, ...]:
         """Rows of one project that are open or not done and cannot be trusted; their pools get no operation."""
 
+    def raise_alarm(self, alarm: Alarm) -> bool:
+        """Record an alarm; False when one with this id is known, acknowledged or not."""
+
+    def alarms(self, target: str | None = None, service: str | None = None) -> tuple[Alarm, ...]:
+        """Alarms that nobody has acknowledged, oldest first; None means every target or every service."""
+
+    def acknowledge(self, alarm_id: str, by: str) -> bool:
+        """Record who has looked at an alarm; False when that is recorded already, or there is no such alarm."""
+
+    def damaged_operation(self, operation_id: str) -> DamagedOperation | None:
+        """The row of this id if it cannot be trusted; None when it is sound, or there is none."""
+
+    def every_damaged(self) -> tuple[DamagedOperation, ...]:
+        """As ``damaged``, of every project."""
+
+    def close_damaged(self, operation_id: str, owner: str, state: State, verdict: str) -> Operation:
+        """Replace a damaged row by one that says only what a person decided, and free its pool.
+
+        It counts as a removal of as many disks as a pool can have. Raises ``JournalError`` for any other row.
+        """
+
     def check_unclaimed(self, plan_id: str) -> None:
         """Raise ``StalePlan`` when a saved plan has been applied; only ``claim_plan`` decides between two runs."""
 
@@ -328,8 +462,8 @@ class Journal(Protocol):
     def removed_since(self, target: str, service: str, since: datetime) -> int:
         """Disks in removals opened since then that took effect, or still may."""
 
-    def reserve_budget(self, scope: str, day: str, amount: int, ceiling: int) -> bool:
-        """Add ``amount`` to what the scope has used on that day; False when that would exceed the ceiling."""
+    def uses_since(self, target: str, service: str, since: datetime) -> tuple[DayUse, ...]:
+        """The same by run, in the order of their first removals."""
 
     def claim_losses(
         self, group: str, claims: Sequence[Claim], ceilings: Mapping[str, int]
@@ -339,17 +473,44 @@ class Journal(Protocol):
         Returns the sums over the whole group that would, by kind; empty when the claims were added.
         """
 
-    def runs(self, limit: int) -> tuple[Run, ...]:
-        """The latest runs, newest first."""
+    def runs(self, limit: int, since: datetime | None = None) -> tuple[Run, ...]:
+        """The latest runs, newest first; only those that started at or after a time, if one is given."""
+
+    def run_ids(self, since: datetime | None = None) -> tuple[str, ...]:
+        """The ids of all those runs, oldest first."""
+
+    def count_runs(self, commands: Collection[str], since: datetime) -> int:
+        """How many runs of these commands started at or after a time."""
 
     def run(self, run_id: str) -> RunRecord | None:
         """One run with its operations and events, or None."""
+
+    def services(self, run_ids: Collection[str]) -> tuple[str, ...]:
+        """The services at which these runs opened operations, in alphabetical order."""
 
     def add_drift(self, points: Sequence[DriftPoint]) -> None:
         """Record what a run measured, at most one point per pool."""
 
     def drift(self, since: datetime) -> tuple[DriftPoint, ...]:
         """Points measured at or after a time, oldest first."""
+
+    def drift_changes(self, since: datetime, memory: timedelta) -> tuple[DriftPoint, ...]:
+        """Those of the points without which a chart would differ, in which each counts until the next or ``memory``.
+
+        Read one by one, so that what is held in memory does not grow with the number of points.
+        """
+
+    def drifting(self, pools: Collection[PoolKey], since: datetime) -> frozenset[PoolKey]:
+        """The pools whose latest point was measured at or after a time, and had surplus or missing disks."""
+
+    def check(self) -> None:
+        """Read the whole journal once; raises ``JournalError`` when it is damaged. A server checks its own files."""
+
+    def tidy(self, keep: timedelta | None) -> None:
+        """Thin old drift points and prune what is older than ``keep`` (None: nothing), a bounded step of each."""
+
+    def prune(self, older_than: timedelta) -> Pruned:
+        """Delete all runs, operations and drift points that are older and needed no more."""
 
     def close(self) -> None:
         """Close the file or the connection."""

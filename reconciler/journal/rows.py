@@ -5,13 +5,16 @@ Statements and transactions are left to ``store``, computing checksums to ``chec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row
 
 from reconciler.journal.checksum import intent_sum, state_sum
 from reconciler.journal.records import (
+    Alarm,
+    Approved,
     ClosedBy,
     DamagedOperation,
     DriftPoint,
@@ -24,6 +27,7 @@ from reconciler.journal.records import (
     SentDisk,
     State,
     Step,
+    Way,
 )
 from reconciler.model import LostCopy
 
@@ -169,7 +173,21 @@ def to_run(row: Row[Any]) -> Run:
         digest=row.digest,
         exit_code=row.exit_code,
         summary=row.summary,
+        approved=_to_approved(row),
+        policy=getattr(row, "policy", ""),
     )
+
+
+def approved_values(approved: Approved | None) -> dict[str, Any]:
+    """The columns of how a run was approved."""
+    if approved is None:
+        return {"way": "", "principals": []}
+    return {"way": approved.way.value, "principals": list(approved.principals)}
+
+
+def _to_approved(row: Row[Any]) -> Approved | None:
+    way = getattr(row, "way", "")
+    return Approved(Way(way), tuple(row.principals)) if way else None
 
 
 def to_event(row: Row[Any]) -> Event:
@@ -184,6 +202,33 @@ def to_event(row: Row[Any]) -> Event:
     )
 
 
+def alarm_values(alarm: Alarm) -> dict[str, Any]:
+    """The columns of an alarm."""
+    return pool_values(alarm.pool) | {
+        "id": alarm.id,
+        "run_id": alarm.run_id,
+        "pool_name": alarm.pool_name,
+        "at": alarm.at,
+        "message": alarm.message,
+        "acknowledged": alarm.acknowledged,
+        "acknowledged_by": alarm.acknowledged_by,
+    }
+
+
+def to_alarm(row: Row[Any]) -> Alarm:
+    """One row of the alarms table."""
+    return Alarm(
+        id=row.id,
+        run_id=row.run_id,
+        pool=PoolKey(row.target, row.service, row.pool_id),
+        pool_name=row.pool_name,
+        at=row.at,
+        message=row.message,
+        acknowledged=row.acknowledged,
+        acknowledged_by=row.acknowledged_by,
+    )
+
+
 def to_drift(row: Row[Any]) -> DriftPoint:
     """One row of the drift table."""
     return DriftPoint(
@@ -195,3 +240,50 @@ def to_drift(row: Row[Any]) -> DriftPoint:
         missing=row.missing,
         surplus_gb=row.surplus_gb,
     )
+
+
+def changes(found: Iterable[Any], memory: timedelta) -> tuple[DriftPoint, ...]:
+    """The points that a chart needs: those that differ from the pool's point before, and no gap that was not there.
+
+    ``found`` are tuples of the drift table's columns in their order, by time; texts and times may be bytes.
+    """
+    kept: list[Any] = []
+    states: dict[tuple[Any, ...], list[Any]] = {}
+    """For each pool its last row, its last row that was kept, what that measured, and until when it counts."""
+
+    def keep(key: tuple[Any, ...], row: Any) -> None:
+        kept.append(row)
+        states[key] = [row, row, row[6:], _later(row[5], memory)]
+
+    for row in found:
+        key = row[1:4]
+        state = states.get(key)
+        if state is None:
+            keep(key, row)
+            continue
+        if row[5] > state[3] and state[0] is not state[1]:
+            keep(key, state[0])
+            state = states[key]
+        if row[6:] == state[2] and row[5] <= state[3]:
+            state[0] = row
+        else:
+            keep(key, row)
+    kept += [last for last, last_kept, *_ in states.values() if last is not last_kept]
+    return tuple(sorted(map(_to_point, kept), key=lambda point: point.at))
+
+
+def _to_point(row: Iterable[Any]) -> DriftPoint:
+    run_id, target, service, pool_id, name, at, *measured = map(_plain, row)
+    time = datetime.fromisoformat(at).replace(tzinfo=UTC) if isinstance(at, str) else at.astimezone(UTC)
+    return DriftPoint(run_id, time, PoolKey(target, service, pool_id), name, *measured)
+
+
+def _plain(value: Any) -> Any:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+
+
+def _later(at: datetime | bytes, span: timedelta) -> datetime | bytes:
+    """A later time in the form of the given one, so that the two can be compared."""
+    if isinstance(at, datetime):
+        return at + span
+    return f"{datetime.fromisoformat(at.decode()) + span:%Y-%m-%d %H:%M:%S.%f}".encode()

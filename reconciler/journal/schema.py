@@ -99,6 +99,9 @@ runs = Table(
     Column("digest", Words, nullable=False),
     Column("exit_code", Integer),
     Column("summary", JSON, nullable=False),
+    Column("way", Words, nullable=False),
+    Column("principals", JSON, nullable=False),
+    Column("policy", Words, nullable=False),
 )
 
 operations = Table(
@@ -176,20 +179,36 @@ events = Table(
     Column("detail", JSON, nullable=False),
 )
 
+alarms = Table(
+    "reconciler_alarms",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("run_id", Words, nullable=False),
+    Column("target", Words, nullable=False),
+    Column("service", Words, nullable=False),
+    Column("pool_id", Words, nullable=False),
+    Column("pool_name", Words, nullable=False),
+    Column("at", Utc, nullable=False),
+    Column("message", Words, nullable=False),
+    Column("acknowledged", Utc),
+    Column("acknowledged_by", Words, nullable=False),
+)
+
+# Every run asks for the few that are open, however many there ever were.
+Index(
+    "reconciler_open_alarms",
+    alarms.c.target,
+    alarms.c.service,
+    sqlite_where=alarms.c.acknowledged.is_(None),
+    postgresql_where=alarms.c.acknowledged.is_(None),
+)
+
 plans = Table(
     "reconciler_plans",
     metadata,
     Column("plan_id", Words, primary_key=True),
     Column("run_id", Words, nullable=False),
     Column("claimed", Utc, nullable=False),
-)
-
-budgets = Table(
-    "reconciler_budgets",
-    metadata,
-    Column("scope", Words, primary_key=True),
-    Column("day", Words, primary_key=True),
-    Column("used", BigInteger, nullable=False),
 )
 
 group_losses = Table(
@@ -199,6 +218,14 @@ group_losses = Table(
     Column("kind", Words, primary_key=True),
     Column("item", Words, primary_key=True),
     Column("amount", BigInteger, nullable=False),
+)
+
+# One row for each group, whose amount is the time of its last claim in seconds since 1970.
+Index(
+    "reconciler_last_claims",
+    group_losses.c.amount,
+    sqlite_where=group_losses.c.kind == "",
+    postgresql_where=group_losses.c.kind == "",
 )
 
 drift_points = Table(
@@ -215,6 +242,22 @@ drift_points = Table(
     Column("surplus_gb", BigInteger, nullable=False),
 )
 
+# A pool's latest point, and the later points of a day. The pool comes first, as above.
+Index(
+    "reconciler_drift_by_pool",
+    drift_points.c.pool_id,
+    drift_points.c.target,
+    drift_points.c.service,
+    drift_points.c.at,
+)
+
+upkeep = Table(
+    "reconciler_upkeep",
+    metadata,
+    Column("what", Words, primary_key=True),
+    Column("until", Utc, nullable=False),
+)
+
 Migration = tuple[str | Callable[[Connection], None], ...]
 """SQL statements, valid for both databases, and functions that lead from one version to the next."""
 
@@ -226,6 +269,17 @@ def _add_sums(connection: Connection) -> None:
         row = connection.execute(select(operations).where(operations.c.id == identifier)).one()._asdict()
         sums = {"intent_sum": intent_sum(row), "state_sum": state_sum(row)}
         connection.execute(keep, {"of_id": identifier} | sums)
+
+
+def _add_upkeep(connection: Connection) -> None:
+    """The table of upkeep, with the type for times that the database has."""
+    upkeep.create(connection)
+
+
+def _add_alarms(connection: Connection) -> None:
+    """Create the table of alarms as a new journal has it."""
+    for statement in _creation(connection.engine.url.drivername, (alarms.name,)):
+        connection.exec_driver_sql(statement)
 
 
 MIGRATIONS: tuple[Migration, ...] = (
@@ -240,6 +294,17 @@ MIGRATIONS: tuple[Migration, ...] = (
         "CREATE INDEX reconciler_by_pool ON reconciler_operations (pool_id, target, service)",
         _add_sums,
     ),
+    (
+        "ALTER TABLE reconciler_runs ADD COLUMN way TEXT DEFAULT '' NOT NULL",
+        "ALTER TABLE reconciler_runs ADD COLUMN principals JSON DEFAULT '[]' NOT NULL",
+        "ALTER TABLE reconciler_runs ADD COLUMN policy TEXT DEFAULT '' NOT NULL",
+        # What a day's budget has used is counted from the operations themselves.
+        "DROP TABLE reconciler_budgets",
+        "CREATE INDEX reconciler_drift_by_pool ON reconciler_drift (pool_id, target, service, at)",
+        "CREATE INDEX reconciler_last_claims ON reconciler_group_losses (amount) WHERE kind = ''",
+        _add_upkeep,
+        _add_alarms,
+    ),
 )
 """Index n leads from version n + 1 to n + 2; a new journal is created at the latest version directly."""
 
@@ -250,6 +315,19 @@ READABLE_SINCE = 1
 """The oldest version whose tables and columns this program can read without migrating it."""
 SUMS_SINCE = 3
 """The version from which rows of operations have copies and checksums."""
+ALARMS_SINCE = 4
+"""The version from which there are alarms."""
+
+APPROVALS_SINCE = 4
+"""The version from which rows of runs say how they were approved."""
+
+
+def readable_runs(version: int) -> Select[Any]:
+    """The query for runs with the columns that a journal of this version has."""
+    if version >= APPROVALS_SINCE:
+        return select(runs)
+    later = {"way", "principals", "policy"}
+    return select(*(column for column in runs.c if column.name not in later))
 
 
 def readable_operations(version: int) -> Select[Any]:
@@ -327,10 +405,10 @@ def _create(connection: Connection, where: str, version: int) -> None:
 
 
 @cache
-def _creation(driver: str) -> tuple[str, ...]:
-    """The statements that create the tables; cached, as composing them takes longer than running them."""
+def _creation(driver: str, only: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The statements that create all tables, or only some; cached, as composing takes longer than running."""
     dialect = make_url(f"{driver}://").get_dialect()()
-    tables = metadata.sorted_tables
+    tables = [table for table in metadata.sorted_tables if not only or table.name in only]
     made: list[DDLElement] = [CreateTable(table) for table in tables]
     made += [
         CreateIndex(index) for table in tables for index in sorted(table.indexes, key=lambda i: str(i.name))

@@ -6,24 +6,45 @@ Connections and errors of libraries are left to ``database``, tables to ``schema
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, TextClause, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    LargeBinary,
+    TextClause,
+    and_,
+    bindparam,
+    cast,
+    func,
+    insert,
+    inspect,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from reconciler.errors import JournalError, StalePlan
-from reconciler.journal import fence, rows, schema
+from reconciler.journal import budget as day
+from reconciler.journal import fence, rows, schema, upkeep
 from reconciler.journal.database import Database, parse, place
 from reconciler.journal.records import (
     DAMAGED_HINT,
     FINAL,
-    NOT_APPLIED,
     OUTCOMES,
+    Alarm,
+    Approved,
     Claim,
     ClosedBy,
     DamagedOperation,
+    DayBudget,
+    DayUse,
     DriftPoint,
     Intent,
     Journal,
@@ -31,6 +52,7 @@ from reconciler.journal.records import (
     Operation,
     Outcome,
     PoolKey,
+    Pruned,
     Run,
     RunRecord,
     State,
@@ -40,12 +62,33 @@ from reconciler.journal.records import (
 _operations = schema.operations
 
 
-MOST_DISKS = 10
-"""Disks that a pool can have (reference, limits of the service), so the most that a damaged removal can mean."""
 TELL_APART = timedelta(seconds=30)
 """A difference between this machine's clock and the database's from which it is mentioned."""
 MOST_APART = timedelta(minutes=5)
 """A difference beyond which nothing is changed: signatures and expiry times of plans go by the machine's clock."""
+_MOST_VALUES = 500
+"""Values of one IN: SQLite takes no more than some thousands in a statement."""
+
+
+_LATEST_DRIFTS = """
+    SELECT pool.value FROM POOLS AS pool WHERE (
+        SELECT point.surplus + point.missing FROM reconciler_drift AS point
+        WHERE point.pool_id = pool.value AND point.target = :target AND point.service = :service
+        AND point.at >= :since ORDER BY point.at DESC LIMIT 1
+    ) > 0
+"""
+"""Pools whose latest point has drift: one look into an index for each, however many points it has."""
+
+
+def _drifting(pools: str) -> TextClause:
+    since = bindparam("since", type_=schema.Utc)
+    return text(_LATEST_DRIFTS.replace("POOLS", pools)).bindparams(since)
+
+
+_DRIFTING = {
+    "sqlite": _drifting("json_each(:ids)"),
+    "postgresql": _drifting("json_array_elements_text(CAST(:ids AS json))"),
+}
 _CLOCK = select(func.clock_timestamp(type_=schema.Utc))
 Tell = Callable[[str], None]
 """Receives one line for the user."""
@@ -60,9 +103,13 @@ def open_journal(url: str, now: Now, tell: Tell | None = None, *, server_now: No
     database = Database(parse(url))
     with database.closed_on_error():
         # Said only after the transaction: a reader of the output that stalls must not keep the journal locked.
-        if prepare(database) and tell:
+        new = prepare(database)
+        if database.warning and tell:
+            tell(database.warning)
+        if new and tell:
             tell(f"A new journal at {database.where}: no earlier operations are known here.")
         journal = SqlJournal(database, JournalClock(database, now, server_now))
+        journal.check_if_due()
         apart = journal.apart()
         if abs(apart) > TELL_APART and tell:
             tell(_clocks_apart(apart))
@@ -77,7 +124,7 @@ def prepare(database: Database) -> bool:
         return schema.prepare(connection, database.where)
 
 
-def find_journal(url: str, now: Now) -> Journal | None:
+def find_journal(url: str, now: Now, tell: Tell | None = None) -> Journal | None:
     """Open the journal only for reading, or return None when there is none yet.
 
     Creates, migrates and writes nothing, so a read-only file, or a role that may only SELECT, is enough.
@@ -85,6 +132,8 @@ def find_journal(url: str, now: Now) -> Journal | None:
     """
     database = Database(parse(url), read_only=True)
     with database.closed_on_error():
+        if database.warning and tell:
+            tell(database.warning)
         if database.file_is_missing():
             return None
         with database.read() as connection:
@@ -145,8 +194,10 @@ class SqlJournal(Journal):
     def __init__(self, database: Database, clock: JournalClock, version: int = schema.LATEST) -> None:
         self._database = database
         self._clock = clock
+        self._version = version
         self._all = schema.readable_operations(version).order_by(_operations.c.opened, _operations.c.id)
         """The query for every operation, oldest first."""
+        self._runs = schema.readable_runs(version)
 
     def close(self) -> None:
         """Close the file or the connection."""
@@ -173,9 +224,18 @@ class SqlJournal(Journal):
             "targets": list(targets),
             "digest": "",
             "summary": {},
+            "way": "",
+            "principals": [],
+            "policy": "",
         }
         with self._database.write() as connection:
             connection.execute(insert(schema.runs), run | {"started": self._clock.now(connection)})
+
+    def approve_run(self, run_id: str, approved: Approved | None, policy: str) -> None:
+        """Record how a run was approved and the policy's digest."""
+        with self._database.write() as connection:
+            row = update(schema.runs).where(schema.runs.c.id == run_id)
+            connection.execute(row, rows.approved_values(approved) | {"policy": policy})
 
     def close_run(self, run_id: str, exit_code: int, digest: str, summary: Mapping[str, Any]) -> None:
         """Record that a run ends now."""
@@ -191,12 +251,41 @@ class SqlJournal(Journal):
         with self._database.write() as connection:
             self._note(connection, run_id, operation_id, kind, detail)
 
-    def runs(self, limit: int) -> tuple[Run, ...]:
-        """The latest runs, newest first."""
+    def runs(self, limit: int, since: datetime | None = None) -> tuple[Run, ...]:
+        """The latest runs, newest first; only those that started at or after a time, if one is given."""
         table = schema.runs
-        query = select(table).order_by(table.c.started.desc(), table.c.id).limit(limit)
+        query = self._runs.order_by(table.c.started.desc(), table.c.id).limit(limit)
+        if since is not None:
+            query = query.where(table.c.started >= since)
         with self._database.read() as connection:
             return tuple(rows.to_run(row) for row in connection.execute(query))
+
+    def run_ids(self, since: datetime | None = None) -> tuple[str, ...]:
+        """The ids of all those runs, oldest first."""
+        table = schema.runs
+        query = select(table.c.id).order_by(table.c.started, table.c.id)
+        if since is not None:
+            query = query.where(table.c.started >= since)
+        with self._database.read() as connection:
+            return tuple(connection.scalars(query))
+
+    def count_runs(self, commands: Collection[str], since: datetime) -> int:
+        """How many runs of these commands started at or after a time."""
+        table = schema.runs
+        query = select(func.count()).where(table.c.started >= since, table.c.command.in_(sorted(commands)))
+        with self._database.read() as connection:
+            return connection.execute(query).scalar_one()
+
+    def services(self, run_ids: Collection[str]) -> tuple[str, ...]:
+        """The services at which these runs opened operations, in alphabetical order."""
+        found: set[str] = set()
+        with self._database.read() as connection:
+            ids = sorted(run_ids)
+            for start in range(0, len(ids), _MOST_VALUES):
+                some = ids[start : start + _MOST_VALUES]
+                query = select(_operations.c.service).where(_operations.c.run_id.in_(some)).distinct()
+                found.update(connection.scalars(query))
+        return tuple(sorted(found))
 
     def run(self, run_id: str) -> RunRecord | None:
         """One run with its operations and events, or None."""
@@ -204,11 +293,16 @@ class SqlJournal(Journal):
         # Opening and taking over each leave an event, so this also finds operations that another run owns by now.
         touched = select(events.c.operation_id).where(events.c.run_id == run_id)
         with self._database.read() as connection:
-            found = connection.execute(select(schema.runs).where(schema.runs.c.id == run_id)).first()
+            found = connection.execute(self._runs.where(schema.runs.c.id == run_id)).first()
             if found is None:
                 return None
-            own = connection.execute(select(events).where(events.c.run_id == run_id).order_by(events.c.seq))
             known = fence.judge(connection, self._all.where(_operations.c.id.in_(touched)))
+            # Another run, or a person, may have decided what became of its operations: that belongs to it too.
+            later = {each.owner for each in _sound(known)} - {run_id}
+            ids = [each.id for each in _sound(known)]
+            theirs = and_(events.c.run_id.in_(later), events.c.operation_id.in_(ids))
+            whose = or_(events.c.run_id == run_id, theirs) if later else events.c.run_id == run_id
+            own = connection.execute(select(events).where(whose).order_by(events.c.seq))
             return RunRecord(
                 run=rows.to_run(found),
                 events=tuple(rows.to_event(row) for row in own),
@@ -223,10 +317,16 @@ class SqlJournal(Journal):
         with self._database.read() as connection:
             return fence.generation(connection, pool)
 
-    def open_operation(self, intent: Intent, owner: str, lease_seconds: float) -> Operation:
-        """Record the intent and hold the pool, or raise ``PoolHeld`` or ``StaleGeneration``."""
+    def open_operation(
+        self, intent: Intent, owner: str, lease_seconds: float, budget: DayBudget | None = None
+    ) -> Operation:
+        """Record the intent and hold the pool, or raise ``PoolHeld``, ``StaleGeneration`` or ``Refused``."""
         new_pool, new_operation = (self._database.insert_new(each) for each in (schema.pools, _operations))
         with self._database.write() as connection:
+            if intent.step is Step.REMOVE:
+                # Every removal, also one without a budget: else it could be opened between the count and the
+                # commit of one that has a budget. Before the time is taken: after a wait it may be another day.
+                self._database.take_turn(connection, f"{intent.pool.target} {intent.pool.service}")
             now = self._clock.now(connection)
             # Again, after the check on opening: a suspended machine may wake up with another time.
             self._clock.apart(now)
@@ -240,6 +340,10 @@ class SqlJournal(Journal):
                 "verdict": "",
             }
             fence.hold(connection, new_pool, new_operation, intent, values)
+            if budget and intent.step is Step.REMOVE:
+                # Refusing rolls the new operation back.
+                others = self._uses(connection, intent.pool, day.midnight(now), besides=intent.operation_id)
+                day.check(intent, budget, others, now)
             self._note(
                 connection, owner, intent.operation_id, "operation.opened", {"step": intent.step.value}
             )
@@ -294,9 +398,31 @@ class SqlJournal(Journal):
             raise JournalError(broken.message, DAMAGED_HINT)
         return next(iter(_sound(found)), None)
 
+    def of_pool(self, pool: PoolKey) -> tuple[Operation, ...]:
+        """Every sound operation on one pool, oldest first."""
+        mine = rows.pool_values(pool)
+        return self._fetch(*(_operations.c[name] == value for name, value in mine.items()))
+
+    def pools(self, target: str, service: str) -> frozenset[str]:
+        """Ids of the pools of one project on which there ever was an operation."""
+        table = schema.pools
+        mine = (table.c.target == target, table.c.service == service, table.c.generation > 0)
+        with self._database.read() as connection:
+            return frozenset(connection.scalars(select(table.c.pool_id).where(*mine)))
+
     def operations(self, since: datetime) -> tuple[Operation, ...]:
         """All sound operations opened at or after a time, oldest first."""
         return self._fetch(_operations.c.opened >= since)
+
+    def removals(self, since: datetime, most: int) -> tuple[tuple[Operation, ...], int]:
+        """The latest sound removals opened at or after a time, newest first; and how many there are beyond them."""
+        wanted = (_operations.c.opened >= since, _operations.c.step == Step.REMOVE.value)
+        latest = (_operations.c.opened.desc(), _operations.c.id.desc())
+        query = self._all.where(*wanted).order_by(None).order_by(*latest).limit(most)
+        with self._database.read() as connection:
+            found = fence.judge(connection, query)
+            number = connection.execute(select(func.count()).where(*wanted)).scalar_one()
+        return _sound(found), max(number - len(found), 0)
 
     def not_done(self, target: str, service: str) -> tuple[Operation, ...]:
         """Sound operations of one project in a state of ``NOT_DONE``, oldest first."""
@@ -324,9 +450,84 @@ class SqlJournal(Journal):
             not_closed = fence.judge(connection, self._all.where(*here, _operations.c.closed.is_(None)))
         return tuple(dict.fromkeys(_damaged(not_done) + _damaged(not_closed)))
 
+    def damaged_operation(self, operation_id: str) -> DamagedOperation | None:
+        """The row of this id if it cannot be trusted; None when it is sound, or there is none."""
+        with self._database.read() as connection:
+            found = fence.judge(connection, self._all.where(_operations.c.id == operation_id))
+        return next(iter(_damaged(found)), None)
+
+    def every_damaged(self) -> tuple[DamagedOperation, ...]:
+        """As ``damaged``, of every project."""
+        with self._database.read() as connection:
+            not_done = fence.judge(connection, self._all.where(schema.NOT_DONE))
+            not_closed = fence.judge(connection, self._all.where(_operations.c.closed.is_(None)))
+        return tuple(dict.fromkeys(_damaged(not_done) + _damaged(not_closed)))
+
+    def close_damaged(self, operation_id: str, owner: str, state: State, verdict: str) -> Operation:
+        """Replace a damaged row by one that says only what a person decided, and free its pool."""
+        if state not in FINAL:
+            raise ValueError(f"an operation cannot be closed as {state}")
+        with self._database.write() as connection:
+            now = self._clock.now(connection)
+            # Nothing of the row is kept but whose it is. For the budgets of this day it is as much as can be.
+            unknown = [["(not known)", "", 0]] * day.MOST_DISKS
+            values = {
+                "run_id": owner,
+                "step": Step.REMOVE.value,
+                "disks": unknown,
+                "disk_count": day.MOST_DISKS,
+                "keep": [],
+                "baseline_jobs": [],
+                "generation": 0,
+                "signed_at": now,
+                "plan_digest": "",
+                "copies": [],
+                "opened": now,
+                "state": state.value,
+                "owner": owner,
+                "lease_until": now,
+                "closed": now,
+                "closed_by": ClosedBy.PERSON.value,
+                "verdict": verdict,
+            }
+            operation = fence.replace_damaged(connection, operation_id, values)
+            self._note(connection, owner, operation_id, "operation.closed", {"state": state.value})
+        return operation
+
     def _fetch(self, *wanted: ColumnElement[bool] | TextClause) -> tuple[Operation, ...]:
         with self._database.read() as connection:
             return _sound(fence.judge(connection, self._all.where(*wanted)))
+
+    # --- alarms ---------------------------------------------------------------------------------
+
+    def raise_alarm(self, alarm: Alarm) -> bool:
+        """Record an alarm; False when one with this id is known, acknowledged or not."""
+        with self._database.write() as connection:
+            new = connection.execute(self._database.insert_new(schema.alarms), rows.alarm_values(alarm))
+            if new.rowcount:
+                self._note(connection, alarm.run_id, None, "alarm.raised", {"alarm": alarm.id})
+            return new.rowcount == 1
+
+    def alarms(self, target: str | None = None, service: str | None = None) -> tuple[Alarm, ...]:
+        """Alarms that nobody has acknowledged, oldest first."""
+        if self._version < schema.ALARMS_SINCE:
+            return ()
+        table = schema.alarms
+        query = select(table).where(table.c.acknowledged.is_(None)).order_by(table.c.at, table.c.id)
+        if target is not None:
+            query = query.where(table.c.target == target)
+        if service is not None:
+            query = query.where(table.c.service == service)
+        with self._database.read() as connection:
+            return tuple(rows.to_alarm(row) for row in connection.execute(query))
+
+    def acknowledge(self, alarm_id: str, by: str) -> bool:
+        """Record who has looked at an alarm; False when that is recorded already, or there is no such alarm."""
+        table = schema.alarms
+        with self._database.write() as connection:
+            seen = {"acknowledged": self._clock.now(connection), "acknowledged_by": by}
+            fresh = update(table).where(table.c.id == alarm_id, table.c.acknowledged.is_(None))
+            return connection.execute(fresh, seen).rowcount == 1
 
     # --- once-only plans and budgets --------------------------------------------------------------
 
@@ -349,28 +550,25 @@ class SqlJournal(Journal):
 
     def removed_since(self, target: str, service: str, since: datetime) -> int:
         """Disks in removals opened since then that took effect, or still may."""
-        # Open and unknown ones count too: the budget may only err towards fewer removals.
-        wanted = self._all.where(
-            _operations.c.target == target,
-            _operations.c.service == service,
-            _operations.c.opened >= since,
-        )
-        with self._database.read() as connection:
-            found = fence.judge(connection, wanted)
-        removals = [each for each in _sound(found) if each.intent.step is Step.REMOVE]
-        counted = sum(len(each.intent.disks) for each in removals if each.state not in NOT_APPLIED)
-        return counted + MOST_DISKS * len(_damaged(found))
+        return sum(each.disks for each in self.uses_since(target, service, since))
 
-    def reserve_budget(self, scope: str, day: str, amount: int, ceiling: int) -> bool:
-        """Add ``amount`` to what the scope has used on that day; False when that would exceed the ceiling."""
-        table = schema.budgets
-        grown = table.c.used + amount
-        # The ceiling is a condition of the UPDATE: two runs that read first and write later could both fit.
-        fits = update(table).where(table.c.scope == scope, table.c.day == day, grown <= ceiling)
-        with self._database.write() as connection:
-            fresh = {"scope": scope, "day": day, "used": 0}
-            connection.execute(self._database.insert_new(table), fresh)
-            return connection.execute(fits.values(used=grown)).rowcount == 1
+    def uses_since(self, target: str, service: str, since: datetime) -> tuple[DayUse, ...]:
+        """The same by run, in the order of their first removals."""
+        with self._database.read() as connection:
+            return self._uses(connection, PoolKey(target, service, ""), since)
+
+    def _uses(
+        self, connection: Connection, of: PoolKey, since: datetime, besides: str = ""
+    ) -> tuple[DayUse, ...]:
+        """What runs have removed of a pool's whole target since then, without one operation."""
+        # No upper bound: after a clock was set back, what was opened "tomorrow" counts today as well.
+        wanted = self._all.where(
+            _operations.c.target == of.target,
+            _operations.c.service == of.service,
+            _operations.c.opened >= since,
+            _operations.c.id != besides,
+        )
+        return day.uses(fence.judge(connection, wanted))
 
     def claim_losses(
         self, group: str, claims: Sequence[Claim], ceilings: Mapping[str, int]
@@ -382,9 +580,11 @@ class SqlJournal(Journal):
             new = self._database.insert_new(table)
             connection.execute(new, lock)
             # A row of its own that every claim updates: its lock lets one run of the group count at a time,
-            # also on PostgreSQL, where transactions would otherwise not see each other's new rows.
+            # also on PostgreSQL, where transactions would otherwise not see each other's new rows. Its amount
+            # is the time of the last claim, from which the group is forgotten some day.
+            last = {"amount": int(self._clock.now(connection).timestamp())}
             connection.execute(
-                update(table).where(table.c.run_group == group, table.c.kind == "").values(amount=0)
+                update(table).where(table.c.run_group == group, table.c.kind == "").values(last)
             )
             rows_known = connection.execute(
                 select(table).where(table.c.run_group == group, table.c.kind != "")
@@ -420,6 +620,79 @@ class SqlJournal(Journal):
         with self._database.read() as connection:
             found = connection.execute(select(table).where(table.c.at >= since).order_by(*order))
             return tuple(rows.to_drift(row) for row in found)
+
+    def drift_changes(self, since: datetime, memory: timedelta) -> tuple[DriftPoint, ...]:
+        """Those of the points without which a chart would differ."""
+        table = schema.drift_points
+        wanted = (table.c.at >= since, table.c.at)
+        with self._database.read() as connection:
+            if not self._database.sqlite:
+                query = select(table).where(wanted[0]).order_by(wanted[1])
+                return rows.changes(connection.execution_options(yield_per=1000).execute(query), memory)
+            # Bytes instead of texts and times, and the driver's own rows: with a million of them all else is slow.
+            columns = (
+                each if isinstance(each.type, Integer) else cast(each, LargeBinary) for each in table.c
+            )
+            raw: Any = connection.execute(select(*columns).where(wanted[0]).order_by(wanted[1])).cursor
+            return rows.changes(raw, memory)
+
+    def drifting(self, pools: Collection[PoolKey], since: datetime) -> frozenset[PoolKey]:
+        """The pools whose latest point was measured at or after a time, and had surplus or missing disks."""
+        by_service: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for each in pools:
+            by_service[each.target, each.service].append(each.pool_id)
+        query = _DRIFTING["sqlite" if self._database.sqlite else "postgresql"]
+        found: set[PoolKey] = set()
+        with self._database.read() as connection:
+            for (target, service), ids in by_service.items():
+                values = {"ids": json.dumps(ids), "target": target, "service": service, "since": since}
+                drifting = connection.execute(query, values).scalars()
+                found.update(PoolKey(target, service, pool_id) for pool_id in drifting)
+        return frozenset(found)
+
+    # --- upkeep ---------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Read the whole journal once; raises ``JournalError`` when it is damaged."""
+        with self._database.read() as connection:  # an older version may lack some
+            known = inspect(connection)
+            tables = [each for each in schema.metadata.sorted_tables if known.has_table(each.name)]
+        for table in tables:
+            # A transaction for each: between two of them whoever waits to write gets his turn.
+            with self._database.read() as connection:
+                self._database.check_table(connection, table)
+
+    def check_if_due(self) -> None:
+        """The same once a day, for a file that is too large to be checked whenever it is opened."""
+        if not self._database.is_large():
+            return
+        now = self.now()
+        with self._database.read() as connection:
+            if not upkeep.is_due(connection, now):
+                return
+        self.check()
+        with self._database.write() as connection:
+            upkeep.note(connection, upkeep.CHECKED, now)
+
+    def tidy(self, keep: timedelta | None) -> None:
+        """Thin old drift points and prune what is older than ``keep``, a bounded step of each."""
+        with self._database.write() as connection:
+            now = self._clock.now(connection)
+            upkeep.thin(connection, now)
+            if keep is not None:
+                upkeep.prune(connection, now - keep, now)
+
+    def prune(self, older_than: timedelta) -> Pruned:
+        """Delete all runs, operations and drift points that are older and needed no more."""
+        total = Pruned()
+        while True:  # a step at a time, so that no other run waits for long
+            with self._database.write() as connection:
+                now = self._clock.now(connection)
+                thinned = Pruned(points=upkeep.thin(connection, now))
+                step = upkeep.prune(connection, now - older_than, now) + thinned
+            total += step
+            if not step:
+                return total
 
     def _note(
         self,

@@ -29,6 +29,11 @@ def check_url(url: str) -> None:
             f"Set the variable and let the shell fill it in (double quotes, not single ones): {HOW_TO_WRITE}. "
             "In a password, write $ as %24 and % as %25.",
         )
+    if not url.startswith("sqlite") and url.partition("?")[0].count("@") > 1:
+        raise BadInput(
+            "the journal's URL has more than one @ before its options, so the password may end at the wrong place",
+            "In the user name and the password write @ as %40, : as %3A and / as %2F.",
+        )
     if _IN_MEMORY.fullmatch(url.strip()) or (url.startswith("sqlite") and _MEMORY_OPTION.search(url)):
         raise BadInput(
             "the journal's URL names no file, so the next run would forget what this one has sent",

@@ -11,8 +11,17 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from reconciler.manifest.load import check
-from reconciler.model import ABSENT_DISKS, Disk, Pool, Target
+from reconciler.model import ABSENT_DISKS, ApplyTo, Disk, Limits, Pool, Target
 
+SCHEMA: Final = "# yaml-language-server: $schema=reconciler.schema.json"
+"""For editors; ``reconciler schema`` prints that file."""
+APPLY_TO: Final = ApplyTo.IDLE.value
+"""Desktops that nobody is working on: with nothing written, the service would decide."""
+_LIMITS = ", ".join(f"{name}: {limit.value}" for name, limit in Limits().items() if limit.value is not None)
+LIMITS: Final = (
+    "# The most that one run may destroy; these are the defaults, also without this line.",
+    f"# limits: {{{_LIMITS}}}",
+)
 _PLAIN: Final = re.compile("[A-Za-z][A-Za-z0-9_-]*")
 _WORDS_WITH_MEANING: Final = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 
@@ -22,11 +31,12 @@ def emit(pools: Sequence[Pool], target: Target, ambiguous: Collection[str] = ())
 
     ``ambiguous`` holds names that other live pools share; those pools, and pools of the same name within
     ``pools``, are declared by id as well. A pool that a manifest cannot declare (for example one with a
-    15 GB disk) becomes a comment with the reason and stays unmanaged.
+    15 GB disk) becomes a comment with the reason and stays unmanaged. Above the pools stand which desktops a change
+    reaches, the limits of a run as a comment, and where an editor finds the schema.
     """
     counts = Counter(pool.name for pool in pools)
     shared = set(ambiguous) | {name for name, count in counts.items() if count > 1}
-    head = ["version: 1", f"target: {_target(target)}"]
+    head = ["version: 1", f"target: {_target(target)}", f"defaults: {{apply_to: {APPLY_TO}}}"]
     declared = False
     body: list[str] = []
     for pool in pools:
@@ -45,7 +55,7 @@ def emit(pools: Sequence[Pool], target: Target, ambiguous: Collection[str] = ())
         else:
             declared = True
             body += entry
-    return "\n".join([*head, "pools:" if declared else "pools: []", *body]) + "\n"
+    return "\n".join([SCHEMA, *head, *LIMITS, "pools:" if declared else "pools: []", *body]) + "\n"
 
 
 def _target(target: Target) -> str:

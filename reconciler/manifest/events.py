@@ -57,10 +57,10 @@ _ADVICE: Final = (
 """Parts of libyaml's error messages, each with a message that says what to write instead."""
 
 
-def documents(data: bytes, faults: Faults) -> list[Document]:
+def documents(data: bytes, faults: Faults, least: str = "version, target and pools") -> list[Document]:
     """The documents of a file of at most ``MAX_BYTES``; faults are added to ``faults``.
 
-    Raises ``ReconcilerError`` if PyYAML has no C extension.
+    ``least``: what an empty file lacks. Raises ``ReconcilerError`` if PyYAML has no C extension.
     """
     builder = Builder(faults)
     try:
@@ -71,7 +71,7 @@ def documents(data: bytes, faults: Faults) -> list[Document]:
         if builder.stack:
             builder.documents.pop()
     if not builder.documents and not faults.found:
-        faults.at(0, 0, "the file is empty; write at least version, target and pools")
+        faults.at(0, 0, f"the file is empty; write at least {least}")
     return builder.documents
 
 

@@ -22,6 +22,7 @@ from reconciler.manifest.files import Files
 from reconciler.manifest.foreign import is_foreign
 from reconciler.manifest.paths import refusal, shown_path
 from reconciler.manifest.rules import Rules
+from reconciler.manifest.sources import seen
 from reconciler.manifest.tree import Map, Seq
 from reconciler.model import (
     Action,
@@ -107,6 +108,8 @@ def _read_files(files: Files) -> Manifest:
         limits=Limits(**merged.limits),
         drift=tuple(sorted(merged.drift, key=lambda policy: policy.target)),
         sources=tuple(sorted(sources)),
+        places=tuple(merged.places.items()),
+        seen=seen(files),
         notes=(_what_was_read(len(sources), merged, files.given), *notes),
     )
 
@@ -154,17 +157,19 @@ class _Merged:
         self.pools: list[DesiredPool] = []
         self.limits: dict[str, Limit] = {}
         self.drift: list[DriftPolicy] = []
+        self.places: dict[Target, Position] = {}
 
     def add(self, entry: schema.DocumentEntry, root: Map, faults: Faults) -> None:
         """Add one valid document; ``root`` is its tree, which has the positions."""
         target = Target(entry.target.region, entry.target.project_id, entry.target.profile)
         defaults = cast(Map | None, root.get("defaults"))
         shared = _permitted_at(defaults, faults)
+        self.places.setdefault(target, faults.position(cast(Map, root["target"]).at))
         for pool, node in zip(entry.pools, cast(Seq, root.get("pools", ())), strict=True):
             self.pools.append(_pool(pool, cast(Map, node), (target, entry.defaults, shared), faults))
         for name in entry.limits.model_fields_set:
             place = faults.position(cast(Map, root["limits"]).value_mark(name))
-            self.limits.setdefault(name, Limit(getattr(entry.limits, name), str(place)))
+            self.limits.setdefault(name, Limit(amount(getattr(entry.limits, name)), str(place)))
         if entry.drift is not None:
             self.drift.append(_drift(entry.drift, target, cast(Map, root["drift"]), faults))
 
@@ -213,16 +218,25 @@ def _pool(
     )
 
 
-def _drift(entry: schema.DriftEntry, target: Target, node: Map, faults: Faults) -> DriftPolicy:
+def amount(value: int | str | None) -> int | None:
+    """A limit as a number: a count, or percent without its sign."""
+    return int(value.removesuffix("%")) if isinstance(value, str) else value
+
+
+def windows(entries: Sequence[schema.WindowEntry], node: Map, faults: Faults) -> tuple[Window, ...]:
+    """The windows under the key ``windows`` of a mapping."""
     places = cast(Seq, node.get("windows", ()))
-    windows = tuple(
+    return tuple(
         Window(tuple(each.days), each.start, each.end, each.timezone, faults.position(cast(Map, place).at))
-        for each, place in zip(entry.windows, places, strict=True)
+        for each, place in zip(entries, places, strict=True)
     )
+
+
+def _drift(entry: schema.DriftEntry, target: Target, node: Map, faults: Faults) -> DriftPolicy:
     return DriftPolicy(
         target=target,
         at=faults.position(node.at),
         correct=frozenset(map(Action, entry.correct)),
         disks_per_day=entry.disks_per_day,
-        windows=windows,
+        windows=windows(entry.windows, node, faults),
     )

@@ -6,6 +6,7 @@ checks each key alone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _TYPES: Final = frozenset({"SAS", "SSD", "SATA", "GPSSD", "ESSD", "GPSSD2", "ESSD2"})
 """Documented volume types; others may exist, so only a wrong case of these is refused."""
+_SHARE: Final = re.compile("[0-9]{1,3}%")
 
 
 class Rules:
@@ -28,7 +30,7 @@ class Rules:
     def __init__(self) -> None:
         self._pools: dict[tuple[str, ...], tuple[Position, str]] = {}
         self._pins: dict[str, Position] = {}
-        self._limits: dict[str, tuple[int, Position]] = {}
+        self._limits: dict[str, tuple[Value, Position]] = {}
         self._policies: dict[tuple[str, ...], Position] = {}
         self._profiles: dict[tuple[str, ...], tuple[str, Position]] = {}
 
@@ -41,7 +43,7 @@ class Rules:
         project = (_text(target, "region"), _text(target, "project_id"))
         if target is not None and all(project):
             self._profile(project, target, faults)
-        for pool in _maps(root, "pools"):
+        for pool in maps(root, "pools"):
             self._pool(project, pool, faults)
         if (limits := _map(root, "limits")) is not None:
             self._ceilings(limits, faults)
@@ -82,7 +84,7 @@ class Rules:
                 "'allow_empty: true' to the pool if you mean that",
             )
         total = 0
-        for disk in _maps(pool, "disks"):
+        for disk in maps(pool, "disks"):
             total += self._disk(disk, faults)
         if total > MAX_POOL_DISKS and len(disks) <= MAX_POOL_DISKS:
             faults.add(
@@ -118,7 +120,7 @@ class Rules:
 
     def _ceilings(self, limits: Map, faults: Faults) -> None:
         for key, value in limits.items():
-            if isinstance(value, int):
+            if isinstance(value, int) or _SHARE.fullmatch(str(value)):
                 here = faults.position(limits.value_mark(key))
                 first, place = self._limits.setdefault(key, (value, here))
                 if first != value:
@@ -140,15 +142,16 @@ class Rules:
                 drift.at,
                 "'disks_per_day' is missing; correct lists remove, so write how many disks may be removed per day",
             )
-        for window in _maps(drift, "windows"):
-            _window(window, faults)
+        for window in maps(drift, "windows"):
+            check_window(window, faults)
 
 
 def _profile(name: str) -> str:
     return f"the profile {shown(name)}" if name else "no profile"
 
 
-def _window(window: Map, faults: Faults) -> None:
+def check_window(window: Map, faults: Faults) -> None:
+    """Add the faults between the keys of a window of the week."""
     start, end, zone = _text(window, "start"), _text(window, "end"), _text(window, "timezone")
     if start and start == end:
         faults.add(
@@ -179,7 +182,8 @@ def _map(node: Map | None, key: str) -> Map | None:
     return value if isinstance(value, Map) else None
 
 
-def _maps(node: Map, key: str) -> Iterator[Map]:
+def maps(node: Map, key: str) -> Iterator[Map]:
+    """The mappings in the list under a key; nothing where it is no list."""
     value: Value | None = node.get(key)
     if isinstance(value, Seq):
         yield from (each for each in value if isinstance(each, Map))

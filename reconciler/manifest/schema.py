@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from reconciler.model import MAX_DISK_GB, MAX_POOL_DISKS
+from reconciler.settings import REGION
 
 MIN_SIZE: Final = 10
 """GB; the smallest data disk (documented)."""
@@ -21,6 +22,8 @@ Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=255)]
 Identifier: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,255}$")]
 TimeOfDay: TypeAlias = Annotated[str, Field(pattern=r"^(?:[01][0-9]|2[0-3]):[0-5][0-9]$")]
 Ceiling: TypeAlias = Annotated[int, Field(ge=0)]
+Share: TypeAlias = Annotated[str, Field(pattern=r"^(?:100|[1-9]?[0-9])%$")]
+"""Percent, written with the sign: ``50%``."""
 Reach: TypeAlias = Literal["new", "idle", "all"]
 Tie: TypeAlias = Literal["remove_newest", "remove_oldest"]
 ManagedAction: TypeAlias = Literal["remove", "expand", "add"]
@@ -52,7 +55,7 @@ class TargetEntry(Entry):
     """The project that the document manages; must be the project of the credentials."""
 
     region: str = Field(
-        pattern=r"^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$",
+        pattern=rf"^{REGION.pattern}$",
         max_length=64,
         description="Region id, such as ap-southeast-3.",
     )
@@ -84,6 +87,14 @@ class LimitsEntry(Entry):
     gigabytes: Ceiling | None = Field(default=None, description="GB destroyed per run. Left out: no limit.")
     users: Ceiling | None = Field(
         default=None, description="Users who lose data per run. Left out: no limit."
+    )
+    share_of_pool: Share | None = Field(
+        default=None,
+        description="Disks that one pool loses, in percent of its live disks, such as 50%. Left out: no limit.",
+    )
+    share_of_run: Share | None = Field(
+        default=None,
+        description="Disks removed per run, in percent of the live disks of its pools. Left out: no limit.",
     )
 
 
@@ -181,9 +192,11 @@ class _ForEditors(GenerateJsonSchema):
         return False
 
 
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of one manifest document, for editors."""
-    schema = DocumentEntry.model_json_schema(schema_generator=_ForEditors)
+def json_schema(
+    document: type[Entry] = DocumentEntry, title: str = "reconciler manifest, version 1"
+) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of one document, for editors."""
+    schema = document.model_json_schema(schema_generator=_ForEditors)
     for part in schema["$defs"].values():
         del part["title"]
-    return {"$schema": GenerateJsonSchema.schema_dialect, **schema, "title": "reconciler manifest, version 1"}
+    return {"$schema": GenerateJsonSchema.schema_dialect, **schema, "title": title}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -22,6 +23,23 @@ if TYPE_CHECKING:
     from reconciler.manifest.faults import Faults
 
 Path: TypeAlias = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The words of one kind of document."""
+
+    models: Mapping[tuple[str, ...], type[schema.Entry]]
+    """The model of each part, by its keys from the root."""
+    homes: Mapping[tuple[str, ...], str]
+    """Where in the document each part is, in words."""
+    advice: Mapping[str, str]
+    """What to write: by the keys from the root with dots between them, or by the last key alone."""
+    kind: str
+    """``a manifest``."""
+    root: str
+    """What to write at the root."""
+
 
 _MODELS: Final[Mapping[tuple[str, ...], type[schema.Entry]]] = {
     (): schema.DocumentEntry,
@@ -45,16 +63,20 @@ _HOMES: Final[Mapping[tuple[str, ...], str]] = {
 }
 
 _CEILING: Final = "write a whole number, 0 or more"
+SHARE: Final = "write whole percent with the sign, from 0% to 100%, such as 50%"
 _CHANGES: Final = "write a list of remove, expand and add, such as [remove]"
 _SWITCH: Final = "write true or false"
 _ADVICE: Final[Mapping[str, str]] = {
     "version": "write version: 1",
     "target": "write target: {region: ap-southeast-3, project_id: the project's id}",
-    "region": "write the region's id in lower case, such as ap-southeast-3",
+    "region": "write the region's id in lower case, with its number, such as ap-southeast-3",
     "project_id": "write the project's id in quotes: 32 characters of 0-9 and a-f",
     "profile": "write a section of the credentials file: letters, digits, '.', '_' and '-'",
     "defaults": "write a mapping such as {apply_to: idle}",
     "limits": "write a mapping such as {disks: 10, copies: 100, pools: 5}",
+    **{f"limits.{name}": _CEILING for name in ("disks", "copies", "pools", "gigabytes", "users")},
+    "share_of_pool": SHARE,
+    "share_of_run": SHARE,
     "pools": "write a list of pools, each as '- name: …' with its disks",
     "pools entry": "write the pool as a mapping: '- name: …' with its disks",
     "name": "write the pool's name: 1 to 255 characters",
@@ -90,6 +112,11 @@ _ADVICE: Final[Mapping[str, str]] = {
     "timezone": "write an IANA name, such as Asia/Bangkok",
 }
 
+MANIFEST: Final = Vocabulary(
+    _MODELS, _HOMES, _ADVICE, "a manifest", "write a mapping with version, target and pools"
+)
+"""The words of a manifest."""
+
 _SECRETS: Final = frozenset(
     {"ak", "sk", "accesskey", "secretkey", "accesskeyid", "secretaccesskey", "secret", "password", "passwd"}
     | {"pwd", "token", "authtoken", "xauthtoken", "securitytoken", "sessiontoken", "apikey", "credential"}
@@ -99,7 +126,7 @@ _NUMBER: Final = re.compile("[1-9][0-9]{0,17}")
 _ENDPOINTS: Final = frozenset({"endpoint", "iamendpoint", "endpoints", "url", "host"})
 
 
-def report(error: ValidationError, document: Document, faults: Faults) -> None:
+def report(error: ValidationError, document: Document, faults: Faults, words: Vocabulary = MANIFEST) -> None:
     """Add one fault for each of pydantic's errors, at its position."""
     for each in error.errors(include_url=False):
         path: Path = each["loc"]
@@ -108,14 +135,14 @@ def report(error: ValidationError, document: Document, faults: Faults) -> None:
             parent = document.root if len(path) == 1 else _node(document, path[:-1])
             key = str(path[-1])
             mark = parent.key_mark(key) if isinstance(parent, Map) else document.at
-            faults.add(mark, _unknown_key(key, tuple(step for step in path[:-1] if isinstance(step, str))))
+            parents = tuple(step for step in path[:-1] if isinstance(step, str))
+            faults.add(mark, _unknown_key(key, parents, words))
         elif not path:
             # The content is not quoted: it may be a token file given by mistake.
-            faults.add(document.at, "not a manifest; write a mapping with version, target and pools")
+            faults.add(document.at, f"not {words.kind}; {words.root}")
         elif value is not BROKEN:
-            faults.add(
-                locate(document.root, document.at, path), _sentence(kind, path, value, each.get("ctx", {}))
-            )
+            sentence = _sentence(kind, _name_and_advice(path, words), value, each.get("ctx", {}))
+            faults.add(locate(document.root, document.at, path), sentence)
 
 
 def _node(document: Document, path: Path) -> Any:
@@ -125,28 +152,28 @@ def _node(document: Document, path: Path) -> Any:
     return node
 
 
-def _unknown_key(key: str, parent: tuple[str, ...]) -> str:
+def _unknown_key(key: str, parent: tuple[str, ...], words: Vocabulary) -> str:
     plain = key.lower().replace("_", "").replace("-", "")
     if key == "<<":
         return "merge keys are not allowed; write the entries out"
     if plain in _SECRETS:
         return (
-            f"{shown(key)} is not allowed in a manifest; put credentials into the environment or the credentials "
+            f"{shown(key)} is not allowed in {words.kind}; put credentials into the environment or the credentials "
             "file, remove them here, and change the secret if anybody else can read this file"
         )
     if plain in _ENDPOINTS:
-        return f"{shown(key)} is not allowed in a manifest; use --endpoint or RECONCILER_ENDPOINT"
-    known = list(_MODELS[parent].model_fields)
+        return f"{shown(key)} is not allowed in {words.kind}; use --endpoint or RECONCILER_ENDPOINT"
+    known = list(words.models[parent].model_fields)
     if close := get_close_matches(key, known, n=1):
         return f"unknown key {shown(key)}; did you mean {close[0]!r}?"
-    homes = [home for path, home in _HOMES.items() if key in _MODELS[path].model_fields]
+    homes = [home for path, home in words.homes.items() if key in words.models[path].model_fields]
     if homes:
         return f"unknown key {shown(key)} here; write it {' or '.join(homes)}"
     return f"unknown key {shown(key)}; the keys here are {', '.join(known)}"
 
 
-def _sentence(kind: str, path: Path, value: Any, context: Mapping[str, Any]) -> str:
-    name, advice = _name_and_advice(path)
+def _sentence(kind: str, named: tuple[str, str], value: Any, context: Mapping[str, Any]) -> str:
+    name, advice = named
     match kind:
         case "missing":
             return f"{name!r} is missing; {advice}"
@@ -156,6 +183,8 @@ def _sentence(kind: str, path: Path, value: Any, context: Mapping[str, Any]) -> 
             what, advice = f"{_shown_briefly(value)} is unknown", _with_suggestion(value, advice)
         case "multiple_of" | "greater_than_equal" | "less_than_equal":
             what, advice = _out_of_range(kind, value, context)
+        case "string_type" if isinstance(value, int) and name in schema.LimitsEntry.model_fields:
+            what = f"{_shown_briefly(value)} has no percent sign"
         case "string_type" if isinstance(value, int):
             what, advice = f"{_shown_briefly(value)} is not text", f'write it in quotes: "{_plain(value)}"'
         case "int_type" if isinstance(value, str) and _NUMBER.fullmatch(value):
@@ -173,12 +202,11 @@ def _sentence(kind: str, path: Path, value: Any, context: Mapping[str, Any]) -> 
     return f"{name}: {what}; {advice}"
 
 
-def _name_and_advice(path: Path) -> tuple[str, str]:
-    if isinstance(path[-1], int):
-        name = f"{path[-2]} entry"
-        return name, _ADVICE[name]
-    name = path[-1]
-    return name, _CEILING if path[0] == "limits" and len(path) == 2 else _ADVICE[name]
+def _name_and_advice(path: Path, words: Vocabulary) -> tuple[str, str]:
+    dotted = ".".join(step for step in path if isinstance(step, str))
+    entry = " entry" if isinstance(path[-1], int) else ""
+    name = f"{next(step for step in reversed(path) if isinstance(step, str))}{entry}"
+    return name, words.advice.get(dotted + entry) or words.advice[name]
 
 
 def _shown_briefly(value: object) -> str:

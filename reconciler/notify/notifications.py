@@ -29,17 +29,10 @@ class Notifications:
     textfile: Path | None
     webhooks: tuple[Webhook, ...]
 
-    async def send(
-        self, outcome: DriftRound, warn: Warn, only: tuple[Webhook, ...] | None = None
-    ) -> tuple[Webhook, ...]:
-        """Write the gauges and notify all webhooks, or only some, concurrently; a failure is only a warning.
-
-        Returns the webhooks whose delivery failed.
-        """
+    async def send(self, outcome: DriftRound, warn: Warn) -> None:
+        """Write the gauges and notify all webhooks, concurrently; a failure is only a warning."""
         self.write_gauges(outcome, warn)
-        webhooks = self.webhooks if only is None else only
-        delivered = await asyncio.gather(*(_deliver(each, outcome, warn) for each in webhooks))
-        return tuple(each for each, arrived in zip(webhooks, delivered, strict=True) if not arrived)
+        await asyncio.gather(*(deliver_to(each, outcome, warn) for each in self.webhooks))
 
     def write_gauges(self, outcome: DriftRound, warn: Warn) -> None:
         """Write only the gauges."""
@@ -69,7 +62,8 @@ def notifications(textfile: Path | None, webhooks: Sequence[str]) -> Notificatio
     return Notifications(textfile, tuple(map(webhook, webhooks)))
 
 
-async def _deliver(target: Webhook, outcome: DriftRound, warn: Warn) -> bool:
+async def deliver_to(target: Webhook, outcome: DriftRound, warn: Warn) -> bool:
+    """Notify one webhook; False, and a warning, when the message may not have arrived."""
     try:
         await deliver(target, message(outcome))
     except ServiceError as error:

@@ -15,12 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from reconciler.api.transport import ProtocolError, fetch, httpx, open_http
+from reconciler import DISTRIBUTION
+from reconciler.api.transport import ProtocolError, fetch, httpx, open_http, route
 from reconciler.credentials import Secret
 from reconciler.errors import BadInput, ServiceError
 from reconciler.render.message import Message
 from reconciler.safe_text import safe_text
-from reconciler.settings import is_loopback
+from reconciler.settings import is_loopback, parts_of_address
 
 SECONDS = 10.0
 """Seconds for the whole delivery, however slowly the other side answers."""
@@ -57,7 +58,8 @@ def webhook(text: str) -> Webhook:
             f"the webhook {shown}/… would be sent unencrypted",
             "use https; http is allowed only to this machine",
         )
-    return Webhook(Secret(text), f"{shown}/…", web=True)
+    route(text)  # refuses network settings that cannot be used, before anything is done
+    return Webhook(Secret(text, parts_of_address(text)), f"{shown}/…", web=True)
 
 
 async def deliver(target: Webhook, message: Message, seconds: float = SECONDS) -> None:
@@ -90,6 +92,8 @@ async def deliver(target: Webhook, message: Message, seconds: float = SECONDS) -
 
 async def _post(target: Webhook, message: Message, seconds: float) -> None:
     url = target.url.reveal()
+    proxy, _ = route(url)
+    via = f" through the proxy {proxy.shown}" if proxy else ""
     try:
         async with open_http(url, idle_connections=0) as http:
             request = http.build_request(
@@ -100,11 +104,11 @@ async def _post(target: Webhook, message: Message, seconds: float) -> None:
             )
             answer = await fetch(http, request, seconds)
     except TimeoutError:
-        raise _undelivered(target, f"no answer within {seconds:.0f} s") from None
+        raise _undelivered(target, f"no answer within {seconds:.0f} s{via}") from None
     except httpx.ConnectError:
-        raise _undelivered(target, "it cannot be reached") from None
+        raise _undelivered(target, f"it cannot be reached{via}") from None
     except (httpx.HTTPError, httpx.InvalidURL, ProtocolError, OSError, ValueError):
-        raise _undelivered(target, "the connection failed") from None
+        raise _undelivered(target, f"the connection failed{via}") from None
     if 300 <= answer.status < 400:
         raise _undelivered(target, f"it redirects (HTTP {answer.status}), which is not followed")
     if not 200 <= answer.status < 300:
@@ -117,7 +121,8 @@ def _through_apprise(text: str, scheme: str) -> Webhook:
     except ImportError:
         raise BadInput(
             f"messages to {scheme}:// need the extra 'notify', which is not installed",
-            "pip install 'reconciler[notify]', or use an https address, which gets JSON",
+            f"install reconciler again from where it came, with its extra: {DISTRIBUTION}[notify], or .[notify] in a "
+            "checkout; or use an https address, which gets JSON",
         ) from None
     _quiet()
     if not apprise.Apprise().add(text):
@@ -125,7 +130,7 @@ def _through_apprise(text: str, scheme: str) -> Webhook:
             f"apprise does not understand this {scheme}:// address",
             "see the apprise documentation for the form of this service's address",
         )
-    return Webhook(Secret(text), f"{scheme}://…", web=False)
+    return Webhook(Secret(text, parts_of_address(text)), f"{scheme}://…", web=False)
 
 
 def _notify(url: str, message: Message) -> bool:
@@ -151,7 +156,7 @@ def _quiet() -> None:
 
 def _unreadable() -> BadInput:
     return BadInput(
-        "a --webhook is not an address",
+        "a webhook (--webhook or RECONCILER_WEBHOOK) is not an address",
         "use https://host/path, or an apprise address such as slack://… or dingtalk://…",
     )
 

@@ -24,6 +24,8 @@ class Rule(StrEnum):
     MISSING = "missing"
     SET_ASIDE = "set-aside"
     """A live disk that cannot be trusted and therefore is neither matched nor changed."""
+    LEFT_BEHIND = "left-behind"
+    """A disk of which a removal, done only in part, has left copies."""
 
 
 @dataclass(frozen=True, slots=True)

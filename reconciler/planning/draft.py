@@ -32,7 +32,7 @@ def draft(desired: DesiredPool, live: Pool, desktops: Sequence[Desktop] | None =
         # A doubt of the reading says the same of a disk that matching sets aside; once is enough.
         findings=tuple(each for each in found.findings if not (live.doubts and each.rule in DISTRUSTED)),
     )
-    return _with_loss(pool, desktops) if desktops is not None else pool
+    return with_loss(pool, desktops) if desktops is not None else pool
 
 
 def needs_desktops(pool: PoolPlan) -> bool:
@@ -85,7 +85,8 @@ def _ages(desktops: Sequence[Desktop]) -> dict[str, datetime]:
     return {disk: age for disk, age in ages.items() if disk not in undated}
 
 
-def _with_loss(pool: PoolPlan, desktops: Sequence[Desktop]) -> PoolPlan:
+def with_loss(pool: PoolPlan, desktops: Sequence[Desktop]) -> PoolPlan:
+    """The pool with what its removals destroy on these desktops."""
     removed = pool.removed
     if not removed:
         return pool
@@ -112,6 +113,9 @@ def _with_loss(pool: PoolPlan, desktops: Sequence[Desktop]) -> PoolPlan:
         groups=tuple(sorted({group for desktop in hit.values() for group in desktop.groups})),
         live_sessions=sum(desktop.live_session for desktop in hit.values()),
         upper_bound=pool.desired.apply_to in (None, ApplyTo.IDLE),
+        maintained=sum(desktop.in_maintenance_mode is True for desktop in hit.values()),
+        isolated=sum(desktop.isolated is True for desktop in hit.values()),
+        frozen=sum(desktop.frozen is True for desktop in hit.values()),
     )
     return replace(pool, loss=loss, disk_losses=tuple(disk_losses))
 

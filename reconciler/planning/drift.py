@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from reconciler.model import Action, DriftPolicy, Manifest, Target, Window
 from reconciler.planning.change import DESTROYING, Change
 from reconciler.planning.finding import Finding
+from reconciler.planning.leftovers import count_of
 from reconciler.planning.plan import Plan, PoolPlan
 
 MEMORY = timedelta(days=2)
@@ -38,11 +39,13 @@ class Measure:
     """Disks that are there but smaller than declared, or with other declared attributes."""
     surplus_gb: int
     """GB of the surplus disks over all desktops, by the pool's own count of desktops."""
+    leftover_copies: int = 0
+    """Copies that earlier removals, done in part, have left on desktops."""
 
     @property
     def drifts(self) -> bool:
         """True when anything differs."""
-        return bool(self.surplus or self.missing or self.differing)
+        return bool(self.surplus or self.missing or self.differing or self.leftover_copies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class Past:
     """Disks removed since 00:00 UTC, by whatever run."""
     failed: frozenset[ChangeKey] = frozenset()
     """Changes that were tried and did not end well, or of which nobody knows how they ended."""
+    removed_by: str = ""
+    """Which runs removed the disks of today, when and how many, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +166,7 @@ def _measure(pool: PoolPlan) -> Measure:
         missing=sum(change.action in (Action.ADD, Action.REPLACE) for change in pool.changes),
         differing=sum(_differs(change) for change in pool.changes),
         surplus_gb=sum(goes) * desktops,
+        leftover_copies=count_of(pool.leftovers),
     )
 
 
@@ -179,7 +185,7 @@ def _closed(target: Target, policy: DriftPolicy | None, now: datetime) -> Findin
         )
     if any(opens(window, now) for window in policy.windows):
         return None
-    windows = ", ".join(_words(window) for window in policy.windows)
+    windows = ", ".join(window_words(window) for window in policy.windows)
     return Finding(
         rule="drift-window",
         message=f"no window of {target} is open at {now:%a %Y-%m-%d %H:%M} UTC: "
@@ -189,7 +195,8 @@ def _closed(target: Target, policy: DriftPolicy | None, now: datetime) -> Findin
     )
 
 
-def _words(window: Window) -> str:
+def window_words(window: Window) -> str:
+    """The window in words."""
     return f"{'/'.join(window.days)} {window.start}-{window.end} {window.timezone}"
 
 
@@ -219,7 +226,8 @@ def _refusal(pool: PoolPlan, policy: DriftPolicy, past: Past, used: int) -> Find
         return Finding(
             rule="drift-budget",
             message=f"{used} disks would have been removed this UTC day; "
-            f"the policy allows {policy.disks_per_day}",
+            f"the policy allows {policy.disks_per_day}"
+            + (f", and {past.removed_today} are used (by {past.removed_by})" if past.removed_today else ""),
             pool=pool.label,
             measured=used,
             limit=policy.disks_per_day,

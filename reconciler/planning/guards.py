@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from reconciler.model import Action, Disk, Limit, Limits
+from reconciler.model import SHARES, Action, Disk, Limit, Limits
 from reconciler.planning.change import Change, Tie
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.plan import PoolPlan, Totals, totals
@@ -62,6 +62,8 @@ def run_checks(pools: Sequence[PoolPlan], limits: Limits) -> Iterator[Finding]:
         "users": counted.users,
     }
     for name, limit in limits.items():
+        if name in SHARES:
+            continue
         number = measured[name]
         if name == "users" and limit.value is not None and counted.groups:
             yield _uncounted_people(counted, limit)
@@ -75,8 +77,46 @@ def run_checks(pools: Sequence[PoolPlan], limits: Limits) -> Iterator[Finding]:
             measured=number,
             limit=limit.value,
             source=limit.source,
-            allow=f"limits.{name}: {number} in a manifest, or --limit-{name} {number}" if over else "",
+            allow=_raised(name, limit, str(number)) if over else "",
         )
+    yield from _shares([pool for pool in pools if not pool.blocked], limits)
+
+
+def _raised(name: str, limit: Limit, number: str) -> str:
+    """Where a limit is raised that was passed: one of the policy only in the policy."""
+    if limit.ceiling:
+        return f"ceilings.{name}: {number} in the policy; no manifest and no flag can raise it"
+    return f"limits.{name}: {number} in a manifest, or --limit-{name.replace('_', '-')} {number}"
+
+
+def _shares(pools: Sequence[PoolPlan], limits: Limits) -> Iterator[Finding]:
+    """The shares of the disks that go, of each pool and of the run; without an exemption for small sets."""
+    disks = [(len(pool.removed), len(pool.live.disks), pool.label) for pool in pools if pool.live]
+    worst = max(disks, key=lambda each: percent(*each[:2]), default=(0, 0, ""))
+    yield _share("share_of_pool", limits.share_of_pool, *worst)
+    going, live = sum(each[0] for each in disks), sum(each[1] for each in disks)
+    yield _share("share_of_run", limits.share_of_run, going, live, "the pools of this run")
+
+
+def percent(going: int, live: int) -> int:
+    """How many percent of the live disks go, rounded up, so that it is above a limit whenever the share is."""
+    return -(-100 * going // live) if live else 0
+
+
+def _share(name: str, limit: Limit, going: int, live: int, whose: str) -> Finding:
+    number = percent(going, live)
+    over = limit.value is not None and number > limit.value
+    ceiling = "no limit" if limit.value is None else f"the limit is {limit.value} %"
+    of = f" of {whose}" if whose else ""
+    return Finding(
+        rule=f"limit-{name.replace('_', '-')}",
+        message=f"{going} of {live} disks{of} ({number} %) would be destroyed; {ceiling}",
+        severity=Severity.BLOCK if over else Severity.PASS,
+        measured=number,
+        limit=limit.value,
+        source=limit.source,
+        allow=_raised(name, limit, f"{number}%") if over else "",
+    )
 
 
 def _uncounted_people(counted: Totals, limit: Limit) -> Finding:

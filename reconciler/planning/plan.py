@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from reconciler.model import Action, DesiredPool, Disk, Limits, LostCopy, Pool, Target
+from reconciler.model import SHARES, Action, DesiredPool, Disk, Limits, LostCopy, Policy, Pool, Target, Whom
 from reconciler.planning.change import Change, Tie
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.inconsistent_desktops import InconsistentDesktops
+from reconciler.planning.leftovers import Leftovers, count_of
 
 DECISION_VERSION = 2
 
-HELD_RULES = frozenset({"unresolved-operation", "pool-held", "journal-damaged"})
+HELD_RULES = frozenset({"unresolved-operation", "pool-held", "journal-damaged", "pool-alarm"})
 """What only the journal of the one who applies knows."""
-TRANSIENT_RULES = HELD_RULES | {"live-session", "pool-state"}
+TRANSIENT_RULES = HELD_RULES | {"live-session", "pool-state", "unknown-job"}
 """What comes and goes by itself: an operation is open, somebody logs in, a pool is busy."""
 SINCE_THE_REVIEW = (frozenset[str](), HELD_RULES, TRANSIENT_RULES)
 """Blocks that may have come since a review, and then leave the approval of everything else alone."""
@@ -46,6 +47,12 @@ class Loss:
     """Desktops among them with a connected user at the time of reading."""
     upper_bound: bool = False
     """True when the service decides which desktops are reached, so the numbers are the worst case."""
+    maintained: int = 0
+    """Desktops among them in maintenance mode (``in_maintenance_mode``): nobody can connect to say anything."""
+    isolated: int = 0
+    """Desktops among them that the pool's own repair has taken out of service (``isolated``)."""
+    frozen: int = 0
+    """Desktops among them that are frozen (``is_freeze``), so that the service may not change them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,10 @@ class PoolPlan:
     """Findings about this pool alone."""
     inconsistent: InconsistentDesktops | None = None
     """Desktops that differ from the pool; None when nobody asked for them."""
+    leftovers: tuple[Leftovers, ...] = ()
+    """What earlier removals that were done in part have left on its desktops; drift that no change here ends."""
+    retry_of: str = ""
+    """Id of the operation whose removal the service is to finish; empty for a plan from the manifest."""
 
     @property
     def target(self) -> Target:
@@ -132,6 +143,8 @@ class Service:
     target: Target
     name: str
     """Host of the endpoint, or ``sandbox:<world>``."""
+    whom: Whom | None = None
+    """As whom it was read; None in plans of older versions."""
 
     @property
     def sandbox(self) -> bool:
@@ -189,6 +202,8 @@ class Plan:
     findings: tuple[Finding, ...] = ()
     """Findings about the run as a whole; those of pools stand in the pools."""
     failures: tuple[TargetFailure, ...] = ()
+    policy: Policy | None = None
+    """The policy that it was judged by; None: there was none."""
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
@@ -216,9 +231,29 @@ class Plan:
         return any(change.carried_out for pool in self.pools for change in pool.changes)
 
     @property
+    def destroys(self) -> bool:
+        """True when carrying it out destroys a disk: in a pool that nothing blocks."""
+        return any(pool.removed for pool in self.pools if not pool.blocked)
+
+    @property
     def inconsistent_count(self) -> int:
         """Desktops that differ from their pool, where they were asked for."""
         return sum(len(pool.inconsistent.desktops) for pool in self.pools if pool.inconsistent)
+
+    @property
+    def leftover_copies(self) -> int:
+        """Copies that partial removals have left on desktops."""
+        return sum(count_of(pool.leftovers) for pool in self.pools)
+
+    @property
+    def leftovers_unread(self) -> bool:
+        """True when it could not be read whether partial removals have left more copies."""
+        return any(each.unread for pool in self.pools for each in pool.leftovers)
+
+    @property
+    def has_leftovers(self) -> bool:
+        """True when copies are left, or when it could not be read whether they are."""
+        return any(pool.leftovers for pool in self.pools)
 
     @property
     def digest(self) -> str:
@@ -276,19 +311,26 @@ def totals(pools: Sequence[PoolPlan]) -> Totals:
 def decision(plan: Plan, *, ignoring: frozenset[str] = frozenset()) -> dict[str, Any]:
     """What a reviewer approves, as plain JSON values in canonical order.
 
-    Target, pool and disk ids, types, sizes, actions, ``apply_to``, limits, permissions, and what is blocked;
-    not the counts that move by the minute, which the limits bound. Pools without a difference take no part.
+    Target, pool and disk ids, types, sizes, actions, ``apply_to``, limits, permissions, the policy, and what is
+    blocked; not the counts that move by the minute, which the limits bound. Pools without a difference take no part.
     ``ignoring``: rules as whose blocks are left out; with ``TRANSIENT_RULES`` also those of the whole run.
     """
     changed = {pool.target for pool in plan.pools if _deciding(pool)}
-    return {
+    policy = {"policy": plan.policy.digest} if plan.policy else {}
+    return policy | {
         "version": DECISION_VERSION,
         "targets": [
             {"region": each.target.region, "project_id": each.target.project_id, "service": each.name}
             for each in plan.services
             if each.target in changed
         ],
-        "limits": {name: limit.value for name, limit in plan.limits.items()},
+        # A share that is not limited is left out, as is a policy where there is none: so digests that were approved
+        # before there were any still hold.
+        "limits": {
+            name: limit.value
+            for name, limit in plan.limits.items()
+            if name not in SHARES or limit.value is not None
+        },
         "blocked": plan.run_blocked and ignoring != TRANSIENT_RULES,
         "pools": {
             f"{pool.target}/{pool.live.id}": pool_decision(pool, ignoring=ignoring)
@@ -318,6 +360,8 @@ def pool_decision(pool: PoolPlan, *, ignoring: frozenset[str] = frozenset()) -> 
         ),
         "protect": sorted(desired.protect),
         "allow": sorted(name for name, given in allowed.items() if given),
+        # An approval of one is none of the other, although both destroy the same disk.
+        **({"retry_of": pool.retry_of} if pool.retry_of else {}),
     }
 
 

@@ -51,6 +51,8 @@ def _run(approved: Plan, current: Plan) -> Iterator[str]:
     yield from _fields("service of", *services)
     then, now = decision(approved), decision(current)
     yield from _fields("limit", then.pop("limits"), now.pop("limits"), unset="none")
+    if (before := then.pop("policy", None)) != (after := now.pop("policy", None)):
+        yield f"the policy {_value(before, 'none')} → {_value(after, 'none')}"
     for each in (then, now):
         del each["targets"], each["pools"]
     yield from _fields("the whole plan:", then, now)

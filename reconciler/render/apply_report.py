@@ -10,13 +10,36 @@ from collections.abc import Iterator, Sequence
 from reconciler.apply.results import ApplyReport, Resolution, Status
 from reconciler.journal.records import Operation
 from reconciler.render.text import Line, Tone
-from reconciler.render.words import count
+from reconciler.render.words import acting, count
 
 _TONES = {Status.DONE: Tone.ADD, Status.NOT_STARTED: Tone.FAINT, Status.ACCEPTED: Tone.CHANGE}
 
 
 def report_lines(report: ApplyReport) -> Iterator[Line]:
     """What was done, what failed, what was not started, and what is still in flight."""
+    yield from _result_lines(report)
+    yield from in_flight_lines(report.in_flight)
+    yield from _closing(report)
+
+
+def retry_lines(report: ApplyReport) -> Iterator[Line]:
+    """How a retry ended, counted in copies."""
+    yield from _result_lines(report)
+    yield from in_flight_lines(report.in_flight)
+    done, planned = (sum(getattr(each, name) for each in report.results) for name in ("done", "planned"))
+    if report.results:
+        copies = count(planned, "copy", "copies")
+        good = all(each.status is Status.DONE for each in report.results)
+        words = (
+            f"Retry complete! {copies} proven gone."
+            if good
+            else f"Retry incomplete: {done} of {copies} gone."
+        )
+        yield Line(words, Tone.ADD if good else Tone.BLOCK)
+    yield _in_journal(report)
+
+
+def _result_lines(report: ApplyReport) -> Iterator[Line]:
     if report.results:
         yield Line()
         width = max(len(result.pool) for result in report.results)
@@ -29,8 +52,6 @@ def report_lines(report: ApplyReport) -> Iterator[Line]:
             if result.hint:
                 yield Line(f"  {'':<{width}}  {result.hint}", Tone.FAINT)
         yield Line()
-    yield from in_flight_lines(report.in_flight)
-    yield from _closing(report)
 
 
 def resolution_lines(resolutions: Sequence[Resolution]) -> Iterator[Line]:
@@ -74,6 +95,7 @@ def report_page(report: ApplyReport) -> tuple[str, list[str]]:
     ]
     parts = [
         f"## {_headline(report)}\n\n",
+        *(f"{prose(each)}\n\n" for each in (acting(report.plan.services) if report.plan else ())),
         "| pool | ended | proven | what happened |\n|---|---|--:|---|\n" if rows else "",
         fitting(rows, SUMMARY_LIMIT, "pool"),
         "\n",
@@ -111,4 +133,8 @@ def _headline(report: ApplyReport) -> str:
 def _closing(report: ApplyReport) -> Iterator[Line]:
     if report.results:
         yield Line(_headline(report), Tone.ADD if _complete(report) else Tone.BLOCK)
-    yield Line(f"Run {report.run_id} is in the journal: reconciler history show {report.run_id}", Tone.FAINT)
+    yield _in_journal(report)
+
+
+def _in_journal(report: ApplyReport) -> Line:
+    return Line(f"Run {report.run_id} is in the journal: reconciler history show {report.run_id}", Tone.FAINT)

@@ -9,15 +9,18 @@ from collections.abc import Iterator, Sequence
 
 from reconciler.apply.results import ApplyReport, DriftReport, DriftRound, Status
 from reconciler.errors import ExitCode
+from reconciler.journal.records import Alarm
 from reconciler.planning.drift import Measure, is_being_changed
 from reconciler.planning.finding import Severity
 from reconciler.render.apply_report import report_lines, report_page, resolution_lines
 from reconciler.render.message import Message
 from reconciler.render.prometheus import drift_metrics
-from reconciler.render.text import Line, Tone, drift_line, finding_lines, sandbox_lines
-from reconciler.render.words import count, settled
+from reconciler.render.text import Line, Tone, drift_line, finding_lines, head_lines, leftover_lines
+from reconciler.render.words import acting, count, settled
 
 FORMAT_VERSION = "1.0"
+MOST_ALARMS = 3
+"""How many alarms a headline shows in full."""
 MOST_POOLS = 20
 """How many pools a notification names."""
 
@@ -27,7 +30,7 @@ def drift_lines(outcome: DriftRound) -> Iterator[Line]:
     report = outcome.report
     if report is None:
         return
-    yield from sandbox_lines(report.plan)
+    yield from head_lines(report.plan)
     for each in outcome.drifting:
         yield from _pool_lines(each)
     yield from _hindrances(report)
@@ -44,7 +47,25 @@ def drift_lines(outcome: DriftRound) -> Iterator[Line]:
 
 
 def headline(outcome: DriftRound) -> str:
-    """The whole round in one sentence."""
+    """The round in one sentence, one more for each target unseen for long, and for each alarm that is open."""
+    unseen = [
+        f"Nothing was seen of {each.target} since {each.since:%Y-%m-%d %H:%M:%S} UTC."
+        for each in outcome.unseen
+    ]
+    shown = [_alarm(each) for each in outcome.alarms[:MOST_ALARMS]]
+    if more := len(outcome.alarms) - len(shown):
+        shown.append(f"{count(more, 'more pool has an alarm', 'more pools have alarms')}.")
+    return " ".join([_found(outcome), *unseen, *shown])
+
+
+def _alarm(alarm: Alarm) -> str:
+    return (
+        f"ALARM since {alarm.at:%Y-%m-%d %H:%M} UTC, pool {alarm.pool_name} is left alone: {alarm.message}; "
+        f"once you have looked at it: reconciler resolve --acknowledge {alarm.pool.pool_id}"
+    )
+
+
+def _found(outcome: DriftRound) -> str:
     report = outcome.report
     if report is None:
         return (
@@ -56,7 +77,8 @@ def headline(outcome: DriftRound) -> str:
         if changing and outcome.exit_code is ExitCode.HELD:
             others = f"No drift in {checked}; " if report.measures else ""
             return f"{others}{count(changing, 'pool is', 'pools are')} being changed by another run."
-        if report.plan.blocked or report.plan.failures or report.unresolved:
+        plan = report.plan
+        if plan.blocked or plan.failures or report.unresolved or plan.leftovers_unread or report.alarms:
             return f"No drift in {checked}, but not everything could be decided."
         return f"No drift: {checked} checked, all as declared."
     text = f"Drift in {len(outcome.drifting)} of {checked}: {_sum(outcome.drifting)}."
@@ -76,6 +98,7 @@ def counts(outcome: DriftRound) -> dict[str, int]:
         "missing_disks": sum(each.missing for each in found),
         "differing_disks": sum(each.differing for each in found),
         "surplus_gigabytes": sum(each.surplus_gb for each in found),
+        "leftover_copies": sum(each.leftover_copies for each in found),
     }
 
 
@@ -91,7 +114,8 @@ def drift_page(outcome: DriftRound) -> tuple[str, list[str]]:
     ]
     head = "| pool | surplus disks | missing disks | differing disks | surplus |\n|---|--:|--:|--:|--:|\n"
     table = (head if rows else "") + fitting(rows, github.SUMMARY_LIMIT // 2, "pool")
-    text = f"## {prose(headline(outcome))}\n\n{table}\n"
+    whom = "".join(f"{prose(each)}\n\n" for each in acting(report.plan.services)) if report else ""
+    text = f"## {prose(headline(outcome))}\n\n{whom}{table}\n"
     if report is None:
         return text, [github.annotation("error", "drift", [headline(outcome)])]
     done, notes = report_page(report.applied) if report.applied and _acted(report.applied) else ("", [])
@@ -127,6 +151,7 @@ def message(outcome: DriftRound) -> Message:
         "summary": counts(outcome),
         "pools": pools[:MOST_POOLS],
         "unresolved_operations": report.unresolved if report else None,
+        "open_alarms": len(outcome.alarms),
     }
     title = f"{'SANDBOX: ' if sandbox else ''}reconciler: exit code {int(outcome.exit_code)}"
     return Message(title, "\n".join(lines), values)
@@ -141,6 +166,7 @@ def _pool_lines(found: Measure) -> Iterator[Line]:
     for tie in pool.ties:
         yield Line(f"  ? {tie.remove} of {len(tie.candidates)} equally good disks are surplus", Tone.WARN)
     yield Line()
+    yield from leftover_lines(pool)
 
 
 def _hindrances(report: DriftReport) -> Iterator[Line]:
@@ -149,6 +175,7 @@ def _hindrances(report: DriftReport) -> Iterator[Line]:
     for finding in blocking:
         yield from finding_lines(finding, Tone.BLOCK)
     changing = [each for pool in report.plan.pools if is_being_changed(pool) for each in pool.findings]
+    changing += [each for each in report.plan.findings if each.severity is Severity.WARN]
     for finding in changing:
         yield from finding_lines(finding, Tone.WARN)
     for failure in report.plan.failures:
@@ -162,13 +189,14 @@ def _hindrances(report: DriftReport) -> Iterator[Line]:
 
 
 def _sum(found: Sequence[Measure]) -> str:
-    surplus, missing, differing, gigabytes = (
+    surplus, missing, differing, gigabytes, left = (
         sum(getattr(each, name) for each in found)
-        for name in ("surplus", "missing", "differing", "surplus_gb")
+        for name in ("surplus", "missing", "differing", "surplus_gb", "leftover_copies")
     )
     parts = [
         f"{count(surplus, 'surplus disk')} ({gigabytes} GB over all desktops)" if surplus else "",
         count(missing, "missing disk") if missing else "",
         count(differing, "differing disk") if differing else "",
+        f"{count(left, 'copy', 'copies')} left by partial removals" if left else "",
     ]
     return ", ".join(filter(None, parts))

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.model import DesiredDisk, Disk, Pool
+from reconciler.planning import policy
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import pool_checks, run_checks
 from reconciler.planning.plan import Plan, PoolPlan
 from reconciler.render import words
-from reconciler.render.text import Line, Tone
+from reconciler.render.text import Line, Tone, leftover_lines
 
 _MARKS = {
     Severity.PASS: ("ok", Tone.ADD),
@@ -24,9 +25,14 @@ _MARKS = {
 def checks(plan: Plan, pool: PoolPlan) -> list[Finding]:
     """Every guard with its number, passed or not: of the matching, the pool and the run."""
     own = list(pool_checks(pool)) if pool.live else []
+    if plan.policy and pool.live:
+        own += policy.pool_checks(pool, plan.policy)
     seen = {(each.rule, each.message) for each in own}
     others = [each for each in pool.findings if (each.rule, each.message) not in seen]
-    return [*others, *own, *run_checks(plan.pools, plan.limits)]
+    run = list(run_checks(plan.pools, plan.limits))
+    if plan.policy:
+        run += policy.run_checks(plan.pools, plan.policy, plan.created)
+    return [*others, *own, *run]
 
 
 def explain_lines(plan: Plan, pool: PoolPlan) -> Iterator[Line]:
@@ -40,6 +46,10 @@ def explain_lines(plan: Plan, pool: PoolPlan) -> Iterator[Line]:
             f"  {found.status}, {'pay-per-use' if found.charging_mode == '1' else 'prepaid or unknown'}, "
             f"{_desktops(found)}, {found.desktop_used} in use"
         )
+        for note in list(words.particulars(pool)) or words.pool_particulars(found):
+            yield Line(f"  {note}")
+    if plan.policy:
+        yield Line(f"  {words.policy_words(plan.policy)}")
     yield Line()
     yield Line(
         "Live disk                              Declared                       Action and reason", Tone.STRONG
@@ -56,6 +66,7 @@ def explain_lines(plan: Plan, pool: PoolPlan) -> Iterator[Line]:
             yield Line(
                 f"{live(disk):<50} {'':<24} undecided: {tie.remove} of {len(tie.candidates)} must be removed"
             )
+    yield from leftover_lines(pool)
     yield Line()
     yield Line("Guard                 Measured  Limit  Set at", Tone.STRONG)
     for check in checks(plan, pool):

@@ -9,8 +9,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 
+from reconciler.apply.partial import kept
 from reconciler.errors import BadInput
-from reconciler.journal.records import DAMAGED_HINT, PLAN_APPROVED, Operation, Run, RunRecord
+from reconciler.journal.records import (
+    DAMAGED_HINT,
+    DESKTOPS,
+    IDENTITIES,
+    PLAN_APPROVED,
+    Operation,
+    Run,
+    RunRecord,
+)
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan_file import read
 from reconciler.render.text import Line, Tone, plan_lines
@@ -21,11 +30,14 @@ def runs_lines(runs: Sequence[Run]) -> Iterator[Line]:
     if not runs:
         yield Line("The journal has no runs yet.")
         return
-    yield Line(f"{'RUN':<36}  {'STARTED (UTC)':<19}  {'COMMAND':<8}  {'EXIT':<4}  DIGEST", Tone.STRONG)
+    yield Line(
+        f"{'RUN':<36}  {'STARTED (UTC)':<19}  {'COMMAND':<8}  {'EXIT':<4}  {'DIGEST':<12}  AS", Tone.STRONG
+    )
     for run in runs:
         code = "-" if run.exit_code is None else str(run.exit_code)
         yield Line(
-            f"{run.id:<36}  {_time(run.started)}  {run.command:<8}  {code:<4}  {run.digest[:12] or '-'}"
+            f"{run.id:<36}  {_time(run.started)}  {run.command:<8}  {code:<4}  {run.digest[:12] or '-':<12}  "
+            f"{_acting(run)}"
         )
 
 
@@ -40,18 +52,26 @@ def run_lines(record: RunRecord) -> Iterator[Line]:
     )
     yield Line(f"  exit code {'-' if run.exit_code is None else run.exit_code}")
     yield Line(f"  digest    {run.digest or '-'}")
+    if run.approved:
+        people = ", ".join(run.approved.principals)
+        yield Line(f"  approved  {run.approved.way}{f' by {people}' if people else ''}")
+    if run.policy:
+        yield Line(f"  policy    {run.policy}")
     if plan := approved_plan(record):
         yield Line()
         yield from plan_lines(plan)
     for operation in record.operations:
         yield Line()
         yield from _operation_lines(operation)
+        for event in record.events:
+            if event.kind == DESKTOPS and event.operation_id == operation.id:
+                yield from (Line(f"    desktop   {line}") for line in kept(event.detail))
     for broken in record.damaged:
         yield Line()
         yield Line(f"  {broken.message}", Tone.BLOCK)
         yield Line(f"    {DAMAGED_HINT}")
     for event in record.events:
-        detail = {} if event.kind == PLAN_APPROVED else event.detail
+        detail = {} if event.kind in (PLAN_APPROVED, DESKTOPS) else event.detail
         words = "".join(f"  {name}: {value}" for name, value in detail.items() if value != "")
         yield Line(f"  {_time(event.at)}  {event.kind}{words}", Tone.FAINT)
 
@@ -62,6 +82,12 @@ def approved_plan(record: RunRecord) -> Plan | None:
     with suppress(BadInput):
         return read(kept.detail, f"the plan of run {record.run.id}") if kept else None
     return None
+
+
+def _acting(run: Run) -> str:
+    """As whom it acted, as its summary has it."""
+    found = run.summary.get(IDENTITIES)
+    return "; ".join(map(str, found)) if isinstance(found, list) and found else "-"
 
 
 def _operation_lines(operation: Operation) -> Iterator[Line]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reconciler.model import Action
+from reconciler.model import SHARES, Action
 from reconciler.planning.change import Change
 from reconciler.planning.finding import Severity
 from reconciler.planning.plan import Plan, PoolPlan, totals
@@ -111,6 +111,8 @@ def meters(plan: Plan) -> Iterator[Meter]:
         "users": lost.users,
     }
     for name, limit in plan.limits.items():
+        if name in SHARES:
+            continue  # a percentage beside counts would be read as one of them; its guard says more
         number, most = measured[name], limit.value
         scale = max(number, most or 0, 1)
         yield Meter(

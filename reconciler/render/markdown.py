@@ -96,9 +96,13 @@ def _head(plan: Plan) -> str:
     for blocking in (words.blocked(plan), words.held_back(plan)):
         if blocking:
             lines += [f"**{blocking}**", ""]
+    if left := words.left_behind(plan):
+        lines += [left, ""]
     differing = words.inconsistent(plan)  # numbers only; which ones they are stands in the text and the JSON
     if differing:
         lines += [differing, ""]
+    for sentence in words.acting(plan.services):
+        lines += [prose(sentence), ""]
     return "\n".join(lines) + "\n"
 
 
@@ -176,12 +180,11 @@ def _line(cells: Iterable[str]) -> str:
 
 def _notes(pool: PoolPlan) -> Iterator[str]:
     if pool.loss.users:
-        more = len(pool.loss.users) - SHOWN_USERS
-        names = ", ".join(code(user) for user in pool.loss.users[:SHOWN_USERS])
-        yield f"**Users who lose data:** {names}{f' and {more} more' if more > 0 else ''}"
+        yield f"**Users who lose data:** {words.named(pool.loss.users, SHOWN_USERS, code)}"
     note = words.reach(pool)
     if note:
         yield note
+    yield from words.particulars(pool)
     if line := words.manage_line(pool):
         yield f"To carry out what is only shown, write {code(line)} into the entry"
     yield f"Declared at {code(str(pool.desired.at), LONGEST)}"

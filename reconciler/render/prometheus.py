@@ -18,6 +18,7 @@ _POOL_GAUGES = (
         "differing",
     ),
     ("reconciler_pool_surplus_gigabytes", "GB of the surplus disks on all desktops", "surplus_gb"),
+    ("reconciler_pool_leftover_copies", "Copies that partial removals left on desktops", "leftover_copies"),
 )
 
 
@@ -38,6 +39,15 @@ def drift_metrics(round_: DriftRound) -> str:
                 pool.live.id if pool.live else "",
             )
             gauge.labels(*map(safe_text, labels)).set(getattr(each, attribute))
+    seen = Gauge(
+        "reconciler_target_last_seen_timestamp_seconds",
+        "Time of the last check that read this target; of one never read, of the first that tried",
+        ("region", "project_id"),
+        registry=registry,
+    )
+    for sight in round_.sights:
+        at = safe_text(sight.target.region), safe_text(sight.target.project_id)
+        seen.labels(*at).set(sight.since.timestamp())
     ended = round_.started.timestamp() + round_.seconds
     unresolved = report.unresolved if report else None
     single: tuple[tuple[str, str, float | None], ...] = (
@@ -49,6 +59,7 @@ def drift_metrics(round_: DriftRound) -> str:
             round_.exit_code,
         ),
         ("reconciler_unresolved_operations", "Operations whose outcome is unknown", unresolved),
+        ("reconciler_open_alarms", "Alarms that no person has closed", len(round_.alarms)),
     )
     for name, meaning, value in single:
         if value is not None:

@@ -19,8 +19,6 @@ from reconciler.safe_text import safe_text
 
 SANDBOX = "sandbox:"
 """How the name of a simulated service begins."""
-DYNAMIC = "DYNAMIC"
-"""A pool whose desktops belong to nobody between two sessions (documented)."""
 SHOWN_USERS = 10
 """User names listed per pool before ``and N more``."""
 SHOWN_DESKTOPS = 20
@@ -62,7 +60,7 @@ _TONES = {
 
 def plan_lines(plan: Plan) -> Iterator[Line]:
     """The complete plan, also if it is blocked."""
-    yield from sandbox_lines(plan)
+    yield from head_lines(plan)
     changed = [pool for pool in plan.pools if pool.pending]
     if changed:
         yield Line("reconciler will perform the following actions:")
@@ -72,15 +70,25 @@ def plan_lines(plan: Plan) -> Iterator[Line]:
             yield from _change(pool, change)
         yield from _loss(pool)
     yield from _unmanaged(plan)
+    if left := words.left_behind(plan):
+        yield Line(f"Note: {left}", Tone.WARN)
+        yield Line()
+        for pool in plan.pools:
+            yield from leftover_lines(pool)
     yield from _inconsistent(plan)
     yield from _findings(plan)
     yield from _failures(plan)
     yield from _ending(plan)
 
 
-def sandbox_lines(plan: Plan) -> Iterator[Line]:
-    """The banner above all output about a sandbox."""
+def head_lines(plan: Plan) -> Iterator[Line]:
+    """What stands above all output about a plan: whether it is a sandbox, and as whom it was read."""
     yield from banner(service.name for service in plan.services)
+    sentences = words.acting(plan.services)
+    for sentence in sentences:
+        yield Line(sentence)
+    if sentences:
+        yield Line()
 
 
 def banner(services: Iterable[str]) -> Iterator[Line]:
@@ -151,15 +159,12 @@ def _loss(pool: PoolPlan) -> Iterator[Line]:
     if note:
         yield Line(f"  {note}", Tone.FAINT)
     if loss.users:
-        shown = ", ".join(loss.users[:SHOWN_USERS])
-        more = len(loss.users) - SHOWN_USERS
-        yield Line(f"  Users: {shown}{f' and {more} more' if more > 0 else ''}.", Tone.FAINT)
+        yield Line(f"  Users: {words.named(loss.users, SHOWN_USERS)}.", Tone.FAINT)
     if loss.groups:
-        yield Line(f"  User groups, whose members are not known: {', '.join(loss.groups)}.", Tone.FAINT)
-    if pool.live and pool.live.type == DYNAMIC:
-        yield Line(
-            "  This pool is dynamic: its desktops are unbound after use, so data of others may be on them."
-        )
+        groups = words.named(loss.groups, len(loss.groups))
+        yield Line(f"  User groups, whose members are not known: {groups}.", Tone.FAINT)
+    for note in words.particulars(pool):
+        yield Line(f"  {note}")
     yield Line()
 
 
@@ -174,6 +179,27 @@ def _unmanaged(plan: Plan) -> Iterator[Line]:
             yield drift_line(pool, change)
         yield Line(f"      {words.way_to_carry_out(pool)}", Tone.FAINT)
     yield Line()
+
+
+def leftover_lines(pool: PoolPlan) -> Iterator[Line]:
+    """The copies that partial removals have left on a pool's desktops, and how to finish them."""
+    for each in pool.leftovers:
+        left = words.count(len(each.copies), "copy", "copies")
+        yield Line(
+            f"  {pool.label}: {left} left by operation {each.operation_id} of {each.opened:%Y-%m-%d %H:%M} UTC",
+            Tone.STRONG,
+        )
+        for copy in each.copies[:SHOWN_DESKTOPS]:
+            users = f" ({', '.join(copy.users)})" if copy.users else ""
+            volume = f", volume {copy.volume_id}" if copy.volume_id else ""
+            name = copy.desktop_name or copy.desktop_id
+            yield Line(f"      {name}{users}: a copy of disk {copy.disk_id}{volume}, {copy.size} GB")
+        if (more := len(each.copies) - SHOWN_DESKTOPS) > 0:
+            yield Line(f"      and {more} more; the JSON output lists all of them")
+        if each.unread:
+            yield Line(f"      not all could be read: {each.unread}", Tone.WARN)
+        yield Line(f"      finish it, or delete them in the console: {words.retry(each)}", Tone.FAINT)
+        yield Line()
 
 
 def _inconsistent(plan: Plan) -> Iterator[Line]:
@@ -192,7 +218,7 @@ def _inconsistent(plan: Plan) -> Iterator[Line]:
             Tone.STRONG,
         )
         for each in found.desktops[:SHOWN_DESKTOPS]:
-            users = f" ({', '.join(each.users)})" if each.users else ""
+            users = f" ({', '.join(words.names(each.users))})" if words.names(each.users) else ""
             yield Line(f"      {each.name or each.id}{users}: {'; '.join(_deviations(each))}")
         if (more := len(found.desktops) - SHOWN_DESKTOPS) > 0:
             yield Line(f"      and {more} more; the JSON output lists all of them")
@@ -279,6 +305,8 @@ def _ending(plan: Plan) -> Iterator[Line]:
     if not plan.has_changes:
         return
     yield Line(f"Digest: {plan.digest}", Tone.FAINT)
+    if plan.policy:
+        yield Line(words.policy_words(plan.policy), Tone.FAINT)
     destroyed = words.destruction(plan)
     if destroyed:
         yield Line()

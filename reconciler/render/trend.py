@@ -62,9 +62,11 @@ class Trend:
     """Number of drift checks since ``since``."""
     unresolved: tuple[OperationRow, ...] = ()
     removals: tuple[OperationRow, ...] = ()
-    """Newest first."""
+    """Newest first, as many as are shown."""
     sandboxes: tuple[str, ...] = ()
     """Names of the simulated services that any of the values come from."""
+    more_removals: int = 0
+    """How many there are beyond these."""
 
 
 class Point(NamedTuple):
@@ -108,7 +110,7 @@ def trend_html(trend: Trend) -> str:
         "pools": pools[:SHOWN_POOLS],
         "more_pools": len(pools[SHOWN_POOLS:]),
         "removals": trend.removals[:SHOWN_REMOVALS],
-        "more_removals": len(trend.removals[SHOWN_REMOVALS:]),
+        "more_removals": len(trend.removals[SHOWN_REMOVALS:]) + trend.more_removals,
     }
     return render_page("trend.html.j2", ("plan.css", "trend.css"), values)
 

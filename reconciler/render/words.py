@@ -6,12 +6,14 @@ The format modules decide where a sentence goes and how it is escaped.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from reconciler.model import Action, ApplyTo, DesiredDisk, Disk
+from reconciler.model import Action, ApplyTo, DesiredDisk, Disk, Policy, Pool
+from reconciler.planning.anonymous import Unnamed
 from reconciler.planning.change import Change
-from reconciler.planning.plan import DiskLoss, Plan, PoolPlan, Totals, totals
+from reconciler.planning.leftovers import Leftovers
+from reconciler.planning.plan import DiskLoss, Plan, PoolPlan, Service, Totals, totals
 
 SYMBOLS = {Action.KEEP: " ", Action.REMOVE: "-", Action.EXPAND: "~", Action.ADD: "+", Action.REPLACE: "-/+"}
 PHRASES = {
@@ -28,6 +30,7 @@ REASONS = {
     "SWAPPED": "it matches no declared disk, and a declared disk is missing",
     "SURPLUS": "no declared disk needs it",
     "MISSING": "declared, but the pool does not have it",
+    "LEFT_BEHIND": "an earlier removal, done only in part, has left copies of it",
     "SET_ASIDE": "set aside: the service's answer about it cannot be trusted",
 }
 
@@ -51,6 +54,19 @@ class Side:
     """GB."""
 
 
+def acting(services: Sequence[Service]) -> list[str]:
+    """As whom the targets were read, one sentence for each identity; says which targets where there are several."""
+    targets: dict[str, list[str]] = {}
+    for each in services:
+        if each.whom:
+            targets.setdefault(str(each.whom), []).append(str(each.target))
+    several = len(targets) > 1
+    return [
+        f"Acting as {whom}" + (f", in {', '.join(where)}." if several else ".")
+        for whom, where in targets.items()
+    ]
+
+
 def count(number: int, one: str, many: str = "") -> str:
     """``1 disk``, ``2 disks``."""
     return f"{number} {one if number == 1 else many or one + 's'}"
@@ -71,6 +87,8 @@ def headline(plan: Plan) -> str:
         verb = count(len(shown), "difference is", "differences are")
         return f"No changes to carry out. {verb} only shown: {_shown_words(shown)}."
     checked = f"{count(len(plan.pools), 'pool')} checked."
+    if left := left_behind(plan):
+        return f"No changes to carry out. {left}"
     if plan.inconsistent_count:
         return f"No changes to carry out. {checked}"
     return f"No changes. Your infrastructure matches the configuration. {checked}"  # Terraform's, for parsers
@@ -122,6 +140,26 @@ def inconsistent(plan: Plan) -> str:
     )
 
 
+def left_behind(plan: Plan) -> str:
+    """What partial removals have left on desktops, in one sentence; empty when nothing may be left."""
+    removals = [each for pool in plan.pools for each in pool.leftovers]
+    removed = count(len(removals), "removal that was", "removals that were")
+    if plan.leftover_copies:
+        desktops = {copy.desktop_id for each in removals for copy in each.copies}
+        verb = "copy is" if plan.leftover_copies == 1 else "copies are"
+        least = "At least " if plan.leftovers_unread else ""
+        where = count(len(desktops), "desktop")
+        return f"{least}{plan.leftover_copies} {verb} left on {where} by {removed} done only in part."
+    if plan.leftovers_unread:
+        return f"It could not be read whether copies are left by {removed} done only in part."
+    return ""
+
+
+def retry(found: Leftovers) -> str:
+    """The command with which the service finishes a removal that was done in part."""
+    return f"reconciler retry {found.operation_id}"
+
+
 def blocked(plan: Plan) -> str:
     """Whether findings block the whole plan or some of its pools, in one sentence; empty if nothing is blocked."""
     if plan.run_blocked:
@@ -159,6 +197,13 @@ def approval(plan: Plan, apply: str = APPLY) -> str:
         f" {limit.source} {limit.value}" for _, limit in plan.limits.items() if limit.source.startswith("--")
     ]
     return f"{apply}{''.join(flags)} --approve {plan.digest}"
+
+
+def policy_words(policy: Policy) -> str:
+    """Which policy a plan was judged by, and how many people it asks for, in one sentence."""
+    signed = policy.approvals
+    people = f"; a removal needs approvals signed by {signed.required}" if signed else ""
+    return f"Policy: {policy.file} (sha256 {policy.digest}){people}."
 
 
 def destruction(plan: Plan) -> str:
@@ -249,6 +294,35 @@ def reach(pool: PoolPlan) -> str:
     return "apply_to is not set, so every desktop is counted."
 
 
+DYNAMIC = "DYNAMIC"
+"""A pool whose desktops belong to nobody between two sessions (documented)."""
+
+
+def particulars(pool: PoolPlan) -> Iterator[str]:
+    """What of a pool and of its desktops matters to whom approves a loss; nothing where nothing is lost."""
+    loss, live = pool.loss, pool.live
+    if not loss.disks or live is None:
+        return
+    if live.type == DYNAMIC:
+        yield "This pool is dynamic: its desktops are unbound after use, so data of others may be on them."
+    yield from pool_particulars(live)
+    for number, what in (
+        (loss.maintained, "in maintenance mode, so that its users cannot connect"),
+        (loss.isolated, "isolated by the pool's own repair"),
+        (loss.frozen, "frozen, so that the service may not change it"),
+    ):
+        if number:
+            yield f"{count(number, 'desktop')} that would lose a copy: {what}."
+
+
+def pool_particulars(live: Pool) -> Iterator[str]:
+    """What sets the pool itself apart."""
+    if live.autoscale:
+        yield "This pool scales by itself: desktops may come and go while disks are changed."
+    if live.in_maintenance_mode:
+        yield "This pool is in maintenance mode: its users cannot connect."
+
+
 def settled(pool: PoolPlan) -> Iterator[Change]:
     """The decided changes, one per disk; ``candidates`` has the undecided disks."""
     undecided = {disk.id for disk in candidates(pool)}
@@ -273,6 +347,19 @@ def known(pool: PoolPlan, disk: Disk) -> str:
         f"{count(found.copies, 'copy', 'copies')} on {count(found.desktops, 'desktop')}, "
         f"{count(len(found.users), 'user')}, {created}"
     )
+
+
+def names(people: Sequence[str]) -> list[str]:
+    """The names to show; none where they were left out."""
+    return [] if isinstance(people, Unnamed) else list(people)
+
+
+def named(people: Sequence[str], most: int, form: Callable[[str], str] = str) -> str:
+    """At most so many names and how many more, or how many people where their names were left out."""
+    if isinstance(people, Unnamed):
+        return str(len(people))
+    more = len(people) - most
+    return ", ".join(form(each) for each in people[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def pin(disk: Disk) -> str:

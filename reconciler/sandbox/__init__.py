@@ -1,18 +1,19 @@
 """A simulated service: pools, disks, desktops and jobs behind the real service's HTTP interface.
 
 ``world`` the state and how it evolves · ``changes`` which writes are accepted · ``view`` how it looks from
-outside · ``operations`` what each call answers · ``auth`` and ``identity`` who may call · ``app`` the HTTP face ·
-``store`` where it is kept · ``seed`` first worlds · ``serve`` over TCP. It shares no code with the client, so
-that what it proves is worth something.
+outside · ``operations`` what each call answers · ``auth``, ``identity`` and ``agencies`` who may call · ``app``
+the HTTP face · ``store`` where it is kept · ``seed`` first worlds · ``serve`` over TCP. It shares no code with the
+client, so that what it proves is worth something.
 """
 
 from .app import IN_PROCESS_BASE_URL, create_app
 from .errors import SandboxError
-from .seed import ACCESS_KEY, PROJECT_ID, REGION, SECRET_KEY, TOKEN, default_world, make_world
+from .seed import ACCESS_KEY, AGENCY, PROJECT_ID, REGION, SECRET_KEY, TOKEN, default_world, make_world
 from .store import Store, reset, state
 
 __all__ = [
     "ACCESS_KEY",
+    "AGENCY",
     "IN_PROCESS_BASE_URL",
     "PROJECT_ID",
     "REGION",

@@ -1,7 +1,7 @@
 """The HTTP face of the simulated service: routes, request ids, authentication, budgets, and the record.
 
-``operations`` and ``identity`` decide what each operation answers. Starlette is imported only when an app is
-made, so that importing this module costs nothing.
+``operations``, ``identity`` and ``agencies`` decide what each operation answers. Starlette is imported only when an
+app is made, so that importing this module costs nothing.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from . import auth, errors, identity, operations
+from . import agencies, auth, errors, identity, operations
 from .errors import Refusal, SandboxError
 from .operations import Call, Encoded, Handler, encode
 from .store import Store
@@ -62,6 +62,7 @@ OPERATIONS: Final = (
     Operation("batch-add", "POST", _POOL + "/volumes/batch-add", operations.add_volumes),
     Operation("batch-expand", "POST", _POOL + "/volumes/batch-expand", operations.expand_volumes),
     Operation("show-job", "GET", "/workspace-jobs/{job_id}", operations.show_job),
+    Operation("retry-job", "POST", "/workspace-jobs/{job_id}/actions", operations.retry_job),
     Operation("list-sub-jobs", "GET", "/workspace-sub-jobs", operations.list_sub_jobs),
 )
 
@@ -154,12 +155,30 @@ class Service:
         """Answer a password login."""
 
         def attempt(world: World, now: float) -> Answer:
-            try:
-                body = operations.parse_document(incoming.body)
-            except (ValueError, RecursionError):
-                raise errors.identity(400, "The request body is no JSON document.") from None
-            token, document = identity.log_in(world, body, now)
+            token, document = identity.log_in(world, _document(incoming), now)
             return Answer(201, encode(document), headers={"X-Subject-Token": token})
+
+        return self._apart(attempt)
+
+    def list_projects(self, incoming: auth.Incoming) -> Answer:
+        """Answer IAM's list of projects."""
+        return self._apart(
+            lambda world, now: Answer(200, encode(agencies.list_projects(world, incoming, now)))
+        )
+
+    def assume(self, incoming: auth.Incoming) -> Answer:
+        """Answer IAM's call for the keys of an agency."""
+
+        def attempt(world: World, now: float) -> Answer:
+            return Answer(201, encode(agencies.assume(world, incoming, _document(incoming), now)))
+
+        return self._apart(attempt)
+
+    def assume_with_oidc(self, incoming: auth.Incoming) -> Answer:
+        """Answer STS's call for the keys of an agency."""
+
+        def attempt(world: World, now: float) -> Answer:
+            return Answer(200, encode(agencies.assume_with_oidc(world, _document(incoming), now)))
 
         return self._apart(attempt)
 
@@ -232,8 +251,11 @@ def create_app(
         path = "/v2/{project_id}" + operation.path
         return Route(path, endpoint, methods=[operation.method], name=operation.name)
 
-    async def log_in(request: Request) -> Response:
-        return respond(service.log_in(await _incoming(request)))
+    def apart(answer: Callable[[auth.Incoming], Answer]) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            return respond(answer(await _incoming(request)))
+
+        return endpoint
 
     async def misdirected(_: Request, trouble: Exception) -> Response:
         return respond(service.misdirected(getattr(trouble, "status_code", 404)))
@@ -244,7 +266,10 @@ def create_app(
     app = Starlette(
         routes=[
             *(route(operation) for operation in OPERATIONS),
-            Route("/v3/auth/tokens", log_in, methods=["POST"]),
+            Route("/v3/auth/tokens", apart(service.log_in), methods=["POST"]),
+            Route("/v3/projects", apart(service.list_projects), methods=["GET"]),
+            Route("/v3.0/OS-CREDENTIAL/securitytokens", apart(service.assume), methods=["POST"]),
+            Route("/v5/agencies/assume-with-oidc", apart(service.assume_with_oidc), methods=["POST"]),
         ],
         exception_handlers={404: misdirected, 405: misdirected, SandboxError: unusable},
     )
@@ -270,6 +295,13 @@ def _text(raw: bytes) -> str:
 
 def _refused(refusal: Refusal) -> Answer:
     return Answer(refusal.status, b"", refusal.body)
+
+
+def _document(incoming: auth.Incoming) -> object:
+    try:
+        return operations.parse_document(incoming.body)
+    except (ValueError, RecursionError):
+        raise errors.identity(400, "The request body is no JSON document.") from None
 
 
 def _check_size(incoming: auth.Incoming) -> None:

@@ -81,20 +81,50 @@ def _by_signature(world: World, incoming: Incoming, now: float) -> Account:
     missing += [name for name in signed if name not in incoming.headers]
     if missing or signed != sorted(signed):
         raise errors.gateway(401, "0305", f"Incorrect authentication information: signed headers {names}")
+    token = incoming.headers.get("x-security-token", "")
     account = next((each for each in world["accounts"] if each["access_key"] == access_key), None)
     if account is None:
-        raise errors.gateway(401, "0301", f"{_WRONG}verify aksk signature fail: no such access key")
+        account, secret = _temporary(world, access_key, token, now)
+        good_token = token
+    else:
+        secret, good_token = account["secret_key"], account["security_token"]
     date = incoming.headers["x-sdk-date"]
     if abs(now - _moment(date)) > TOLERANCE:
         raise errors.gateway(401, "0303", "Incorrect app authentication information: signature expired")
     request = canonical_request(incoming, signed)
     text = "\n".join((_ALGORITHM, date, hashlib.sha256(request.encode()).hexdigest()))
-    expected = hmac.new(account["secret_key"].encode(), text.encode(), hashlib.sha256).hexdigest()
+    expected = hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
     if not hmac.compare_digest(expected, signature):
         raise errors.gateway(401, "0301", _WRONG + "verify aksk signature fail")
-    if incoming.headers.get("x-security-token", "") != account["security_token"]:
+    if token != good_token:
         raise errors.gateway(401, "0301", _WRONG + "the security token does not belong to the access key")
     return account
+
+
+def issue_keys(account: Account, now: float, seconds: int) -> tuple[str, str, str, float]:
+    """Temporary keys that act as an account: access key, secret key, security token, and when they end.
+
+    The token says itself whose they are, so that nothing need be remembered.
+    """
+    ends = now + seconds
+    access = "HST" + hashlib.sha256(f"{account['access_key']}:{ends}".encode()).hexdigest()[:17].upper()
+    claims = {"account": account["access_key"], "access": access, "expires": ends}
+    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode()
+    token = f"{payload}.{_seal(account, payload)}"
+    return access, _seal(account, f"secret of {token}"), token, ends
+
+
+def _temporary(world: World, access_key: str, token: str, now: float) -> tuple[Account, str]:
+    """The account that temporary keys act as, and their secret key."""
+    payload, _, seal = token.partition(".")
+    for account in world["accounts"]:
+        if hmac.compare_digest(_seal(account, payload).encode(), seal.encode()):
+            claims = json.loads(base64.urlsafe_b64decode(payload))
+            if claims.get("access") == access_key:
+                if now >= claims["expires"]:
+                    raise errors.gateway(401, "0301", _WRONG + "the temporary access key has expired")
+                return account, _seal(account, f"secret of {token}")
+    raise errors.gateway(401, "0301", f"{_WRONG}verify aksk signature fail: no such access key")
 
 
 def _moment(date: str) -> float:

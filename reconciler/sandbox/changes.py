@@ -13,7 +13,18 @@ from collections.abc import Mapping
 from typing import Final, cast, get_args
 
 from . import errors
-from .world import Disk, HandleType, Job, Kind, Pool, World, next_id, pool_status, running_job
+from .world import (
+    Disk,
+    HandleType,
+    Job,
+    Kind,
+    Pool,
+    World,
+    failed_desktops,
+    next_id,
+    pool_status,
+    running_job,
+)
 
 MAX_DISKS: Final = 10
 """Data disks of a pool, and items of one request (documented)."""
@@ -70,6 +81,7 @@ def submit(world: World, pool: Pool, kind: Kind, body: object, span: tuple[float
         "disks": disks,
         "desktops": reached,
         "ending": pool["behaviour"].get(kind, "success"),
+        "failing": pool["behaviour"].get("failing", 1),
         "ended": pool["behaviour"].get("ended", "SUCCESS"),
         "applied": False,
     }
@@ -77,6 +89,36 @@ def submit(world: World, pool: Pool, kind: Kind, body: object, span: tuple[float
     world["running"].append(job["id"])
     pool["revision"] += 1
     return job
+
+
+def retry(world: World, pool: Pool, job: Job, body: object, span: tuple[float, float]) -> Job:
+    """Let the failed desktops of a job be done once more; refused unless it ended and any of them failed."""
+    fields = _object(body, "the request body")
+    _only(fields, {"op_type"}, "the request body")
+    if fields.get("op_type") != "retry":
+        raise errors.invalid("op_type must be retry.")
+    status = pool_status(world, pool)
+    if status != "STEADY":
+        raise errors.conflict(status, "retry", pool["id"])
+    failed = failed_desktops(job)
+    if not failed or not job["applied"]:
+        raise errors.conflict("SUCCESS", "retry", job["id"])
+    start, end = span
+    ending = pool["behaviour"].get("retry", "success")
+    again: Job = job | {
+        "start": start,
+        "end": end,
+        "desktops": failed,
+        "ending": ending,
+        "failing": pool["behaviour"].get("failing", 1),
+        "applied": False,
+    }
+    if pool["behaviour"].get("retried", "anew") == "anew":
+        again["id"] = next_id(world, "job")
+    world["jobs"][again["id"]] = again
+    world["running"].append(again["id"])
+    pool["revision"] += 1
+    return again
 
 
 # --- reading the body ---------------------------------------------------------------------------

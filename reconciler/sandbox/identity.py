@@ -1,6 +1,6 @@
 """The part of the identity service that a client needs: password login.
 
-``auth`` checks the tokens afterwards.
+``auth`` checks the tokens afterwards; ``agencies`` has temporary keys.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from .world import Account, Project, World, derived_id, iso
 
 def log_in(world: World, body: object, now: float) -> tuple[str, dict[str, object]]:
     """Answer ``POST /v3/auth/tokens``: the token for the header ``X-Subject-Token``, and the document (201)."""
-    auth = _part(body, "auth", "the request body")
-    methods = _part(auth, "identity", "auth")
+    auth = part(body, "auth", "the request body")
+    methods = part(auth, "identity", "auth")
     if methods.get("methods") != ["password"]:
         raise errors.identity(400, "The only simulated method is password.")
-    user = _part(_part(methods, "password", "identity"), "user", "password")
-    domain = _part(user, "domain", "user")
+    user = part(part(methods, "password", "identity"), "user", "password")
+    domain = part(user, "domain", "user")
     account = _account(world, user.get("name"), user.get("password"), domain.get("name"))
     project = _scope(world, account, auth)
     shown: dict[str, object] = {
@@ -39,7 +39,8 @@ def log_in(world: World, body: object, now: float) -> tuple[str, dict[str, objec
     return issue_token(account, project["id"] if project else "", now), {"token": shown}
 
 
-def _part(value: object, key: str, where: str) -> Mapping[str, object]:
+def part(value: object, key: str, where: str) -> Mapping[str, object]:
+    """One object inside another; refuses with 400 where it is missing."""
     part = value.get(key) if isinstance(value, Mapping) else None
     if not isinstance(part, Mapping):
         raise errors.identity(400, f"Expecting to find {key} in {where}. The request is malformed.")
@@ -61,7 +62,7 @@ def _scope(world: World, account: Account, auth: Mapping[str, object]) -> Projec
     scope = auth.get("scope")
     if not isinstance(scope, Mapping) or "project" not in scope:
         return None
-    wanted = _part(scope, "project", "scope")
+    wanted = part(scope, "project", "scope")
     for project_id in account["projects"]:
         project = world["projects"][project_id]
         if wanted.get("id", project["id"]) == project["id"] and (

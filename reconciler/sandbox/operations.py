@@ -261,6 +261,18 @@ def expand_volumes(call: Call) -> bytes:
     return _submit(call, "expand")
 
 
+def retry_job(call: Call) -> bytes:
+    """``actions`` of a job with ``op_type`` retry: its failed desktops once more (what is repeated is inferred)."""
+    _known(call)
+    job = call.world["jobs"].get(call.path["job_id"])
+    if job is None or job["project_id"] != call.project["id"]:
+        raise errors.unknown_job(call.path["job_id"])
+    pool = call.project["pools"][job["pool_id"]]
+    end = call.now + pool["behaviour"].get("seconds", call.job_seconds)
+    again = changes.retry(call.world, pool, job, _document(call), (call.now, end))
+    return encode({"job_id": again["id"]})
+
+
 def _submit(call: Call, kind: Kind) -> bytes:
     _known(call)
     pool = _pool(call)

@@ -15,6 +15,8 @@ PROJECT_ID: Final = "0123456789abcdef0123456789abcdef"
 ACCESS_KEY: Final = "SANDBOXACCESSKEY0001"
 SECRET_KEY: Final = "sandbox-secret-key-not-a-secret-0001"  # noqa: S105 - of a simulation
 TOKEN: Final = "sandbox-token"  # noqa: S105 - of a simulation
+AGENCY: Final = "sandbox-agency"
+"""An agency of the domain ``sandbox``, which acts as the built-in account."""
 BIRTH: Final = 1_760_000_000.0
 """Seconds since the epoch: when every pool of these worlds was made."""
 
@@ -36,6 +38,7 @@ def account(*projects: str) -> Account:
         "domain": "sandbox",
         "projects": list(projects),
         "denied": [],
+        "agency": AGENCY,
     }
 
 

@@ -13,7 +13,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from .errors import SandboxError
 from .seed import default_world
@@ -184,12 +184,15 @@ def _parse(path: Path) -> World:
     return cast("World", document)
 
 
+_LOCK: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     # The lock stands beside the state, because the state itself is replaced.
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(path.with_name(f"{path.name}.lock"), _LOCK, 0o600)
     except OSError as trouble:
         raise SandboxError(f"cannot lock the sandbox state {path}: {trouble.strerror}") from trouble
     try:

@@ -92,10 +92,17 @@ class Behaviour(TypedDict, total=False):
     """How a pool departs from the ordinary."""
 
     delete: Ending
-    """``fail``: the job ends FAIL and nothing changes; ``partial``: it ends well but the last desktop's sub-job
-    fails, and that desktop keeps its copy."""
+    """``fail``: the job ends FAIL and nothing changes; ``partial``: it ends well but the sub-jobs of the last
+    desktops fail, and those keep their copies."""
+    failing: int
+    """How many desktops that is; default 1."""
     add: Ending
     expand: Ending
+    retry: Ending
+    """How a retried job ends; its desktops are those that failed."""
+    retried: Literal["anew", "again"]
+    """``anew`` (the default): a retry begins a new job; ``again``: the old one runs once more, under its id. Which
+    of them the service does is not documented."""
     seconds: float
     """How long this pool's jobs take."""
     ended: str
@@ -145,6 +152,8 @@ class Job(TypedDict):
     desktops: list[str]
     """Ids of the desktops it reaches: one sub-job each."""
     ending: Ending
+    failing: NotRequired[int]
+    """How many of the last desktops fail when it ends ``partial``; default 1."""
     ended: str
     applied: bool
 
@@ -163,7 +172,9 @@ class Account(TypedDict):
     domain: str
     projects: list[str]
     denied: list[str]
-    """Names of operations this account may not call."""
+    """Names of operations this account may not call; ``list-projects`` for IAM's list of projects."""
+    agency: NotRequired[str]
+    """Name of an agency that acts as this account; temporary keys of it can be had."""
 
 
 class Project(TypedDict):
@@ -265,7 +276,7 @@ def failed_desktops(job: Job) -> list[str]:
         case "success":
             return []
         case "partial":
-            return job["desktops"][-1:]
+            return job["desktops"][-job.get("failing", 1) :]
         case "fail":
             return job["desktops"]
 

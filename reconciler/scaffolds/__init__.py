@@ -13,12 +13,16 @@ from reconciler import __version__
 
 WITH_EVERY_KIND = "iam"
 _MARK = "@VERSION@"
+_PACKAGE = "@PACKAGE@"
 
 
-def files(kind: str) -> dict[str, str]:
-    """Relative path and text of every file of a kind, including the IAM policies."""
+def files(kind: str, package: str) -> dict[str, str]:
+    """Relative path and text of every file of a kind, including the IAM policies.
+
+    ``package`` is what they pass to ``pip install``: it says where reconciler comes from, quoted for a shell.
+    """
     root = resources.files(__package__)
-    own = dict(_texts(root / kind, ""))
+    own = {path: text.replace(_PACKAGE, package) for path, text in _texts(root / kind, "")}
     shared = {f"iam/{path}": text for path, text in _texts(root / WITH_EVERY_KIND, "")}
     return own | shared
 

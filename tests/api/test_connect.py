@@ -12,7 +12,18 @@ from reconciler.errors import BadInput, ServiceError
 from reconciler.journal.records import State
 from reconciler.model import Target
 from reconciler.settings import Settings
-from tests.api.fake_servers import NOW, POOL, PROJECT, FakeClock, Seen, Service, answer, listening, script
+from tests.api.fake_servers import (
+    NOW,
+    POOL,
+    PROJECT,
+    FakeClock,
+    Seen,
+    Service,
+    answer,
+    free_port,
+    listening,
+    script,
+)
 
 TARGET = Target("ap-southeast-3", PROJECT)
 EMPTY = {"total_count": 0, "desktop_pools": []}
@@ -116,3 +127,29 @@ def test_a_project_id_cannot_change_the_path() -> None:
 
     with pytest.raises(ServiceError, match="is not an id"):
         asyncio.run(run())
+
+
+def test_an_address_that_does_not_answer_says_what_it_is_for() -> None:
+    async def run() -> None:
+        settings = Settings(endpoint=f"http://127.0.0.1:{free_port()}")
+        async with open_client(settings, KEYS, TARGET, FakeClock(), about="this is for X") as client:
+            with pytest.raises(ServiceError) as failure:
+                await client.pools()
+        assert failure.value.hint.endswith("; this is for X")
+
+    asyncio.run(run())
+
+
+def test_an_error_that_has_nothing_to_do_with_access_does_not() -> None:
+    service = script(answer(400, {"error_code": "WKS.0001", "error_msg": "no"}))
+
+    async def run() -> None:
+        async with (
+            listening(service.handle) as base,
+            open_client(Settings(endpoint=base), KEYS, TARGET, FakeClock(), about="this is for X") as client,
+        ):
+            with pytest.raises(ServiceError) as failure:
+                await client.job("j")
+            assert "this is for X" not in failure.value.hint
+
+    asyncio.run(run())

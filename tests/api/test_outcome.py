@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from reconciler.api.outcome import of_error
 from reconciler.api.retry import Timing
-from reconciler.api.transport import MOST_BYTES
+from reconciler.api.transport import MOST_BYTES, httpx
 from reconciler.journal.records import Outcome, State
 from tests import needs
 from tests.api.fake_servers import (
@@ -69,6 +70,25 @@ def answered(raw: bytes) -> Outcome:
     (seen,) = service.seen
     assert (seen.method, seen.target) == ("POST", f"/v2/{PROJECT}/desktop-pools/{POOL}/volumes/batch-delete")
     return outcome
+
+
+@pytest.mark.parametrize(
+    ("error", "sending_began", "state", "words"),
+    [
+        (httpx.ConnectError("refused"), False, State.NOT_SENT, "no connection: refused"),
+        (httpx.ConnectError(""), False, State.NOT_SENT, "no connection: ConnectError"),
+        (httpx.ConnectError("refused"), True, State.UNKNOWN, "may have been sent (ConnectError)"),
+        (httpx.ReadError("cut"), False, State.UNKNOWN, "no connection (ReadError)"),
+        (httpx.ReadError("cut"), True, State.UNKNOWN, "may have been sent (ReadError)"),
+        (RuntimeError("odd"), False, State.UNKNOWN, "no connection (RuntimeError)"),
+    ],
+)
+def test_only_an_error_before_sending_means_that_nothing_was_sent(
+    error: Exception, sending_began: bool, state: State, words: str
+) -> None:
+    outcome = of_error(error, sending_began=sending_began)
+    assert outcome.state is state
+    assert outcome.message.endswith(words)
 
 
 # --- not sent -----------------------------------------------------------------------------------
@@ -261,7 +281,8 @@ def test_a_redirect_is_unknown_and_never_followed() -> None:
 
 # --- whole answers ------------------------------------------------------------------------------
 
-REFUSAL = {"error_code": "WKS.00010032", "error_msg": "busy"}
+CODE = "WKS.00010032"
+REFUSAL = {"error_code": CODE, "error_msg": "busy"}
 
 
 @pytest.mark.parametrize(
@@ -298,10 +319,12 @@ def test_a_job_without_an_error_is_accepted(status: int, body: Any) -> None:
         answer(200, {"job_id": "a" * 256}),
         answer(200, REFUSAL),
         answer(200, JOB | REFUSAL),
+        answer(200, JOB | {"error_code": CODE}),
         answer(200, b"<html>Welcome to the hotel</html>", Content_Type="text/html"),
         answer(200, b"\xff\xfe"),
         answer(200, b"[" * 100_000),
         answer(200, b'{"job_id":"abc"'),
+        answer(300, JOB),
         answer(302, JOB, Location="http://127.0.0.1:1/"),
         answer(400, b"<html>Bad Request</html>"),
         answer(400, {}),
@@ -325,6 +348,7 @@ def test_an_answer_that_says_neither_yes_nor_no_is_unknown(raw: bytes) -> None:
         (403, {"errorCode": "WKS.1", "errorMsg": "x"}, "WKS.1"),
         (404, {"error_code": "APIGW.0101", "error_msg": "x"}, "APIGW.0101"),
         (409, REFUSAL, "WKS.00010032"),
+        (499, REFUSAL, "WKS.00010032"),
         (400, {"error": {"code": 400, "message": "x", "title": "Bad"}}, "400"),
         (400, {"code": "C", "message": "x"}, "C"),
     ],
@@ -335,10 +359,35 @@ def test_a_well_formed_refusal_is_rejected(status: int, body: Any, code: str) ->
 
 
 @pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [
+        (200, JOB, Outcome(State.ACCEPTED, JOB["job_id"], "req-1", 200, "", "accepted")),
+        (200, REFUSAL, Outcome(State.UNKNOWN, "", "req-1", 200, CODE, "success without a job id: busy")),
+        (
+            200,
+            REFUSAL | {"job_id": ".."},
+            Outcome(
+                State.UNKNOWN, "", "req-1", 200, CODE, "success, but its job id cannot go into a URL: '..'"
+            ),
+        ),
+        (409, REFUSAL, Outcome(State.REJECTED, "", "req-1", 409, CODE, "busy")),
+        (503, REFUSAL, Outcome(State.UNKNOWN, "", "req-1", 503, CODE, "busy")),
+    ],
+)
+def test_each_part_of_an_outcome_comes_from_its_part_of_the_answer(
+    status: int, body: Any, outcome: Outcome
+) -> None:
+    assert answered(answer(status, body, X_Request_Id="req-1")) == outcome
+
+
+@pytest.mark.parametrize(
     ("header", "seconds"),
     [
         ("7", 7),
         ("Sun, 01 Mar 2026 08:01:30 GMT", 90),
+        ("Sun, 01 Mar 2026 08:01:30", 90),
+        ("Sun, 01 Mar 2026 08:01:30 -0000", 90),
+        ("Sun, 01 Mar 2026 10:01:30 +0200", 90),
         ("Sun, 01 Mar 2026 07:00:00 GMT", 0),
         ("soon", None),
         ("-5", None),

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from reconciler.api.client import WorkspaceClient
-from reconciler.api.token import MetadataAuth, PasswordAuth
+from reconciler.api.temporary import TemporaryAuth, TemporaryKeys, metadata
+from reconciler.api.token import PasswordAuth
 from reconciler.api.transport import open_http
 from reconciler.credentials import Password, Secret
 from reconciler.errors import CredentialsError
@@ -41,7 +42,12 @@ def numbered_tokens() -> Service:
     return service
 
 
-def with_login(service: Service, iam: Service | None, use: Callable[[WorkspaceClient], Any]) -> Any:
+def with_login(
+    service: Service,
+    iam: Service | None,
+    use: Callable[[WorkspaceClient], Any],
+    now: Callable[[], datetime] = lambda: NOW,
+) -> Any:
     async def run() -> Any:
         async with (
             listening(service.handle) as base,
@@ -49,7 +55,7 @@ def with_login(service: Service, iam: Service | None, use: Callable[[WorkspaceCl
             open_http(at) as http,
         ):
             where = at if iam else f"http://127.0.0.1:{free_port()}"
-            async with client_at(base, auth=PasswordAuth(LOGIN, where, PROJECT, http)) as client:
+            async with client_at(base, auth=PasswordAuth(LOGIN, where, PROJECT, http, now)) as client:
                 return await use(client)
 
     return asyncio.run(run())
@@ -75,6 +81,22 @@ def test_an_expired_token_is_renewed_once_for_a_read() -> None:
     service, iam = script(EXPIRED, answer(200, EMPTY)), numbered_tokens()
     assert with_login(service, iam, lambda client: client.pools()) == []
     assert tokens(service) == ["token-1", "token-2"]
+
+
+def test_a_token_is_renewed_before_it_ends_so_that_a_write_meets_no_401() -> None:
+    moment = NOW
+    ends = {"token": {"expires_at": f"{NOW + timedelta(hours=24):%Y-%m-%dT%H:%M:%S.000000Z}"}}
+    service = script(answer(200, EMPTY))
+    iam = Service(lambda _: answer(201, ends, X_Subject_Token=f"token-{len(iam.seen)}"))
+
+    async def use(client: WorkspaceClient) -> None:
+        nonlocal moment
+        for hours in (0, 23.5, 23.9):
+            moment = NOW + timedelta(hours=hours)
+            await client.pools()
+
+    with_login(service, iam, use, lambda: moment)
+    assert tokens(service) == ["token-1", "token-1", "token-2"]
 
 
 def test_a_second_401_is_final() -> None:
@@ -138,7 +160,7 @@ def test_a_write_whose_login_fails_is_not_sent(iam: Service | None) -> None:
 # --- metadata -------------------------------------------------------------------------------------
 
 
-def metadata(ends: datetime, token_status: int = 200) -> Service:
+def metadata_service(ends: datetime, token_status: int = 200) -> Service:
     """A metadata service whose keys are numbered."""
 
     def reply(seen: Seen) -> bytes:
@@ -161,7 +183,8 @@ def with_metadata(meta: Service, moments: list[datetime]) -> Service:
     async def run() -> None:
         nonlocal now
         async with listening(service.handle) as base, listening(meta.handle) as at, open_http(at) as http:
-            auth = MetadataAuth(PROJECT, lambda: now, http, at)
+            keys = TemporaryKeys(metadata(http, at), lambda: now)
+            auth = TemporaryAuth(keys, PROJECT, lambda: now)
             async with client_at(base, auth=auth) as client:
                 for moment in moments:
                     now = moment
@@ -179,7 +202,7 @@ def access(service: Service) -> list[str]:
 def test_keys_come_from_the_metadata_service_with_its_token_where_it_has_one(
     status: int, token: str | None
 ) -> None:
-    meta = metadata(NOW + timedelta(hours=6), status)
+    meta = metadata_service(NOW + timedelta(hours=6), status)
     service = with_metadata(meta, [NOW, NOW + timedelta(hours=5)])
     assert access(service) == ["AK1", "AK1"]
     assert service.seen[0].headers["x-security-token"] == "ST"
@@ -188,13 +211,13 @@ def test_keys_come_from_the_metadata_service_with_its_token_where_it_has_one(
 
 
 def test_keys_are_fetched_anew_before_they_end() -> None:
-    meta = metadata(NOW + timedelta(hours=6))
+    meta = metadata_service(NOW + timedelta(hours=6))
     service = with_metadata(meta, [NOW, NOW + timedelta(hours=5, minutes=51)])
     assert access(service) == ["AK1", "AK2"]
 
 
 def test_keys_that_still_hold_survive_a_metadata_service_that_does_not() -> None:
-    meta = metadata(NOW + timedelta(minutes=5))
+    meta = metadata_service(NOW + timedelta(minutes=5))
     healthy = meta.reply
     meta.reply = lambda seen: healthy(seen) if len(meta.seen) <= 2 else answer(500)
     assert access(with_metadata(meta, [NOW, NOW])) == ["AK1", "AK1"]

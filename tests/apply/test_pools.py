@@ -9,16 +9,17 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from reconciler.api.client import Renew
 from reconciler.apply.context import Options
 from reconciler.apply.pools import Task, apply_pool
 from reconciler.apply.results import PoolResult, Status
 from reconciler.apply.second_check import SecondCheckFailed
-from reconciler.errors import PoolHeld, Refused, ServiceError, StalePlan
+from reconciler.errors import CredentialsError, PoolHeld, Refused, ServiceError, StalePlan
 from reconciler.journal.records import Claim, Outcome, SentDisk, StaleGeneration, State, Step
-from reconciler.model import Action, ApplyTo, DesiredDisk, Disk
+from reconciler.model import Action, ApplyTo, DesiredDisk, Disk, Placed, Policy
 from reconciler.planner import plan_pool
 from reconciler.workspace import Call, JobEnd, PoolReading
-from tests.apply.harness import GOING, KEPT, Harness, Scripted, harness, removal
+from tests.apply.harness import GOING, KEPT, LIFETIME, Harness, Scripted, harness, removal
 from tests.builders import AT
 from tests.simulation.service import TrueJob
 from tests.simulation.virtual import START
@@ -38,6 +39,16 @@ def applied(world: Harness, options: Options | None = None) -> PoolResult:
     return world.run(scenario())
 
 
+def acting(world: Harness, renew: Renew) -> PoolResult:
+    """The same with credentials that are renewed so."""
+
+    async def scenario() -> PoolResult:
+        task = await world.task(world.context())
+        return await apply_pool(replace(task, site=replace(task.site, renew=renew)))
+
+    return world.run(scenario())
+
+
 def test_the_intent_says_all_that_is_needed_to_find_out_later() -> None:
     with harness() as world:
         old = TrueJob("old", "pool", Step.REMOVE, 0, 0, JobEnd.FAILED, False, removal())
@@ -51,6 +62,47 @@ def test_the_intent_says_all_that_is_needed_to_find_out_later() -> None:
         assert intent.not_after == intent.signed_at + timedelta(seconds=900)
         [(_, call)] = world.service.sent
         assert call == Call(Step.REMOVE, "pool", (GOING,), ApplyTo.ALL)
+
+
+@pytest.mark.parametrize(
+    ("keys_end", "bound"),
+    [
+        (None, LIFETIME),
+        (timedelta(hours=1), LIFETIME),
+        (timedelta(seconds=-600), 300.0),
+        (timedelta(seconds=-30), 870.0),
+    ],
+    ids=["no end", "a late end", "ended already, by a clock that is ahead", "about to end"],
+)
+def test_a_signature_outlives_its_keys_by_no_more_than_the_clocks_may_be_apart(
+    keys_end: timedelta | None, bound: float
+) -> None:
+    with harness() as world:
+
+        async def renew() -> datetime | None:
+            return None if keys_end is None else world.clock.now().replace(microsecond=0) + keys_end
+
+        assert acting(world, renew).status is Status.DONE
+        [operation] = world.journal.operations(world.clock.now() - timedelta(days=1))
+        intent = operation.intent
+        assert intent.not_after == intent.signed_at + timedelta(seconds=bound)
+
+
+def test_where_the_keys_cannot_be_renewed_nothing_is_sent_and_no_intent_is_left() -> None:
+    with harness() as world:
+        asked = 0
+
+        async def renew() -> datetime | None:
+            nonlocal asked
+            asked += 1
+            if asked == 2:  # right before the intent, after the pool was read
+                raise CredentialsError("the keys could not be renewed")
+            return None
+
+        with pytest.raises(CredentialsError):
+            acting(world, renew)
+        assert world.service.sent == []
+        assert world.journal.unresolved() == ()
 
 
 @pytest.mark.parametrize(
@@ -159,12 +211,26 @@ def test_what_a_pool_would_lose_by_now_is_counted_for_the_whole_group() -> None:
 
 def test_nothing_is_sent_into_a_running_job() -> None:
     with harness() as world:
+        task = world.run(world.task(world.context()))
         world.service.jobs["other"] = TrueJob(
             "other", "pool", Step.REMOVE, 0, 600, JobEnd.SUCCEEDED, False, removal()
         )
         with pytest.raises(Refused, match="has a running job"):
-            applied(world)
+            world.run(apply_pool(task))
         assert world.service.sent == []
+
+
+def test_jobs_since_the_last_operation_that_the_journal_does_not_know_are_said_before_the_next_call() -> None:
+    with harness() as world:
+        world.journal.open_operation(world.intent(baseline=("older",)), "gone", 60)
+        world.journal.close_operation("op", "gone", State.REJECTED, "rejected")
+        for name in ("older", "lost"):
+            world.service.jobs[name] = TrueJob(
+                name, "pool", Step.REMOVE, 0, 0, JobEnd.FAILED, False, removal(), done=True
+            )
+        assert applied(world).status is Status.DONE
+        [said] = [line for line in world.said if "restored from a backup" in line]
+        assert "job lost of this pool" in said
 
 
 def test_nothing_is_sent_into_a_pool_that_another_run_holds() -> None:
@@ -212,6 +278,26 @@ class Misread(Scripted):
         document = json.loads(reading.raw)
         document["data_volumes"] = [row for row in document["data_volumes"] if row["id"] != KEPT.id]
         return PoolReading(reading.pool, json.dumps(document).encode())
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Policy("policy.yaml", "1", protect_disks=(Placed(GOING.id, AT),)),
+        Policy("policy.yaml", "1", protect_pools=(Placed("po*", AT),)),
+        Policy("policy.yaml", "1", require=(Placed("backup: 24h", AT),)),
+    ],
+    ids=["disk", "pool", "require"],
+)
+def test_the_policy_holds_once_more_right_before_the_call(policy: Policy) -> None:
+    async def scenario(world: Harness) -> PoolResult:
+        task = await world.task(world.context())
+        return await apply_pool(replace(task, plan=replace(task.plan, policy=policy)))
+
+    with harness() as world:
+        with pytest.raises(StalePlan):
+            world.run(scenario(world))
+        assert world.service.sent == []
 
 
 def test_a_second_check_that_disagrees_stops_before_anything_is_sent() -> None:

@@ -13,8 +13,8 @@ from reconciler.apply.resolve import resolve
 from reconciler.apply.results import Resolution, Status
 from reconciler.engine.resolution import accept, resolve_all
 from reconciler.errors import PoolHeld
-from reconciler.journal.records import ClosedBy, Intent, Outcome, State, Step
-from reconciler.model import Pool
+from reconciler.journal.records import ClosedBy, Intent, Outcome, SentDisk, State, Step
+from reconciler.model import LostCopy, Pool
 from reconciler.planner import Holds
 from reconciler.workspace import UNLISTED, JobEnd
 from tests.apply.harness import GOING, KEPT, LIFETIME, Harness, Scripted, harness, removal
@@ -72,6 +72,31 @@ def test_the_job_of_a_lost_answer_is_found_and_followed_to_its_end() -> None:
         resolution = resolved(world, after=LEASE + 1)
         assert (resolution.resolved, resolution.result.status) == (True, Status.DONE)
         assert state(world) == (State.DONE, True)
+
+
+def test_what_was_found_and_who_decided_is_kept() -> None:
+    with harness() as world:
+        opened(world, world.intent())
+        job(world, "lost", lasts=200)
+        world.journal.open_run("next", "resolve", "1", [])
+        resolved(world, after=LEASE + 1)
+        record = world.journal.run("next")
+        assert record
+        [found] = [each for each in record.events if each.kind == "job found"]
+        assert (found.detail, found.operation_id) == ({"job_id": "lost"}, "op")
+        [operation] = record.operations
+        assert operation.closed_by is ClosedBy.RESOLVE
+        assert any("resolving operation op of run gone" in line for line in world.said)
+
+
+def test_a_refusal_that_was_noted_but_not_closed_changed_nothing() -> None:
+    with harness() as world:
+        world.journal.open_operation(world.intent(), "gone", LEASE)
+        world.journal.record_outcome("op", "gone", Outcome(State.REJECTED))
+        resolution = resolved(world, after=LEASE + 1)
+        assert (resolution.resolved, resolution.result.status) == (True, Status.DONE)
+        assert resolution.result.message == "nothing was changed: the call was not accepted"
+        assert state(world) == (State.REJECTED, True)
 
 
 def test_a_job_that_was_there_before_is_not_taken_for_ours() -> None:
@@ -132,6 +157,33 @@ def test_a_found_job_without_effect_is_a_failure_only_when_nothing_else_can_come
         assert not resolved(world, after=LEASE + 1).resolved
         assert resolved(world, after=LIFETIME).result.status is Status.FAILED
         assert state(world) == (State.FAILED, True)
+
+
+def test_a_found_job_that_runs_longer_than_may_be_waited_stays_open() -> None:
+    with harness() as world:
+        opened(world, world.intent())
+        job(world, "lost", lasts=100_000)
+        resolution = resolved(world, after=LEASE + 1)
+        assert (resolution.resolved, resolution.result.status) == (False, Status.RUNNING)
+        assert resolution.result.message == "job lost is still running"
+        assert resolution.result.hint == "resolve again later"
+        assert state(world) == (State.UNKNOWN, False)
+
+
+@pytest.mark.parametrize("found", [False, True], ids=["no job", "a job"])
+def test_what_is_done_in_part_is_partial_only_when_nothing_else_can_come(found: bool) -> None:
+    with harness() as world:
+        intent = world.intent()
+        opened(world, replace(intent, disks=(*intent.disks, SentDisk("gone", "SAS", 10))))
+        if found:
+            job(world, "lost", lasts=1, end=JobEnd.FAILED, effect=False)
+        early = resolved(world, after=LEASE + 1)
+        assert (early.resolved, early.result.status) == (False, Status.UNKNOWN)
+        assert early.result.message.startswith("1 of 2 disks gone, and the request may still arrive until ")
+        resolution = resolved(world, after=LIFETIME)
+        assert (resolution.resolved, resolution.result.status) == (True, Status.PARTIAL)
+        assert resolution.result.message == "1 of 2 disks gone"
+        assert state(world) == (State.PARTIAL, True)
 
 
 def test_two_new_jobs_of_which_one_runs_decide_nothing() -> None:
@@ -317,6 +369,53 @@ def test_several_operations_are_waited_for_at_the_same_time() -> None:
         assert [each.resolved for each in found] == [True] * 3
         assert holds == {}
         assert 600 < world.loop.moment < 700
+
+
+def test_the_job_of_a_lost_answer_that_did_only_a_part_is_partial_although_the_disk_is_gone() -> None:
+    with harness() as world:
+        copies = tuple(LostCopy(GOING.id, f"pool-d{each}", f"d{each}", f"v{each}", 200) for each in (0, 1))
+        opened(world, replace(world.intent(), copies=copies))
+        job(world, "lost", lasts=100, end=JobEnd.PARTIAL)
+        world.service.jobs["lost"].failing = (1,)
+        resolution = resolved(world, after=LEASE + 1)
+        assert (resolution.result.status, state(world)) == (Status.PARTIAL, (State.PARTIAL, True))
+        assert "1 of 2 copies gone, on d0; left on d1" in resolution.result.message
+        assert resolution.result.desktops
+        assert resolution.result.desktops.copies_gone == 1
+
+
+def _restored(world: Harness, *, later: bool) -> Resolution:
+    """The journal has the operation as it was in the backup; the disk that it kept has been removed since."""
+    opened(world, world.intent(), "ours")
+    job(world, "ours", lasts=1)
+    world.loop.call_later(30, world.service.pools_["pool"].disks.pop, KEPT.id)
+    if later:
+        world.loop.call_later(20, lambda: job(world, "later", lasts=5))
+    return resolved(world, after=3600)
+
+
+def test_a_journal_restored_from_a_backup_is_said_in_the_place_of_an_alarm() -> None:
+    with harness() as world:
+        resolution = _restored(world, later=True)
+        assert (resolution.resolved, resolution.result.status) == (False, Status.UNKNOWN)
+        assert "job later of this pool, of which this journal has no operation" in resolution.result.message
+        assert "restored from a backup" in resolution.result.message
+
+
+def test_without_such_a_job_it_stays_an_alarm() -> None:
+    with harness() as world:
+        assert _restored(world, later=False).result.status is Status.ALARM
+
+
+def test_a_lost_answer_in_a_restored_journal_is_no_alarm_either() -> None:
+    with harness() as world:
+        opened(world, world.intent())
+        for name in ("ours", "later"):
+            job(world, name, lasts=1)
+        world.loop.call_later(30, world.service.pools_["pool"].disks.pop, KEPT.id)
+        resolution = resolved(world, after=3600)
+        assert (resolution.resolved, resolution.result.status) == (False, Status.UNKNOWN)
+        assert "restored from a backup" in resolution.result.message
 
 
 class Forgetful(Scripted):

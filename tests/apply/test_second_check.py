@@ -202,6 +202,14 @@ def test_the_limit_of_disks_holds_once_more(room: int, fits: bool) -> None:
         assert "limits.yaml:3:9" in refusal(raw(LIVE), rows((B, C)), managed(entry("SSD", 100)), limits)
 
 
+@pytest.mark.parametrize(("room", "fits"), [(-1, False), (0, True)])
+def test_a_share_of_the_pool_holds_here_too(room: int, fits: bool) -> None:
+    limits = Limits(share_of_pool=Limit(67 + room, "policy.yaml:3:9"))  # 2 of 3: 66.7 percent
+    assert agrees(raw(LIVE), rows((B, C)), managed(entry("SSD", 100)), limits) is fits
+    if not fits:
+        assert "policy.yaml:3:9" in refusal(raw(LIVE), rows((B, C)), managed(entry("SSD", 100)), limits)
+
+
 @pytest.mark.parametrize(("count", "fits"), [(9, True), (10, True), (11, False)])
 def test_a_call_holds_at_most_ten_disks(count: int, fits: bool) -> None:
     many = tuple(Disk(f"d{number}", "SAS", 10) for number in range(count))

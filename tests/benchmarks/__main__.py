@@ -133,6 +133,7 @@ def environment(service: Served | None = None) -> dict[str, str]:
         "RECONCILER_METADATA": "off",
         "HUAWEICLOUD_SDK_AK": ACCESS_KEY,
         "HUAWEICLOUD_SDK_SK": SECRET_KEY,
+        "HUAWEICLOUD_SDK_PROJECT_ID": PROJECT_ID,
     }
 
 

@@ -13,7 +13,9 @@ from huaweicloudsdkcore.auth.credentials import BasicCredentials  # type: ignore
 from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException  # type: ignore[import-untyped]
 
 from reconciler import sandbox
+from reconciler.journal.records import Step
 from reconciler.sandbox.app import OPERATIONS
+from reconciler.workspace import Call, body_of
 from tests.contract.conversation import JOB_SECONDS, Service, conversation, service
 
 DIRECTORY = "only in the domain of a Windows directory"
@@ -109,6 +111,15 @@ class Sdk:
             self.call("list-sub-jobs", "list_ita_sub_jobs", desktop_pool_id=pool_id, job_id=job.job_id)
             self.served.pass_time(JOB_SECONDS / 2)
 
+    def retry(self) -> None:
+        """The last job of a delete that failed, once more."""
+        failed = [
+            json.loads(each.answer)["job_id"] for each in self.served.exchanges if "batch-delete" in each.path
+        ]
+        body = self.v2.JobActionsReq(op_type="retry")
+        self.call("retry-job", "run_actions_on_workspace_job", job_id=failed[-1], body=body)
+        self.served.pass_time(JOB_SECONDS * 2)
+
 
 def drive(served: Service) -> Sdk:
     """Every operation, on a pool whose jobs end well and on one whose jobs fail."""
@@ -121,6 +132,7 @@ def drive(served: Service) -> Sdk:
         sdk.write("add", pool["id"], "VolumeAddInfo", type="SAS", size=20)
         sdk.write("delete", pool["id"], "DeleteDesktopPoolVolumesReqVolumes", id=disk)
         sdk.read(pool["id"])
+    sdk.retry()
     sdk.read(served.pool("prepaid")["id"])
     return sdk
 
@@ -203,6 +215,11 @@ def test_our_writes_say_only_what_the_sdk_can_say_and_the_type_and_size_of_older
     for body in bodies:
         assert set(body) <= set(top.openapi_types)
         assert {key for volume in body["volumes"] for key in volume} <= {*item.openapi_types, "type", "size"}
+
+
+def test_our_retry_says_exactly_what_the_sdk_says() -> None:
+    sent = [json.loads(each.body) for each in driven().served.exchanges if each.path.endswith("/actions")]
+    assert sent == [body_of(Call(Step.RETRY, "pool", (), None, "job"))]
 
 
 def test_the_sdk_understands_a_refusal() -> None:

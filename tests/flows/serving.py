@@ -56,10 +56,17 @@ class Served:
         """Environment with which the command line finds and may use this sandbox."""
         return {
             "RECONCILER_ENDPOINT": self.url,
+            "RECONCILER_IAM_ENDPOINT": self.url,
             "RECONCILER_METADATA": "off",
             "HUAWEICLOUD_SDK_AK": sandbox.ACCESS_KEY,
             "HUAWEICLOUD_SDK_SK": sandbox.SECRET_KEY,
-        }
+        } | self._project
+
+    @property
+    def _project(self) -> dict[str, str]:
+        """As ``sandbox serve`` prints it; with several projects IAM is asked which the keys reach."""
+        projects = list(self.world()["projects"]) if self.store else []
+        return {"HUAWEICLOUD_SDK_PROJECT_ID": projects[0]} if len(projects) == 1 else {}
 
 
 @contextmanager

@@ -17,6 +17,10 @@ from typing import IO
 
 import pytest
 
+from reconciler.clock import SystemClock
+from reconciler.journal.records import Approved, Way
+from reconciler.journal.store import find_journal
+from tests.flows import started
 from tests.flows.conftest import FINANCE, bare, manifest
 from tests.flows.serving import Served
 
@@ -56,7 +60,7 @@ def asking(folder: Path, served: Served, stdout: IO[str] | None = None, *flags: 
     path = manifest(folder, [FINANCE])
     terminal, end = os.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "reconciler", "apply", str(path), *flags],
+        [*started.command(), "apply", str(path), *flags],
         env=bare(folder) | served.env | {"TERM": "dumb"},
         stdin=end,
         stdout=stdout or end,
@@ -85,6 +89,10 @@ def test_only_yes_is_a_yes(served: Served, tmp_path: Path, keys: str, code: int,
         asked.until("Apply complete!" if code == 0 else "not confirmed; nothing was sent")
         assert asked.process.wait(60) == code
     assert len(served.posts()) == posts
+    journal = find_journal(f"sqlite:///{tmp_path}/state/journal.db", SystemClock().now)
+    assert journal is not None
+    assert [run.approved for run in journal.runs(1)] == [Approved(Way.INTERACTIVE) if posts else None]
+    journal.close()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -15,6 +15,7 @@ from tests.flows.serving import serving
 GUARDS = {
     "doubtful-reading", "pool-state", "prepaid", "empties-pool", "protected", "live-session",
     "limit-disks", "limit-copies", "limit-pools", "limit-gigabytes", "limit-users",
+    "limit-share-of-pool", "limit-share-of-run",
 }  # fmt: skip
 LIVE = [("SSD", 100), ("SAS", 50), ("SATA", 500), ("SAS", 70), ("SAS", 70)]
 DISKS = "{type: SSD, size: 200}, {id: PIN, type: SAS, size: 50}, {type: SAS, size: 70}, {type: SAS, size: 70}"

@@ -31,16 +31,19 @@ Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
+NO_JOBS = b'{"total_count":0,"jobs":[]}'
+
+
 @dataclass
 class Hostile:
-    """Answers everything with a success: bodies by the last part of the path, and else an empty object."""
+    """Answers everything with a success: bodies by the last part of the path, no job, and else an empty object."""
 
     bodies: dict[str, bytes]
     asked: dict[str, threading.Event] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, _receive: object, send: Send) -> None:
         name = scope["path"].rsplit("/", 1)[-1]
-        body = self.bodies.get(name, b"{}")
+        body = self.bodies.get(name, NO_JOBS if name == "workspace-sub-jobs" else b"{}")
         headers = [(b"content-length", str(len(body)).encode()), (b"x-reconciler-sandbox", b"hostile")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -198,7 +201,14 @@ def test_a_pool_whose_name_is_no_text_is_blocked_alone(tmp_path: Path, name: byt
     odd = json.dumps(pool(id="odd", name="NAME")).encode().replace(b'"NAME"', name)
     body = b'{"total_count":2,"desktop_pools":[' + odd + b"," + json.dumps(pool()).encode() + b"]}"
     desktop = f'{{"desktop_id":"d","data_volumes":[{COPY}]}}'
-    app = Hostile({"desktop-pools": body, "desktops": page(desktop, 1, "pool_desktops")})
+    jobs = b'{"total_count":0,"jobs":[]}'
+    app = Hostile(
+        {
+            "desktop-pools": body,
+            "desktops": page(desktop, 1, "pool_desktops"),
+            "workspace-sub-jobs": jobs,
+        }
+    )
     with planning(tmp_path, app, "{id: odd, disks: [{type: SAS, size: 50}]}") as process:
         out, _ = process.communicate(timeout=ENOUGH)
     good = name == b"null"  # left out, as the schema allows

@@ -136,3 +136,22 @@ def test_without_a_project_it_says_which_settings_name_one(run: Run, served: Ser
     told = run("import", env=served.env)
     assert told.code == 9
     assert "HW_PROJECT_ID" in told.err
+
+
+def test_a_profile_is_the_identity_that_reads_and_stands_in_the_manifest(
+    run: Run, served: Served, tmp_path: Path
+) -> None:
+    folder = tmp_path / ".huaweicloud"
+    folder.mkdir()
+    (folder / "credentials").write_text(f"[ops]\nak = {sandbox.ACCESS_KEY}\nsk = {sandbox.SECRET_KEY}\n")
+    env = {"RECONCILER_ENDPOINT": served.url, "RECONCILER_IAM_ENDPOINT": served.url}
+    where = ("--region", sandbox.REGION, "--project-id", sandbox.PROJECT_ID)
+    out = tmp_path / "manifests"
+    assert run("import", *where, "--out", str(out), env=env).code == 1  # no credentials without it
+    ran = run("import", *where, "--profile", "ops", "--out", str(out), env=env)
+    assert ran.code == 0, ran.err
+    for file in out.iterdir():
+        assert "profile: ops}" in file.read_text()
+    planned = run("plan", str(out), env=env)
+    assert (planned.code, "No changes." in planned.out) == (0, True)
+    assert "credentials [ops]" in planned.out

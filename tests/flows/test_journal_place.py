@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows.conftest import FINANCE, STUDIO, Run, manifest
+from tests.flows.skipping import TIME
 
 COMMANDS = [
     ("plan", "pools.yaml"),
@@ -66,3 +67,31 @@ def test_a_damaged_record_stops_its_pool_by_name_and_no_other(run: Run, tmp_path
     assert shown.code == 0
     assert "on pool finance-analysts" in shown.out
     assert "is damaged" in shown.out
+
+
+def test_a_damaged_record_has_a_way_out_that_a_person_takes_by_name(run: Run, tmp_path: Path) -> None:
+    place = tmp_path / "journal.db"
+    journal = ("--sandbox", "--journal", f"sqlite:///{place}")
+    shrunk = "{name: finance-analysts, apply_to: all, disks: [{type: SSD, size: 100}, {type: SAS, size: 50}]}"
+    path = str(manifest(tmp_path, [shrunk]))
+    assert run("apply", path, "--auto-approve", "--no-wait", *journal).code == 8
+    kept = sqlite3.connect(place)
+    kept.execute("UPDATE reconciler_operations SET disks = X'FF'")
+    kept.commit()
+    [operation] = kept.execute("SELECT id FROM reconciler_operations").fetchone()
+    kept.close()
+
+    listed = run("resolve", *journal)
+    assert (listed.code, "on pool finance-analysts" in listed.err) == (10, True), listed.err
+    assert f"--accept-as done {operation}" in listed.err
+    once = run("resolve", "--accept-as", "done", operation, *journal)
+    assert once.code == 3
+    assert "cannot be trusted, so nothing was checked" in once.err
+    env = {"RECONCILER_ACTOR": "ann"}
+    decision = ("resolve", "--accept-as", "done", operation, "--despite-evidence")
+    said = run(*decision, *journal, env=env)
+    assert (said.code, "done (by ann; the record was damaged:" in said.out) == (0, True), said.err
+    assert run("resolve", *journal).code == 0
+    TIME.skipped += 60  # the job of that apply ends
+    assert run("apply", path, "--auto-approve", *journal).code == 0
+    assert run(*decision, *journal, env=env).code == 9

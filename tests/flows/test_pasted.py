@@ -6,15 +6,16 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from reconciler import sandbox
 from reconciler.cli.commands import GIVEN, Given, command, complete, path_word, quoted
+from tests.flows import started
 from tests.flows.conftest import CALLS, FINANCE, Run, bare, manifest
 from tests.flows.inside import Ran
+from tests.flows.skipping import TIME
 
 FOLDER = "its 'pools' & more"
 MANIFEST = f"{FOLDER}/fi nance.yaml"
@@ -30,7 +31,7 @@ def pasted(line: str, folder: Path) -> Ran:
     """What a shell makes of a printed command."""
     program = folder / "bin" / "reconciler"
     program.parent.mkdir(exist_ok=True)
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m reconciler "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(started.command())} "$@"\n')
     program.chmod(0o755)
     env = bare(folder) | {"PATH": f"{program.parent}:{os.environ['PATH']}"}
     done = subprocess.run(
@@ -100,6 +101,24 @@ def test_what_is_left_open_is_resolved_where_it_was_left(run: Run, tmp_path: Pat
     assert "1 operation checked" in resolved.err
 
 
+def test_what_a_partial_job_left_is_finished_by_the_command_that_plan_prints(
+    run: Run, tmp_path: Path, journal: str
+) -> None:
+    declared(tmp_path, FINANCE)
+    where = ("--sandbox", "--journal", journal)
+    run("sandbox", "reset")
+    state = tmp_path / "state" / "sandbox.json"
+    world = json.loads(state.read_text(encoding="utf-8"))
+    for pool in world["projects"][sandbox.PROJECT_ID]["pools"].values():
+        pool["behaviour"] = {"delete": "partial"}
+    state.write_text(json.dumps(world), encoding="utf-8")
+    assert run("apply", *where, "--auto-approve", FOLDER).code == 6
+    TIME.skipped += 60
+    planned = run("plan", *where, FOLDER)
+    finished = pasted(f"{printed(planned.out, 'in the console: ')} --auto-approve", tmp_path)
+    assert (finished.code, "Retry complete!" in finished.out) == (0, True), finished.err
+
+
 def test_hints_repeat_the_flags_too(run: Run, tmp_path: Path, journal: str) -> None:
     missing = run("history", "show", "no-such-run", "--journal", "sqlite:///a b.db", cwd=tmp_path)
     assert missing.code == 9
@@ -167,6 +186,25 @@ def test_only_flags_that_a_command_has_are_repeated() -> None:
         )
     finally:
         GIVEN.reset(token)
+
+
+def test_links_that_were_followed_are_followed_by_every_command_that_reads_manifests() -> None:
+    token = GIVEN.set(Given(follow_symlinks=True))
+    try:
+        assert command("apply", ["m"]) == "reconciler apply --follow-symlinks m"
+        assert command("history") == "reconciler history"
+    finally:
+        GIVEN.reset(token)
+
+
+def test_a_plan_over_links_prints_commands_that_follow_them(run: Run, tmp_path: Path, journal: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "m").mkdir()
+    manifest(tmp_path / "elsewhere", [FINANCE])
+    (tmp_path / "m" / "linked.yaml").symlink_to(tmp_path / "elsewhere" / "pools.yaml")
+    shown = run("plan", "--sandbox", "--journal", journal, "--follow-symlinks", "--format", "markdown", "m")
+    line = next(each for each in shown.out.splitlines() if "--approve" in each)
+    assert "--follow-symlinks" in line
 
 
 def test_quoting_is_left_out_where_a_shell_needs_none() -> None:

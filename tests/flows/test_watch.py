@@ -6,14 +6,15 @@ import json
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -22,9 +23,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from reconciler import sandbox
+from reconciler.journal.store import open_journal
 from reconciler.sandbox import seed
+from tests.flows import started
 from tests.flows.conftest import Run, bare, manifest
+from tests.flows.rounds import noticing, watched
 from tests.flows.serving import Served, listening, serving
+from tests.flows.skipping import TIME
 
 ONE_SSD = "{name: p, apply_to: all, disks: [{type: SSD, size: 100}]}"
 ALL_DAYS = "days: [mon, tue, wed, thu, fri, sat, sun], timezone: UTC"
@@ -72,9 +78,10 @@ def watching(folder: Path, served: Served, *arguments: str) -> Iterator[Watching
     log = folder / "watch.log"
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "reconciler", "watch", *arguments],
+            [*started.command(), "watch", *arguments],
             cwd=folder,
             env=bare(folder) | served.env,
+            stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
             text=True,
@@ -168,7 +175,7 @@ def test_a_service_that_fails_is_told_and_the_next_round_comes(service: Served, 
         running.until(lambda: running.rounds() >= 1)
         path.write_text("version: 1\nno manifest: any more\n", encoding="utf-8")
         running.until(lambda: "Drift could not be determined" in running.said)
-        assert "pools.yaml:2" in running.said
+        running.until(lambda: "pools.yaml:2" in running.said)
         running.until(lambda: get(running.url("/healthz"))[0] == 200)
         assert "reconciler_drift_last_exit_code 9.0" in get(running.url("/metrics"))[1]
         manifest(tmp_path, ["{name: p, disks: [{type: SSD, size: 100}, {type: SAS, size: 50}]}"])
@@ -272,3 +279,102 @@ def test_what_a_webhook_did_not_take_is_told_again_to_it_alone(service: Served, 
             seen = running.rounds()
             running.until(lambda: running.rounds() >= seen + 2)
             assert got == {"good": 1, "bad": 3}
+
+
+def test_a_probe_is_answered_while_another_process_holds_the_journal(service: Served, tmp_path: Path) -> None:
+    path, file = manifest(tmp_path, [ONE_SSD]), tmp_path / "journal.db"
+    journal = f"sqlite:///{file}?timeout=3600"  # the round waits for longer than any test
+    open_journal(journal, TIME.now).close()
+    arguments = (str(path), "--every", "1h", "--health-port", "0", "--journal", journal)
+    with sqlite3.connect(file) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        with watching(tmp_path, service, *arguments) as running:
+            assert get(running.url("/healthz")) == (200, mock.ANY)
+            assert running.rounds() == 0
+
+
+def test_a_webhook_that_hangs_delays_no_round_and_turns_no_probe_red(service: Served, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and never answers
+        hook = f"http://127.0.0.1:{silent.getsockname()[1]}/hook"
+        path = manifest(tmp_path, [ONE_SSD])
+        arguments = (str(path), "--every", "1s", "--health-port", "0", "--webhook", hook)
+        with watching(tmp_path, service, *arguments) as running:
+            running.until(lambda: running.rounds() >= 3)
+            assert "was not delivered" not in running.said  # three rounds took less than one delivery
+            assert get(running.url("/healthz"))[0] == 200
+            assert running.end() == 0
+
+
+def test_a_hang_up_begins_a_round_that_reads_everything_again(service: Served, tmp_path: Path) -> None:
+    path = manifest(tmp_path, [ONE_SSD])
+    with watching(tmp_path, service, str(path), "--every", "2d") as running:
+        running.until(lambda: running.rounds() == 1)
+        manifest(tmp_path, ["{name: p, disks: [{type: SSD, size: 100}, {type: SAS, size: 50}]}"])
+        running.process.send_signal(signal.SIGHUP)
+        running.until(lambda: "No drift: 1 pool checked" in running.said)
+        assert "Hung up: reading everything again." in running.said
+        assert running.said.count("Read 1 file, 1 pool and 0 limits from") == 2
+        assert running.end() == 0
+
+
+@pytest.mark.parametrize(("pools", "code"), [([ONE_SSD], 2), (["{name: nobody, disks: []}"], 9)])
+def test_once_is_one_round_with_its_exit_code(
+    run: Run, service: Served, tmp_path: Path, pools: list[str], code: int
+) -> None:
+    path, file = manifest(tmp_path, pools), tmp_path / "drift.prom"
+    ran = run("watch", str(path), "--once", "--prometheus", str(file), env=service.env)
+    assert ran.code == code
+    assert file.exists() is (code == 2)
+
+
+def test_once_corrects_what_the_policy_allows_and_tells_its_webhooks(
+    run: Run, service: Served, tmp_path: Path
+) -> None:
+    got: list[dict[str, object]] = []
+
+    async def take(request: Request) -> Response:
+        got.append(json.loads(await request.body()))
+        return Response()
+
+    with listening(Starlette(routes=[Route("/hook", take, methods=["POST"])])) as url:
+        path = manifest(tmp_path, [ONE_SSD], POLICY)
+        ran = run("watch", str(path), "--once", "--correct", "--webhook", f"{url}/hook", env=service.env)
+    assert (ran.code, len(service.posts())) == (0, 1)
+    assert "Apply complete! 1 change proven" in ran.out
+    assert [each["exit_code"] for each in got] == [0]
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_a_target_that_is_throttled_for_rounds_says_since_when_nothing_was_seen_of_it(
+    tmp_path: Path, targets: int
+) -> None:
+    TIME.reset()
+    throttled, seen = [False], list[str]()
+
+    def between(ended: int) -> None:
+        seen.append((tmp_path / "drift.prom").read_text(encoding="utf-8"))
+        throttled[0] = 2 <= ended < 4
+
+    world = seed.world("watch", [seed.pool("p", [("SSD", 100)], 3, 2)])
+    with noticing(world, lambda _: None, refuses=lambda: throttled[0]) as served:
+        path = manifest(tmp_path, [ONE_SSD])
+        if targets == 2:  # another one that nobody answers for
+            more = path.read_text(encoding="utf-8").replace(sandbox.REGION, "elsewhere-1")
+            path.write_text(f"{path.read_text(encoding='utf-8')}---\n{more}", encoding="utf-8")
+        arguments = (str(path), "--prometheus", "drift.prom")
+        nobody = {"RECONCILER_ENDPOINT_ELSEWHERE_1": "http://127.0.0.1:1"}
+        ran = watched(tmp_path, served, *arguments, rounds=5, between=between, env=nobody)
+    rounds = [line for line in ran.out.splitlines() if " UTC  " in line]
+    started = [line.partition("  ")[0] for line in rounds]
+    mine = f"Nothing was seen of {sandbox.REGION}/{sandbox.PROJECT_ID} since"
+    assert [f"{mine} {started[1]}" in line for line in rounds] == [False, False, True, True, False]
+    assert [mine in line for line in rounds] == [False, False, True, True, False]
+    gauge = "reconciler_target_last_seen_timestamp_seconds"
+    times = [
+        sample.value
+        for text in seen
+        for each in text_string_to_metric_families(text)
+        for sample in each.samples
+        if sample.name == gauge and sample.labels["region"] == sandbox.REGION
+    ]
+    assert times[0] < times[1] == times[2] == times[3] < times[4]

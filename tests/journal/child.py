@@ -14,8 +14,8 @@ import sys
 import time
 from datetime import UTC, datetime
 
-from reconciler.errors import JournalError, PoolHeld, StalePlan
-from reconciler.journal.records import Journal, Outcome, PoolKey, State
+from reconciler.errors import JournalError, PoolHeld, Refused, StalePlan
+from reconciler.journal.records import DayBudget, Journal, Outcome, PoolKey, State
 from reconciler.journal.store import find_journal, open_journal
 from tests.journal.samples import POOL, intent
 
@@ -40,8 +40,13 @@ def race(url: str, name: str, pools: str) -> None:
         claimed = 1
     except StalePlan:
         pass
-    for _ in range(10):
-        reserved += journal.reserve_budget("scope", "2026-03-01", 3, 100)
+    for number in range(10):
+        key = PoolKey("budget/target", POOL.service, f"{name}-{number}")
+        try:
+            journal.open_operation(intent(f"{name}-b{number}", key, disks=3), name, 60, DayBudget(100, ""))
+            reserved += 1
+        except Refused:
+            pass
     journal.close()
     print(json.dumps({"won": won, "claimed": claimed, "reserved": reserved}))
 

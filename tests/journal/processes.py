@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from tests.flows import started
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 def start(*arguments: str) -> subprocess.Popen[str]:
     """Start a child with pipes to its stdin and from its stdout."""
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.journal.child", *arguments],
+        [*started.command("tests.journal.child"), *arguments],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,

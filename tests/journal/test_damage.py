@@ -223,6 +223,36 @@ def test_the_checksum_stays_what_it_was_in_every_later_version(url: str, clock: 
     journal.close()
 
 
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_persons_decision_frees_the_pool_of_a_damaged_record_whatever_is_wrong_in_it(
+    tmp_path: Path, clock: HandClock, column: str
+) -> None:
+    url = f"sqlite:///{tmp_path}/journal.db"
+    journal = open_at(url, clock)
+    journal.open_operation(intent(), "run-1", LEASE)
+    before = journal.removed_since(POOL.target, POOL.service, START)
+    database = Database(parse(url))
+    with database.write() as connection:
+        connection.exec_driver_sql(f"UPDATE reconciler_operations SET {column} = CAST('dam' AS TEXT)")
+    database.close()
+    [broken] = journal.every_damaged()
+    closed = journal.close_damaged(broken.id, "run-9", State.DONE, "a person decided")
+    assert (closed.state, closed.closed_by, closed.verdict) == (
+        State.DONE,
+        ClosedBy.PERSON,
+        "a person decided",
+    )
+    assert (journal.every_damaged(), journal.unresolved()) == ((), ())
+    assert journal.damaged_operation(broken.id) is None
+    if column not in {"target", "service", "pool_id"}:  # else the row names another pool
+        assert journal.generation(POOL) == 2
+        journal.open_operation(intent("op-3", generation=2), "run-2", LEASE)
+        assert journal.removed_since(POOL.target, POOL.service, START) >= 10 > before
+    with pytest.raises(JournalError, match="no damaged record"):
+        journal.close_damaged(broken.id, "run-9", State.DONE, "again")
+    journal.close()
+
+
 def _change(url: str, statement: str) -> None:
     database = Database(parse(url))
     with database.write() as connection:

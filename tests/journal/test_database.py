@@ -397,14 +397,14 @@ def test_a_lock_of_another_session_is_named(postgres: PostgresServer) -> None:
         waiter.execute("SET lock_timeout = '1ms'")
         with pytest.raises(psycopg.errors.LockNotAvailable) as caught:
             waiter.execute("SELECT pg_advisory_lock(1)")
-    error = journal_error(OperationalError("", {}, caught.value), "postgresql://host/db", ())
+    error = journal_error(OperationalError("", {}, caught.value), "postgresql://host/db")
     assert "is locked by another session" in error.message
 
 
 def test_a_missing_driver_is_named_with_the_way_to_get_it() -> None:
     told = run("without_driver", "postgresql+psycopg://user:swordfish@host/db")
     assert "needs the PostgreSQL driver" in told["message"]
-    assert "reconciler[postgres]" in told["hint"]
+    assert "desktop-pool-reconciler[postgres]" in told["hint"]
     assert "swordfish" not in told["message"]
 
 

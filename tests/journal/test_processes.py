@@ -24,7 +24,7 @@ def test_eight_processes_make_one_schema_and_hold_each_pool_once(
     assert sum(each["reserved"] for each in told) == 100 // 3
 
     journal = open_at(url, clock)
-    assert len(journal.unresolved()) == POOLS
+    assert len(journal.unresolved(POOL.target)) == POOLS
     pools = [PoolKey(POOL.target, POOL.service, f"pool-{number}") for number in range(POOLS)]
     assert [journal.generation(pool) for pool in pools] == [1] * POOLS
     journal.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -12,6 +13,8 @@ from reconciler.journal.records import (
     FINAL,
     NOT_DONE,
     OUTCOMES,
+    Alarm,
+    Approved,
     ClosedBy,
     DriftPoint,
     Journal,
@@ -19,6 +22,7 @@ from reconciler.journal.records import (
     PoolKey,
     State,
     Step,
+    Way,
 )
 from reconciler.journal.store import find_journal, journal_place, open_journal
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
@@ -28,6 +32,23 @@ ACCEPTED = Outcome(State.ACCEPTED, job_id="job-7", request_id="req-7", status=20
 
 
 # --- runs and events ----------------------------------------------------------------------------------
+
+
+def test_an_alarm_is_recorded_once_and_open_until_somebody_acknowledges_it(
+    journal: Journal, url: str, clock: HandClock
+) -> None:
+    alarm = Alarm("op-1", "run-1", POOL, "finance", START, "what had to stay is gone")
+    later = replace(alarm, id="op-2", at=START + timedelta(hours=1))
+    assert [journal.raise_alarm(each) for each in (later, alarm, alarm)] == [True, True, False]
+    reader = find_journal(url, clock)
+    assert reader
+    assert reader.alarms() == (alarm, later)
+    reader.close()
+    assert journal.alarms(POOL.target, "elsewhere") == journal.alarms("elsewhere") == ()
+    assert [journal.acknowledge("op-1", "amara") for _ in range(2)] == [True, False]
+    assert not journal.acknowledge("op-3", "amara")
+    assert journal.alarms(POOL.target, POOL.service) == (later,)
+    assert not journal.raise_alarm(alarm)
 
 
 def test_a_run_comes_back_as_it_was_told(journal: Journal, clock: HandClock) -> None:
@@ -40,6 +61,21 @@ def test_a_run_comes_back_as_it_was_told(journal: Journal, clock: HandClock) -> 
     assert (record.run.started, record.run.ended) == (START, START + timedelta(seconds=5))
     assert (record.run.exit_code, record.run.digest) == (6, "sha256:abc")
     assert record.run.summary == {"removed": 2, "names": ["é", "\x1b"]}
+
+
+@pytest.mark.parametrize(
+    "approved", [Approved(Way.SIGNED, ("alice@example.org", "bob")), Approved(Way.PLAN_FILE), None], ids=str
+)
+def test_a_run_keeps_how_it_was_approved_and_the_policy(journal: Journal, approved: Approved | None) -> None:
+    journal.open_run("run-1", "apply", "1.2.3", [])
+    (run,) = journal.runs(10)
+    assert (run.approved, run.policy) == (None, "")
+    journal.approve_run("run-1", approved, "0" * 64)
+    journal.close_run("run-1", 0, "digest", {})
+    record = journal.run("run-1")
+    assert record is not None
+    assert (record.run.approved, record.run.policy) == (approved, "0" * 64)
+    assert journal.runs(10) == (record.run,)
 
 
 def test_a_run_that_died_has_no_end(journal: Journal) -> None:
@@ -230,19 +266,6 @@ def test_a_saved_plan_that_was_applied_is_known_before_it_is_claimed_again(journ
         journal.check_unclaimed("plan-1")
 
 
-def test_a_budget_is_used_up_to_its_ceiling_and_not_beyond(journal: Journal) -> None:
-    assert journal.reserve_budget("a", "2026-03-01", 6, 10)
-    assert not journal.reserve_budget("a", "2026-03-01", 5, 10)
-    assert journal.reserve_budget("a", "2026-03-01", 4, 10)
-    assert not journal.reserve_budget("a", "2026-03-01", 1, 10)
-
-
-def test_budgets_of_other_days_and_scopes_are_their_own(journal: Journal) -> None:
-    assert journal.reserve_budget("a", "2026-03-01", 10, 10)
-    assert journal.reserve_budget("a", "2026-03-02", 10, 10)
-    assert journal.reserve_budget("b", "2026-03-01", 10, 10)
-
-
 @pytest.mark.parametrize(
     ("state", "counts"),
     [
@@ -344,11 +367,12 @@ def test_a_journal_that_was_found_can_be_read_and_never_written(url: str, clock:
     found = find_journal(url, clock)
     assert found is not None
     assert found.unresolved() == (opened,)
-    for write in (
+    writes: tuple[Callable[[], object], ...] = (
         lambda: found.open_run("run-2", "apply", "1", []),
         lambda: found.close_operation("op-1", "run-1", State.DONE, ""),
-        lambda: found.reserve_budget("scope", "2026-03-01", 1, 9),
-    ):
+        lambda: found.claim_plan("plan-1", "run-2"),
+    )
+    for write in writes:
         with pytest.raises(JournalError, match="cannot be written"):
             write()
     assert found.unresolved() == made.unresolved() == (opened,)

@@ -53,6 +53,26 @@ def test_a_variable_that_nothing_filled_in_is_refused_and_not_repeated(url: str)
 @pytest.mark.parametrize(
     "url",
     [
+        "postgresql://user:sword@fish@host/db",
+        "postgresql+psycopg://user:swordfish@@host/db",
+        "postgresql://us@er:swordfish@host/db",
+        "postgresql://user:sword/@fish@host/db?sslmode=require",
+        "postgresql://user:sword@fish@[host/db",
+    ],
+)
+def test_an_at_sign_that_is_not_escaped_is_refused_and_the_password_not_shown(url: str) -> None:
+    with pytest.raises(BadInput, match="more than one @") as caught:
+        parse(url)
+    assert caught.value.exit_code is ExitCode.BAD_INPUT
+    assert "write @ as %40" in caught.value.hint
+    assert "fish" not in caught.value.message + caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:////srv/a@b@c.db",
+        "postgresql://user:a%40b@host/db?options=a@b@c",
         "sqlite:///journal.db",
         "sqlite:////var/lib/reconciler/journal.db?timeout=3",
         "sqlite:///memory.db",

@@ -190,5 +190,5 @@ def test_without_the_extra_the_message_says_what_to_install(monkeypatch: pytest.
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(BadInput) as caught:
         webhook(f"slack://{SECRET}/{SECRET}/{SECRET}")
-    assert "reconciler[notify]" in caught.value.hint
+    assert "desktop-pool-reconciler[notify]" in caught.value.hint
     assert_secret(caught.value)

@@ -53,14 +53,15 @@ def try_all(pool: DesiredPool, live: Sequence[Disk]) -> Truth:
     entries = [entry for entry in pool.disks if not entry.id]
     disks = [disk for disk in live if disk.id not in pinned]
     best, tried = None, 0
-    optima: set[frozenset[str]] = set()
+    optima: set[int] = set()
     for weight, gone in _assignments(entries, disks, frozenset(pool.protect)):
         tried += 1
         if best is None or weight < best:
-            best, optima = weight, set()
-        if weight == best:
-            optima.add(frozenset(gone))
-    return Truth(tried, _vector(best or 0), frozenset(optima))
+            best, optima = weight, {gone}
+        elif weight == best:
+            optima.add(gone)
+    ids = (frozenset(disk.id for at, disk in enumerate(disks) if gone >> at & 1) for gone in optima)
+    return Truth(tried, _vector(best or 0), frozenset(ids))
 
 
 def decide(
@@ -92,23 +93,30 @@ def _by_age(group: set[str], count: int, on_tie: OnTie | None, ages: Mapping[str
 
 def _assignments(
     entries: Sequence[DesiredDisk], disks: Sequence[Disk], protect: frozenset[str]
-) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Weight and destroyed ids of every way to give each disk a fitting entry of its own or none."""
+) -> Iterator[tuple[int, int]]:
+    """Weight and destroyed disks (a bit each) of every way to give each disk a fitting entry of its own or none."""
+    if not disks:
+        yield 0, 0
+        return
     options = [
-        [(number, _weight(entry, disk)) for number, entry in enumerate(entries) if _fits(entry, disk)]
+        [(1 << number, _weight(entry, disk)) for number, entry in enumerate(entries) if _fits(entry, disk)]
         for disk in disks
     ]
     alone = [_number((1, disk.size, 0, 0, 0, int(disk.id in protect))) for disk in disks]
-    waiting: list[tuple[int, int, int, tuple[str, ...]]] = [(0, 0, 0, ())]
+    last = len(disks) - 1
+    waiting: list[tuple[int, int, int, int]] = [(0, 0, 0, 0)]
     while waiting:
         index, used, weight, gone = waiting.pop()
-        if index == len(disks):
-            yield weight, gone
-            continue
-        waiting.append((index + 1, used, weight + alone[index], (*gone, disks[index].id)))
-        for number, more in options[index]:
-            if not used >> number & 1:
-                waiting.append((index + 1, used | 1 << number, weight + more, gone))
+        if index == last:
+            yield weight + alone[index], gone | 1 << index
+            for entry, more in options[index]:
+                if not used & entry:
+                    yield weight + more, gone
+        else:
+            waiting.append((index + 1, used, weight + alone[index], gone | 1 << index))
+            for entry, more in options[index]:
+                if not used & entry:
+                    waiting.append((index + 1, used | entry, weight + more, gone))
 
 
 def _fits(entry: DesiredDisk, disk: Disk) -> bool:

@@ -82,6 +82,9 @@ MEASURED = {
     "users": 3 + 2,
 }
 
+SHARES = {"share-of-pool": 67, "share-of-run": 60}
+"""Percent, rounded up: 2 of 3 disks of the one pool, 3 of 5 of both."""
+
 
 @pytest.mark.parametrize("name", MEASURED)
 @pytest.mark.parametrize(("room", "blocks"), [(-1, True), (0, False), (1, False)])
@@ -112,6 +115,43 @@ def test_a_limit_of_nothing_blocks_the_smallest_removal(name: str) -> None:
 def test_what_is_not_limited_never_blocks(name: str) -> None:
     assert name in dict(Limits().items())
     assert judge(TWO_POOLS, only())[1] == ()
+
+
+@pytest.mark.parametrize("name", SHARES)
+@pytest.mark.parametrize(("room", "blocks"), [(-1, True), (0, False), (1, False)])
+def test_a_share_holds_exactly_at_its_limit(name: str, room: int, blocks: bool) -> None:
+    limit = SHARES[name] + room
+    assert blocking(judge(TWO_POOLS, only(**{name.replace("-", "_"): limit}))[1]) == (
+        [f"limit-{name}"] if blocks else []
+    )
+
+
+def test_a_share_is_above_its_limit_by_any_part_of_a_percent() -> None:
+    wanted = pool(entry("SSD", 100), entry("SSD", 200), name="finance", apply_to=ApplyTo.ALL)
+    third = drafted(wanted, (KEPT, Disk("kept-2", "SSD", 200), *surplus(1)))  # 1 of 3: 33.3 percent
+    assert blocking(judge([third], only(share_of_pool=33))[1]) == ["limit-share-of-pool"]
+    assert judge([third], only(share_of_pool=34))[1] == ()
+
+
+def test_one_of_one_disk_is_everything() -> None:
+    alone = drafted(pool(name="finance", apply_to=ApplyTo.ALL, allow_empty=True), surplus(1))
+    (finding,) = judge([alone], only(share_of_pool=99))[1]
+    assert (finding.measured, finding.limit, finding.source) == (100, 99, "limits.yaml:3:9")
+    assert finding.message == "1 of 1 disks of finance (100 %) would be destroyed; the limit is 99 %"
+    assert finding.allow == "limits.share_of_pool: 100% in a manifest, or --limit-share-of-pool 100%"
+    assert judge([alone], only(share_of_pool=100, share_of_run=100))[1] == ()
+
+
+def test_the_share_of_a_run_is_of_the_disks_of_pools_that_are_not_blocked() -> None:
+    held = replace(TWO_POOLS[1], findings=(Finding("pool-held", "held"),))
+    assert [each.measured for each in judge([TWO_POOLS[0], held], only(share_of_run=66))[1]] == [67]
+
+
+def test_a_ceiling_of_the_policy_says_that_only_the_policy_can_raise_it() -> None:
+    limits = replace(NO_LIMITS, disks=Limit(1, "policy.yaml:2:19", ceiling=True))
+    (finding,) = judge(TWO_POOLS, limits)[1]
+    assert (finding.measured, finding.limit, finding.source) == (3, 1, "policy.yaml:2:19")
+    assert finding.allow == "ceilings.disks: 3 in the policy; no manifest and no flag can raise it"
 
 
 def test_the_defaults_are_ten_disks_a_hundred_copies_and_five_pools() -> None:
@@ -469,7 +509,7 @@ def test_every_check_reports_what_it_measured_when_it_passes() -> None:
         for rule in ("doubtful-reading", "pool-state", "prepaid", "empties-pool", "protected", "live-session")
     ]
     assert {each.rule: each.measured for each in run_checks(TWO_POOLS, only())} == {
-        f"limit-{name}": number for name, number in MEASURED.items()
+        f"limit-{name}": number for name, number in (MEASURED | SHARES).items()
     }
 
 

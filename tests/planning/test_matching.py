@@ -104,13 +104,14 @@ def check_against_every_assignment(number: int) -> tuple[int, int]:
     case = random_case(number)
     found = match(case.pool, case.live, case.ages)
     truth = try_all(case.pool, case.live)
-    where = f"case {number}: {case}"
-    assert cost(found) == truth.cost[:5], where
+    assert cost(found) == truth.cost[:5], f"case {number}: {case}"
     if not found.ties:
-        assert len(lost(found) & set(case.pool.protect)) == truth.cost[5], where
-    assert decision(found) == decide(truth, case.pool, case.live, case.ages), where
+        lost_all_the_same = lost(found) & set(case.pool.protect)
+        assert len(lost_all_the_same) == truth.cost[5], f"case {number}: {case}"
+    right = decide(truth, case.pool, case.live, case.ages)
+    assert decision(found) == right, f"case {number}: {case}"
     other = shuffled(number, case)
-    assert match(other.pool, other.live, other.ages) == found, where
+    assert match(other.pool, other.live, other.ages) == found, f"case {number}: {case}"
     check_shape(found, case)
     return truth.tried, bool(found.ties)
 

@@ -21,6 +21,7 @@ from reconciler.model import (
     Limits,
     LostCopy,
     OnTie,
+    Policy,
     Pool,
     Position,
     Target,
@@ -117,6 +118,15 @@ def test_a_difference_that_is_only_shown_destroys_nothing() -> None:
     assert plan.removed == ()
     assert plan.loss.disks == plan.loss.copies == plan.loss.live_sessions == 0
     assert [change.action for change in plan.drift] == [Action.REMOVE]
+
+
+def test_desktops_that_are_set_apart_are_counted_where_they_lose_a_copy() -> None:
+    hit, spared = (
+        replace(desktop(number, disk), in_maintenance_mode=True, isolated=True, frozen=True)
+        for number, disk in ((1, B), (2, A))
+    )
+    loss = draft(declared(entry("SSD", 100)), live(A, B), [hit, spared, desktop(3, A, B)]).loss
+    assert (loss.desktops, loss.maintained, loss.isolated, loss.frozen) == (2, 1, 1, 1)
 
 
 def test_a_removal_counts_as_destroyed() -> None:
@@ -404,6 +414,7 @@ def base(desired: DesiredPool = BASE, pool: Pool | None = None, desktops: Sequen
         ),
         pytest.param(lambda: replace(base(), limits=replace(Limits(), copies=Limit(None))), id="no limit"),
         pytest.param(lambda: replace(base(), findings=(Finding("x", "y"),)), id="a blocked run"),
+        pytest.param(lambda: replace(base(), policy=Policy("policy.yaml", "1" * 64)), id="a policy"),
         pytest.param(lambda: found("protected"), id="a blocked pool"),
         pytest.param(lambda: found("live-session"), id="a pool blocked for now"),
         pytest.param(lambda: base(replace(BASE, protect=("z",))), id="protected disks"),
@@ -412,6 +423,13 @@ def base(desired: DesiredPool = BASE, pool: Pool | None = None, desktops: Sequen
 )
 def test_the_digest_changes_with_what_is_approved(other: Callable[[], Plan]) -> None:
     assert other().digest != base().digest
+
+
+def test_another_policy_makes_another_digest_and_its_path_does_not() -> None:
+    under = [
+        replace(base(), policy=Policy(file, digest)) for file, digest in (("a", "1"), ("b", "1"), ("a", "2"))
+    ]
+    assert under[0].digest == under[1].digest != under[2].digest
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -76,13 +77,24 @@ def test_only_the_owner_can_read_it_even_over_a_file_that_was_open_to_all(tmp_pa
     assert load(path) == sample_plans.tie()
 
 
-def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+def test_a_link_is_refused_and_neither_followed_nor_replaced(tmp_path: Path) -> None:
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_text("untouched")
     link.symlink_to(target)
-    save(sample_plans.tie(), link)
+    with pytest.raises(BadInput, match="symbolic link"):
+        save(sample_plans.tie(), link)
     assert target.read_text() == "untouched"
-    assert not link.is_symlink()
+    assert link.is_symlink()
+
+
+@pytest.mark.parametrize("mode", [0o602, 0o666])
+def test_a_plan_file_that_others_may_write_is_refused(saved: Path, mode: int) -> None:
+    saved.chmod(mode)
+    with pytest.raises(BadInput, match="can be written by other users") as refusal:
+        load(saved)
+    assert "0600" in refusal.value.hint
+    saved.chmod(0o644)
+    load(saved)
 
 
 def test_nothing_is_left_beside_it(saved: Path) -> None:
@@ -95,6 +107,33 @@ def test_a_place_that_cannot_be_written_is_bad_input_and_leaves_nothing(place: s
         save(sample_plans.tie(), tmp_path / place)
     assert "--out" in told.value.hint
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link to a device"])
+def test_nothing_but_a_regular_file_is_written_over_or_read(kind: str, tmp_path: Path) -> None:
+    place = tmp_path / "plan"
+    match kind:
+        case "pipe":
+            os.mkfifo(place)
+        case "folder":
+            place.mkdir()
+        case _:
+            place.symlink_to("/dev/null")
+    before = place.lstat()
+    with pytest.raises(BadInput, match="exists and is not a regular file"):
+        save(sample_plans.everything(), place)
+    after = place.lstat()
+    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+    assert list(tmp_path.iterdir()) == [place]
+    with pytest.raises(BadInput, match="it is not a regular file"):
+        load(place)
+    assert not is_plan_file(place)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="asks Linux for a link to an open file")
+def test_a_link_of_the_system_to_a_file_is_not_replaced(tmp_path: Path) -> None:
+    with open(tmp_path / "open", "w") as file, pytest.raises(BadInput, match="not a regular file"):
+        save(sample_plans.everything(), Path(f"/proc/self/fd/{file.fileno()}"))
 
 
 def test_a_plan_that_cannot_be_put_in_place_leaves_what_was_there(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ import gc
 import importlib
 import os
 import re
+import resource
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -58,6 +60,8 @@ class Job:
     tests: Sequence[str]
     """Arguments of pytest."""
     bug: Bug | None = None
+    seconds: int = 0
+    """Of computing, or ten times that in all, after which it is killed; 0: no limit."""
 
     def trouble(self, code: int, output: str) -> str:
         """Why this is a failure; empty when all is as it must be."""
@@ -74,11 +78,7 @@ def main(words: Sequence[str]) -> int:
     jobs = [Job(bug.name, shlex.split(bug.noticed_by), bug) for bug in chosen]
     tests = sorted({each for job in jobs for each in job.tests})
     jobs.append(Job("the same tests without a bug", tests))
-    for name in LIBRARIES:
-        with contextlib.suppress(ImportError):  # a library that is gone is one import less
-            importlib.import_module(name)
-    gc.collect()
-    gc.freeze()  # forks share what is never collected
+    import_libraries()
     failed: list[str] = []
     for job, code, output, seconds in in_forks(jobs):
         if trouble := job.trouble(code, output):
@@ -90,6 +90,15 @@ def main(words: Sequence[str]) -> int:
     print(f"planted bugs: {len(chosen)}, noticed: {noticed}")
     print(f"{len(jobs) - len(failed)} passed, {len(failed)} failed")
     return 1 if failed or not chosen else 0
+
+
+def import_libraries() -> None:
+    """Import once what all forks use."""
+    for name in LIBRARIES:
+        with contextlib.suppress(ImportError):  # a library that is gone is one import less
+            importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # forks share what is never collected
 
 
 def in_forks(jobs: Iterable[Job]) -> Iterator[tuple[Job, int, str, float]]:
@@ -109,7 +118,7 @@ def in_forks(jobs: Iterable[Job]) -> Iterator[tuple[Job, int, str, float]]:
                     yield job, -1, str(error), 0.0
                     continue
                 if (pid := os.fork()) == 0:
-                    _child(folder, job.tests)
+                    _child(folder, job)
                 running[pid] = job, folder, time.monotonic()
             if running:
                 pid, status = os.wait()
@@ -145,11 +154,14 @@ def link(source: Path, target: Path, changed: Path | None) -> None:
             link(path, target / path.name, changed)
 
 
-def _child(folder: Path, tests: Sequence[str]) -> NoReturn:
+def _child(folder: Path, job: Job) -> NoReturn:
     """Run tests and end; a fork must not fall back into the code of its parent."""
     code = 1 << 6
     try:
-        code = run_tests(folder, tests)
+        if job.seconds:
+            resource.setrlimit(resource.RLIMIT_CPU, (job.seconds, job.seconds))
+            signal.alarm(10 * job.seconds)  # for one that computes nothing and waits for ever
+        code = run_tests(folder, job.tests)
     except BaseException:
         traceback.print_exc()
     finally:

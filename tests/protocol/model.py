@@ -16,6 +16,7 @@ from enum import Enum
 
 from tests.protocol.world import (
     Job,
+    Look,
     Op,
     State,
     accept,
@@ -43,6 +44,12 @@ class Safeguard(Enum):
     EXPIRY_FIRST = "the expiry is judged before the jobs are listed, not after"
     PATIENCE = "after a job that succeeded, its effect is waited for before the disks decide"
     PATIENCE_IN_PART = "after a job that failed in part, the effect of the other part is waited for"
+    UNLISTED = "where not all jobs are listed, the disks decide, and nothing is said never to have arrived"
+    UNLISTED_BASELINE = (
+        "a baseline that lacks jobs is one for ever, so that an old job is not taken for a new one"
+    )
+    BEING_CHANGED = "a pool that a run is changing while it is read is not measured"
+    BEING_CHANGED_AFTER = "whether a run is changing it is asked after the reading too"
     PERSON_WAITS = "a person who closes an operation knows that nothing can still send or deliver its request"
 
 
@@ -72,10 +79,13 @@ class Model:
         """Every step from ``state``, each with a name for the trace."""
         for who in (0, 1):
             yield from self._run(state, who)
-            yield from _crash(state, who)
-        yield from _network(state)
+            if state.faults.crashes:
+                yield from _crash(state, who)
+        if state.net:
+            yield from _network(state)
         yield from _service(state)
         yield from _time(state)
+        yield from self._drift(state)
         if self.credentials is Credentials.SIGNATURE:
             yield from _expiry(state)
         yield from self._person(state)
@@ -95,10 +105,12 @@ class Model:
             )
         elif me.at == "read":
             busy = any(not job.end for job in state.jobs)
-            baseline = (1 << len(state.jobs)) - 1
+            baseline = _listed(state)
             yield (
                 name + "list the jobs",
-                move(state, who, at="idle") if busy else move(state, who, at="ready", op=baseline),
+                move(state, who, at="idle")
+                if busy
+                else move(state, who, at="ready", op=baseline, note="gaps" * state.gaps),
             )
         elif me.at == "ready":
             yield from self._intend(state, who, name)
@@ -142,7 +154,7 @@ class Model:
             yield name + "be refused by the journal", move(state, who, at="idle")
             return
         plan = surplus(me.view)
-        op = Op(plan, me.view & ~plan, me.op, me.run)
+        op = Op(plan, me.view & ~plan, me.op, me.run, gaps=me.note == "gaps", before=len(state.jobs))
         opened = state._replace(ops=(*state.ops, op))
         yield (
             name + f"intend to remove {plan:03b}",
@@ -157,8 +169,12 @@ class Model:
         gone = not op.disks & (state.disks | state.lag)
         if me.at == "listing":
             baseline = 0 if self.without is Safeguard.BASELINE else op.baseline
-            new = ((1 << len(state.jobs)) - 1) & ~baseline
+            new = _listed(state) & ~baseline
             note = "expired" if op.expired else ""
+            if self._gaps(state, op):
+                # Which ended jobs are listed is the service's choice; only those under way are certain.
+                new &= _running(state)
+                note += "" if new else " gaps"
             yield name + f"list new jobs {new:b}", move(state, who, at="found", seen=new, note=note)
         elif me.at == "following":
             job = state.jobs[me.seen]
@@ -172,7 +188,10 @@ class Model:
             settled = not any(job.end in ("ok", "partial") and job.disks & state.lag for job in new_jobs)
             if any(not job.end for job in new_jobs):
                 return
-            late = me.note == "expired" or (self.without is Safeguard.EXPIRY_FIRST and op.expired)
+            late = me.note.startswith("expired") or (self.without is Safeguard.EXPIRY_FIRST and op.expired)
+            if me.note.endswith("gaps"):
+                yield from self._by_disks(state, who, name, late=late)
+                return
             if gone:
                 yield name + "see the disks gone", move(state, who, at="closing", seen=0, note="done")
             elif not late and self.without is not Safeguard.EXPIRY:
@@ -180,6 +199,48 @@ class Model:
             elif settled or self.without is Safeguard.PATIENCE:
                 note = "failed" if new_jobs else "not accepted"
                 yield name + "see the disks still there", move(state, who, at="closing", seen=0, note=note)
+
+    def _by_disks(self, state: State, who: int, name: str, *, late: bool) -> Steps:
+        """Nothing is known of the jobs that have ended; what they did is waited for, and then the disks decide."""
+        op = state.ops[state.runners[who].op]
+        shown = state.disks | state.lag
+        if not op.disks & shown:
+            yield name + "see the disks gone", move(state, who, at="closing", seen=0, note="done")
+        elif not late and self.without is not Safeguard.EXPIRY:
+            yield name + "leave it open", move(state, who, at="idle")
+        elif not op.disks & state.lag:
+            note = "failed" if op.disks & ~shown else "no effect"
+            yield name + "see the disks still there", move(state, who, at="closing", seen=0, note=note)
+
+    def _gaps(self, state: State, op: Op) -> bool:
+        """Whether the list of jobs, or the baseline that it is held against, lacks some."""
+        if self.without is Safeguard.UNLISTED:
+            return False
+        return state.gaps or (op.gaps and self.without is not Safeguard.UNLISTED_BASELINE)
+
+    # -- a look for drift -------------------------------------------------------------------------------
+
+    def _drift(self, state: State) -> Steps:
+        """Ask whether a run is changing the pool, read it, ask again; a measure of a half-changed pool is untrue."""
+        changing = any(op.leased and not op.verdict for op in state.ops)
+        generation = sum(1 + bool(op.verdict) for op in state.ops)
+        look = state.looking
+        if look is None:
+            if state.faults.looks:
+                asked = changing and self.without is not Safeguard.BEING_CHANGED
+                yield "look for drift", spend(state, "looks")._replace(looking=Look(asked, generation))
+        elif look.shown < 0:
+            shown = look._replace(shown=state.disks | state.lag)
+            yield "look: read the pool", state._replace(looking=shown)
+        else:
+            after = changing and self.without not in (
+                Safeguard.BEING_CHANGED,
+                Safeguard.BEING_CHANGED_AFTER,
+            )
+            measured = not (look.changing or after)
+            alone = not (changing and generation != look.generation)
+            broken = "" if not measured or alone else "a pool that was being changed is measured as drift"
+            yield "look: measure", state._replace(looking=None, broken=broken)
 
     # -- the journal ----------------------------------------------------------------------------------
 
@@ -207,12 +268,14 @@ class Model:
 
     def _person(self, state: State) -> Steps:
         """Look for a job of an operation, find none, and close it; where a signature expires, nobody has to."""
+        careless = self.without is Safeguard.PERSON_WAITS
+        if not careless and self.credentials is not Credentials.TOKEN:
+            return
         for at, op in enumerate(state.ops):
-            arrived = any(job.op == at for job in state.jobs)
-            if op.verdict or op.leased or op.job >= 0 or arrived:
+            if op.verdict or op.leased or op.job >= 0 or any(job.op == at for job in state.jobs):
                 continue
             sure = self.credentials is Credentials.TOKEN and not may_come(state, at)
-            if sure or self.without is Safeguard.PERSON_WAITS:
+            if sure or careless:
                 closed = change_op(state, at, verdict="not accepted")
                 yield f"a person says that request {at} never arrived", judge(closed, at, "not accepted")
 
@@ -222,7 +285,7 @@ class Model:
 
 def _crash(state: State, who: int) -> Steps:
     me = state.runners[who]
-    if me.at != "idle" and state.faults.crashes:
+    if me.at != "idle":
         fresh = move(spend(state, "crashes"), who, at="idle")
         again = fresh.runners[who]._replace(run=me.run + 2)
         yield "crash", put(fresh, who, again)
@@ -251,12 +314,21 @@ def _network(state: State) -> Steps:
             yield f"request {at} is accepted", move(reached, waiting[0], at="answered", op=at, seen=job)
 
 
+def _listed(state: State) -> int:
+    """The jobs that a list shows: all, or only those under way."""
+    return _running(state) if state.gaps else (1 << len(state.jobs)) - 1
+
+
+def _running(state: State) -> int:
+    return sum(1 << at for at, job in enumerate(state.jobs) if not job.end)
+
+
 def _service(state: State) -> Steps:
+    if state.gaps:
+        yield "the list of ended jobs is whole again", state._replace(gaps=False)
     for at, job in enumerate(state.jobs):
         if not job.end:
-            ended = end_job(state, at, job._replace(end="ok"))
-            lag = state.lag | (job.disks & state.disks)
-            yield f"job {at} succeeds", ended._replace(disks=state.disks & ~job.disks, lag=lag)
+            yield f"job {at} succeeds", end_job(state, at, "ok", job.disks, job.disks & state.disks)
             if state.faults.failures:
                 yield from _failures(spend(state, "failures"), at)
     if state.faults.by_hand:
@@ -269,12 +341,10 @@ def _service(state: State) -> Steps:
 
 def _failures(state: State, at: int) -> Steps:
     job = state.jobs[at]
-    yield "job fails", end_job(state, at, job._replace(end="failed"))
+    yield "job fails", end_job(state, at, "failed", job.disks, 0)
     first = job.disks & -job.disks & state.disks
     if first and first != job.disks:
-        part = end_job(state, at, job._replace(disks=first, end="partial"))
-        gone = part._replace(disks=state.disks & ~first, lag=state.lag | first)
-        yield "job fails in part", gone
+        yield "job fails in part", end_job(state, at, "partial", first, first)
 
 
 def _time(state: State) -> Steps:

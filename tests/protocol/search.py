@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tests.protocol.model import MISFORTUNES, Model
@@ -30,29 +33,49 @@ class Found:
 def search(model: Model, start: State) -> Found:
     """Visit every state once; stops at the first broken promise."""
     found = Found([start], [(-1, "")])
-    known = {start: 0}
-    at = 0
-    while at < len(found.states):
-        for name, after in model.steps(found.states[at]):
+    with _without_collecting():
+        _search(model, found)
+    return found
+
+
+def _search(model: Model, found: Found) -> None:
+    known = {found.states[0]: 0}
+    lucky_from, lucky_to = found.lucky
+    for at, state in enumerate(found.states):  # which grows meanwhile
+        for name, after in model.steps(state):
             found.transitions += 1
-            to = known.get(after)
-            if to is None:
-                to = known[after] = len(found.states)
+            new = len(known)
+            to = known.setdefault(after, new)
+            if to == new:
                 found.states.append(after)
                 found.parents.append((at, name))
                 if after.broken:
                     found.broken = after.broken
                     found.trace = _trace(found, to)
-                    return found
+                    return
             if name not in MISFORTUNES:
-                found.lucky[0].append(at)
-                found.lucky[1].append(to)
-        at += 1
-    return found
+                lucky_from.append(at)
+                lucky_to.append(to)
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """No search for garbage while millions of values are made of which none refers to itself."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def stuck(found: Found, good: list[bool]) -> list[State]:
     """The states from which no way without further misfortune leads to a good one."""
+    with _without_collecting():
+        reaching = _reaching(found, good)
+    return [state for state, reaches in zip(found.states, reaching, strict=True) if not reaches]
+
+
+def _reaching(found: Found, good: list[bool]) -> list[bool]:
     before: list[list[int]] = [[] for _ in found.states]
     for at, to in zip(*found.lucky, strict=True):
         before[to].append(at)
@@ -63,7 +86,7 @@ def stuck(found: Found, good: list[bool]) -> list[State]:
             if not reaching[at]:
                 reaching[at] = True
                 todo.append(at)
-    return [state for state, reaches in zip(found.states, reaching, strict=True) if not reaches]
+    return reaching
 
 
 def _trace(found: Found, at: int) -> list[str]:

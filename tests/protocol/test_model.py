@@ -12,11 +12,13 @@ import pytest
 
 from tests.protocol.model import Credentials, Model, Safeguard
 from tests.protocol.search import Found, search, stuck
-from tests.protocol.world import Faults, State, surplus
+from tests.protocol.world import Faults, Job, State, surplus
 
 Recorder = Callable[[str, object], None]
 
 ONE_SURPLUS, TWO_SURPLUS = 0b011, 0b111
+OLD = (Job(0b100, -1, "ok"),)
+"""A job of long ago, which a list with gaps does not show."""
 WORLDS = {
     "a crash and a fault of the network": State(
         ONE_SURPLUS, faults=Faults(crashes=1, network=1, failures=0, by_hand=0, posts=2)
@@ -26,6 +28,15 @@ WORLDS = {
     ),
     "two surplus disks and a job that fails, perhaps in part": State(
         TWO_SURPLUS, faults=Faults(crashes=0, network=0, failures=1, by_hand=0, posts=2)
+    ),
+    "a list of jobs that has gaps, a fault of the network and a job that fails": State(
+        ONE_SURPLUS,
+        jobs=OLD,
+        gaps=True,
+        faults=Faults(crashes=0, network=1, failures=1, by_hand=0, posts=1),
+    ),
+    "a look for drift beside an apply": State(
+        ONE_SURPLUS, faults=Faults(crashes=0, network=0, failures=0, by_hand=0, posts=1, looks=1)
     ),
 }
 LARGE = {
@@ -44,6 +55,8 @@ LARGE = {
     ),
 }
 WITHOUT = State(ONE_SURPLUS, faults=Faults(crashes=0, network=1, failures=0, by_hand=1, posts=2))
+WITHOUT_GAPS = WORLDS["a list of jobs that has gaps, a fault of the network and a job that fails"]
+WITHOUT_LOOK = WORLDS["a look for drift beside an apply"]
 WITHOUT_PATIENCE_IN_PART = WORLDS["two surplus disks and a job that fails, perhaps in part"]
 
 
@@ -57,9 +70,10 @@ def holds(name: str, start: State, record: Recorder) -> None:
 
 def settled(state: State) -> bool:
     """Every operation is closed, and nothing is surplus (or this world has no request left for it)."""
-    closed = all(op.verdict for op in state.ops)
-    idle = all(runner.at == "idle" for runner in state.runners)
-    return closed and idle and (not surplus(state.disks) or not state.faults.posts)
+    one, two = state.runners
+    if one.at != "idle" or two.at != "idle" or not all(op.verdict for op in state.ops):
+        return False
+    return not surplus(state.disks) or not state.faults.posts
 
 
 @pytest.mark.parametrize("name", WORLDS)
@@ -92,7 +106,14 @@ def test_no_order_of_events_breaks_a_promise_in_larger_worlds(name: str, record_
 
 @pytest.mark.parametrize("safeguard", Safeguard, ids=lambda each: each.name.lower())
 def test_without_a_safeguard_a_promise_breaks(safeguard: Safeguard, record_property: Recorder) -> None:
-    start = WITHOUT_PATIENCE_IN_PART if safeguard is Safeguard.PATIENCE_IN_PART else WITHOUT
+    starts = {
+        Safeguard.PATIENCE_IN_PART: WITHOUT_PATIENCE_IN_PART,
+        Safeguard.UNLISTED: WITHOUT_GAPS,
+        Safeguard.UNLISTED_BASELINE: WITHOUT_GAPS,
+        Safeguard.BEING_CHANGED: WITHOUT_LOOK,
+        Safeguard.BEING_CHANGED_AFTER: WITHOUT_LOOK,
+    }
+    start = starts.get(safeguard, WITHOUT)
     found: Found = search(Model(without=safeguard), start)
     counted = f"{found.broken}, after {len(found.trace)} steps ({found.counts})"
     record_property("counted", f"protocol, without {safeguard.name}: {counted}")

@@ -1,10 +1,14 @@
 """The world of the model: its state, the changes of one part of it, and the promises that may break in it.
 
 A set of disks or of jobs is a bit mask. Who changes what, and when, is left to ``model``.
+
+Millions of states are made, so their parts come from caches: few parts differ, and comparing two states is quick
+where equal parts are one object. For the same reason a state is put together in one go, without ``_replace``.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 
@@ -31,6 +35,10 @@ class Op(NamedTuple):
     job: int = -1
     verdict: str = ""
     """Empty while it is open."""
+    gaps: bool = False
+    """Its baseline lacks the jobs that had ended: not all could be listed when the intent was written."""
+    before: int = 0
+    """How many jobs there were in truth, whatever the baseline has."""
 
 
 class Runner(NamedTuple):
@@ -54,6 +62,18 @@ class Faults(NamedTuple):
     failures: int = 1
     by_hand: int = 1
     posts: int = 3
+    looks: int = 0
+    """How often somebody may look for drift."""
+
+
+class Look(NamedTuple):
+    """What a look for drift has seen so far."""
+
+    changing: bool
+    """An operation whose run is alive was open before the pool was read."""
+    generation: int
+    shown: int = -1
+    """The disks that the reading showed; -1 before it."""
 
 
 class State(NamedTuple):
@@ -68,6 +88,10 @@ class State(NamedTuple):
     """Operations whose request is under way."""
     runners: tuple[Runner, Runner] = (Runner(run=0), Runner(run=1))
     faults: Faults = Faults()
+    gaps: bool = False
+    """The service remembers more jobs than it lists: those that have ended are missing."""
+    looking: Look | None = None
+    """A look for drift that has begun."""
     broken: str = ""
     """The promise that this state breaks."""
 
@@ -100,7 +124,8 @@ def accept(state: State, at: int) -> State:
         broken = "a disk that an open operation keeps is deleted"
     elif op.verdict and op.disks & state.disks:
         broken = "a request is accepted after its operation was closed"
-    return state._replace(jobs=(*state.jobs, Job(op.disks, at)), broken=broken)
+    disks, lag, jobs, ops, net, runners, faults, gaps, looking, _ = state
+    return State(disks, lag, (*jobs, _job(op.disks, at)), ops, net, runners, faults, gaps, looking, broken)
 
 
 def send(state: State, who: int) -> State:
@@ -116,11 +141,12 @@ def judge(state: State, at: int, verdict: str) -> State:
     """A verdict is written: it has to be true."""
     op = state.ops[at]
     own = [job for job in state.jobs if job.op == at]
-    since = len(state.jobs) > op.baseline.bit_length()
+    since = len(state.jobs) > op.before
     lies = {
         "": False,
         "done": bool(op.disks & state.disks),
         "failed": not since or any(not job.end for job in own),
+        "no effect": any(job.end in ("", "ok") for job in own),
         "rejected": bool(own),
         "not accepted": bool(own),
     }
@@ -132,29 +158,52 @@ def judge(state: State, at: int, verdict: str) -> State:
 
 def move(state: State, who: int, **new: object) -> State:
     """Go to another step; who is idle remembers nothing, and a pool read is of use until the intent."""
-    me = state.runners[who]
-    kept = Runner(run=me.run) if new["at"] == "idle" else me._replace(note="")
-    return put(state, who, kept._replace(**new))  # type: ignore[arg-type]
+    return put(state, who, _moved(state.runners[who], **new))
 
 
 def put(state: State, who: int, runner: Runner) -> State:
     """Another runner in its place."""
-    one, two = state.runners
-    return state._replace(runners=(runner, two) if who == 0 else (one, runner))
+    disks, lag, jobs, ops, net, (one, two), faults, gaps, looking, broken = state
+    runners = (runner, two) if who == 0 else (one, runner)
+    return State(disks, lag, jobs, ops, net, runners, faults, gaps, looking, broken)
 
 
 def change_op(state: State, at: int, **new: object) -> State:
     """An entry of the journal changed."""
-    changed = state.ops[at]._replace(**new)  # type: ignore[arg-type]
-    return state._replace(ops=(*state.ops[:at], changed, *state.ops[at + 1 :]))
+    disks, lag, jobs, ops, net, runners, faults, gaps, looking, broken = state
+    changed = (*ops[:at], _changed_op(ops[at], **new), *ops[at + 1 :])
+    return State(disks, lag, jobs, changed, net, runners, faults, gaps, looking, broken)
 
 
-def end_job(state: State, at: int, job: Job) -> State:
-    """A job in the place of what it was while it ran."""
-    return state._replace(jobs=(*state.jobs[:at], job, *state.jobs[at + 1 :]))
+def end_job(state: State, at: int, end: str, deleted: int, gone: int) -> State:
+    """A job ended that deleted some disks; those that are gone now are still shown for a while."""
+    disks, lag, jobs, ops, net, runners, faults, gaps, looking, broken = state
+    ended = (*jobs[:at], _job(deleted, jobs[at].op, end), *jobs[at + 1 :])
+    return State(disks & ~gone, lag | gone, ended, ops, net, runners, faults, gaps, looking, broken)
 
 
 def spend(state: State, name: str) -> State:
     """One misfortune, or one request, less to come."""
-    less = {name: getattr(state.faults, name) - 1}
-    return state._replace(faults=state.faults._replace(**less))
+    disks, lag, jobs, ops, net, runners, faults, gaps, looking, broken = state
+    return State(disks, lag, jobs, ops, net, runners, _spent(faults, name), gaps, looking, broken)
+
+
+@cache
+def _moved(me: Runner, **new: object) -> Runner:
+    kept = Runner(run=me.run) if new["at"] == "idle" else me._replace(note="")
+    return kept._replace(**new)  # type: ignore[arg-type]
+
+
+@cache
+def _changed_op(op: Op, **new: object) -> Op:
+    return op._replace(**new)  # type: ignore[arg-type]
+
+
+@cache
+def _job(disks: int, op: int, end: str = "") -> Job:
+    return Job(disks, op, end)
+
+
+@cache
+def _spent(faults: Faults, name: str) -> Faults:
+    return faults._replace(**{name: getattr(faults, name) - 1})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from reconciler.journal.records import Approved, Way
 from reconciler.model import LostCopy
 from reconciler.render.history import run_lines
 from tests.documents import record
@@ -27,3 +28,13 @@ def test_a_damaged_record_is_named_with_what_to_do() -> None:
     lines = [line.text for line in run_lines(record())]
     at = lines.index("  the journal's record of operation operation-2 on pool finance (pool-1) is damaged")
     assert "Restore the journal from a backup" in lines[at + 1]
+
+
+def test_a_run_says_how_it_was_approved_by_whom_and_under_which_policy() -> None:
+    lines = [line.text for line in run_lines(record("ann"))]
+    assert lines[6:8] == ["  approved  signed by ann", f"  policy    {'1' * 64}"]
+    whole = record()
+    quiet = replace(whole, run=replace(whole.run, approved=Approved(Way.AUTO_APPROVE), policy=""))
+    lines = [line.text for line in run_lines(quiet)]
+    assert lines[6] == "  approved  auto-approve"
+    assert not any(line.startswith("  policy") for line in lines)

@@ -15,6 +15,7 @@ from reconciler.render.apply_report import report_page
 from reconciler.render.drift_report import drift_page
 from tests import sample_plans
 from tests.builders import TARGET
+from tests.documents import applied, measured
 from tests.render.hostile import HOSTILE
 from tests.render.test_github import annotation
 from tests.render.test_markdown import AWAKE, ENGINES, OURS, Rendered
@@ -74,3 +75,8 @@ def test_a_run_over_thousands_of_pools_fits() -> None:
     assert len(page) < 300_000
     assert "more pools not shown" in page
     assert len(notes) == 5000
+
+
+def test_the_pages_of_a_job_say_as_whom() -> None:
+    for page, _ in (report_page(applied()), drift_page(measured())):
+        assert "\nActing as access key `HWAK…7QZK`, from `HUAWEICLOUD_SDK_AK`.\n" in page

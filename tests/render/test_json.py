@@ -52,11 +52,12 @@ def test_what_the_service_got_wrong_is_still_printed() -> None:
 def test_a_finished_run_says_how_each_pool_ended() -> None:
     found = json.loads(apply_json(replace(applied(), results=applied().results[:1], in_flight=())))
     assert found | {"digest": None} == {
-        "format_version": "1.0",
+        "format_version": "1.1",
         "run": "run-1",
         "exit_code": 6,
         "digest": None,
         "sandbox": False,
+        "targets": found["targets"],
         "remaining": 1,
         "results": [
             {
@@ -67,6 +68,7 @@ def test_a_finished_run_says_how_each_pool_ended() -> None:
                 "planned": 1,
                 "message": "finance",
                 "hint": "finance",
+                "desktops": None,
             }
         ],
         "resolved": [
@@ -77,6 +79,7 @@ def test_a_finished_run_says_how_each_pool_ended() -> None:
                 "ending": "done",
                 "message": "finance",
                 "hint": None,
+                "desktops": None,
             }
         ],
         "in_flight": [],
@@ -87,6 +90,7 @@ def test_a_finished_run_says_how_each_pool_ended() -> None:
         "exit_code",
         "digest",
         "sandbox",
+        "targets",
         "remaining",
         "results",
         "resolved",
@@ -96,7 +100,7 @@ def test_a_finished_run_says_how_each_pool_ended() -> None:
 
 def test_a_round_that_failed_is_short() -> None:
     assert list(json.loads(drift_json(failed())).items()) == [
-        ("format_version", "1.0"),
+        ("format_version", "1.1"),
         ("run", None),
         ("started", "2026-03-01T12:30:00+00:00"),
         ("duration_seconds", 0.0),
@@ -121,12 +125,14 @@ def test_a_measured_round_keeps_the_order_of_its_keys() -> None:
         "summary",
         "pools",
         "resource_changes",
+        "leftovers",
         "findings",
         "failures",
         "not_corrected",
         "correction",
         "correction_error",
         "unresolved_operations",
+        "open_alarms",
     ]
     assert found["correction"] == json.loads(apply_json(applied()))
     planned = json.loads(plan_json(sample_plans.hostile("finance")))
@@ -141,8 +147,8 @@ def test_a_measured_round_keeps_the_order_of_its_keys() -> None:
 def test_lists_stand_under_a_name_beside_their_version() -> None:
     plan = sample_plans.tie()
     assert list(json.loads(history_json([record().run]))) == ["format_version", "runs"]
-    assert json.loads(history_json([])) == {"format_version": "1.1", "runs": []}
-    assert json.loads(resolve_json([])) == {"format_version": "1.0", "operations": []}
+    assert json.loads(history_json([])) == {"format_version": "1.2", "runs": []}
+    assert json.loads(resolve_json([])) == {"format_version": "1.1", "operations": []}
     assert list(json.loads(explain_json(plan, plan.pools))) == ["format_version", "pools"]
 
 

@@ -23,7 +23,7 @@ SAMPLES = [(command, json.loads(text)) for command, text in printed()]
 NAMES = [f"{index}-{command}" for index, (command, _) in enumerate(SAMPLES)]
 OPEN = ("summary", "detail")
 """In the history: objects with keys of their own."""
-CLOSED = ("severity", "ending", "action", "step", "action_reason", "closed_by", "state", "apply_to")
+CLOSED = ("severity", "ending", "action", "step", "action_reason", "closed_by", "state", "apply_to", "way")
 """Keys whose values are closed lists of words; the ``rule`` of a finding is open, that of a match is closed."""
 Path = tuple[str | int, ...]
 
@@ -134,7 +134,7 @@ def test_the_plan_schema_lists_the_closed_vocabularies() -> None:
     assert parts["ApplyTo"]["enum"] == ["new", "idle", "all"]
     assert parts["Rule"]["enum"] == [
         *("pinned", "equal", "grown", "swapped", "surplus", "missing"),
-        "set-aside",
+        *("set-aside", "left-behind"),
     ]
     assert parts["ResourceChange"]["properties"]["type"]["const"] == "desktop_pool_disk"
     assert list(parts["LimitsEntry"]["properties"]) == [name for name, _ in sample_plans.tie().limits.items()]

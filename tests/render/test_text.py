@@ -8,11 +8,15 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.model import Action
+from reconciler.model import Action, Target, Whom
 from reconciler.planning.change import Change, Rule
-from reconciler.planning.plan import Totals
+from reconciler.planning.plan import Loss, Service, Totals
 from reconciler.render import words
-from reconciler.render.text import Line, plan_lines
+from reconciler.render.explain import explain_lines
+from reconciler.render.html import plan_html
+from reconciler.render.json.plan import plan_json
+from reconciler.render.markdown import plan_markdown
+from reconciler.render.text import Line, head_lines, plan_lines
 from tests import sample_plans
 from tests.render.hostile import HOSTILE
 
@@ -133,6 +137,37 @@ def test_people_groups_and_sessions_are_counted_apart() -> None:
     )
 
 
+def test_what_sets_a_pool_and_its_desktops_apart_is_shown_wherever_something_is_lost() -> None:
+    plan = sample_plans.two_removals()
+    losing = next(pool for pool in plan.pools if pool.loss.disks and pool.live)
+    assert losing.live
+    changed = replace(
+        losing,
+        loss=replace(losing.loss, maintained=3, isolated=1, frozen=2),
+        live=replace(losing.live, autoscale=True, in_maintenance_mode=True),
+    )
+    special = replace(plan, pools=(changed,))
+    forms = [
+        "\n".join(line.text for line in plan_lines(special)),
+        "\n".join(line.text for line in explain_lines(special, changed)),
+        plan_markdown(special, apply="reconciler apply"),
+        plan_html(special, "reconciler apply"),
+        plan_json(special),
+    ]
+    for shown in forms:
+        for each in (
+            "scales by itself",
+            "pool is in maintenance mode",
+            "3 desktops that would lose a copy: in maintenance mode",
+            "1 desktop that would lose a copy: isolated",
+            "2 desktops that would lose a copy: frozen",
+        ):
+            assert each in shown
+    calm = replace(changed, loss=Loss())
+    assert "frozen" not in "\n".join(line.text for line in plan_lines(replace(plan, pools=(calm,))))
+    assert "scales by itself" in "\n".join(line.text for line in explain_lines(special, calm))
+
+
 def test_a_group_is_shown_as_a_group_and_a_dynamic_pool_says_whose_data_it_may_be() -> None:
     plan = sample_plans.two_removals()
     losing = next(pool for pool in plan.pools if pool.loss.disks and pool.live)
@@ -143,3 +178,19 @@ def test_a_group_is_shown_as_a_group_and_a_dynamic_pool_says_whose_data_it_may_b
     shown = "\n".join(line.text for line in plan_lines(replace(plan, pools=(changed,))))
     assert "User groups, whose members are not known: staff." in shown
     assert "This pool is dynamic" in shown
+
+
+def test_targets_of_several_identities_say_which_is_whose() -> None:
+    north = Target("cn-north-4", "b" * 32)
+    other = Whom(
+        "agency", "HW_ASSUME_ROLE_AGENCY_NAME, with HW_ACCESS_KEY", agency="ops of acme", access_key="A…"
+    )
+    plan = sample_plans.no_changes()
+    both = replace(plan, services=(*plan.services, Service(north, "n", other), Service(north, "n", None)))
+    head = [line.text for line in head_lines(both)]
+    assert head == [
+        f"Acting as access key HWAK…7QZK, from HUAWEICLOUD_SDK_AK, in {plan.services[0].target}.",
+        "Acting as agency ops of acme with access key A…, from HW_ASSUME_ROLE_AGENCY_NAME, with HW_ACCESS_KEY, "
+        f"in {north}.",
+        "",
+    ]

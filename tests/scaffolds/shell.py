@@ -23,24 +23,47 @@ class Step:
     out: str
 
 
-def programs(folder: Path) -> Path:
-    """A folder for PATH that holds the tool as installing puts it there: installing itself is left out."""
-    made = folder / "bin"
-    made.mkdir()
-    (made / "reconciler").write_text(f'#!/bin/sh\nexec {sys.executable} -m reconciler "$@"\n')
-    (made / "reconciler").chmod(0o755)
+_COPY = """\
+if [ $# = 5 ] && [ "$1 $2 $3 $4" = "-I -m venv --clear" ]; then
+  rm -rf "$5"
+  cp -a '{made}' "$5"
+  exec sed -i "s|{made}|$5|" "$5"/bin/pip* "$5"/bin/reconciler
+fi
+"""
+
+
+def with_python(folder: Path, record: Path | None = None, made: Path | None = None) -> Path:
+    """A folder for PATH that has the Python of these tests; it notes the environment in which it is started.
+
+    With ``made``, an environment that was made before, it copies that instead of making one like it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    note = f"env >> '{record}'\n" if record else ""
+    copy = _COPY.format(made=made) if made else ""
     for name in ("python", "python3"):
-        (made / name).write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-        (made / name).chmod(0o755)
-    return made
+        (folder / name).write_text(f'#!/bin/sh -e\n{note}{copy}exec {sys.executable} "$@"\n')
+        (folder / name).chmod(0o755)
+    return folder
 
 
-def bash(script: str, folder: Path, env: Mapping[str, str], bin_folder: Path) -> Step:
-    """Run a script in a folder, in an environment that has nothing but ``env`` and the programs."""
+def ending(folder: Path, code: int) -> Path:
+    """A folder for PATH with a program called ``reconciler`` that does nothing but end with this code."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "reconciler").write_text(f"#!/bin/sh\nexit {code}\n")
+    (folder / "reconciler").chmod(0o755)
+    return folder
+
+
+def bash(script: str, folder: Path, env: Mapping[str, str], *programs: Path) -> Step:
+    """Run a script in a folder, in an environment that has nothing but ``env`` and the programs of these folders.
+
+    Modules of this source tree are not found: what runs is what was installed.
+    """
+    own = {name: value for name, value in bare(folder).items() if name != "PYTHONPATH"}
     done = subprocess.run(
         ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
         cwd=folder,
-        env=bare(folder) | {"PATH": f"{bin_folder}:{os.environ['PATH']}"} | dict(env),
+        env=own | {"PATH": ":".join([*map(str, programs), os.environ["PATH"]])} | dict(env),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,

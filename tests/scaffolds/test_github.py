@@ -7,16 +7,23 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from huaweicloudsdkcore.auth.provider import OidcStsCredentialProvider  # type: ignore[import-untyped]
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from reconciler import sandbox
-from reconciler.scaffolds import files
 from tests import needs
 from tests.flows.conftest import FINANCE, manifest
-from tests.flows.serving import Served
+from tests.flows.serving import Served, listening
 from tests.scaffolds.github import BOT, GitHub, Runner, hosting
+from tests.scaffolds.installing import Installer, files
+from tests.scaffolds.shell import bash, ending, with_python
 
 PLAN, APPLY, DRIFT = "reconciler-plan", "reconciler-apply", "reconciler-drift"
 HEAD, MERGE = "a" * 40, "b" * 40
@@ -34,12 +41,17 @@ def github() -> Iterator[GitHub]:
 
 
 @pytest.fixture
-def runner(tmp_path: Path, github: GitHub, served: Served) -> Runner:
-    """A repository's checkout with one pool declared, and the two environments with their secrets."""
+def runner(tmp_path: Path, github: GitHub, served: Served, installer: Installer) -> Runner:
+    """A repository's checkout with one pool declared, and the three environments with their secrets."""
     keys = {"RECONCILER_AK": sandbox.ACCESS_KEY, "RECONCILER_SK": sandbox.SECRET_KEY}
     journal = {"RECONCILER_JOURNAL": f"sqlite:///{tmp_path}/shared.db"}
-    made = Runner(tmp_path, github, {"reconciler-plan": keys, "production": keys | journal})
-    made.env["RECONCILER_ENDPOINT"] = served.url
+    environments = {
+        "reconciler-plan": keys | journal,
+        "reconciler-drift": keys | journal,
+        "production": keys | journal,
+    }
+    made = Runner(tmp_path, github, environments, installer)
+    made.env["RECONCILER_ENDPOINT"] = made.env["RECONCILER_IAM_ENDPOINT"] = served.url
     manifest(made.checkout / "manifests", [FINANCE])
     return made
 
@@ -188,5 +200,98 @@ def test_every_action_is_pinned_to_one_commit_and_only_the_apply_gets_what_can_c
         [job] = told["jobs"].values()
         assert told["permissions"] == {}
         assert (job["environment"] == "production") == (APPLY in path)
-        assert ("write" in job["permissions"].values()) == (PLAN in path)
+        written = {name for name, level in job["permissions"].items() if level == "write"}
+        assert written == ({"id-token", "pull-requests", "statuses"} if PLAN in path else {"id-token"})
         assert job["permissions"]["contents"] == "read"
+        # What may start from a pull request gets an environment of its own.
+        assert (job["environment"] == "reconciler-plan") == (PLAN in path)
+
+
+def test_the_token_of_the_job_is_asked_for_this_audience_and_kept_from_other_users(tmp_path: Path) -> None:
+    needs.program("curl")
+    asked = []
+
+    async def token(request: Request) -> Response:
+        asked.append((request.query_params["audience"], request.headers["Authorization"]))
+        return JSONResponse({"value": "the.id.token", "count": 1})
+
+    for path, text in workflows().items():
+        [step] = [each for each in steps(text) if each.get("name") == "Identity"]
+        (tmp_path / "id-token").unlink(missing_ok=True)
+        with listening(Starlette(routes=[Route("/token", token)])) as url:
+            env = {
+                "RUNNER_TEMP": str(tmp_path),
+                "ACTIONS_ID_TOKEN_REQUEST_URL": f"{url}/token?api-version=2.0",
+                "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "of-the-job",
+            }
+            done = bash(step["run"], tmp_path, env, with_python(tmp_path / "bin"))
+        assert (done.code, done.out) == (0, ""), path
+        assert asked.pop() == ("reconciler", "bearer of-the-job")
+        assert (tmp_path / "id-token").read_text().strip() == "the.id.token"
+        assert (tmp_path / "id-token").stat().st_mode & 0o777 == 0o600
+        refused = bash(step["run"], tmp_path, env, with_python(tmp_path / "bin"))
+        assert refused.code != 0, "nobody listens any more"
+
+
+def test_keys_are_temporary_and_outlast_the_job_and_names_are_those_of_the_official_sdk() -> None:
+    known = {value for name, value in vars(OidcStsCredentialProvider).items() if name.endswith("_ENV")}
+    for path, text in workflows().items():
+        [job] = yaml.safe_load(text)["jobs"].values()
+        [env] = [each["env"] for each in job["steps"] if "HUAWEICLOUD_OIDC_TOKEN_FILE" in each.get("env", {})]
+        assert {name for name in env if name.startswith("HUAWEICLOUD_")} <= known
+        assert int(env["HUAWEICLOUD_OIDC_DURATION_SECONDS"]) > 60 * job["timeout-minutes"], path
+        assert env["HUAWEICLOUD_SDK_PROJECT_ID"] == "${{ vars.RECONCILER_PROJECT_ID }}"
+        stored = re.sub(r"^#.*$", "", text, flags=re.M)
+        assert not re.search(r"secrets\.(?!RECONCILER_JOURNAL)", stored), "a key is stored"
+        # What the header says about stored keys is what with_stored_keys does, which all flows here use.
+        assert '"HUAWEICLOUD_SDK_AK: ${{ secrets.RECONCILER_AK }}"' in text
+        assert '"HUAWEICLOUD_SDK_SK: ${{ secrets.RECONCILER_SK }}"' in text
+    for path, text in workflows().items():
+        names = [each.get("name", each.get("uses", "")) for each in steps(text)]
+        assert names.index("Install") < names.index("Identity"), path
+        assert all(
+            "env" not in each
+            for each in steps(text)[: names.index("Identity")]
+            if each.get("id") != "approved"
+        )
+
+
+@pytest.mark.parametrize(
+    ("workflow", "code", "words"),
+    [
+        (PLAN, 5, "Another run holds every blocked pool"),
+        (PLAN, 7, "run 'reconciler resolve'"),
+        (APPLY, 4, "The pools have changed since the review"),
+        (APPLY, 5, "Another run holds every blocked pool"),
+        (APPLY, 7, "run 'reconciler resolve'"),
+        (DRIFT, 5, "Another run is changing a pool"),
+        (DRIFT, 7, "run 'reconciler resolve'"),
+    ],
+)
+def test_each_exit_code_that_needs_somebody_says_what_to_do_and_stays(
+    workflow: str, code: int, words: str, tmp_path: Path
+) -> None:
+    [step] = [
+        each
+        for each in steps(workflows()[f".github/workflows/{workflow}.yml"])
+        if "HUAWEICLOUD_OIDC_TOKEN_FILE" in each.get("env", {})
+    ]
+    env = {"RUNNER_TEMP": str(tmp_path), "GITHUB_OUTPUT": str(tmp_path / "output"), "RECONCILER_JOURNAL": "x"}
+    done = bash(step["run"], tmp_path, env, ending(tmp_path / "bin", code), with_python(tmp_path / "bin"))
+    assert re.search(rf"^::(error|warning|notice)::.*{re.escape(words)}", done.out, re.M), done.out
+    if workflow == PLAN:
+        assert f"code={code}\n" in (tmp_path / "output").read_text()
+    else:
+        assert done.code == code
+
+
+def workflows() -> dict[str, str]:
+    """The workflows by their paths."""
+    return {path: text for path, text in files("github").items() if path.endswith(".yml")}
+
+
+def steps(text: str) -> list[dict[str, Any]]:
+    """The steps of the only job of a workflow."""
+    [job] = yaml.safe_load(text)["jobs"].values()
+    found: list[dict[str, Any]] = job["steps"]
+    return found

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 import yaml
+from huaweicloudsdkcore.auth.provider import OidcStsCredentialProvider  # type: ignore[import-untyped]
 
 from reconciler import sandbox
-from reconciler.scaffolds import files
 from tests.flows.conftest import FINANCE, manifest
 from tests.flows.serving import serving
-from tests.scaffolds.shell import Step, bash, programs
+from tests.scaffolds.installing import Installer, files
+from tests.scaffolds.shell import Step, bash, ending, with_python
 
 TEXT = files("gitlab")[".gitlab-ci.yml"]
 PIPELINE: dict[str, Any] = yaml.safe_load(TEXT)
@@ -72,8 +73,10 @@ def test_the_pipeline_fits_gitlabs_schema(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_from_merge_request_to_merge_to_schedule(tmp_path: Path) -> None:
-    bin_folder = programs(tmp_path)
+def test_from_merge_request_to_merge_to_schedule(tmp_path: Path, installer: Installer) -> None:
+    tools = installer.environment("\n".join(PIPELINE["default"]["before_script"]) + "\ncommand -v reconciler")
+    # Stored keys, as the header describes it: the identity provider is a machine of its own.
+    python = with_python(tmp_path / "bin")
     (tmp_path / "manifests").mkdir()
     manifest(tmp_path / "manifests", [FINANCE])
     with serving(sandbox.default_world()) as served:
@@ -83,7 +86,9 @@ def test_from_merge_request_to_merge_to_schedule(tmp_path: Path) -> None:
             if not folder.exists():
                 shutil.copytree(tmp_path / "manifests", folder / "manifests")
             script = "\n".join(PIPELINE[name]["script"])
-            return bash(script, folder, {"HOME": str(folder), **served.env, **variables}, bin_folder)
+            return bash(
+                script, folder, {"HOME": str(folder), **served.env, **variables}, tools / "bin", python
+            )
 
         planned = job("plan", "planning")
         assert planned.code == 0, planned.out
@@ -112,4 +117,41 @@ def test_from_merge_request_to_merge_to_schedule(tmp_path: Path) -> None:
 def test_applies_never_overlap_and_belong_to_an_environment_of_their_own() -> None:
     assert PIPELINE["apply"]["resource_group"] == "reconciler"
     assert PIPELINE["apply"]["environment"]["name"] == "production"
-    assert {PIPELINE[name]["environment"]["name"] for name in ("plan", "drift")} == {"plan"}
+    # What may start from a merge request gets an environment of its own.
+    assert [PIPELINE[name]["environment"]["name"] for name in ("plan", "drift")] == ["plan", "drift"]
+
+
+def test_keys_are_temporary_and_outlast_each_job_and_names_are_those_of_the_official_sdk() -> None:
+    known = {value for name, value in vars(OidcStsCredentialProvider).items() if name.endswith("_ENV")}
+    assert set(PIPELINE["variables"]) <= known
+    for name in ("plan", "apply", "drift"):
+        [(variable, asked)] = PIPELINE[name]["id_tokens"].items()
+        assert (variable in known, asked) == (True, {"aud": "reconciler"})
+        minutes = int(PIPELINE[name]["timeout"].removesuffix("m"))
+        assert int(PIPELINE["variables"]["HUAWEICLOUD_OIDC_DURATION_SECONDS"]) > 60 * minutes
+    named = set(re.findall(r"HUAWEICLOUD_(?:OIDC|SDK_PROJECT)\w+[A-Z]", TEXT))
+    assert named <= known
+    assert "HUAWEICLOUD_SDK_PROJECT_ID" in named
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [
+        ("plan", 5, "run this job again when that run has ended"),
+        ("plan", 7, "run 'reconciler resolve'"),
+        ("apply", 4, "start a new pipeline and read its plan.html"),
+        ("apply", 5, "run this job again when that run has ended"),
+        ("apply", 7, "run 'reconciler resolve'"),
+        ("drift", 5, "it is measured next time"),
+        ("drift", 7, "run 'reconciler resolve'"),
+    ],
+)
+def test_each_exit_code_that_needs_somebody_says_what_to_do_and_stays(
+    name: str, code: int, words: str, tmp_path: Path
+) -> None:
+    script = "\n".join(PIPELINE[name]["script"])
+    (tmp_path / "plan.html").write_text("of the checkout")
+    done = bash(script, tmp_path, {"RECONCILER_JOURNAL": "x"}, ending(tmp_path / "bin", code))
+    assert (tmp_path / "plan.html").exists() == (name != "plan"), "no other plan is shown"
+    assert done.code == code
+    assert words in done.out

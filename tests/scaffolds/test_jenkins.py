@@ -6,13 +6,16 @@ import re
 import shutil
 from pathlib import Path
 
+import pytest
+
 from reconciler import sandbox
-from reconciler.scaffolds import files
 from tests.flows.conftest import FINANCE, manifest
 from tests.flows.serving import serving
-from tests.scaffolds.shell import Step, bash, programs
+from tests.scaffolds.installing import Installer, files
+from tests.scaffolds.shell import Step, bash, ending, with_python
 
-PLAN_AND_APPLY, DRIFT = files("jenkins")["Jenkinsfile"], files("jenkins")["Jenkinsfile.drift"]
+BRANCHES, MAIN, DRIFT = (files("jenkins")[f"Jenkinsfile{name}"] for name in ("", ".apply", ".drift"))
+PIPELINES = {"Jenkinsfile": BRANCHES, "Jenkinsfile.apply": MAIN, "Jenkinsfile.drift": DRIFT}
 
 
 def stage(text: str, name: str) -> str:
@@ -21,35 +24,40 @@ def stage(text: str, name: str) -> str:
 
 
 def steps(text: str) -> list[str]:
-    """Its shell steps; installing is left out."""
-    found = re.findall(r"\bsh '([^']+)'|script: '''(.+?)'''", text)
-    return [script for pair in found for script in pair if script and "pip install" not in script]
+    """Its shell steps, installing first."""
+    return re.findall(r"(?:\bsh |script: )'''(.+?)'''", text, re.S)
 
 
-def test_what_a_person_approved_is_what_is_applied_on_another_machine(tmp_path: Path) -> None:
-    bin_folder = programs(tmp_path)
+def test_what_a_person_approved_is_what_is_applied_on_another_machine(
+    tmp_path: Path, installer: Installer
+) -> None:
+    install, plan, ask = steps(stage(MAIN, "Plan"))
+    again, apply = steps(stage(MAIN, "Apply"))
+    _, plan_branch = steps(BRANCHES)
+    _, drift = steps(DRIFT)
+    assert {again, steps(BRANCHES)[0], steps(DRIFT)[0]} == {install}
+    tools = installer.environment(install).parent
+    python = with_python(tmp_path / "bin")
     for machine in ("one", "two"):
         (tmp_path / machine / "manifests").mkdir(parents=True)
         manifest(tmp_path / machine / "manifests", [FINANCE])
-        (tmp_path / machine / ".venv").mkdir()
-        (tmp_path / machine / ".venv" / "bin").symlink_to(bin_folder)
     with serving(sandbox.default_world()) as served:
 
         def run(script: str, machine: str, **variables: str) -> Step:
             folder = tmp_path / machine
-            return bash(script, folder, {"HOME": str(folder), **served.env, **variables}, bin_folder)
+            env = {"HOME": str(folder), "WORKSPACE_TMP": str(tools), **served.env, **variables}
+            return bash(script, folder, env, python)
 
-        plan, ask = steps(stage(PLAN_AND_APPLY, "Plan"))
+        assert run(plan_branch, "two").code == 0
+        assert (tmp_path / "two" / "plan.html").exists()
         planned = run(plan, "one")
         assert planned.code == 0, planned.out
         digest = run(ask, "one").out.strip()
         assert re.fullmatch(r"[0-9a-f]{64}", digest)
         assert digest in planned.out
 
-        [drift] = steps(DRIFT)
         assert run(drift, "two").code == 2
         shutil.copy(tmp_path / "one" / "plan.bin", tmp_path / "two")
-        [apply] = steps(stage(PLAN_AND_APPLY, "Apply"))
         journal = f"sqlite:///{tmp_path}/shared.db"
         other = run(apply, "two", PLAN_DIGEST="0" * 64, RECONCILER_JOURNAL=journal)
         assert (other.code, served.posts()) == (4, [])
@@ -59,21 +67,69 @@ def test_what_a_person_approved_is_what_is_applied_on_another_machine(tmp_path: 
         assert run(drift, "two").code == 0
 
 
-def test_only_main_is_applied_only_after_a_person_and_only_then_with_the_stronger_identity() -> None:
-    order = re.findall(r"stage\('(\w+)'\)", PLAN_AND_APPLY)
-    assert order == ["Plan", "Approve", "Apply"]
-    assert "disableConcurrentBuilds()" in PLAN_AND_APPLY
-    for name in ("Approve", "Apply"):
-        assert "when { branch 'main' }" in stage(PLAN_AND_APPLY, name)
-    assert "${env.PLAN_DIGEST}" in stage(PLAN_AND_APPLY, "Approve")
-    assert [name for name in order if "'reconciler-apply'" in stage(PLAN_AND_APPLY, name)] == ["Apply"]
-    assert "'reconciler-apply'" not in DRIFT
+def test_a_branch_is_only_planned_and_main_is_applied_after_a_person_with_the_stronger_identity() -> None:
+    order = {path: re.findall(r"stage\('(\w+)'\)", text) for path, text in PIPELINES.items()}
+    assert order == {
+        "Jenkinsfile": ["Plan"],
+        "Jenkinsfile.apply": ["Plan", "Approve", "Apply"],
+        "Jenkinsfile.drift": ["Drift"],
+    }
+    # A file of a branch names no credentials that can change something: they are in another folder.
+    named = {
+        (path, name): set(re.findall(r"credentialsId: '([\w-]+)'", stage(text, name)))
+        for path, text in PIPELINES.items()
+        for name in order[path]
+    }
+    assert named == {
+        ("Jenkinsfile", "Plan"): {"reconciler-plan", "reconciler-journal-read"},
+        ("Jenkinsfile.apply", "Plan"): {"reconciler-plan", "reconciler-journal-read"},
+        ("Jenkinsfile.apply", "Approve"): set(),
+        ("Jenkinsfile.apply", "Apply"): {"reconciler-apply", "reconciler-journal"},
+        ("Jenkinsfile.drift", "Drift"): {"reconciler-plan", "reconciler-journal"},
+    }
+    for text in PIPELINES.values():
+        assert "disableConcurrentBuilds()" in text
+        assert "HUAWEICLOUD_SDK_PROJECT_ID = '" in text
+        assert "--auto-approve" not in text
+    approve = stage(MAIN, "Approve")
+    assert "${env.PLAN_DIGEST}" in approve
+    assert "submitter: 'reconciler-approvers'" in approve
+    for path, name in named:
+        if name != "Approve":
+            found = stage(PIPELINES[path], name)
+            assert found.index("pip") < found.index("withCredentials"), "installing sees no secret"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "code", "words"),
+    [
+        (BRANCHES, "Plan", 5, "build again when that run has ended"),
+        (BRANCHES, "Plan", 7, "run 'reconciler resolve'"),
+        (MAIN, "Plan", 5, "build again when that run has ended"),
+        (MAIN, "Plan", 7, "run 'reconciler resolve'"),
+        (MAIN, "Apply", 4, "build again and read the new plan.html"),
+        (MAIN, "Apply", 5, "build again when that run has ended"),
+        (MAIN, "Apply", 7, "run 'reconciler resolve'"),
+        (DRIFT, "Drift", 5, "it is measured next time"),
+        (DRIFT, "Drift", 7, "run 'reconciler resolve'"),
+    ],
+)
+def test_each_exit_code_that_needs_somebody_says_what_to_do_and_stays(
+    text: str, name: str, code: int, words: str, tmp_path: Path
+) -> None:
+    ending(tmp_path / "reconciler" / "bin", code)
+    _, script, *_ = steps(stage(text, name))
+    (tmp_path / "plan.html").write_text("of an earlier build")
+    done = bash(script, tmp_path, {"WORKSPACE_TMP": str(tmp_path), "PLAN_DIGEST": "0" * 64})
+    assert done.code == code
+    assert (tmp_path / "plan.html").exists() == (name != "Plan"), "no other plan is shown"
+    assert words in done.out
 
 
 def test_braces_and_quotes_are_closed() -> None:
-    for text in (PLAN_AND_APPLY, DRIFT):
+    for text in PIPELINES.values():
         code = "\n".join(line for line in text.splitlines() if not line.startswith("//"))
-        code = re.sub(r"'''.*?'''|'[^'\n]*'|\"[^\"\n]*\"", "", code)
+        code = re.sub(r"'''.*?'''|'[^'\n]*'|\"[^\"\n]*\"", "", code, flags=re.S)
         assert not set(code) & {"'", '"'}
         for opening, closing in ("{}", "()", "[]"):
             assert code.count(opening) == code.count(closing)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import socket
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,14 +19,20 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from reconciler.scaffolds import files
-from tests.flows.conftest import CALLS, FINANCE, STUDIO, bare, manifest
+from reconciler import sandbox
+from tests.flows.conftest import CALLS, FINANCE, ROOT, STUDIO, bare, manifest
 from tests.flows.serving import Served
-from tests.scaffolds.shell import Step, bash, programs
+from tests.scaffolds.installing import Installer, files
+from tests.scaffolds.shell import Step, bash, with_python
 
 DOCUMENTS: dict[str, dict[str, Any]] = {
     path: yaml.safe_load(text) for path, text in files("kubernetes").items() if path.endswith(".yaml")
 }
+WITH_PODS = {path: document for path, document in DOCUMENTS.items() if document["kind"] != "NetworkPolicy"}
+DOCKERFILE = files("kubernetes")["Dockerfile"]
+BASE_CHECK, INSTALL = (
+    line.replace(" && ", "\n") for line in re.findall(r"^RUN (.+)", DOCKERFILE.replace("\\\n    ", ""), re.M)
+)
 
 
 def pod(path: str) -> dict[str, Any]:
@@ -34,22 +42,38 @@ def pod(path: str) -> dict[str, Any]:
     return found
 
 
-def script(path: str, manifests: Path) -> str:
-    """What the only container runs, with the mounted manifests where the test has them."""
+def script(path: str, mounted: Path) -> str:
+    """What the only container runs, with what is mounted where the test has it."""
     [container] = pod(path)["containers"]
-    command = [*container.get("command", ["reconciler"]), *container["args"]]
-    return " ".join(map(shlex.quote, command)).replace("/manifests", str(manifests))
+    text = " ".join(map(shlex.quote, [*container["command"], *container["args"]]))
+    places = [mount["mountPath"] for mount in container["volumeMounts"] if mount.get("readOnly")]
+    for place in places:
+        text = re.sub(rf"{place}\b", f"{mounted}{place}", text)
+    return text
 
 
 @pytest.fixture
 def mounted(tmp_path: Path) -> Path:
-    """Manifests as a ConfigMap is mounted: links to a folder behind a link."""
+    """Manifests and secrets as ConfigMaps and Secrets are mounted: links to a folder behind a link."""
     folder = tmp_path / "mounted"
-    (folder / "..2026_01_01").mkdir(parents=True)
-    (folder / "..data").symlink_to("..2026_01_01")
-    manifest(folder / "..2026_01_01", [FINANCE, STUDIO, CALLS])
-    (folder / "pools.yaml").symlink_to("..data/pools.yaml")
+    for name in ("manifests", "secrets", "approval"):
+        (folder / name / "..2026_01_01").mkdir(parents=True)
+        (folder / name / "..data").symlink_to("..2026_01_01")
+    manifest(folder / "manifests" / "..data", [FINANCE, STUDIO, CALLS])
+    (folder / "manifests" / "pools.yaml").symlink_to("..data/pools.yaml")
+    keys = f"ak = {sandbox.ACCESS_KEY}\nsk = {sandbox.SECRET_KEY}\nproject_id = {sandbox.PROJECT_ID}\n"
+    (folder / "secrets" / "credentials").write_text(f"[basic]\n{keys}")
+    (folder / "secrets" / "journal").write_text(f"sqlite:///{tmp_path}/shared.db")
     return folder
+
+
+def environment(path: str, mounted: Path, served: Served) -> dict[str, str]:
+    """What the container's environment is, with what is mounted where the test has it, and no secret."""
+    [container] = pod(path)["containers"]
+    own = {each["name"]: each["value"] for each in container["env"] if "value" in each}
+    own["HUAWEICLOUD_SDK_CREDENTIALS_FILE"] = str(mounted) + own["HUAWEICLOUD_SDK_CREDENTIALS_FILE"]
+    del own["RECONCILER_STATE_FOLDER"]
+    return own | {name: value for name, value in served.env.items() if not name.startswith("HUAWEICLOUD_")}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)
@@ -58,7 +82,7 @@ def test_every_file_fits_the_schema(path: str, version: str) -> None:
     kubernetes_validate.validate(DOCUMENTS[path], version, strict=True)
 
 
-@pytest.mark.parametrize("path", DOCUMENTS)
+@pytest.mark.parametrize("path", WITH_PODS)
 def test_every_pod_fits_the_restricted_security_standard(path: str) -> None:
     spec = pod(path)
     assert spec["automountServiceAccountToken"] is False
@@ -75,75 +99,136 @@ def test_every_pod_fits_the_restricted_security_standard(path: str) -> None:
     ]
 
 
-def test_only_the_apply_gets_what_can_change_pools_and_secrets_are_only_referred_to() -> None:
-    named = {
-        path: [each["secretRef"]["name"] for each in pod(path)["containers"][0]["envFrom"]]
-        for path in DOCUMENTS
-    }
+def test_only_the_apply_gets_what_can_change_pools_and_secrets_are_files() -> None:
+    named = {}
+    for path in WITH_PODS:
+        [container] = pod(path)["containers"]
+        assert "envFrom" not in container
+        assert not [each for each in container["env"] if "secretKeyRef" in each.get("valueFrom", {})]
+        mounts = {each["name"] for each in container["volumeMounts"] if each.get("readOnly")}
+        volumes = {each["name"]: each for each in pod(path)["volumes"]}
+        assert {name for name, each in volumes.items() if "emptyDir" not in each} == mounts
+        named[path] = {
+            each.get("configMap", {}).get("name") or each["secret"]["secretName"]
+            for name, each in volumes.items()
+            if name in mounts
+        }
+    manifests, approval = "reconciler-manifests", "reconciler-approval"
     assert named == {
-        "apply-sharded-job.yaml": ["reconciler-apply"],
-        "drift-cronjob.yaml": ["reconciler-plan"],
-        "drift-watch.yaml": ["reconciler-plan"],
+        "apply-sharded-job.yaml": {manifests, approval, "reconciler-apply"},
+        "drift-cronjob.yaml": {manifests, "reconciler-plan"},
+        "drift-watch.yaml": {manifests, "reconciler-plan"},
     }
     assert not any(document["kind"] == "Secret" for document in DOCUMENTS.values())
 
 
-def test_all_shares_together_do_the_whole_work_and_share_the_limits(
-    tmp_path: Path, mounted: Path, served: Served
+def test_every_object_passes_the_validator_by_its_own_name() -> None:
+    folder = ROOT / "reconciler" / "scaffolds" / "kubernetes"
+    program = Path(sys.executable).parent / "kubernetes-validate"
+    command = [str(program), "--strict", *(str(folder / path) for path in DOCUMENTS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(set(document["metadata"]) == {"name"} for document in DOCUMENTS.values())
+
+
+def test_the_network_policy_selects_every_pod_and_opens_only_the_metrics() -> None:
+    spec = DOCUMENTS["network-policy.yaml"]["spec"]
+    selected = spec["podSelector"]["matchLabels"].items()
+    for path, document in WITH_PODS.items():
+        template = document["spec"].get("jobTemplate", document)["spec"]["template"]
+        assert selected <= template["metadata"]["labels"].items(), path
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    [port] = pod("drift-watch.yaml")["containers"][0]["ports"]
+    [ingress] = spec["ingress"]
+    assert [each["port"] for each in ingress["ports"]] == [port["containerPort"]]
+    assert ingress["from"]
+    assert {each["port"] for rule in spec["egress"] for each in rule["ports"]} == {53, 443, 5432}
+
+
+@pytest.mark.parametrize(
+    ("base", "code"), [("python:3.12@sha256:" + "0" * 64, 0), ("python:3.12", 1), ("", 1)]
+)
+def test_the_image_is_built_only_from_a_base_with_a_digest_and_runs_without_root(
+    base: str, code: int, tmp_path: Path
 ) -> None:
-    bin_folder = programs(tmp_path)
+    done = bash(BASE_CHECK.partition("\n")[0], tmp_path, {"BASE": base})
+    assert done.code == code
+    assert not code or "BASE must carry a digest" in done.out
+    lines = [line for line in DOCKERFILE.splitlines() if not line.startswith("#")]
+    assert lines[:3] == ["ARG BASE", "FROM ${BASE}", "ARG BASE"], "no default"
+    user = next(number for number, line in enumerate(lines) if line.startswith("USER"))
+    assert lines[user] == "USER {0}:{0}".format(pod("drift-watch.yaml")["securityContext"]["runAsUser"])
+    assert not [line for line in lines[user:] if line.startswith("RUN")]
+
+
+def test_all_shares_together_do_the_whole_reviewed_work_and_share_the_limits(
+    tmp_path: Path, mounted: Path, served: Served, installer: Installer
+) -> None:
+    text = files("kubernetes")["apply-sharded-job.yaml"]
     spec = DOCUMENTS["apply-sharded-job.yaml"]["spec"]
-    [n] = [
-        each["value"] for each in pod("apply-sharded-job.yaml")["containers"][0]["env"] if each["name"] == "N"
-    ]
-    assert spec["completions"] == spec["parallelism"] == int(n)
-    env = served.env | {"N": n, "RECONCILER_RUN_GROUP": "reconciler-apply-x7k2p"}
+    own = environment("apply-sharded-job.yaml", mounted, served)
+    all_shards = " ".join(str(number + 1) for number in range(int(own["N"])))
+    assert spec["completions"] == spec["parallelism"] == int(own["N"])
+    assert text.count(f"for i in {all_shards};") == 2
+    # Three shares for the three pools: the header says how to change their number.
+    own |= {"N": "3", "RECONCILER_RUN_GROUP": "cd3f8b1e"}
+    text = text.replace(all_shards, "1 2 3").replace(f"$i/{all_shards[-1]}", "$i/3")
+    lines = re.findall(r"^#   (mkdir .+|for [\s\S]+?done)$", text, re.M)
+    programs = (installer.environment(INSTALL) / "bin", with_python(tmp_path / "bin"))
 
     def share(index: int) -> Step:
         folder = tmp_path / f"pod-{index}"
-        folder.mkdir()
-        own = {
+        folder.mkdir(exist_ok=True)
+        variables = {
             "HOME": str(folder),
             "JOB_COMPLETION_INDEX": str(index),
-            "RECONCILER_JOURNAL": f"sqlite:///{tmp_path}/shared.db",
             "RECONCILER_STATE_FOLDER": str(folder / "state"),
         }
-        return bash(script("apply-sharded-job.yaml", mounted), folder, env | own, bin_folder)
+        return bash(script("apply-sharded-job.yaml", mounted), folder, own | variables, *programs)
 
-    forgotten = bash(
-        script("apply-sharded-job.yaml", mounted), tmp_path, env | {"JOB_COMPLETION_INDEX": "0"}, bin_folder
-    )
+    unread = share(0)
+    assert (unread.code, served.posts()) == (1, []), unread.out
+    assert "approval/1" in unread.out
+    planned = bash("\n".join(re.sub("(?m)^#   ", "", each) for each in lines), mounted, own, *programs)
+    assert planned.code == 0, planned.out
+    assert len(list((mounted / "plans").glob("*.html"))) == 3
+    journal = (mounted / "secrets" / "journal").read_text()
+    (mounted / "secrets" / "journal").write_text("\n")
+    forgotten = share(0)
     assert forgotten.code != 0
     assert "RECONCILER_JOURNAL: is not set" in forgotten.out
-    looked = bash(script("drift-cronjob.yaml", mounted), tmp_path, served.env, bin_folder)
+    (mounted / "secrets" / "journal").write_text(journal)
+    drift = environment("drift-cronjob.yaml", mounted, served)
+    looked = bash(script("drift-cronjob.yaml", mounted), tmp_path, drift, *programs)
     assert looked.code == 2, looked.out
     assert served.posts() == []
 
     with ThreadPoolExecutor(2) as pool:
-        done = list(pool.map(share, range(int(n))))
-    assert [each.code for each in done] == [0] * int(n), "\n".join(each.out for each in done)
+        done = list(pool.map(share, range(3)))
+    assert [each.code for each in done] == [0] * 3, "\n".join(each.out for each in done)
     changed = [entry["path"] for entry in served.posts()]
     assert len(changed) == len(set(changed)) > 1
-    looked = bash(script("drift-cronjob.yaml", mounted), tmp_path, served.env, bin_folder)
+    looked = bash(script("drift-cronjob.yaml", mounted), tmp_path, drift, *programs)
     assert looked.code == 0, looked.out
 
 
 def test_the_probes_of_the_watcher_are_answered_and_it_stops_when_told(
-    tmp_path: Path, mounted: Path, served: Served
+    tmp_path: Path, mounted: Path, served: Served, installer: Installer
 ) -> None:
     [container] = pod("drift-watch.yaml")["containers"]
     probes = [container[kind]["httpGet"] for kind in ("startupProbe", "readinessProbe", "livenessProbe")]
     [port] = container["ports"]
     assert all(each == {"path": "/healthz", "port": port["name"]} for each in probes)
-    arguments = shlex.split(script("drift-watch.yaml", mounted))[1:]
-    assert arguments[arguments.index("--health-address") + 1] == "0.0.0.0"
-    assert arguments[arguments.index("--health-port") + 1] == str(port["containerPort"])
+    text = script("drift-watch.yaml", mounted)
+    public, free = f"--health-address 0.0.0.0 --health-port {port['containerPort']}", _free_port()
+    assert text.count(public) == 1
     # Only on this machine, and on whatever port is free.
-    arguments[arguments.index("--health-address") + 1] = "127.0.0.1"
-    arguments[arguments.index("--health-port") + 1] = free = str(_free_port())
+    text = text.replace(public, f"--health-address 127.0.0.1 --health-port {free}")
+    programs = installer.environment(INSTALL) / "bin"
+    path = {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": ""}
     process = subprocess.Popen(
-        [programs(tmp_path) / "reconciler", *arguments],
-        env=bare(tmp_path) | served.env,
+        shlex.split(text),
+        env=bare(tmp_path) | environment("drift-watch.yaml", mounted, served) | path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -12,12 +12,17 @@ from reconciler.apply.context import Options, RunContext, Stop
 from reconciler.apply.results import ApplyReport
 from reconciler.engine.apply import ApplyRequest
 from reconciler.engine.apply import apply as run_apply
+from reconciler.engine.known import known_of
+from reconciler.engine.retry import RetryRequest
+from reconciler.engine.retry import retry as run_retry
 from reconciler.errors import ExitCode, ReconcilerError
 from reconciler.journal.records import Journal
 from reconciler.model import Action, DesiredDisk, DesiredPool, Disk, Limit, Limits, Manifest
 from reconciler.planner import Connection
+from reconciler.planning.leftovers import PartialRemoval
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
+from reconciler.planning.retry_plan import left_of
 from tests.builders import AT, TARGET
 from tests.memory_journal import memory_journal
 from tests.simulation.service import Faults, Service, TruePool
@@ -25,6 +30,12 @@ from tests.simulation.virtual import VirtualClock, VirtualLoop
 
 BETWEEN_RUNS = 3600.0
 """Seconds between runs: longer than a lease, longer than a request can live."""
+
+
+RARE = frozenset(
+    {"read_error", "doubtful", "foreign", "hidden_desktops", "silent_desktops", "stalled_output"}
+)
+"""Faults that hit at every reading or line, so that a tenth of them is as much as of the others."""
 
 
 class Killed(BaseException):
@@ -41,6 +52,9 @@ class Result:
     crashes: int = 0
     posts: int = 0
     unknown: int = 0
+    retries: int = 0
+    left: int = 0
+    """Copies that a last plan shows as left by partial jobs."""
     deleted: int = 0
     """Disks in removals that the service accepted."""
 
@@ -95,6 +109,8 @@ class Scenario:
         self.loop = loop
         self.service, self.manifest = _world(self.rng, loop)
         self.approved: set[str] = set()
+        self.agreed: set[tuple[str, str]] = set()
+        """(desktop id, disk id) of every copy that an approved retry was about."""
         self.serial = 0
 
     async def run(self) -> Result:
@@ -104,6 +120,7 @@ class Scenario:
             self.service.faults = _faults(self.rng)
             rivals = 2 if self.rng.random() < 0.3 else 1
             await asyncio.gather(*(self._run(mortal=True) for _ in range(rivals)))
+            await self._retry(mortal=True)
             await asyncio.sleep(self.rng.choice([1.0, 30.0, 90.0, BETWEEN_RUNS]))
         self.service.faults = calm
         await asyncio.sleep(BETWEEN_RUNS * 3)
@@ -114,6 +131,8 @@ class Scenario:
             ends.append((report, self.service.requests["send"] - before))
             await asyncio.sleep(BETWEEN_RUNS)
         self._judge_end(ends)
+        self._judge_leftovers(ends[-1][0])
+        await self._retry(mortal=False)
         self._judge_record()
         self.verdict.posts = self.service.requests["send"]
         self.verdict.unknown = self.service.unknown
@@ -121,8 +140,7 @@ class Scenario:
         return self.verdict
 
     async def _run(self, *, mortal: bool) -> ApplyReport | ReconcilerError | None:
-        dies_at = self.rng.randint(0, 14) if mortal and self.rng.random() < 0.4 else None
-        journal = Mortal(self.journal, dies_at, before=self.rng.random() < 0.5)
+        journal = Mortal(self.journal, self._dying(mortal=mortal), before=self.rng.random() < 0.5)
         clock = VirtualClock(self.loop, self.rng.uniform(-300, 300) if mortal else 0.0)
         self.verdict.runs += 1
         stop = Stop()
@@ -143,6 +161,73 @@ class Scenario:
         self._judge_exit(report)
         return report
 
+    async def _retry(self, *, mortal: bool) -> None:
+        """A person lets the service finish whatever the journal knows as done in part."""
+        for known in known_of(self.journal, [Named(TARGET, "simulated")], {}).partial.values():
+            latest = max(known, key=lambda each: each.opened)
+            journal = Mortal(self.journal, self._dying(mortal=mortal), before=self.rng.random() < 0.5)
+            clock = VirtualClock(self.loop, self.rng.uniform(-300, 300) if mortal else 0.0)
+            self.verdict.retries += 1
+
+            async def approve(plan: Plan) -> None:
+                self.agreed.update((copy.desktop_id, copy.disk_id) for copy in left_of(plan.pools[0]))
+
+            request = RetryRequest(
+                latest.operation_id, self.manifest, self.manifest.limits, approve, Options(wait_timeout=300)
+            )
+            try:
+                report = await run_retry(request, self._context(journal, clock, Stop()))
+            except Killed:
+                self.verdict.crashes += 1
+            except ReconcilerError:
+                pass  # refused, or the service could not be read
+            else:
+                self._judge_retry(latest, report)
+
+    def _judge_retry(self, removal: PartialRemoval, report: ApplyReport) -> None:
+        """What exit 0 says of a retry must be true, whoever else was there."""
+        self.service.settle()
+        for pool in self.service.pools_.values():
+            left = {disk for found in pool.left.values() for disk in found} & set(removal.disks)
+            if report.exit_code is ExitCode.DONE and left:
+                self.verdict.complaints.append(f"a retry with exit 0, but copies are left of {sorted(left)}")
+
+    def _judge_leftovers(self, report: ApplyReport | ReconcilerError | None) -> None:
+        """What a plan in quiet times shows as left is left."""
+        if not isinstance(report, ApplyReport) or report.plan is None:
+            return
+        shown = {
+            (copy.desktop_id, copy.disk_id)
+            for pool in report.plan.pools
+            for each in pool.leftovers
+            for copy in each.copies
+        }
+        true = {
+            (f"{pool.id}-d{number}", disk)
+            for pool in self.service.pools_.values()
+            for number, left in pool.left.items()
+            for disk in left
+        }
+        if untrue := shown - true:
+            self.verdict.complaints.append(f"shown as left, but gone: {sorted(untrue)}")
+        self.verdict.left += len(shown)
+
+    def _dying(self, *, mortal: bool) -> int | None:
+        return self.rng.randint(0, 14) if mortal and self.rng.random() < 0.4 else None
+
+    def _context(self, journal: Any, clock: VirtualClock, stop: Stop) -> RunContext:
+        connections = {
+            TARGET: Connection(
+                Named(TARGET, "simulated"), self.service, clock=clock, renew=self.service.renew
+            )
+        }
+        return RunContext(journal, clock, self._id, connections, stop=stop, log=self._stalling)
+
+    def _stalling(self, _message: str) -> None:
+        """Output that nobody reads may stop the process, for longer than a lease or a request lives."""
+        if self.rng.random() < self.service.faults.stalled_output:
+            self.loop.stand_still(self.rng.choice([5.0, 90.0, 1000.0, 2400.0]))
+
     async def _apply(self, journal: Any, clock: VirtualClock, stop: Stop) -> ApplyReport:
         async def approve(plan: Plan) -> None:
             for pool in plan.pools:
@@ -157,8 +242,7 @@ class Scenario:
                 wait_timeout=300, keep_going=self.rng.random() < 0.5, parallelism=self.rng.choice([1, 4])
             ),
         )
-        connections = {TARGET: Connection(Named(TARGET, "simulated"), self.service, clock=clock)}
-        return await run_apply(request, RunContext(journal, clock, self._id, connections, stop=stop))
+        return await run_apply(request, self._context(journal, clock, stop))
 
     def _id(self) -> str:
         self.serial += 1
@@ -182,6 +266,9 @@ class Scenario:
             self.verdict.complaints.append(f"no quiet end and no stable request for a person: {summaries}")
 
     def _judge_record(self) -> None:
+        for again in self.service.retried:
+            if stray := set(again.copies) - self.agreed:
+                self.verdict.complaints.append(f"retried without approval: {sorted(stray)} at {again.at}")
         for line in self.service.record:
             unplanned = [disk for disk in line.ids if disk not in self.approved]
             if unplanned:
@@ -241,7 +328,12 @@ def _world(rng: random.Random, loop: VirtualLoop) -> tuple[Service, Manifest]:
         kept = rng.sample(live, rng.randint(0, len(live)))
         wanted = [(disk.type, disk.size + rng.choice([0, 0, 0, 20])) for disk in kept]
         pools[pool_id] = TruePool(
-            pool_id, f"name-{number}", {disk.id: disk for disk in live}, rng.randint(0, 4), wanted
+            pool_id,
+            f"name-{number}",
+            {disk.id: disk for disk in live},
+            rng.randint(0, 4),
+            wanted,
+            groups=rng.random() < 0.3,
         )
         desired.append(
             DesiredPool(
@@ -266,5 +358,5 @@ def _faults(rng: random.Random) -> Faults:
     chosen = Faults()
     for name in vars(chosen):
         if rng.random() < 0.5:
-            setattr(chosen, name, level * (0.1 if name in ("read_error", "doubtful", "foreign") else 1.0))
+            setattr(chosen, name, level * (0.1 if name in RARE else 3.0 if name == "job_partial" else 1.0))
     return chosen

@@ -10,12 +10,12 @@ import json
 import random
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from reconciler.errors import ReadingDoubtful, ServiceError
+from reconciler.errors import CredentialsError, ReadingDoubtful, ServiceError
 from reconciler.journal.records import Outcome, State, Step
 from reconciler.model import Copy, Desktop, Disk, Pool
-from reconciler.workspace import Call, Differing, Job, JobEnd, PoolReading
+from reconciler.workspace import Call, Differing, Job, JobEnd, JobPart, PoolReading
 from tests.simulation.virtual import START, VirtualLoop
 
 SIGNATURE_SECONDS = 900.0
@@ -32,6 +32,10 @@ class TruePool:
     wanted: list[tuple[str, int]]
     """The declared (type, GB) pairs, known to the oracle alone."""
     busy_until: float = 0.0
+    left: dict[int, dict[str, Disk]] = field(default_factory=dict)
+    """Copies of disks that the pool no longer has, by number of the desktop: what partial jobs leave."""
+    groups: bool = False
+    """True: a user group is attached to every desktop."""
 
 
 @dataclass
@@ -49,6 +53,17 @@ class TrueJob:
     call: Call
     vanishes: bool = False
     done: bool = False
+    failing: tuple[int, ...] = ()
+    """Numbers of the desktops whose sub-job fails."""
+
+
+@dataclass(frozen=True)
+class Retried:
+    """One retry that the service took."""
+
+    at: float
+    copies: tuple[tuple[str, str], ...]
+    """(desktop id, disk id) of every copy that it destroys."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +100,14 @@ class Faults:
     job_vanishes: float = 0.0
     foreign: float = 0.0
     full_budget: float = 0.0
+    short_keys: float = 0.0
+    not_renewed: float = 0.0
+    hidden_desktops: float = 0.0
+    """A list of desktops lacks some of them."""
+    silent_desktops: float = 0.0
+    """A desktop does not say which copies it has."""
+    stalled_output: float = 0.0
+    """Writing one line stops the whole process for minutes."""
 
 
 @dataclass
@@ -98,11 +121,14 @@ class Service:
     jobs: dict[str, TrueJob] = field(default_factory=dict)
     record: list[Accepted] = field(default_factory=list)
     late: list[tuple[float, Call]] = field(default_factory=list)
+    retried: list[Retried] = field(default_factory=list)
     snapshots: list[tuple[float, tuple[Pool, ...]]] = field(default_factory=list)
     requests: Counter[str] = field(default_factory=Counter)
     foreign_changes: int = 0
     serial: int = 0
     unknown: int = 0
+    keys_end: float | None = None
+    """When the keys end that sign the next write; None when they outlast everything."""
 
     # -- Workspace ------------------------------------------------------------------------------
 
@@ -128,16 +154,22 @@ class Service:
     async def desktops(self, pool_id: str) -> tuple[Desktop, ...]:
         await self._begin("desktops")
         pool = self.pools_[pool_id]
-        return tuple(
-            Desktop(
-                id=f"{pool_id}-d{number}",
-                name=f"d{number}",
-                users=(f"user{number}",),
-                copies=tuple(
-                    Copy(disk.id, f"{disk.id}-{number}", disk.type, disk.size) for disk in pool.disks.values()
-                ),
-            )
-            for number in range(pool.desktops)
+        found = [self._desktop(pool, number) for number in range(pool.desktops)]
+        if found and self._chance(self.faults.hidden_desktops):
+            found = self.rng.sample(found, self.rng.randrange(len(found)))
+        return tuple(found)
+
+    def _desktop(self, pool: TruePool, number: int) -> Desktop:
+        silent = self._chance(self.faults.silent_desktops)
+        disks = [*pool.disks.values(), *pool.left.get(number, {}).values()]
+        copies = tuple(Copy(disk.id, f"{disk.id}-{number}", disk.type, disk.size) for disk in disks)
+        return Desktop(
+            id=f"{pool.id}-d{number}",
+            name=f"d{number}",
+            users=(f"user{number}",),
+            copies=() if silent else copies,
+            groups=("staff",) if pool.groups else (),
+            copies_known=not silent,
         )
 
     async def differing(self, pool_id: str) -> Differing:
@@ -147,6 +179,14 @@ class Service:
     async def write_place(self, step: Step) -> None:
         if self._chance(self.faults.full_budget):
             await asyncio.sleep(self.rng.uniform(1, 301))
+
+    async def renew(self) -> datetime | None:
+        """As the credentials of a run do: None, or when the keys end, by the service's clock."""
+        if self._chance(self.faults.not_renewed):
+            raise CredentialsError("the keys could not be renewed")
+        short = self._chance(self.faults.short_keys)
+        self.keys_end = self.loop.moment + self.rng.uniform(1, 900) if short else None
+        return None if self.keys_end is None else START + timedelta(seconds=self.keys_end)
 
     async def send(self, call: Call, signed_at: datetime) -> Outcome:
         outcome = await self._send(call, signed_at)
@@ -162,11 +202,15 @@ class Service:
         if self._chance(self.faults.rejected):
             status, code = self.rng.choice([(409, "WKS.00010032"), (429, "APIGW.0308"), (403, "WKS.403")])
             return Outcome(state=State.REJECTED, status=status, code=code, message="rejected")
+        if abs(self.loop.moment - (signed_at - START).total_seconds()) > SIGNATURE_SECONDS:
+            return Outcome(state=State.REJECTED, status=401, code="APIGW.0303", message="signature too old")
         if self._chance(self.faults.lost_request):
             await asyncio.sleep(30)
             return Outcome(state=State.UNKNOWN, message="timeout")
         if self._chance(self.faults.late_request):
             left = SIGNATURE_SECONDS - (self.loop.moment - (signed_at - START).total_seconds())
+            if self.keys_end is not None:
+                left = min(left, self.keys_end - self.loop.moment)
             self.late.append((self.loop.moment + self.rng.uniform(1, max(left, 2)), call))
             await asyncio.sleep(30)
             return Outcome(state=State.UNKNOWN, message="timeout")
@@ -183,14 +227,19 @@ class Service:
             return None
         if self.loop.moment < job.ends:
             return Job(job_id, JobEnd.RUNNING)
-        return Job(job_id, job.ending, "the disk is busy" if job.ending is not JobEnd.SUCCEEDED else "")
+        reason = "the disk is busy" if job.ending is not JobEnd.SUCCEEDED else ""
+        desktops = range(self.pools_[job.pool].desktops)
+        parts = (
+            JobPart(f"{job.pool}-d{number}", f"d{number}", number not in job.failing) for number in desktops
+        )
+        return Job(job_id, job.ending, reason, tuple(parts))
 
     async def running_jobs(self, step: Step) -> frozenset[str]:
         await self._begin("running")
         return frozenset(
             job.id
             for job in self.jobs.values()
-            if job.step is step and self.loop.moment < job.ends and not job.vanishes
+            if _kind(job.step) is _kind(step) and self.loop.moment < job.ends and not job.vanishes
         )
 
     async def pool_jobs(self, pool_id: str, step: Step) -> frozenset[str]:
@@ -199,7 +248,7 @@ class Service:
             job.id
             for job in self.jobs.values()
             if job.pool == pool_id
-            and job.step is step
+            and _kind(job.step) is _kind(step)
             and not (job.vanishes and self.loop.moment > job.begins + 5)
         )
 
@@ -219,23 +268,64 @@ class Service:
         if self.loop.moment < pool.busy_until:
             return Outcome(state=State.REJECTED, status=409, code="WKS.00010032", message="busy")
         ids = tuple(disk.id for disk in call.disks)
+        if call.step is Step.RETRY:
+            return self._retry(pool, call)
         if call.step is not Step.ADD and not set(ids) <= pool.disks.keys():
             return Outcome(state=State.REJECTED, status=404, code="WKS.0001", message="no such disk")
         self.serial += 1
         job_id = f"job-{self.serial}"
         begins = self.loop.moment
         ends = begins + self.rng.uniform(1, 90)
-        ending, effect = self._fate(len(ids))
+        # Where there are desktops, a part of a removal is some of them: then the pool loses all of the disks.
+        leaves = call.step is Step.REMOVE and pool.desktops > 0
+        ending, effect = self._fate(1 if leaves else len(ids))
         if ending is JobEnd.RUNNING:
             ends = begins + 7200
             ending = JobEnd.FAILED
         vanishes = self._chance(self.faults.job_vanishes)
+        failing = self._failing(pool, ending)
         self.jobs[job_id] = TrueJob(
-            job_id, pool.id, call.step, begins, ends, ending, effect, call, vanishes=vanishes
+            job_id, pool.id, call.step, begins, ends, ending, effect, call, vanishes=vanishes, failing=failing
         )
         pool.busy_until = ends + self.rng.uniform(0, 3)
         if call.step is Step.REMOVE:
             self._note(pool, ids, job_id)
+        return Outcome(state=State.ACCEPTED, status=200, job_id=job_id, request_id=f"req-{self.serial}")
+
+    def _failing(self, pool: TruePool, ending: JobEnd) -> tuple[int, ...]:
+        if ending is JobEnd.FAILED:
+            return tuple(range(pool.desktops))
+        if ending is not JobEnd.PARTIAL or not pool.desktops:
+            return ()
+        return tuple(sorted(self.rng.sample(range(pool.desktops), self.rng.randint(1, pool.desktops))))
+
+    def _retry(self, pool: TruePool, call: Call) -> Outcome:
+        """Take a retry: the failed desktops once more, as a new job or under the old id."""
+        old = self.jobs.get(call.job_id)
+        if old is None or not old.done or not old.failing:
+            return Outcome(state=State.REJECTED, status=409, code="WKS.00010032", message="nothing to retry")
+        self.serial += 1
+        job_id = self.rng.choice([old.id, f"job-{self.serial}"])
+        begins = self.loop.moment
+        ends = begins + self.rng.uniform(1, 90)
+        ending, effect = self._fate(1)
+        if ending is JobEnd.RUNNING:
+            ends, ending, effect = begins + 7200, JobEnd.FAILED, False
+        failing = tuple(sorted(set(self._failing(pool, ending)) & set(old.failing)))
+        if ending is JobEnd.PARTIAL and not failing:
+            ending = JobEnd.SUCCEEDED
+        # Its disks are those of the old job, whatever the caller believes.
+        again = Call(Step.RETRY, pool.id, old.call.disks, None, old.id)
+        self.jobs[job_id] = TrueJob(
+            job_id, pool.id, Step.RETRY, begins, ends, ending, effect, again, failing=failing
+        )
+        ids = {disk.id for disk in old.call.disks}
+        copies = [(number, disk) for number, left in pool.left.items() for disk in left if disk in ids]
+        # A disk that the pool still has would go as a whole.
+        whole = [(number, disk) for number in range(pool.desktops) for disk in ids & pool.disks.keys()]
+        named = tuple(sorted((f"{pool.id}-d{number}", disk) for number, disk in [*copies, *whole]))
+        self.retried.append(Retried(begins, named))
+        pool.busy_until = ends + self.rng.uniform(0, 3)
         return Outcome(state=State.ACCEPTED, status=200, job_id=job_id, request_id=f"req-{self.serial}")
 
     def _note(self, pool: TruePool, ids: tuple[str, ...], job_id: str) -> None:
@@ -287,7 +377,14 @@ class Service:
         for number, disk in enumerate(job.call.disks):
             match job.step:
                 case Step.REMOVE:
+                    gone = pool.disks.pop(disk.id, None)
+                    for each in job.failing if gone else ():
+                        pool.left.setdefault(each, {})[disk.id] = disk
+                case Step.RETRY:
                     pool.disks.pop(disk.id, None)
+                    for each, left in pool.left.items():
+                        if each not in job.failing:
+                            left.pop(disk.id, None)
                 case Step.EXPAND:
                     pool.disks[disk.id] = Disk(disk.id, disk.type, disk.size)
                 case Step.ADD:
@@ -335,6 +432,11 @@ class Service:
 
     def _chance(self, probability: float) -> bool:
         return probability > 0 and self.rng.random() < probability
+
+
+def _kind(step: Step) -> Step:
+    """The service has one type of job for a removal and for its retry."""
+    return Step.REMOVE if step is Step.RETRY else step
 
 
 def served(wanted: list[tuple[str, int]], disks: list[Disk]) -> int:

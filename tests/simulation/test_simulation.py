@@ -15,6 +15,8 @@ from tests.simulation.scenario import Result, run_all
 
 SEEDS = int(os.environ.get("RECONCILER_SEEDS", "2000"))
 PARTS = 8
+MANY = 200
+"""Seeds from which each kind of fault has to be among them, not by chance."""
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -27,17 +29,21 @@ def test_nothing_twice_nothing_unplanned_nothing_forgotten(
     assert not bad, "\n".join(
         f"python -m tests.simulation {each.seed}  # {each.complaints[0]}" for each in bad
     )
+    if len(verdicts) >= MANY:
+        _meets_what_it_is_for(verdicts)
 
 
-def test_the_simulation_meets_what_it_is_for() -> None:
+def _meets_what_it_is_for(verdicts: list[Result]) -> None:
     """Not a promise of the tool but of the simulation: faults, crashes and unknown outcomes do happen."""
-    verdicts = run_all(range(200))
-    assert sum(each.crashes for each in verdicts) > 20
-    assert sum(each.unknown for each in verdicts) > 20
-    assert sum(each.deleted for each in verdicts) > 100
+    seeds = len(verdicts)
+    assert sum(each.crashes for each in verdicts) > seeds / 10
+    assert sum(each.unknown for each in verdicts) > seeds / 10
+    assert sum(each.deleted for each in verdicts) > seeds / 2
+    assert sum(each.retries for each in verdicts) > seeds / 10
+    assert sum(each.left for each in verdicts) > seeds / 20
 
 
 def _counts(verdicts: list[Result]) -> str:
-    names = ("runs", "crashes", "posts", "unknown", "deleted")
+    names = ("runs", "crashes", "posts", "unknown", "deleted", "retries", "left")
     numbers = ", ".join(f"{sum(getattr(each, name) for each in verdicts)} {name}" for name in names)
     return f"{len(verdicts)} seeds, {numbers}"

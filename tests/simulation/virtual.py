@@ -34,6 +34,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self.moment
 
+    def stand_still(self, seconds: float) -> None:
+        """Time passes while this process does nothing at all."""
+        self._jumping.moment += seconds
+
 
 class VirtualClock:
     """The clock of one machine; its wall time may be off by ``skew`` seconds."""

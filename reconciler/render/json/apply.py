@@ -9,9 +9,10 @@ from pydantic import Field
 from reconciler.apply.results import ApplyReport, PoolResult, Status
 from reconciler.errors import ExitCode
 from reconciler.render.json.base import Count, Digest, Document, Entry, Flag, Text, json_text
-from reconciler.render.json.resolve import ResolutionEntry, resolution_entry
+from reconciler.render.json.plan import TargetEntry, target_entries
+from reconciler.render.json.resolve import DesktopsEntry, ResolutionEntry, desktops_entry, resolution_entry
 
-FORMAT_VERSION: Final = "1.0"
+FORMAT_VERSION: Final = "1.1"
 
 
 class ResultEntry(Entry):
@@ -24,6 +25,9 @@ class ResultEntry(Entry):
     planned: Count = Field(description="Disk changes that were to be carried out.")
     message: Text
     hint: Text | None = Field(description="What to do; null when nothing can be said.")
+    desktops: DesktopsEntry | None = Field(
+        description="How far a job came that did only a part; null for any other end."
+    )
 
 
 class ApplyDocument(Document):
@@ -33,6 +37,7 @@ class ApplyDocument(Document):
     exit_code: ExitCode
     digest: Digest | None = Field(description="That of the plan; null when none was made.")
     sandbox: Flag = Field(description="True when any target is the simulated service.")
+    targets: list[TargetEntry] = Field(description="Those of the plan, and as whom they were changed.")
     remaining: Count | None = Field(
         description="Changes that a new plan still shows for the pools done; null when it was not made."
     )
@@ -54,6 +59,7 @@ def apply_document(report: ApplyReport) -> ApplyDocument:
         exit_code=report.exit_code,
         digest=report.plan.digest if report.plan else None,
         sandbox=bool(report.plan and report.plan.sandbox),
+        targets=target_entries(report.plan) if report.plan else [],
         remaining=report.remaining,
         results=[_result(each) for each in report.results],
         resolved=[resolution_entry(each) for each in report.resolutions],
@@ -70,4 +76,5 @@ def _result(result: PoolResult) -> ResultEntry:
         planned=result.planned,
         message=result.message,
         hint=result.hint or None,
+        desktops=desktops_entry(result.desktops),
     )

@@ -78,12 +78,15 @@ class Document(Entry):
     )
 
 
-def json_text(document: BaseModel) -> str:
-    """The document as JSON in plain ASCII: what json.dumps with an indent of two writes, in a third of the time."""
+def json_text(document: BaseModel, indent: int | None = 2) -> str:
+    """The document as JSON in plain ASCII: what json.dumps with that indent writes, in a third of the time.
+
+    Without an indent it is one line.
+    """
     try:
-        text = document.model_dump_json(indent=2)
+        text = document.model_dump_json(indent=indent)
     except PydanticSerializationError:  # a lone surrogate, which is no Unicode
-        return json.dumps(document.model_dump(), indent=2)
+        return json.dumps(document.model_dump(), indent=indent)
     if text.isascii() and "\x7f" not in text:
         return text
     return _NOT_PRINTABLE_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)

@@ -24,14 +24,16 @@ from reconciler.render.json.base import (
 from reconciler.render.json.finding import FindingEntry, finding_entry
 from reconciler.render.json.plan import (
     FailureEntry,
+    LeftoversEntry,
     ResourceChange,
     TargetEntry,
     failure_entries,
+    leftovers_entries,
     resource_change,
     target_entries,
 )
 
-FORMAT_VERSION: Final = "1.0"
+FORMAT_VERSION: Final = "1.1"
 
 
 class ErrorEntry(Entry):
@@ -50,6 +52,7 @@ class DriftSummary(Entry):
     missing_disks: Count = Field(description="Disks that are declared but not live.")
     differing_disks: Count = Field(description="Disks that are smaller than declared, or otherwise differ.")
     surplus_gigabytes: Count = Field(description="GB of the surplus disks over all desktops.")
+    leftover_copies: Count = Field(description="Copies that removals done only in part have left.")
 
 
 class DriftingPool(Entry):
@@ -62,6 +65,7 @@ class DriftingPool(Entry):
     missing_disks: Count = Field(description="Disks that are declared but not live.")
     differing_disks: Count = Field(description="Disks that are smaller than declared, or otherwise differ.")
     surplus_gigabytes: Count = Field(description="GB of the surplus disks over all desktops.")
+    leftover_copies: Count = Field(description="Copies that removals done only in part have left.")
     blocked: Flag = Field(description="True when a finding forbids changing this pool.")
     corrected: Flag = Field(description="True when this run has proven the pool to be as declared.")
 
@@ -93,6 +97,7 @@ class DriftDocument(_Round):
     summary: DriftSummary
     pools: list[DriftingPool] = Field(description="The pools with drift, as they were found.")
     resource_changes: list[ResourceChange] = Field(description="The disks that differ, as in the plan.")
+    leftovers: list[LeftoversEntry] = Field(description="What removals done only in part have left.")
     findings: list[FindingEntry] = Field(description="What the guards of the plan found.")
     failures: list[FailureEntry] = Field(description="Targets that could not be planned.")
     not_corrected: list[FindingEntry] = Field(description="Why the policy left drift alone.")
@@ -101,6 +106,7 @@ class DriftDocument(_Round):
         description="Why the correction as a whole was refused, or could not begin."
     )
     unresolved_operations: Count = Field(description="Open operations of these targets at the end.")
+    open_alarms: Count = Field(description="Alarms of these targets that no person has closed.")
 
 
 class AnyDriftDocument(RootModel[DriftDocument | FailedDriftDocument]):
@@ -143,12 +149,14 @@ def _measured(outcome: DriftRound, report: DriftReport) -> DriftDocument:
         summary=DriftSummary(**counts(outcome)),
         pools=[_pool(each, left[id(each)]) for each in outcome.drifting],
         resource_changes=[resource_change(pool, change) for pool in plan.pools for change in pool.drift],
+        leftovers=leftovers_entries(plan),
         findings=[finding_entry(each) for each in plan.all_findings],
         failures=failure_entries(plan),
         not_corrected=[finding_entry(each) for each in report.refused],
         correction=apply_document(report.applied) if report.applied else None,
         correction_error=_error(report.error),
         unresolved_operations=report.unresolved,
+        open_alarms=len(report.alarms),
     )
 
 
@@ -162,6 +170,7 @@ def _pool(found: Measure, now: Measure) -> DriftingPool:
         missing_disks=found.missing,
         differing_disks=found.differing,
         surplus_gigabytes=found.surplus_gb,
+        leftover_copies=found.leftover_copies,
         blocked=pool.blocked,
         corrected=not now.drifts,
     )

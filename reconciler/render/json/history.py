@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import ConfigDict, Field, RootModel
 
-from reconciler.journal.records import PLAN_APPROVED, ClosedBy, Run, RunRecord, State, Step
+from reconciler.journal.records import PLAN_APPROVED, ClosedBy, Run, RunRecord, State, Step, Way
 from reconciler.render.history import approved_plan
 from reconciler.render.json.base import (
     Count,
@@ -22,13 +22,20 @@ from reconciler.render.json.base import (
 )
 from reconciler.render.json.plan import PlanDocument, plan_document
 
-FORMAT_VERSION: Final = "1.1"
+FORMAT_VERSION: Final = "1.2"
 
 
 class _Kept(Entry):
     """A value of the journal, field by field as the journal's own type has it."""
 
     model_config = ConfigDict(from_attributes=True)
+
+
+class ApprovedEntry(_Kept):
+    """How a run was approved."""
+
+    way: Way
+    principals: list[Text] = Field(description="Who signed, as the policy's allowed_signers calls them.")
 
 
 class RunEntry(_Kept):
@@ -43,6 +50,10 @@ class RunEntry(_Kept):
     digest: Text = Field(description="Digest of the plan; empty when none was made.")
     exit_code: Integer | None = Field(description="Null: still running, or it died.")
     summary: Open = Field(description="Counts of the run, by names of the command's own.")
+    approved: ApprovedEntry | None = Field(
+        description="Null: not approved, or by the drift policy alone, or recorded by an older version."
+    )
+    policy: Text = Field(description="Digest of the policy that the run obeyed; empty when there was none.")
 
 
 class PoolKeyEntry(_Kept):
@@ -171,8 +182,8 @@ def history_json(runs: Sequence[Run]) -> str:
     return json_text(HistoryDocument(format_version=FORMAT_VERSION, runs=entries))
 
 
-def run_json(record: RunRecord) -> str:
-    """One run as JSON text, with its plan, operations and events."""
+def run_json(record: RunRecord, indent: int | None = 2) -> str:
+    """One run as JSON text, with its plan, operations and events; without an indent in one line."""
     plan = approved_plan(record)
     events = [each for each in record.events if each.kind != PLAN_APPROVED or plan is None]
     return json_text(
@@ -183,5 +194,6 @@ def run_json(record: RunRecord) -> str:
             operations=[OperationEntry.model_validate(each) for each in record.operations],
             damaged=[DamagedEntry.model_validate(each) for each in record.damaged],
             events=[EventEntry.model_validate(each) for each in events],
-        )
+        ),
+        indent,
     )

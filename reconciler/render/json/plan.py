@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import Field
 
-from reconciler.model import Action, ApplyTo, Copy, Disk, Limit, LostCopy
+from reconciler.model import Action, ApplyTo, Copy, Disk, Limit, LostCopy, Policy, Whom
 from reconciler.planning.change import Change, Rule, Tie
 from reconciler.planning.inconsistent_desktops import InconsistentDesktop
 from reconciler.planning.plan import Plan, PoolPlan, Totals
@@ -24,7 +24,7 @@ from reconciler.render.json.base import (
 )
 from reconciler.render.json.finding import FindingEntry, finding_entry
 
-FORMAT_VERSION: Final = "1.2"
+FORMAT_VERSION: Final = "1.3"
 ActionWord: TypeAlias = Literal["no-op", "create", "update", "delete"]
 
 _ACTIONS: dict[Action, list[ActionWord]] = {
@@ -36,6 +36,16 @@ _ACTIONS: dict[Action, list[ActionWord]] = {
 }
 
 
+class IdentityEntry(Entry):
+    """As whom a target was read."""
+
+    kind: Text = Field(description="access key, temporary access key, agency, user, token …")
+    access_key: Text | None = Field(description="The ends of the access key's id; null for another kind.")
+    user: Text | None = Field(description="The IAM user and its account; null when not known.")
+    agency: Text | None = Field(description="The agency and its account, or its URN; null for none.")
+    source: Text = Field(description="Where that was found: a variable, or a file with its section.")
+
+
 class TargetEntry(Entry):
     """One project and the service it was read from."""
 
@@ -43,6 +53,7 @@ class TargetEntry(Entry):
     project_id: Text
     service: Text = Field(description="Host of the endpoint, or sandbox:<world>.")
     sandbox: Flag = Field(description="True for the simulated service.")
+    identity: IdentityEntry | None = Field(description="Null in plans of versions that did not keep it.")
 
 
 class SummaryEntry(Entry):
@@ -95,6 +106,16 @@ class LimitsEntry(Entry):
     pools: LimitEntry
     gigabytes: LimitEntry
     users: LimitEntry
+    share_of_pool: LimitEntry = Field(description="Percent of its live disks that one pool may lose.")
+    share_of_run: LimitEntry = Field(description="Percent of the live disks of all pools of the run.")
+
+
+class PolicyRef(Entry):
+    """The policy that a plan was judged by."""
+
+    file: Text = Field(description="Its path where the plan was made.")
+    digest: Digest = Field(description="sha256 of the file's content; part of the plan's digest.")
+    approvals: Count = Field(description="How many people must sign before anything is removed; 0: nobody.")
 
 
 class LossEntry(Entry):
@@ -104,8 +125,10 @@ class LossEntry(Entry):
     copies: Count = Field(description="Physical volumes, over all removed disks and desktops.")
     desktops: Count = Field(description="Desktops that lose at least one copy.")
     gigabytes: Count = Field(description="GB over all destroyed copies.")
-    users: list[Text] = Field(description="Names of the people of those desktops.")
-    groups: list[Text] = Field(description="User groups attached to those desktops.")
+    users: list[Text] = Field(description="Names of the people of those desktops; none with --anonymise.")
+    user_count: Count = Field(description="How many people these are.")
+    groups: list[Text] = Field(description="User groups attached to those desktops; none with --anonymise.")
+    group_count: Count = Field(description="How many groups these are.")
     live_sessions: Count = Field(description="Desktops among them on which somebody is working.")
     upper_bound: Flag = Field(description="True when the counts are the worst case.")
 
@@ -123,7 +146,10 @@ class CandidateEntry(DiskEntry):
 
     copies: Count | None = Field(description="Null when the desktops were not read.")
     desktops: Count | None = Field(description="Desktops that have a copy.")
-    users: list[Text] | None = Field(description="Names of the people bound to those desktops.")
+    users: list[Text] | None = Field(
+        description="Names of the people bound to those desktops; none with --anonymise."
+    )
+    user_count: Count | None = Field(description="How many people these are.")
     created: Moment | None = Field(description="When its oldest copy was made; null when that is not known.")
 
 
@@ -144,6 +170,9 @@ class PoolEntry(Entry):
     apply_to: ApplyTo | None = Field(description="Null: not sent, the service decides.")
     blocked: Flag = Field(description="True when a finding forbids changing this pool.")
     loss: LossEntry
+    notes: list[Text] = Field(
+        description="What of the pool and its desktops matters where something is lost."
+    )
     ties: list[TieEntry]
 
 
@@ -151,10 +180,11 @@ class LostCopyEntry(Entry):
     """One copy that would be destroyed: what a backup, an audit or a support ticket can name later."""
 
     desktop_id: Text
-    desktop_name: Text
+    desktop_name: Text = Field(description="Empty with --anonymise: it is often that of the user.")
     volume_id: Text | None
     size: Integer = Field(description="GB.")
-    users: list[Text] = Field(description="Names of the people of that desktop.")
+    users: list[Text] = Field(description="Names of the people of that desktop; none with --anonymise.")
+    user_count: Count = Field(description="How many people these are.")
 
 
 class ChangeEntry(Entry):
@@ -206,8 +236,9 @@ class DesktopEntry(Entry):
     """One desktop that has other disks than its pool."""
 
     id: Text
-    name: Text
-    users: list[Text] = Field(description="Names of the people bound to it.")
+    name: Text = Field(description="Empty with --anonymise: it is often that of the user.")
+    users: list[Text] = Field(description="Names of the people bound to it; none with --anonymise.")
+    user_count: Count = Field(description="How many people these are.")
     left_behind: list[CopyEntry] = Field(description="Copies of disks that the pool does not have.")
     missing: list[DiskEntry] = Field(description="Disks of the pool without a copy here.")
     resized: list[ResizedEntry] = Field(description="Copies whose size is not that of the pool's disk.")
@@ -222,6 +253,24 @@ class InconsistentEntry(Entry):
     differ_in_number: Count = Field(description="Desktops with another number of disks than the pool.")
     differ_in_size: Count = Field(description="Desktops with another sum of GB than the pool.")
     desktops: list[DesktopEntry]
+
+
+class LeftoverCopyEntry(LostCopyEntry):
+    """One copy that is still there although its disk was to be removed."""
+
+    disk_id: Text = Field(description="The disk that the removal was about; the pool no longer has it.")
+
+
+class LeftoversEntry(Entry):
+    """What a removal that was done only in part has left on desktops."""
+
+    pool_id: Text | None
+    pool_name: Text
+    target: Text = Field(description="region/project_id.")
+    operation: Text = Field(description="Id of the removal's operation, as retry takes it.")
+    opened: Moment
+    copies: list[LeftoverCopyEntry]
+    unread: Text | None = Field(description="Why more may be left; null when the reading was complete.")
 
 
 class FailureEntry(Entry):
@@ -249,12 +298,16 @@ class PlanDocument(Document):
     blocked: Flag = Field(description="True when anything in the plan is blocked.")
     findings: list[FindingEntry] = Field(description="Those of the run, then those of each pool.")
     limits: LimitsEntry
+    policy: PolicyRef | None = Field(description="Null: there was none.")
     pools: list[PoolEntry] = Field(description="Declared pools with a difference, a tie or a finding.")
     resource_changes: list[ResourceChange] = Field(
         description="One entry per disk of the pools that differ or have a tie, keeps included."
     )
     desktops: list[InconsistentEntry] | None = Field(
         description="Pools with desktops that differ from them, only shown; null unless asked for with --desktops."
+    )
+    leftovers: list[LeftoversEntry] = Field(
+        description="Copies that removals done only in part have left; drift that no change of this plan ends."
     )
     failures: list[FailureEntry] = Field(description="Targets that could not be planned.")
 
@@ -294,6 +347,7 @@ def plan_document(plan: Plan) -> PlanDocument:
         blocked=plan.blocked,
         findings=[finding_entry(each) for each in plan.all_findings],
         limits=LimitsEntry(**{name: _limit(each) for name, each in plan.limits.items()}),
+        policy=_policy(plan.policy) if plan.policy else None,
         pools=[_pool(pool) for pool in plan.pools if pool.drift or pool.ties or pool.findings],
         resource_changes=[
             resource_change(pool, change)
@@ -302,6 +356,7 @@ def plan_document(plan: Plan) -> PlanDocument:
             for change in pool.changes
         ],
         desktops=_desktops(plan),
+        leftovers=leftovers_entries(plan),
         failures=failure_entries(plan),
     )
 
@@ -314,9 +369,20 @@ def target_entries(plan: Plan) -> list[TargetEntry]:
             project_id=each.target.project_id,
             service=each.name,
             sandbox=each.sandbox,
+            identity=_identity(each.whom) if each.whom else None,
         )
         for each in plan.services
     ]
+
+
+def _identity(whom: Whom) -> IdentityEntry:
+    return IdentityEntry(
+        kind=whom.kind,
+        access_key=whom.access_key or None,
+        user=whom.user or None,
+        agency=whom.agency or None,
+        source=whom.source,
+    )
 
 
 def failure_entries(plan: Plan) -> list[FailureEntry]:
@@ -345,6 +411,11 @@ def _limit(limit: Limit) -> LimitEntry:
     return LimitEntry(value=limit.value, source=limit.source)
 
 
+def _policy(policy: Policy) -> PolicyRef:
+    required = policy.approvals.required if policy.approvals else 0
+    return PolicyRef(file=policy.file, digest=policy.digest, approvals=required)
+
+
 def _pool(pool: PoolPlan) -> PoolEntry:
     return PoolEntry(
         name=pool.label,
@@ -358,11 +429,14 @@ def _pool(pool: PoolPlan) -> PoolEntry:
             copies=pool.loss.copies,
             desktops=pool.loss.desktops,
             gigabytes=pool.loss.gigabytes,
-            users=list(pool.loss.users),
-            groups=list(pool.loss.groups),
+            users=words.names(pool.loss.users),
+            user_count=len(pool.loss.users),
+            groups=words.names(pool.loss.groups),
+            group_count=len(pool.loss.groups),
             live_sessions=pool.loss.live_sessions,
             upper_bound=pool.loss.upper_bound,
         ),
+        notes=list(words.particulars(pool)),
         ties=[_tie(pool, tie) for tie in pool.ties],
     )
 
@@ -379,7 +453,8 @@ def _candidate(pool: PoolPlan, disk: Disk) -> CandidateEntry:
         size=disk.size,
         copies=known.copies if known else None,
         desktops=known.desktops if known else None,
-        users=list(known.users) if known else None,
+        users=words.names(known.users) if known else None,
+        user_count=len(known.users) if known else None,
         created=known.created if known else None,
     )
 
@@ -410,13 +485,35 @@ def resource_change(pool: PoolPlan, change: Change) -> ResourceChange:
 
 
 def _lost(copy: LostCopy) -> LostCopyEntry:
-    return LostCopyEntry(
-        desktop_id=copy.desktop_id,
-        desktop_name=copy.desktop_name,
-        volume_id=copy.volume_id or None,
-        size=copy.size,
-        users=list(copy.users),
-    )
+    return LostCopyEntry(**_lost_fields(copy))
+
+
+def _lost_fields(copy: LostCopy) -> dict[str, Any]:
+    return {
+        "desktop_id": copy.desktop_id,
+        "desktop_name": copy.desktop_name,
+        "volume_id": copy.volume_id or None,
+        "size": copy.size,
+        "users": words.names(copy.users),
+        "user_count": len(copy.users),
+    }
+
+
+def leftovers_entries(plan: Plan) -> list[LeftoversEntry]:
+    """What partial removals have left, one entry per removal."""
+    return [
+        LeftoversEntry(
+            pool_id=pool.live.id if pool.live else None,
+            pool_name=pool.label,
+            target=str(pool.target),
+            operation=each.operation_id,
+            opened=each.opened,
+            copies=[LeftoverCopyEntry(disk_id=copy.disk_id, **_lost_fields(copy)) for copy in each.copies],
+            unread=each.unread or None,
+        )
+        for pool in plan.pools
+        for each in pool.leftovers
+    ]
 
 
 def _after(change: Change) -> DiskEntry | None:
@@ -458,7 +555,8 @@ def _desktop(desktop: InconsistentDesktop) -> DesktopEntry:
     return DesktopEntry(
         id=desktop.id,
         name=desktop.name,
-        users=list(desktop.users),
+        users=words.names(desktop.users),
+        user_count=len(desktop.users),
         left_behind=[CopyEntry(**_copy(copy)) for copy in desktop.left_behind],
         missing=[_disk(disk) for disk in desktop.missing],
         resized=[ResizedEntry(**_copy(each.copy), pool_size=each.pool_size) for each in desktop.resized],

@@ -7,10 +7,29 @@ from typing import Final
 
 from pydantic import Field
 
+from reconciler.apply.partial import ByDesktop
 from reconciler.apply.results import Resolution, Status
-from reconciler.render.json.base import Document, Entry, Flag, Text, json_text
+from reconciler.render.json.base import Count, Document, Entry, Flag, Text, json_text
 
-FORMAT_VERSION: Final = "1.0"
+FORMAT_VERSION: Final = "1.1"
+
+
+class ShareEntry(Entry):
+    """One desktop's part of an operation."""
+
+    desktop_id: Text
+    desktop_name: Text = Field(description="Empty when nobody said it.")
+    copies: Count = Field(description="Copies that the operation is about on this desktop.")
+
+
+class DesktopsEntry(Entry):
+    """How far a job came, desktop by desktop, by what its sub-jobs say."""
+
+    copies: Count = Field(description="Copies to remove on all of these desktops; 0 when none are removed.")
+    copies_gone: Count = Field(description="Copies on the desktops that are done.")
+    done: list[ShareEntry]
+    left: list[ShareEntry] = Field(description="Desktops whose sub-job failed.")
+    unreported: list[ShareEntry] = Field(description="Desktops that no sub-job names.")
 
 
 class ResolutionEntry(Entry):
@@ -22,6 +41,9 @@ class ResolutionEntry(Entry):
     ending: Status
     message: Text
     hint: Text | None = Field(description="What to do; null when nothing can be said.")
+    desktops: DesktopsEntry | None = Field(
+        description="How far a job came that did only a part; null for any other end."
+    )
 
 
 class ResolveDocument(Document):
@@ -45,4 +67,10 @@ def resolution_entry(resolution: Resolution) -> ResolutionEntry:
         ending=resolution.result.status,
         message=resolution.result.message,
         hint=resolution.result.hint or None,
+        desktops=desktops_entry(resolution.result.desktops),
     )
+
+
+def desktops_entry(found: ByDesktop | None) -> DesktopsEntry | None:
+    """The desktops of an operation that was carried out in part."""
+    return DesktopsEntry.model_validate(found.detail()) if found else None

@@ -1,0 +1,71 @@
+"""Delivers outcomes to webhooks beside the rounds of a watch: none of them waits for a webhook.
+
+One delivery is left to ``notifications``, what is news to ``cli``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from reconciler.apply.results import DriftRound
+from reconciler.notify.notifications import Notifications, Warn, deliver_to
+from reconciler.notify.webhooks import Webhook
+
+MOST_WAITING = 8
+"""Outcomes that wait for one webhook; beyond that the oldest is dropped, and a line says so."""
+
+
+@dataclass(slots=True)
+class _Box:
+    """What waits for one webhook."""
+
+    webhook: Webhook
+    waiting: deque[DriftRound] = field(default_factory=deque)
+    filled: asyncio.Event = field(default_factory=asyncio.Event)
+    failed: bool = False
+    """Whether its last delivery failed."""
+
+
+class Courier:
+    """Takes outcomes at once and delivers them one after the other, the newest first, to each webhook alone."""
+
+    def __init__(self, notify: Notifications, warn: Warn) -> None:
+        self._warn = warn
+        self._boxes = tuple(map(_Box, notify.webhooks))
+
+    def post(self, outcome: DriftRound, *, news: bool) -> None:
+        """Take an outcome for every webhook; without news, only for those whose last delivery failed."""
+        for box in self._boxes:
+            if not (news or (box.failed and not box.waiting)):
+                continue
+            if len(box.waiting) >= MOST_WAITING:
+                old = box.waiting.popleft()
+                self._warn(
+                    f"Warning: the webhook {box.webhook.shown} is too slow: the outcome of "
+                    f"{old.started:%Y-%m-%d %H:%M:%S} UTC was dropped"
+                )
+            box.waiting.append(outcome)
+            box.filled.set()
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Deliver until the block ends; what is not delivered by then is given up."""
+        tasks = [asyncio.create_task(self._work(box)) for box in self._boxes]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _work(self, box: _Box) -> None:
+        while True:
+            await box.filled.wait()
+            box.filled.clear()
+            while box.waiting:
+                outcome = box.waiting.pop()
+                box.failed = not await deliver_to(box.webhook, outcome, self._warn)

@@ -1,0 +1,55 @@
+"""Takes the names of people out of a plan that others will see; every number stays as it is.
+
+``render`` shows how many there are in the place of the names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from reconciler.planning.plan import Plan, PoolPlan
+
+
+class Unnamed(tuple[str, ...]):
+    """So many people, each by a number that is the same wherever the plan means the same person."""
+
+    __slots__ = ()
+
+
+def anonymised(plan: Plan) -> Plan:
+    """The same plan, with the same digest, without the names of users, of their groups and of their desktops.
+
+    A desktop is often called after its user.
+    """
+    numbers = _Numbers()
+    return replace(plan, pools=tuple(_pool(each, numbers) for each in plan.pools))
+
+
+class _Numbers:
+    """Gives each name a number."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def of(self, names: Iterable[str]) -> Unnamed:
+        return Unnamed(self._known.setdefault(each, str(len(self._known) + 1)) for each in names)
+
+
+def _pool(pool: PoolPlan, numbers: _Numbers) -> PoolPlan:
+    loss = replace(pool.loss, users=numbers.of(pool.loss.users), groups=numbers.of(pool.loss.groups))
+    losses = tuple(
+        replace(
+            disk,
+            lost=tuple(copy._replace(users=numbers.of(copy.users), desktop_name="") for copy in disk.lost),
+        )
+        for disk in pool.disk_losses
+    )
+    inconsistent = pool.inconsistent and replace(
+        pool.inconsistent,
+        desktops=tuple(
+            replace(each, users=numbers.of(each.users), name="") for each in pool.inconsistent.desktops
+        ),
+    )
+    candidates = tuple(replace(each, users=numbers.of(each.users)) for each in pool.candidates)
+    return replace(pool, loss=loss, disk_losses=losses, inconsistent=inconsistent, candidates=candidates)

@@ -1,0 +1,181 @@
+"""Replaces known secrets in texts from outside: of libraries, the service, proxies and databases.
+
+``Secret`` and ``settings`` say what is secret; ``safe_text`` applies this to every text that it makes safe.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from urllib.parse import quote, quote_plus
+
+SHOWN = "***"
+"""What stands in place of a secret."""
+SHORTEST = 6
+"""Characters from which a secret is replaced: a shorter one is none, and would garble every message."""
+WINDOW = 12
+"""Characters of a longer secret that are replaced wherever they stand together, so that a text that was cut,
+or that shows one line of several, gives nothing away."""
+HALF = WINDOW // 2
+
+# A line break inside a text, and what escapes and indentation make of it.
+_BREAK = re.compile(
+    r"[ \t]*(?:\\+[rn]|\\+x0[ad]|\\+u000[ad]|%0[ad]|&#(?:10|13|xa|xd);|[\r\n\x0b\x0c\x85\u2028\u2029])[ \t]*",
+    re.IGNORECASE,
+)
+# The same, and the spaces into which some fold it: only for long pieces, as words stand between spaces too.
+_FOLD = re.compile(rf"(?:{_BREAK.pattern}|[ \t])+", re.IGNORECASE)
+_MAY_BREAK = re.compile(r"[\\%&\r\n\x0b\x0c\x85\u2028\u2029]")
+"""What every break holds: cheap to look for in the names of ten thousand pools."""
+_HTML_IN_JSON = re.compile("[<>&='+]")
+_LONGEST_HEX = 200
+"""Characters of a secret beyond which nobody writes it in hexadecimal."""
+
+
+Span = tuple[int, int]
+"""Where a secret begins and ends."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """The secrets of this process, in every form that is looked for."""
+
+    secrets: set[str] = field(default_factory=set)
+    whole: set[str] = field(default_factory=set)
+    """Forms that are shorter than a window, looked for one by one."""
+    windows: set[str] = field(default_factory=set)
+    """Every ``WINDOW`` characters in a row of the longer forms."""
+    blocks: set[str] = field(default_factory=set)
+    """Every half window of the longer forms: any window in a text has one at a place that halves divide."""
+    shortest: int = 0
+    """Characters of the shortest form; 0 while nothing is known."""
+
+
+_known = _Known()
+
+
+def know(*secrets: str) -> None:
+    """Replace these from now on in every text from outside."""
+    for secret in secrets:
+        if len(secret) >= SHORTEST and secret not in _known.secrets:
+            _known.secrets.add(secret)
+            _learn(form for part in _parts(secret) for form in _forms(part))
+
+
+def forget() -> None:
+    """Know no secret any more: a new command line begins."""
+    for each in (_known.secrets, _known.whole, _known.windows, _known.blocks):
+        each.clear()
+    _known.shortest = 0
+
+
+def redact(text: str) -> str:
+    """The text with ``***`` in place of every known secret, also where it is encoded, wrapped or cut."""
+    if not _known.shortest or len(text) < _known.shortest:
+        return text
+    spans = [*_whole(text), *_windows(text)]
+    may_break = _MAY_BREAK.search(text) is not None
+    if may_break:
+        spans += _without(_BREAK, text, _whole)
+    if may_break or (" " in text and _windows("".join(text.split()))):
+        spans += _without(_FOLD, text, _windows)
+    for start, end in reversed(_merged(spans)):
+        text = text[:start] + SHOWN + text[end:]
+    return text
+
+
+def _learn(forms: Iterable[str]) -> None:
+    for form in forms:
+        if len(form) < SHORTEST:
+            continue
+        if len(form) <= WINDOW:
+            _known.whole.add(form)
+        else:
+            _known.windows.update(form[at : at + WINDOW] for at in range(len(form) - WINDOW + 1))
+            _known.blocks.update(form[at : at + HALF] for at in range(len(form) - HALF + 1))
+        length = min(len(form), WINDOW)
+        _known.shortest = min(_known.shortest or length, length)
+
+
+def _parts(secret: str) -> Iterator[str]:
+    """The secret as it is, without its line breaks, and each of its lines."""
+    yield secret
+    lines = [line.strip() for line in secret.splitlines()]
+    if len(lines) > 1 or lines[0] != secret:
+        yield "".join(lines)
+        yield from lines
+
+
+def _forms(part: str) -> set[str]:
+    """How a secret may stand in a message: as it is, or encoded as in a URL, a header, JSON, HTML or ``repr``."""
+    data = part.encode("utf-8", "surrogateescape")
+    percent = {
+        quote(part, safe="", errors="replace"),
+        quote(part, errors="replace"),
+        quote_plus(part, errors="replace"),
+    }
+    json_once = {json.dumps(part, ensure_ascii=each)[1:-1] for each in (True, False)}
+    # As PHP and others write it, and as Java's Gson and Go do.
+    json_once |= {each.replace("/", "\\/") for each in json_once}
+    json_once |= {_HTML_IN_JSON.sub(lambda found: f"\\u00{ord(found[0]):02x}", each) for each in json_once}
+    json_twice = {json.dumps(each, ensure_ascii=False)[1:-1] for each in json_once}
+    escaped = {*json_once, *json_twice, repr(part)[1:-1], repr(data)[2:-1]}
+    percent |= {quote(each, safe="") for each in percent}
+    lowered = {re.sub(r"%[0-9A-F]{2}", lambda found: found[0].lower(), each) for each in percent}
+    binary = {*_base64(data), *((data.hex(), data.hex().upper()) if len(data) <= _LONGEST_HEX else ())}
+    return {part, html.escape(part), *percent, *lowered, *escaped, *binary}
+
+
+def _base64(data: bytes) -> Iterator[str]:
+    """The base64 of anything that contains this: for each place in a group of three, what does not vary."""
+    for before in range(3):
+        padded = bytes(before) + data + bytes(-(before + len(data)) % 3)
+        first, last = -(-before * 8 // 6), (before + len(data)) * 8 // 6
+        yield base64.b64encode(padded).decode()[first:last]
+        yield base64.urlsafe_b64encode(padded).decode()[first:last]
+
+
+def _without(gap: re.Pattern[str], text: str, find: Callable[[str], Iterable[Span]]) -> Iterator[Span]:
+    """What is found in a text whose gaps are left out, by its places in the whole text."""
+    spans = list(find(gap.sub("", text)))
+    if not spans:
+        return
+    places: list[int] = []
+    start = 0
+    for found in gap.finditer(text):
+        places.extend(range(start, found.start()))
+        start = found.end()
+    places.extend(range(start, len(text)))
+    for begin, end in spans:
+        yield places[begin], places[end - 1] + 1
+
+
+def _whole(text: str) -> Iterator[Span]:
+    for form in _known.whole:
+        at = text.find(form)
+        while at >= 0:
+            yield at, at + len(form)
+            at = text.find(form, at + 1)
+
+
+def _windows(text: str) -> list[Span]:
+    # A sixth of the places tells whether to look at all of them: names come by the ten thousand.
+    if _known.blocks.isdisjoint(text[at : at + HALF] for at in range(0, len(text) - HALF + 1, HALF)):
+        return []
+    windows = _known.windows
+    return [(at, at + WINDOW) for at in range(len(text) - WINDOW + 1) if text[at : at + WINDOW] in windows]
+
+
+def _merged(spans: Iterable[Span]) -> list[Span]:
+    """Spans in order, those that touch as one."""
+    merged: list[Span] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((start, end))
+    return merged

@@ -1,0 +1,158 @@
+"""The command line as processes that start in a moment: forks of a server that has imported it once.
+
+For tests that need many processes with streams, a terminal or signals of their own. How Python itself starts and
+ends, its encodings and its memory are for those that start ``python -m reconciler`` as users do.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import gc
+import importlib
+import io
+import marshal
+import os
+import pkgutil
+import runpy
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any, NoReturn
+
+import reconciler
+
+ROOT = Path(__file__).parents[2]
+CLIENT = Path(__file__).with_name("client.py")
+
+
+def command(module: str = "reconciler") -> list[str]:
+    """What to start in the place of ``python -m reconciler``, or of another module of ours."""
+    return [sys.executable, "-S", "-E", str(CLIENT), _server(), module]
+
+
+@functools.cache
+def _server() -> str:
+    """The address of the server, which ends with this process."""
+    folder = tempfile.mkdtemp(prefix="started")
+    address = f"{folder}/socket"
+    env = {"PATH": os.environ["PATH"], "HOME": folder, "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.flows.started", address],
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdin
+    assert process.stdout
+    assert process.stdout.readline() == b"ready\n"
+    atexit.register(process.wait)
+    atexit.register(process.stdout.close)
+    atexit.register(process.stdin.close)  # which happens first
+    return address
+
+
+def serve(address: str) -> None:
+    """Fork a command line for each client, until standard input ends: when who started this does, however."""
+    for name in ("starlette.applications", "httpx", "sqlalchemy.dialects.sqlite", "psycopg", "uvicorn"):
+        importlib.import_module(name)
+    for module in pkgutil.walk_packages(reconciler.__path__, "reconciler."):
+        if module.name != "reconciler.__main__":
+            importlib.import_module(module.name)
+    gc.collect()
+    gc.freeze()  # forks share what is never collected
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen(64)
+        print("ready", flush=True)
+        while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                _attend(connection)
+            connection.close()
+            with contextlib.suppress(ChildProcessError):  # none is left
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+    shutil.rmtree(Path(address).parent)
+
+
+def _attend(connection: socket.socket) -> NoReturn:
+    """Fork the command line of one client, and send it the exit code; it is killed when the client is."""
+    code = 0
+    try:
+        head, streams, _, _ = socket.recv_fds(connection, 8, 3)
+        with connection.makefile("rb") as rest:
+            request = marshal.loads(rest.read(int.from_bytes(head, "big")))
+        ended, wake = socket.socketpair()
+        wake.setblocking(False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.set_wakeup_fd(wake.fileno())
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for each in (connection, ended, wake):
+                each.close()
+            _become(request, streams)
+        for stream in streams:
+            os.close(stream)
+        connection.sendall(pid.to_bytes(8, "big"))
+        if connection in select.select([connection, ended], [], [])[0]:
+            os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        connection.sendall(os.waitstatus_to_exitcode(status).to_bytes(8, "big", signed=True))
+    except BrokenPipeError:
+        pass  # the client was killed
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    os._exit(code)
+
+
+def _become(request: Any, streams: list[int]) -> NoReturn:
+    """Be the command line that the client stands for."""
+    code = 1
+    try:
+        (module, *arguments), folder, env = request
+        os.environ.clear()
+        os.environ.update(env)
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+            os.close(stream)
+        os.chdir(folder)
+        sys.stdin = _stream(0, "r", "surrogateescape")
+        sys.stdout = _stream(1, "w", "surrogateescape")
+        sys.stderr = _stream(2, "w", "backslashreplace")
+        sys.argv = [module, *arguments]
+        if module == "reconciler":
+            from reconciler.cli.main import main  # noqa: PLC0415 - imported long ago
+
+            code = main()
+        else:
+            runpy.run_module(module, run_name="__main__")
+            code = 0
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+    os._exit(code)
+
+
+def _stream(number: int, mode: str, errors: str) -> io.TextIOWrapper:
+    terminal = os.isatty(number) or number == 2
+    raw = io.FileIO(number, mode, closefd=False)
+    buffer: Any = io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw)
+    return io.TextIOWrapper(buffer, encoding="utf-8", errors=errors, line_buffering=terminal)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
