@@ -156,6 +156,7 @@ async def compute(
         expires=stamp.created + stamp.lifetime,
         tool_version=__version__,
         sources=manifest.sources,
+        drift_policies=manifest.drift,
         findings=(*findings, *notes),
         failures=tuple(failures),
         policy=stamp.policy,

@@ -49,6 +49,13 @@ def write_outputs(plan: Plan, outputs: OutputOptions, apply: str = APPLY) -> Non
             write_text(path, form(plan))
 
 
+def unnamed_losses(plan: Plan) -> int:
+    """How many pools that lose disks do not even have a line in the comment."""
+    from reconciler.render.markdown import hidden_losses  # noqa: PLC0415 - one of four forms
+
+    return hidden_losses(plan)
+
+
 def different(saved: Path | None, outputs: OutputOptions) -> None:
     """Raise ``BadInput`` when two outputs name the same file, since the second would overwrite the first."""
     paths = [

@@ -5,7 +5,7 @@ Computing the plan is left to ``planner``, the formats to ``render``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +26,7 @@ from reconciler.cli.connect import (
 from reconciler.cli.console import Console
 from reconciler.cli.flags import ConnectionOptions
 from reconciler.cli.interlock import Interlock
-from reconciler.cli.outputs import different, show_plan, tell_github, write_outputs
+from reconciler.cli.outputs import different, show_plan, tell_github, unnamed_losses, write_outputs
 from reconciler.cli.plan_files import save
 from reconciler.cli.policy import policy_of
 from reconciler.cli.signals import run_async
@@ -34,11 +34,12 @@ from reconciler.clock import CLOCK
 from reconciler.engine.apply import DEFAULT_LIFETIME
 from reconciler.engine.holds import blocked_code, recorded_holds
 from reconciler.engine.known import known_of
-from reconciler.errors import ExitCode, ReconcilerError
-from reconciler.manifest.load import load
+from reconciler.errors import BadInput, ExitCode, ReconcilerError, Refused
+from reconciler.manifest.load import load, read
 from reconciler.model import Limits, Manifest, Shard
 from reconciler.planner import NOTHING, Connection, Known, PlanMetadata, compute, with_inconsistent_desktops
 from reconciler.planning.anonymous import anonymised
+from reconciler.planning.manifest_changes import manifest_changes
 from reconciler.planning.plan import Plan, Service
 from reconciler.settings import Settings
 
@@ -57,6 +58,12 @@ def plan(
     outputs: flags.OutputOptions,
     limits: flags.LimitOptions,
     shard: flags.ShardOf = "1/1",
+    base: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Manifests of the target branch: say what changes in what is allowed.", metavar="PATH"
+        ),
+    ] = None,
     desktops: Annotated[
         bool, typer.Option("--desktops", help="Also show desktops whose disks are not those of their pool.")
     ] = False,
@@ -70,6 +77,8 @@ def plan(
     manifest = load(paths, follow_symlinks=follow_symlinks)
     for note in manifest.notes:
         console.info(note)
+    before = _base(base, follow_symlinks=follow_symlinks) if base else None
+    changes = None if before is None else manifest_changes(before, manifest)
     made = compute_plan(
         manifest,
         limits.over(manifest.limits),
@@ -77,6 +86,7 @@ def plan(
         console,
         PlanRequest(lifetime, flags.shard(shard), desktops),
     )
+    made = replace(made, manifest_changes=changes)
     if out:
         save(made, out)
     seen = anonymised(made) if anonymise else made
@@ -86,7 +96,28 @@ def plan(
     tell_github(seen, console, apply)
     if out:
         console.info(f"Saved to {out}; apply exactly this with: reconciler apply {path_word(out)}")
-    return exit_code_of(made, console, detailed=detailed_exitcode)
+    code = exit_code_of(made, console, detailed=detailed_exitcode)
+    if outputs.out_markdown and (hidden := unnamed_losses(seen)):
+        console.error(
+            Refused(
+                f"{outputs.out_markdown} has no room to name {hidden} of the pools that lose disks",
+                "split the change into several pull requests, or review --out-html",
+            )
+        )
+        return code or int(ExitCode.REFUSED)
+    return code
+
+
+def _base(paths: list[Path], *, follow_symlinks: bool) -> Manifest:
+    """The manifests of the target branch; raises ``BadInput`` when they do not load: nothing could be compared."""
+    try:
+        return read(paths, follow_symlinks=follow_symlinks)
+    except BadInput as error:
+        raise BadInput(
+            f"the manifests of --base cannot be read, so what this change widens is not known: {error.message}",
+            "give --base the manifests as they are on the target branch",
+            faults=error.faults,
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ def _limits(before: Limits, after: Limits) -> Iterator[ManifestChange]:
         if old.value == limit.value:
             continue
         raised = _wider(old.value, limit.value)
-        words = f"{limit_word(old.value)} to {limit_word(limit.value)}"
+        words = f"{limit_word(name, old.value)} to {limit_word(name, limit.value)}"
         yield ManifestChange(
             f"limits.{name} {'raised' if raised else 'lowered'} from {words}",
             _direction(wider=raised),

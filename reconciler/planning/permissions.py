@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from reconciler.model import Action, DesiredPool, DriftPolicy, Limits, Target, Window
+from reconciler.model import SHARES, Action, DesiredPool, DriftPolicy, Limits, Target, Window
 
 DEFAULT_LIMITS = Limits()
 DEFAULT_MANAGE = frozenset({Action.REMOVE})
@@ -45,15 +45,17 @@ def _limits(limits: Limits) -> Iterator[Permission]:
     defaults = dict(DEFAULT_LIMITS.items())
     for name, limit in limits.items():
         if limit.value != defaults[name].value:
-            default = limit_word(defaults[name].value)
+            default = limit_word(name, defaults[name].value)
             yield Permission(
-                f"limits.{name}: {limit_word(limit.value)}", limit.source, note=f"default: {default}"
+                f"limits.{name}: {limit_word(name, limit.value)}", limit.source, note=f"default: {default}"
             )
 
 
-def limit_word(value: int | None) -> str:
-    """The value of a limit in a sentence; digits alone, so that a reviewer can search for what the file says."""
-    return "no limit" if value is None else str(value)
+def limit_word(name: str, value: int | None) -> str:
+    """The value of a limit as a manifest writes it, so that a reviewer can search for it: without separators."""
+    if value is None:
+        return "no limit"
+    return f"{value}%" if name in SHARES else str(value)
 
 
 def pool_permissions(pool: DesiredPool) -> Iterator[Permission]:

@@ -12,11 +12,25 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from reconciler.model import SHARES, Action, DesiredPool, Disk, Limits, LostCopy, Policy, Pool, Target, Whom
+from reconciler.model import (
+    SHARES,
+    Action,
+    DesiredPool,
+    Disk,
+    DriftPolicy,
+    Limits,
+    LostCopy,
+    Policy,
+    Pool,
+    Target,
+    Whom,
+)
 from reconciler.planning.change import Change, Tie
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.inconsistent_desktops import InconsistentDesktops
 from reconciler.planning.leftovers import Leftovers, count_of
+from reconciler.planning.manifest_changes import ManifestChange
+from reconciler.planning.permissions import Permission, permissions
 
 DECISION_VERSION = 2
 
@@ -204,6 +218,15 @@ class Plan:
     failures: tuple[TargetFailure, ...] = ()
     policy: Policy | None = None
     """The policy that it was judged by; None: there was none."""
+    drift_policies: tuple[DriftPolicy, ...] = ()
+    """What the manifests let a scheduled run correct without a person."""
+    manifest_changes: tuple[ManifestChange, ...] | None = None
+    """How the manifests differ from those of the target branch; None when they were not compared."""
+
+    @property
+    def permissions(self) -> tuple[Permission, ...]:
+        """What its manifests and flags allow beyond the defaults."""
+        return permissions(self.limits, [pool.desired for pool in self.pools], self.drift_policies)
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
@@ -317,27 +340,34 @@ def decision(plan: Plan, *, ignoring: frozenset[str] = frozenset()) -> dict[str,
     """
     changed = {pool.target for pool in plan.pools if _deciding(pool)}
     policy = {"policy": plan.policy.digest} if plan.policy else {}
-    return policy | {
-        "version": DECISION_VERSION,
-        "targets": [
-            {"region": each.target.region, "project_id": each.target.project_id, "service": each.name}
-            for each in plan.services
-            if each.target in changed
-        ],
-        # A share that is not limited is left out, as is a policy where there is none: so digests that were approved
-        # before there were any still hold.
-        "limits": {
-            name: limit.value
-            for name, limit in plan.limits.items()
-            if name not in SHARES or limit.value is not None
-        },
-        "blocked": plan.run_blocked and ignoring != TRANSIENT_RULES,
-        "pools": {
-            f"{pool.target}/{pool.live.id}": pool_decision(pool, ignoring=ignoring)
-            for pool in plan.pools
-            if pool.live and _deciding(pool)
-        },
-    }
+    missing = sorted(f"{pool.target}/{pool.label}" for pool in plan.pools if pool.live is None)
+    not_found = {"not_found": missing} if missing and changed else {}
+    return (
+        policy
+        | not_found
+        | {
+            "version": DECISION_VERSION,
+            "targets": [
+                {"region": each.target.region, "project_id": each.target.project_id, "service": each.name}
+                | ({"profile": each.target.profile} if each.target.profile else {})
+                for each in plan.services
+                if each.target in changed
+            ],
+            # A share that is not limited is left out, as is a policy where there is none: so digests that were approved
+            # before there were any still hold.
+            "limits": {
+                name: limit.value
+                for name, limit in plan.limits.items()
+                if name not in SHARES or limit.value is not None
+            },
+            "blocked": plan.run_blocked and ignoring != TRANSIENT_RULES,
+            "pools": {
+                f"{pool.target}/{pool.live.id}": pool_decision(pool, ignoring=ignoring)
+                for pool in plan.pools
+                if pool.live and _deciding(pool)
+            },
+        }
+    )
 
 
 def pool_decision(pool: PoolPlan, *, ignoring: frozenset[str] = frozenset()) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from reconciler.model import SHARES, Action
 from reconciler.planning.change import Change
 from reconciler.planning.finding import Severity
 from reconciler.planning.plan import Plan, PoolPlan, totals
-from reconciler.render import words
+from reconciler.render import review, words
 from reconciler.render.page import render_page
 
 SHOWN_USERS = 50
@@ -89,6 +89,10 @@ def plan_html(plan: Plan, apply: str = words.APPLY) -> str:
     shown.sort(key=lambda pool: not pool.loss.disks)
     values = {
         "plan": plan,
+        "review": review,
+        "allowed": review.allowed(plan),
+        "changed": review.changed(plan),
+        "several": review.several(plan),
         "approval": words.approval(plan, apply),
         "meters": list(meters(plan)),
         "bars": list(bars(plan)),

@@ -13,7 +13,7 @@ from reconciler.model import Action
 from reconciler.planning.change import Change
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.plan import Plan, PoolPlan
-from reconciler.render import words
+from reconciler.render import review, words
 from reconciler.safe_text import LONGEST, safe_text
 
 MARKER = "<!-- reconciler-plan -->"
@@ -38,9 +38,53 @@ def plan_markdown(plan: Plan, limit: int = LIMIT, apply: str = words.APPLY) -> s
     """
     head, foot = _head(plan), _foot(plan, apply)
     room = limit - len(head) - len(foot)
-    findings = fitting(_findings(plan), room // 2, "finding")
-    pools = fitting(_pools(plan), room - len(findings), "pool")
-    return head + findings + pools + foot
+    # A loss is never left out: before anything else is cut, each pool that loses disks has its line.
+    losing = [_loss_line(plan, pool) for pool in _losing(plan)]
+    reserved = sum(map(len, losing)) + len(_LOSSES)
+    if reserved > room:
+        number = hidden_losses(plan, limit)
+        head += f"**{number} more pools lose disks than fit into this comment. Do not approve it.**\n\n"
+        return head + _LOSSES + "".join(_fit(losing, room - len(_LOSSES) - 200)) + "\n" + foot
+    spare = room - reserved
+    findings = fitting(_findings(plan), spare // 2, "finding")
+    details = _pools(plan)
+    whole = sum(map(len, details)) <= room - len(findings)
+    if whole:
+        return head + findings + "".join(details) + foot
+    pools = fitting(details, spare - len(findings), "pool")
+    return head + _LOSSES + "".join(losing) + "\n" + findings + pools + foot
+
+
+def hidden_losses(plan: Plan, limit: int = LIMIT) -> int:
+    """How many pools that lose disks a comment of this length cannot even name; such a comment must not be approved."""
+    losing = [_loss_line(plan, pool) for pool in _losing(plan)]
+    room = limit - len(_head(plan)) - len(_foot(plan, words.APPLY)) - len(_LOSSES)
+    if sum(map(len, losing)) <= room:
+        return 0
+    return len(losing) - len(_fit(losing, room - 200))
+
+
+_LOSSES = "Pools that lose disks:\n\n"
+
+
+def _losing(plan: Plan) -> list[PoolPlan]:
+    return [pool for pool in plan.pools if pool.loss.disks]
+
+
+def _loss_line(plan: Plan, pool: PoolPlan) -> str:
+    where = f"{code(str(pool.target))} " if review.several(plan) else ""
+    return f"- {where}{code(pool.label)}: {words.pool_summary(pool)}\n"
+
+
+def _fit(lines: Sequence[str], room: int) -> list[str]:
+    """As many whole lines as fit."""
+    taken: list[str] = []
+    for line in lines:
+        if len(line) > room:
+            break
+        room -= len(line)
+        taken.append(line)
+    return taken
 
 
 def code(text: str, most: int = NAME_LENGTH) -> str:
@@ -85,6 +129,10 @@ def _more(number: int, what: str) -> str:
 
 def _head(plan: Plan) -> str:
     lines = [MARKER, f"## {words.headline(plan)}", ""]
+    for target in review.targets(plan):
+        lines += [f"Target: {prose(target)}", ""]
+    for sentence in words.acting(plan.services):
+        lines += [prose(sentence), ""]
     for name in sorted({service.name for service in plan.services if service.sandbox}):
         sandbox = code(name.removeprefix("sandbox:"))
         lines += [f"> **SANDBOX** {sandbox}: a simulated service; nothing real is touched.", ""]
@@ -101,9 +149,32 @@ def _head(plan: Plan) -> str:
     differing = words.inconsistent(plan)  # numbers only; which ones they are stands in the text and the JSON
     if differing:
         lines += [differing, ""]
-    for sentence in words.acting(plan.services):
-        lines += [prose(sentence), ""]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + "".join(f"{part}\n" for part in _review(plan))
+
+
+def _review(plan: Plan) -> Iterator[str]:
+    """What is allowed, and what the pull request changes of it, right below the totals."""
+    if permitted := review.allowed(plan):
+        yield f"**{review.ALLOWED}**\n"
+        yield from (
+            f"- {_sentence(each, as_code=True)}, set at {code(each.source, LONGEST)}" for each in permitted
+        )
+        yield ""
+    compared = review.changed(plan)
+    if compared is None:
+        return
+    yield f"**{review.CHANGED}**\n"
+    for each in compared:
+        yield f"- {'**widens**: ' if each.widens else ''}{_sentence(each)}, at {code(each.source, LONGEST)}"
+    if not compared:
+        yield review.NOTHING_CHANGED
+    yield ""
+
+
+def _sentence(each: review.Sentence, *, as_code: bool = False) -> str:
+    whose = f"{code(each.whose)}: " if each.whose else ""
+    note = f" ({prose(each.note)})" if each.note else ""
+    return f"{whose}{code(each.what, LONGEST) if as_code else prose(each.what)}{note}"
 
 
 def _findings(plan: Plan) -> list[str]:
@@ -133,15 +204,16 @@ def _finding(finding: Finding) -> str:
 
 def _pools(plan: Plan) -> list[str]:
     shown = [pool for pool in plan.pools if pool.drift or pool.ties]
-    return [_pool(pool) for pool in sorted(shown, key=lambda pool: not pool.loss.disks)]
+    return [_pool(plan, pool) for pool in sorted(shown, key=lambda pool: not pool.loss.disks)]
 
 
-def _pool(pool: PoolPlan) -> str:
+def _pool(plan: Plan, pool: PoolPlan) -> str:
+    where = f"<code>{html.escape(safe_text(str(pool.target)))}</code> " if review.several(plan) else ""
     name = html.escape(words.shortened(safe_text(pool.label), NAME_LENGTH)) or "(empty)"
     rows = [*(_row(pool, change) for change in words.settled(pool)), *_candidates(pool)]
     notes = "".join(f"{note}\n\n" for note in _notes(pool))
     return (
-        f"<details>\n<summary><code>{name}</code>: {words.pool_summary(pool)}</summary>\n\n"
+        f"<details>\n<summary>{where}<code>{name}</code>: {words.pool_summary(pool)}</summary>\n\n"
         f"{_COLUMNS}{''.join(rows)}\n{notes}</details>\n\n"
     )
 

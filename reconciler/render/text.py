@@ -14,7 +14,7 @@ from reconciler.planning.change import Change
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.inconsistent_desktops import InconsistentDesktop
 from reconciler.planning.plan import Plan, PoolPlan
-from reconciler.render import words
+from reconciler.render import review, words
 from reconciler.safe_text import safe_text
 
 SANDBOX = "sandbox:"
@@ -65,7 +65,12 @@ def plan_lines(plan: Plan) -> Iterator[Line]:
     if changed:
         yield Line("reconciler will perform the following actions:")
         yield Line()
+    target = None
     for pool in changed:
+        if review.several(plan) and pool.target != target:
+            yield Line(f"In {review.target_words(pool.target)}:", Tone.STRONG)
+            yield Line()
+        target = pool.target
         for change in pool.pending:
             yield from _change(pool, change)
         yield from _loss(pool)
@@ -84,11 +89,14 @@ def plan_lines(plan: Plan) -> Iterator[Line]:
 def head_lines(plan: Plan) -> Iterator[Line]:
     """What stands above all output about a plan: whether it is a sandbox, and as whom it was read."""
     yield from banner(service.name for service in plan.services)
-    sentences = words.acting(plan.services)
-    for sentence in sentences:
+    for target in review.targets(plan):
+        yield Line(f"Target: {target}.")
+    for sentence in words.acting(plan.services):
         yield Line(sentence)
-    if sentences:
+    if plan.services:
         yield Line()
+    for line in review.lines(plan):
+        yield Line(line, Tone.WARN if line.startswith("  !") else Tone.PLAIN)
 
 
 def banner(services: Iterable[str]) -> Iterator[Line]:

@@ -19,7 +19,7 @@ SYMBOLS = {Action.KEEP: " ", Action.REMOVE: "-", Action.EXPAND: "~", Action.ADD:
 PHRASES = {
     Action.KEEP: "will not be changed",
     Action.REMOVE: "will be destroyed",
-    Action.EXPAND: "will be expanded in place",
+    Action.EXPAND: "will be updated in-place",
     Action.ADD: "will be created",
     Action.REPLACE: "must be replaced",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import Field
@@ -9,6 +10,7 @@ from pydantic import Field
 from reconciler.model import Action, ApplyTo, Copy, Disk, Limit, LostCopy, Policy, Whom
 from reconciler.planning.change import Change, Rule, Tie
 from reconciler.planning.inconsistent_desktops import InconsistentDesktop
+from reconciler.planning.manifest_changes import Direction, ManifestChange
 from reconciler.planning.plan import Plan, PoolPlan, Totals
 from reconciler.render import words
 from reconciler.render.json.base import (
@@ -281,6 +283,26 @@ class FailureEntry(Entry):
     hint: Text = Field(description="What to do; empty when nothing can be said.")
 
 
+class AllowedEntry(Entry):
+    """One thing that is allowed and would not be by default."""
+
+    what: Text = Field(description="As a manifest writes it.")
+    note: Text | None
+    source: Text = Field(description="file:line:column, or a flag.")
+    target: Text | None = Field(description="region/project_id; null for the whole run.")
+    pool: Text | None
+
+
+class ManifestChangeEntry(Entry):
+    """One difference between the manifests and those of the target branch."""
+
+    what: Text
+    direction: Direction
+    source: Text = Field(description="file:line:column.")
+    target: Text | None = Field(description="region/project_id; null for the whole run.")
+    pool: Text | None
+
+
 class PlanDocument(Document):
     """What would change in the declared pools, and what that destroys. Sizes are GB."""
 
@@ -299,6 +321,12 @@ class PlanDocument(Document):
     findings: list[FindingEntry] = Field(description="Those of the run, then those of each pool.")
     limits: LimitsEntry
     policy: PolicyRef | None = Field(description="Null: there was none.")
+    allowed: list[AllowedEntry] = Field(
+        description="What the manifests and flags allow beyond the defaults: limits, permissions, drift policies."
+    )
+    changed_by_base: list[ManifestChangeEntry] | None = Field(
+        description="How the manifests differ from those given with --base, what widens first; null without it."
+    )
     pools: list[PoolEntry] = Field(description="Declared pools with a difference, a tie or a finding.")
     resource_changes: list[ResourceChange] = Field(
         description="One entry per disk of the pools that differ or have a tie, keeps included."
@@ -348,6 +376,17 @@ def plan_document(plan: Plan) -> PlanDocument:
         findings=[finding_entry(each) for each in plan.all_findings],
         limits=LimitsEntry(**{name: _limit(each) for name, each in plan.limits.items()}),
         policy=_policy(plan.policy) if plan.policy else None,
+        allowed=[
+            AllowedEntry(
+                what=each.what,
+                note=each.note or None,
+                source=each.source,
+                target=str(each.target) if each.target else None,
+                pool=each.pool or None,
+            )
+            for each in plan.permissions
+        ],
+        changed_by_base=_changed_by_base(plan.manifest_changes),
         pools=[_pool(pool) for pool in plan.pools if pool.drift or pool.ties or pool.findings],
         resource_changes=[
             resource_change(pool, change)
@@ -359,6 +398,21 @@ def plan_document(plan: Plan) -> PlanDocument:
         leftovers=leftovers_entries(plan),
         failures=failure_entries(plan),
     )
+
+
+def _changed_by_base(changes: Sequence[ManifestChange] | None) -> list[ManifestChangeEntry] | None:
+    if changes is None:
+        return None
+    return [
+        ManifestChangeEntry(
+            what=each.what,
+            direction=each.direction,
+            source=each.source,
+            target=str(each.target) if each.target else None,
+            pool=each.pool or None,
+        )
+        for each in changes
+    ]
 
 
 def target_entries(plan: Plan) -> list[TargetEntry]:
