@@ -13,6 +13,7 @@ from reconciler.model import (
     DesiredPool,
     Desktop,
     Disk,
+    DriftPolicy,
     Limit,
     Limits,
     Policy,
@@ -20,10 +21,12 @@ from reconciler.model import (
     Position,
     Target,
     Whom,
+    Window,
 )
 from reconciler.planning.draft import draft
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import judge
+from reconciler.planning.manifest_changes import Direction, ManifestChange
 from reconciler.planning.plan import Plan, PoolPlan, Service, TargetFailure
 from tests.builders import TARGET, copies_of
 
@@ -245,4 +248,13 @@ def hostile(text: str) -> Plan:
         ),
         failures=(TargetFailure(target, text, text),),
     )
-    return replace(plan, policy=Policy(text, "0" * 64))
+    window = Window(("mon",), "01:00", "02:00", text, place)
+    return replace(
+        plan,
+        policy=Policy(text, "0" * 64),
+        drift_policies=(DriftPolicy(target, place, frozenset({Action.REMOVE}), 4, (window,)),),
+        manifest_changes=(
+            ManifestChange(text, Direction.WIDENS, text, target, text),
+            ManifestChange(text, Direction.NEUTRAL, f"{text}:1:2"),
+        ),
+    )

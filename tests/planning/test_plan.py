@@ -419,6 +419,10 @@ def base(desired: DesiredPool = BASE, pool: Pool | None = None, desktops: Sequen
         pytest.param(lambda: found("live-session"), id="a pool blocked for now"),
         pytest.param(lambda: base(replace(BASE, protect=("z",))), id="protected disks"),
         pytest.param(lambda: base(replace(BASE, allow_live_sessions=True)), id="a permission"),
+        pytest.param(lambda: base(replace(BASE, target=replace(TARGET, profile="other"))), id="profile"),
+        pytest.param(
+            lambda: plan_of(*base().pools, PoolPlan(replace(BASE, name="elsewhere"))), id="a pool not found"
+        ),
     ],
 )
 def test_the_digest_changes_with_what_is_approved(other: Callable[[], Plan]) -> None:

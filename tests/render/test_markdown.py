@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 from reconciler.model import Limit
 from reconciler.planning.plan import Plan
 from reconciler.render import words
-from reconciler.render.markdown import LIMIT, MARKER, code, plan_markdown, prose
+from reconciler.render.markdown import LIMIT, MARKER, code, hidden_losses, plan_markdown, prose
 from tests import sample_plans
 from tests.render.hostile import HOSTILE
 
@@ -138,8 +138,10 @@ def test_totals_and_loss_come_before_everything_else() -> None:
     lines = [line for line in plan_markdown(plan).split("\n") if line]
     assert lines[0] == MARKER
     assert lines[1] == f"## {words.summary(plan.totals)}"
-    assert lines[2] == f"**{words.destruction(plan)}**"
-    assert lines[3].startswith("**Blocked")
+    assert lines[2] == "Target: region `ap-southeast-3`, project `0123456789abcdef0123456789abcdef`"
+    assert lines[3].startswith("Acting as")
+    assert lines[4] == f"**{words.destruction(plan)}**"
+    assert lines[5].startswith("**Blocked")
 
 
 def test_the_approve_command_carries_the_digest() -> None:
@@ -158,11 +160,19 @@ def test_what_does_not_fit_is_dropped_by_whole_pools_and_counted(limit: int) -> 
     plan = sample_plans.many(300)
     shown = plan_markdown(plan, limit)
     rendered = Rendered(_github(shown))
+    hidden = hidden_losses(plan, limit)
     left = re.search(r"\*\*(\d+) more pools? not shown\.\*\*", shown)
-    assert left
     assert len(shown) <= limit
-    assert rendered.tags.count("details") + int(left[1]) == 300
+    assert bool(left) != bool(hidden)
+    if left:
+        assert rendered.tags.count("details") + int(left[1]) == 300
     assert plan.digest in shown
+    # A loss is never left out in silence: each pool is named, or the comment says that it must not be approved.
+    assert len({each.label for each in plan.pools if f"- `{each.label}`: " in shown}) == 300 - hidden
+    assert (
+        f"**{hidden} more pools lose disks than fit into this comment. Do not approve it.**" in shown
+    ) == bool(hidden)
+    assert bool(hidden) == (limit < LIMIT)
 
 
 def test_findings_that_do_not_fit_are_counted_and_leave_room_for_pools() -> None:

@@ -189,6 +189,9 @@ def test_targets_of_several_identities_say_which_is_whose() -> None:
     both = replace(plan, services=(*plan.services, Service(north, "n", other), Service(north, "n", None)))
     head = [line.text for line in head_lines(both)]
     assert head == [
+        "Target: region ap-southeast-3, project 0123456789abcdef0123456789abcdef.",
+        f"Target: region cn-north-4, project {'b' * 32}.",
+        f"Target: region cn-north-4, project {'b' * 32}.",
         f"Acting as access key HWAK…7QZK, from HUAWEICLOUD_SDK_AK, in {plan.services[0].target}.",
         "Acting as agency ops of acme with access key A…, from HW_ASSUME_ROLE_AGENCY_NAME, with HW_ACCESS_KEY, "
         f"in {north}.",

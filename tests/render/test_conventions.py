@@ -1,0 +1,64 @@
+"""Programs that read Terraform's output read ours: the expressions below are theirs, and stand here as facts."""
+
+from __future__ import annotations
+
+import re
+
+from reconciler.planning.plan import Plan
+from reconciler.render.text import plan_lines
+from tests import sample_plans
+
+# tfcmt, pkg/terraform/parser.go
+PASS = re.compile(r"^(Plan: \d|No changes\.)", re.M)
+FAIL = re.compile(r"^(Error: )", re.M)
+DESTROY = re.compile(r"([1-9][0-9]* to destroy\.)", re.M)
+NO_CHANGES = re.compile(r"^(No changes\.)", re.M)
+UPDATED = re.compile(r"^ *# (.*) will be updated in-place$", re.M)
+DELETED = re.compile(r"^ *# (.*) will be destroyed$", re.M)
+# Atlantis, server/events/models/models.go
+SUMMARY = re.compile(r"Plan: (\d+) to add, (\d+) to change, (\d+) to destroy\.")
+MATCHES = re.compile(
+    r"No changes\. (?:Infrastructure is up-to-date|Your infrastructure matches the configuration)\."
+)
+
+
+def text(plan: Plan) -> str:
+    return "\n".join(line.text for line in plan_lines(plan))
+
+
+def test_what_is_destroyed_is_found_by_all_of_them() -> None:
+    plan = sample_plans.two_removals()
+    shown = text(plan)
+    assert PASS.search(shown)
+    assert DESTROY.search(shown)
+    assert not NO_CHANGES.search(shown)
+    found = SUMMARY.search(shown)
+    assert found
+    assert [int(each) for each in found.groups()] == [
+        plan.totals.add,
+        plan.totals.change,
+        plan.totals.destroy,
+    ]
+    assert len(DELETED.findall(shown)) == plan.totals.destroy == 2
+
+
+def test_a_plan_without_a_difference_is_one_for_all_of_them() -> None:
+    shown = text(sample_plans.no_changes())
+    assert NO_CHANGES.search(shown)
+    assert MATCHES.search(shown)
+    assert not DESTROY.search(shown)
+
+
+def test_an_expansion_is_an_update_in_place() -> None:
+    plan = sample_plans.resize()
+    changed = [
+        f"{pool.label}/{change.live.id}" for pool in plan.pools for change in pool.pending if change.live
+    ]
+    assert UPDATED.findall(text(plan)) == changed
+    assert not DELETED.search(text(plan))
+
+
+def test_what_is_blocked_is_not_counted_as_destroyed() -> None:
+    shown = text(sample_plans.tie())
+    assert not DELETED.search(shown)
+    assert not MATCHES.search(shown)
