@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -40,6 +41,15 @@ LONG = (
 def _nothing_is_secret_yet() -> None:
     """Forget the secrets of the test before, which would be taken out of the messages of this one."""
     forget()
+
+
+@pytest.fixture(autouse=True)
+def _no_time_has_been_skipped() -> Iterator[None]:
+    """Take back the time that a test has skipped: programs that the next one starts go by the true time."""
+    yield
+    skipping = sys.modules.get("tests.flows.skipping")
+    if skipping:
+        skipping.TIME.reset()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

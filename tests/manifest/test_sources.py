@@ -11,7 +11,7 @@ from reconciler.errors import ExitCode, StalePlan
 from reconciler.manifest.load import load
 from reconciler.manifest.sources import Sources
 
-TARGET = "version: 1\ntarget: {region: r-1, project_id: 0123456789abcdef0123456789abcdef}\n"
+TARGET = "version: 1\ntarget: {region: ap-southeast-3, project_id: 0123456789abcdef0123456789abcdef}\n"
 POOL = TARGET + "pools: [{name: p, disks: [{type: SSD, size: 10}]}]\n"
 
 

@@ -91,6 +91,7 @@ class Story:
         self.service.faults.foreign = 0.0
         await asyncio.gather(*(self._later(self.chance.uniform(0, 1800)) for _ in range(4)))
         self.service.faults = Faults()
+        await asyncio.sleep(43_200)  # about noon: no run of a calm day is near the end of the window
         for _ in range(10):
             await asyncio.sleep(86_400)
             await self._run(self.journal)
