@@ -97,7 +97,6 @@ async def _pool(pool: PoolPlan, plan: Plan, digest: str, site: TargetContext, ct
         if status is Status.ALARM:
             raise_unsent(site.key(result.pool_id), pool.label, error.message, ctx)
     # Set before the gate opens for the next pool, which reads them before its first call.
-    ctx.halt.alarm |= result.status is Status.ALARM
     ctx.halt.failed |= result.status not in _GOOD and not ctx.options.keep_going
     ctx.log(f"{pool.label}: {result.status.value}: {result.message}")
     return result

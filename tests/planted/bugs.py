@@ -91,9 +91,9 @@ BUGS = (
     ),
     Bug(
         "a damaged record takes nothing from the day's budget",
-        "engine/remediation.py",
-        "    return by_hand + journal.removed_since(str(service.target), service.name, since) - sound\n",
-        "    return by_hand\n",
+        "journal/budget.py",
+        "            by_run[who] = DayUse(who, MOST_DISKS, None)\n",
+        "            pass\n",
         f"{REMEDIATION}::test_what_a_damaged_record_removed_today_counts_as_much_as_it_can_be",
     ),
     Bug(
@@ -831,9 +831,9 @@ BUGS = (
     ),
     Bug(
         "an alarm stops nothing when the run is to keep going",
-        "apply/run.py",
-        "    ctx.halt.alarm |= result.status is Status.ALARM\n",
-        "",
+        "apply/alarms.py",
+        "        ctx.halt.alarm |= ctx.journal.raise_alarm(alarm)\n",
+        "        ctx.journal.raise_alarm(alarm)\n",
         f"{RUN}::test_a_kept_disk_that_vanished_stops_everything_whatever_was_asked",
     ),
     Bug(
