@@ -33,7 +33,7 @@ TESTS = {
     "planning/matching.py": ("tests/planning/test_matching.py",),
     "planning/stale_plan.py": ("tests/planning/test_stale_plan.py",),
     "planning/plan_file.py": ("tests/planning/test_plan_file.py",),
-    "apply/second_check.py": ("tests/apply/test_second_check.py",),
+    "apply/second_check.py": ("tests/apply/test_second_check.py", "tests/apply/test_check_retry.py"),
     "apply/operation.py": tuple(f"tests/apply/test_{name}.py" for name in ("operation", "pools", "run")),
     "apply/resolve.py": ("tests/apply/test_resolve.py",),
     "apply/proof.py": tuple(f"tests/apply/test_{name}.py" for name in ("proof", "judge", "resolve")),
