@@ -28,15 +28,19 @@ import pytest
 from tests.planted.__main__ import FAILED, FEW, QUIETLY, ROOT, Job, import_libraries, in_forks
 from tests.planted.bugs import Bug
 
+RETRY = ("tests/apply/test_check_retry.py", "tests/engine/test_retry.py")
 TESTS = {
     "planning/guards.py": ("tests/planning/test_guards.py", "tests/planning/test_plan.py"),
     "planning/matching.py": ("tests/planning/test_matching.py",),
     "planning/stale_plan.py": ("tests/planning/test_stale_plan.py",),
     "planning/plan_file.py": ("tests/planning/test_plan_file.py",),
     "apply/second_check.py": ("tests/apply/test_second_check.py", "tests/apply/test_check_retry.py"),
-    "apply/operation.py": tuple(f"tests/apply/test_{name}.py" for name in ("operation", "pools", "run")),
-    "apply/resolve.py": ("tests/apply/test_resolve.py",),
-    "apply/proof.py": tuple(f"tests/apply/test_{name}.py" for name in ("proof", "judge", "resolve")),
+    "apply/operation.py": tuple(
+        f"tests/apply/test_{name}.py" for name in ("operation", "pools", "run", "judge", "partial")
+    )
+    + RETRY,
+    "apply/resolve.py": ("tests/apply/test_resolve.py", "tests/apply/test_decision.py", *RETRY),
+    "apply/proof.py": tuple(f"tests/apply/test_{name}.py" for name in ("proof", "judge", "resolve")) + RETRY,
     "api/outcome.py": ("tests/api/test_outcome.py",),
 }
 """The files worth it, each with the tests that cover it."""
