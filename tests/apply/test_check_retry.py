@@ -87,6 +87,33 @@ def test_every_disk_of_the_job_counts_as_the_service_may_repeat_all_of_it() -> N
         )
 
 
+@pytest.mark.parametrize(
+    ("desired", "reason"),
+    [
+        (replace(DECLARED, protect=("second",)), "second is protected"),
+        (
+            pool(entry("SAS", 50), entry("SSD", 10, pin="elsewhere")),
+            "elsewhere, pinned at .*, is not a data disk",
+        ),
+    ],
+)
+def test_a_disk_of_the_job_that_the_pool_still_has_is_spared_as_in_any_removal(
+    desired: DesiredPool, reason: str
+) -> None:
+    second = ("second", "SSD", 20)
+    with pytest.raises(SecondCheckFailed, match=reason):
+        checked(LEFT, approved=(GONE, second), live=(LIVE, Disk(*second)), desired=desired)
+
+
+def test_a_pin_of_a_disk_that_is_there_stops_nothing() -> None:
+    checked(LEFT, live=(LIVE, Disk(*GONE)), desired=pool(entry("SAS", 50, pin="live")))
+
+
+def test_ten_disks_may_be_finished_and_copies_without_a_volume_id_are_told_apart_by_their_disk() -> None:
+    ten = tuple((f"gone{number}", "SSD", 1) for number in range(10))
+    checked(*(LostCopy(each[0], "d1", "one", "", 1) for each in ten), approved=ten)
+
+
 def desktop(*copies: Copy, **more: Any) -> Desktop:
     return replace(Desktop("d1", "one", copies=copies), **more)
 

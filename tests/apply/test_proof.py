@@ -157,4 +157,6 @@ def test_readings_that_keep_contradicting_each_other_are_given_up() -> None:
         assert not found.complete
         assert not found.alarming
         assert CONTRADICTING <= world.loop.moment < 2 * CONTRADICTING
-        assert world.service.requests["pools"] == 8  # at 0, 1, 3, 7, 15, 30, 45 and, a minute after the end, 60 s
+        assert (
+            world.service.requests["pools"] == 8
+        )  # at 0, 1, 3, 7, 15, 30, 45 and, a minute after the end, 60 s
