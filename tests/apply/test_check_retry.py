@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.apply.proof import Observation, copies_seen
+from reconciler.apply.proof import Observation, copies_seen, observed
 from reconciler.apply.second_check import SecondCheckFailed, check_retry
 from reconciler.journal.records import Step
 from reconciler.model import Action, Copy, DesiredPool, Desktop, Disk, LostCopy
@@ -135,3 +135,10 @@ def test_a_copy_is_gone_only_when_nothing_of_it_is_there(
 ) -> None:
     retry = replace(intent(Step.RETRY), keep=("live",), copies=(LEFT,))
     assert copies_seen(retry, disks, desktops) == Observation(done, 1)
+
+
+def test_every_copy_of_a_disk_that_the_pool_has_counts_as_left_before_a_desktop_was_read() -> None:
+    copies = (LEFT, LEFT._replace(desktop_id="d2"), LEFT._replace(disk_id="live"))
+    retry = replace(intent(Step.RETRY), keep=("live",), copies=copies)
+    assert observed(retry, (LIVE,)) == Observation(2, 3)
+    assert observed(retry, (LIVE, Disk(*GONE))) == Observation(0, 3)

@@ -152,11 +152,11 @@ def test_a_list_without_disks_means_none_only_if_the_detail_agrees() -> None:
 def test_readings_that_keep_contradicting_each_other_are_given_up() -> None:
     with harness() as world:
         world.service.shown = [BEFORE, AFTER] * 50
-        found = seen(world)
+        found = seen(world, seconds=0.5)
         assert found == Observation(0, 1, contradictory=True)
         assert not found.complete
         assert not found.alarming
         assert CONTRADICTING <= world.loop.moment < 2 * CONTRADICTING
         assert (
             world.service.requests["pools"] == 8
-        )  # at 0, 1, 3, 7, 15, 30, 45 and, a minute after the end, 60 s
+        )  # at 0, 1, 3, 7, 15, 30, 45 and, a minute after the time that was given, 60 s
