@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import socket
 import ssl
 import struct
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.api.failure import MOST_BYTES as MOST_OF_AN_OBJECT
 from reconciler.api.outcome import of_error
 from reconciler.api.retry import Timing
 from reconciler.api.transport import MOST_BYTES, httpx
@@ -384,6 +386,7 @@ def test_each_part_of_an_outcome_comes_from_its_part_of_the_answer(
     ("header", "seconds"),
     [
         ("7", 7),
+        ("9" * 400, 999_999_999),
         ("Sun, 01 Mar 2026 08:01:30 GMT", 90),
         ("Sun, 01 Mar 2026 08:01:30", 90),
         ("Sun, 01 Mar 2026 08:01:30 -0000", 90),
@@ -398,6 +401,17 @@ def test_throttling_is_rejected_and_tells_how_long(header: str, seconds: float |
     body = {"error_code": "APIGW.0308", "error_msg": "policy user over ratelimit,limit:10,time:1 minute"}
     outcome = answered(answer(429, body, Retry_After=header))
     assert (outcome.state, outcome.code, outcome.retry_after) == (State.REJECTED, "APIGW.0308", seconds)
+
+
+def test_of_a_job_id_that_cannot_be_used_a_hundred_characters_are_shown() -> None:
+    outcome = answered(answer(200, {"job_id": "/" * 300}))
+    assert outcome.message.endswith(f"URL: {'/' * 100!r}")
+
+
+@pytest.mark.parametrize(("more", "state"), [(0, State.ACCEPTED), (1, State.UNKNOWN)])
+def test_a_job_id_is_believed_up_to_the_size_of_answer_that_is_documented(more: int, state: State) -> None:
+    body = json.dumps(JOB).encode().ljust(MOST_OF_AN_OBJECT + more)
+    assert answered(answer(200, body)).state is state
 
 
 def test_the_words_of_the_service_are_made_safe() -> None:

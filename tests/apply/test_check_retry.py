@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.apply.proof import Observation, copies_seen
+from reconciler.apply.proof import Observation, copies_seen, observed
 from reconciler.apply.second_check import SecondCheckFailed, check_retry
 from reconciler.journal.records import Step
 from reconciler.model import Action, Copy, DesiredPool, Desktop, Disk, LostCopy
@@ -87,6 +87,33 @@ def test_every_disk_of_the_job_counts_as_the_service_may_repeat_all_of_it() -> N
         )
 
 
+@pytest.mark.parametrize(
+    ("desired", "reason"),
+    [
+        (replace(DECLARED, protect=("second",)), "second is protected"),
+        (
+            pool(entry("SAS", 50), entry("SSD", 10, pin="elsewhere")),
+            "elsewhere, pinned at .*, is not a data disk",
+        ),
+    ],
+)
+def test_a_disk_of_the_job_that_the_pool_still_has_is_spared_as_in_any_removal(
+    desired: DesiredPool, reason: str
+) -> None:
+    second = ("second", "SSD", 20)
+    with pytest.raises(SecondCheckFailed, match=reason):
+        checked(LEFT, approved=(GONE, second), live=(LIVE, Disk(*second)), desired=desired)
+
+
+def test_a_pin_of_a_disk_that_is_there_stops_nothing() -> None:
+    checked(LEFT, live=(LIVE, Disk(*GONE)), desired=pool(entry("SAS", 50, pin="live")))
+
+
+def test_ten_disks_may_be_finished_and_copies_without_a_volume_id_are_told_apart_by_their_disk() -> None:
+    ten = tuple((f"gone{number}", "SSD", 1) for number in range(10))
+    checked(*(LostCopy(each[0], "d1", "one", "", 1) for each in ten), approved=ten)
+
+
 def desktop(*copies: Copy, **more: Any) -> Desktop:
     return replace(Desktop("d1", "one", copies=copies), **more)
 
@@ -108,3 +135,10 @@ def test_a_copy_is_gone_only_when_nothing_of_it_is_there(
 ) -> None:
     retry = replace(intent(Step.RETRY), keep=("live",), copies=(LEFT,))
     assert copies_seen(retry, disks, desktops) == Observation(done, 1)
+
+
+def test_every_copy_of_a_disk_that_the_pool_has_counts_as_left_before_a_desktop_was_read() -> None:
+    copies = (LEFT, LEFT._replace(desktop_id="d2"), LEFT._replace(disk_id="live"))
+    retry = replace(intent(Step.RETRY), keep=("live",), copies=copies)
+    assert observed(retry, (LIVE,)) == Observation(2, 3)
+    assert observed(retry, (LIVE, Disk(*GONE))) == Observation(0, 3)

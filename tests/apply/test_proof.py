@@ -89,6 +89,13 @@ def test_a_wait_says_for_what_and_how_long_and_only_once(seconds: float, words: 
         assert world.said == [f"pool: waiting up to {words} until the readings show b gone"]
 
 
+def test_what_is_waited_for_is_said_after_the_first_reading() -> None:
+    with harness() as world:
+        world.service.shown = [BEFORE, AFTER, AFTER]
+        seen(world, seconds=30)
+        assert len(world.said) == 1
+
+
 @pytest.mark.parametrize("shown", [[AFTER, AFTER], [BEFORE, BEFORE]])
 def test_without_a_wait_nothing_is_said(shown: list[Shown]) -> None:
     with harness() as world:
@@ -145,8 +152,11 @@ def test_a_list_without_disks_means_none_only_if_the_detail_agrees() -> None:
 def test_readings_that_keep_contradicting_each_other_are_given_up() -> None:
     with harness() as world:
         world.service.shown = [BEFORE, AFTER] * 50
-        found = seen(world)
+        found = seen(world, seconds=0.5)
         assert found == Observation(0, 1, contradictory=True)
         assert not found.complete
         assert not found.alarming
         assert CONTRADICTING <= world.loop.moment < 2 * CONTRADICTING
+        assert (
+            world.service.requests["pools"] == 8
+        )  # at 0, 1, 3, 7, 15, 30, 45 and, a minute after the time that was given, 60 s

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import pytest
 
 from reconciler.apply.context import Options
 from reconciler.apply.decision import Decision
-from reconciler.apply.resolve import resolve
+from reconciler.apply.resolve import can_no_longer_arrive, resolve
 from reconciler.apply.results import Resolution, Status
 from reconciler.engine.resolution import accept, resolve_all
 from reconciler.errors import PoolHeld
-from reconciler.journal.records import ClosedBy, Intent, Outcome, SentDisk, State, Step
+from reconciler.journal.records import DESKTOPS, ClosedBy, Intent, Outcome, SentDisk, State, Step
 from reconciler.model import LostCopy, Pool
 from reconciler.planner import Holds
-from reconciler.workspace import UNLISTED, JobEnd
+from reconciler.workspace import UNLISTED, Job, JobEnd
 from tests.apply.harness import GOING, KEPT, LIFETIME, Harness, Scripted, harness, removal
 from tests.builders import TARGET
 from tests.simulation.service import Faults, TrueJob
@@ -121,6 +122,20 @@ def test_while_the_request_can_arrive_nothing_is_decided() -> None:
         assert state(world) == (State.NOT_ACCEPTED, True)
 
 
+@pytest.mark.parametrize(("late", "expired"), [(-1, False), (0, False), (1, True)])
+def test_a_request_can_arrive_up_to_the_moment_at_which_it_expires(late: int, expired: bool) -> None:
+    with harness() as world:
+        intent = replace(world.intent(), not_after=world.clock.now() - timedelta(seconds=late))
+        assert can_no_longer_arrive(intent, world.context()) is expired
+
+
+def test_without_a_job_there_is_nothing_to_wait_for() -> None:
+    with harness() as world:
+        opened(world, world.intent())
+        assert resolved(world, after=LIFETIME + 1).resolved
+        assert not any("waiting" in line for line in world.said)
+
+
 def test_a_request_that_nothing_bounds_is_left_to_a_person() -> None:
     with harness() as world:
         opened(world, world.intent(lifetime=None))
@@ -159,6 +174,36 @@ def test_a_found_job_without_effect_is_a_failure_only_when_nothing_else_can_come
         assert state(world) == (State.FAILED, True)
 
 
+def test_a_found_job_of_which_the_service_first_knows_nothing_is_followed_all_the_same() -> None:
+    with harness() as world:
+        opened(world, world.intent())
+        world.service = Slow(world.loop, world.service.rng, world.service.pools_)
+        job(world, "lost", lasts=LEASE + 100)
+        assert resolved(world, after=LEASE + 1).result.status is Status.DONE
+        assert state(world) == (State.DONE, True)
+
+
+@dataclass
+class Slow(Scripted):
+    """The first question about a job finds nothing."""
+
+    asked: int = 0
+
+    async def job(self, job_id: str) -> Job | None:
+        self.asked += 1
+        return None if self.asked == 1 else await super().job(job_id)
+
+
+def test_a_retry_without_an_answer_is_open_while_any_job_of_the_pool_is_under_way() -> None:
+    with harness() as world:
+        opened(world, replace(world.intent(baseline=("old",)), step=Step.RETRY))
+        job(world, "old", lasts=LEASE + 100)
+        resolution = resolved(world, after=LEASE + 1)
+        assert (resolution.resolved, resolution.result.status) == (False, Status.RUNNING)
+        assert resolution.result.message == "jobs old of this pool are still running"
+        assert "check the tasks of pool pool" in resolution.result.hint
+
+
 def test_a_found_job_that_runs_longer_than_may_be_waited_stays_open() -> None:
     with harness() as world:
         opened(world, world.intent())
@@ -182,7 +227,7 @@ def test_what_is_done_in_part_is_partial_only_when_nothing_else_can_come(found: 
         assert early.result.message.startswith("1 of 2 disks gone, and the request may still arrive until ")
         resolution = resolved(world, after=LIFETIME)
         assert (resolution.resolved, resolution.result.status) == (True, Status.PARTIAL)
-        assert resolution.result.message == "1 of 2 disks gone"
+        assert (resolution.result.message, resolution.result.done) == ("1 of 2 disks gone", 1)
         assert state(world) == (State.PARTIAL, True)
 
 
@@ -204,6 +249,16 @@ def test_a_kept_disk_that_vanished_leaves_the_operation_open_as_an_alarm() -> No
         assert (resolution.resolved, resolution.result.status) == (False, Status.ALARM)
         assert "what had to stay is gone: a" in resolution.result.message
         assert state(world) == (State.UNKNOWN, False)
+        assert [each.message for each in world.journal.alarms()] == ["what had to stay is gone: a"]
+
+
+def test_beside_the_one_job_that_was_found_a_kept_disk_that_vanished_is_an_alarm() -> None:
+    with harness() as world:
+        opened(world, world.intent())
+        job(world, "lost", lasts=1)
+        world.service.pools_["pool"].disks.pop(KEPT.id)
+        assert resolved(world, after=LIFETIME + 1).result.status is Status.ALARM
+        assert len(world.journal.alarms()) == 1
 
 
 def arrives(world: Harness, name: str, *, at: float, until: float, seen: float | None = None) -> None:
@@ -377,11 +432,18 @@ def test_the_job_of_a_lost_answer_that_did_only_a_part_is_partial_although_the_d
         opened(world, replace(world.intent(), copies=copies))
         job(world, "lost", lasts=100, end=JobEnd.PARTIAL)
         world.service.jobs["lost"].failing = (1,)
+        world.journal.open_run("next", "resolve", "1", [])
         resolution = resolved(world, after=LEASE + 1)
         assert (resolution.result.status, state(world)) == (Status.PARTIAL, (State.PARTIAL, True))
         assert "1 of 2 copies gone, on d0; left on d1" in resolution.result.message
         assert resolution.result.desktops
         assert resolution.result.desktops.copies_gone == 1
+        operation = world.journal.operation("op")
+        assert operation
+        assert operation.verdict == resolution.result.message
+        record = world.journal.run("next")
+        assert record
+        assert DESKTOPS in [each.kind for each in record.events]
 
 
 def _restored(world: Harness, *, later: bool) -> Resolution:

@@ -210,6 +210,12 @@ def test_a_share_of_the_pool_holds_here_too(room: int, fits: bool) -> None:
         assert "policy.yaml:3:9" in refusal(raw(LIVE), rows((B, C)), managed(entry("SSD", 100)), limits)
 
 
+@pytest.mark.parametrize(("percent", "fits"), [(49, False), (50, True)])
+def test_half_of_the_pool_is_exactly_half(percent: int, fits: bool) -> None:
+    limits = Limits(share_of_pool=Limit(percent, "policy.yaml:3:9"))
+    assert agrees(raw((A, B)), rows((B,)), managed(entry("SSD", 100)), limits) is fits
+
+
 @pytest.mark.parametrize(("count", "fits"), [(9, True), (10, True), (11, False)])
 def test_a_call_holds_at_most_ten_disks(count: int, fits: bool) -> None:
     many = tuple(Disk(f"d{number}", "SAS", 10) for number in range(count))
@@ -278,6 +284,12 @@ def test_a_pinned_disk_that_does_not_grow_gives_no_reason_to_lose_one_that_equal
     assert "does not let disks be expanded" in refusal(raw((B, C)), rows((C,)), managed(like_c))
     assert agrees(raw((B, C)), rows((C,)), growing(like_c))
     assert agrees(raw((B, C)), rows((C,)), managed(entry("SAS", 80, pin="b")))
+
+
+def test_a_pinned_disk_does_not_stand_for_the_declared_one_into_which_another_only_grows() -> None:
+    small, middle = Disk("small", "SAS", 30), Disk("middle", "SAS", 40)
+    wanted = managed(entry("SAS", 50, pin="b"), entry("SAS", 50))
+    assert "does not let disks be expanded" in refusal(raw((B, small, middle)), rows((small,)), wanted)
 
 
 def test_nothing_goes_beside_a_replacement_that_is_only_shown() -> None:

@@ -523,3 +523,98 @@ def test_a_limit_on_people_cannot_hold_where_a_group_is_attached(limit: Limit, b
     if found:
         assert (found[0].severity, found[0].measured, found[0].limit) == (Severity.BLOCK, 1, 9)
         assert "1 user group whose members are not known" in found[0].message
+
+
+# --- what each of them says ---------------------------------------------------------------------------
+
+
+def said(pool: PoolPlan) -> dict[str, Finding]:
+    """The findings that block, by their rule."""
+    return {each.rule: each for each in judge_pool(pool).findings if each.severity is Severity.BLOCK}
+
+
+def test_every_finding_says_whose_it_is_and_where_the_pool_is_declared() -> None:
+    checked = [*pool_checks(drafted(disks=TWINS, connected=1)), *pool_checks(drafted())]
+    assert {each.severity for each in checked} == {Severity.PASS, Severity.BLOCK}
+    assert {(each.pool, each.source) for each in checked} == {("finance", str(AT))}
+
+
+def test_what_blocks_says_what_would_allow_it() -> None:
+    pool = replace(desired(), protect=("gone-0",))
+    plan = drafted(pool, connected=1)
+    assert plan.live is not None
+    found = said(replace(plan, live=replace(plan.live, status="TEMPORARY", charging_mode="0")))
+    assert {rule: each.allow for rule, each in found.items()} == {
+        "pool-state": "wait until the pool is STEADY and plan again",
+        "prepaid": "unsubscribe the disk in the console, then plan again",
+        "protected": "declare the disk, or take gone-0 out of this pool's protect list",
+        "live-session": "wait until they have logged out, or allow_live_sessions: true in this pool's entry",
+    }
+
+
+def test_a_tie_says_how_many_of_how_many_go() -> None:
+    three = (*TWINS, Disk("twin-3", "SSD", 100))
+    finding = said(drafted(disks=three))["tie"]
+    assert (finding.measured, finding.limit) == (3, 2)
+    assert "2 of 3 equally good disks must go" in finding.message
+
+
+def test_a_tie_that_must_hit_protected_disks_says_what_would_spare_them() -> None:
+    plan = drafted(replace(desired(), protect=("twin-1", "twin-2")), TWINS)
+    found = [each for each in pool_checks(plan) if each.rule == "protected"]
+    assert [(each.severity, each.allow) for each in found] == [
+        (Severity.BLOCK, "declare the disks, or take some of twin-1, twin-2 out of this pool's protect list")
+    ]
+
+
+def test_a_removal_beside_a_replacement_only_shown_says_what_would_allow_it() -> None:
+    pool = replace(desired(), disks=entries(10, replace=True), allow_empty=True)
+    assert said(drafted(pool, (SMALL, LARGE)))["rests-on-unmanaged"].allow == (
+        "let this pool manage add as well, or declare every disk that is to stay"
+    )
+
+
+def test_a_disk_as_large_as_the_one_into_which_another_only_grows_does_not_go_either() -> None:
+    tied = drafted(replace(desired(), disks=entries(100)), TWINS)
+    (change, *_) = drafted(replace(desired(), disks=entries(100)), (LARGE,)).changes
+    assert change.action is Action.EXPAND
+    assert "rests-on-unmanaged" in said(replace(tied, changes=(change,)))
+
+
+def test_sessions_that_are_allowed_are_counted_all_the_same() -> None:
+    (passed,) = (
+        each
+        for each in pool_checks(drafted(replace(desired(), allow_live_sessions=True), connected=1))
+        if each.rule == "live-session"
+    )
+    assert (passed.severity, passed.message, passed.measured) == (Severity.PASS, "1 connected users", 1)
+
+
+def test_a_pool_that_was_not_found_has_no_disks_to_count() -> None:
+    messages = [each.message for each in pool_checks(PoolPlan(desired()))]
+    assert "0 of 0 disks stay" in messages
+
+
+def test_the_share_of_a_pool_is_that_of_the_pool_that_loses_most_of_its_disks() -> None:
+    many = tuple(Disk(f"kept-{number}", "SSD", 100 + number) for number in range(7))
+    large = replace(desired("large"), disks=tuple(entry("SSD", disk.size) for disk in many))
+    plans = (drafted(large, (*many, *surplus(3))), drafted(desired("small"), (KEPT, *surplus(1))))
+    found = {each.rule: each for each in run_checks(plans, only())}
+    assert found["limit-share-of-pool"].message == "1 of 2 disks of small (50 %) would be destroyed; no limit"
+    assert found["limit-share-of-run"].measured == 34  # 4 of 12
+
+
+def test_a_run_without_pools_destroys_no_share_of_anything() -> None:
+    found = {each.rule: each for each in run_checks([], only(share_of_pool=0))}
+    assert found["limit-share-of-pool"].message == "0 of 0 disks (0 %) would be destroyed; the limit is 0 %"
+    assert found["limit-share-of-pool"].measured == 0
+
+
+def test_a_group_that_a_limit_on_people_cannot_count_says_where_the_limit_is_and_what_would_do() -> None:
+    desktop = Desktop("1", "one", groups=("staff",), copies=copies_of(surplus(1), 1))
+    planned = draft(pool(name="p", allow_empty=True), Pool("pool", "p", surplus(1)), [desktop])
+    (found,) = (each for each in run_checks([planned], only(users=9)) if each.rule == "limit-users")
+    assert (found.source, found.allow) == (
+        "limits.yaml:3:9",
+        "attach the people by name, or take limits.users out",
+    )

@@ -143,6 +143,26 @@ def test_another_declared_size_is_told() -> None:
     assert any(line == f"finance: disk {KEPT.id}: was to stay, is to be expanded now" for line in told)
 
 
+def test_another_size_of_a_disk_that_grows_anyway_is_told() -> None:
+    two, three = (replace(DECLARED, disks=(wanted("SSD", size),)) for size in (200, 300))
+    told = explain(whole(planned(two, [KEPT])), whole(planned(three, [KEPT])))
+    assert told == (f"finance: disk {KEPT.id}: declared size 200 → 300",)
+
+
+def test_of_a_pool_that_needed_nothing_it_is_told_what_its_disk_was_to_do() -> None:
+    quiet = pool("quiet", wanted("SAS", 60))
+    then, later = (planned(declared, [OTHER]) for declared in (quiet, replace(quiet, disks=())))
+    told = explain(whole(*approved().pools, then), whole(*approved().pools, later))
+    assert f"quiet: disk {OTHER.id}: was to stay, is to be removed now" in told
+    assert not any("was not in the approved plan" in line for line in told)
+
+
+def test_a_region_whose_name_looks_private_to_python_is_compared_like_any_other() -> None:
+    private = replace(DECLARED, target=Target("__eu", "f" * 32))
+    then, later = (whole(planned(private, [KEPT, GONE]), service=name) for name in ("one", "two"))
+    assert explain(then, later) == (f"service of __eu/{'f' * 32} one → two",)
+
+
 def test_a_disk_that_two_candidates_compete_for_is_told() -> None:
     twin = replace(KEPT, id=OTHER.id)
     told = explain(approved(), now(KEPT, GONE, twin))
@@ -185,6 +205,16 @@ def test_counts_of_a_pool_that_is_blocked_now_are_left_to_its_blocker() -> None:
     connected = now(users=("ann", "bob", "chen"), connected=1)
     assert connected.blocked
     assert explain(approved(), connected) == ()
+
+
+def test_counts_of_a_pool_that_follows_a_blocked_one_are_bounded_too() -> None:
+    def two(users: tuple[str, ...], connected: int) -> Plan:
+        first = planned(replace(DECLARED, name="blocked"), [KEPT, GONE], ["ann"], connected)
+        return whole(first, planned(DECLARED, [KEPT, GONE], users))
+
+    told = explain(two(("ann",), 1), two(("ann", "bob"), 1))
+    assert "finance: users affected grew from 1 to 2" in told
+    assert not any(line.startswith("blocked") for line in told)
 
 
 def test_a_pool_without_a_difference_takes_no_part() -> None:

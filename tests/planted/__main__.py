@@ -101,14 +101,15 @@ def import_libraries() -> None:
     gc.freeze()  # forks share what is never collected
 
 
-def in_forks(jobs: Iterable[Job]) -> Iterator[tuple[Job, int, str, float]]:
+def in_forks(jobs: Iterable[Job], at_once: int = 0) -> Iterator[tuple[Job, int, str, float]]:
     """Run jobs in forks, one more at a time than there are processors; yields each with its exit code and output."""
+    at_once = at_once or (os.cpu_count() or 1) + 1
     waiting = list(reversed(list(jobs)))
     running: dict[int, tuple[Job, Path, float]] = {}
     with tempfile.TemporaryDirectory(prefix="planted") as scratch:
         number = 0
         while waiting or running:
-            while waiting and len(running) <= (os.cpu_count() or 1):
+            while waiting and len(running) < at_once:
                 number += 1
                 folder = Path(scratch) / str(number)
                 job = waiting.pop()
