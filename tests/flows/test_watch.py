@@ -359,10 +359,10 @@ def test_a_target_that_is_throttled_for_rounds_says_since_when_nothing_was_seen_
     with noticing(world, lambda _: None, refuses=lambda: throttled[0]) as served:
         path = manifest(tmp_path, [ONE_SSD])
         if targets == 2:  # another one that nobody answers for
-            more = path.read_text(encoding="utf-8").replace(sandbox.REGION, "elsewhere-1")
+            more = path.read_text(encoding="utf-8").replace(sandbox.REGION, "cn-north-1")
             path.write_text(f"{path.read_text(encoding='utf-8')}---\n{more}", encoding="utf-8")
         arguments = (str(path), "--prometheus", "drift.prom")
-        nobody = {"RECONCILER_ENDPOINT_ELSEWHERE_1": "http://127.0.0.1:1"}
+        nobody = {"RECONCILER_ENDPOINT_CN_NORTH_1": "http://127.0.0.1:1"}
         ran = watched(tmp_path, served, *arguments, rounds=5, between=between, env=nobody)
     rounds = [line for line in ran.out.splitlines() if " UTC  " in line]
     started = [line.partition("  ")[0] for line in rounds]
