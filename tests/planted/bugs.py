@@ -1146,6 +1146,13 @@ BUGS = (
         "tests/flows/test_partial.py::test_no_form_of_a_partial_job_names_anybody_where_that_is_asked",
     ),
     Bug(
+        "a plan says nothing of a project that was not confirmed",
+        "cli/connect.py",
+        "notes=(unsure,) if unsure else ()",
+        "notes=()",
+        "tests/flows/test_interlock.py::test_a_plan_for_a_project_that_is_not_confirmed_says_so_to_its_reviewers",
+    ),
+    Bug(
         "a plan file of another user is taken",
         "cli/plan_files.py",
         "        if owned_by_another(path):",
