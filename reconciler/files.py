@@ -104,6 +104,11 @@ def writable_by_others(path: Path) -> bool:
     return bool(everybody or (group and not _is_private(found.st_gid, found.st_uid)))
 
 
+def owned_by_another(path: Path) -> bool:
+    """True if neither this user nor root owns the file: its owner may write it at any time. Raises ``OSError``."""
+    return path.stat().st_uid not in {os.geteuid(), 0}
+
+
 def _is_private(gid: int, uid: int) -> bool:
     """Whether a group is its user's own, as many systems make it, or has no name, as in containers."""
     import grp  # noqa: PLC0415 - only for a place that a group may write

@@ -63,6 +63,8 @@ class Connection:
     """Measures the time in which a contradicting reading is made again."""
     renew: Renew = nothing_to_renew
     """Renews credentials before a write is decided, and says when those end that will sign it."""
+    notes: tuple[Finding, ...] = ()
+    """What a review of any plan for this target has to know about the connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,8 @@ async def compute(
         else:
             pools.extend(result.pools)
             notes.extend(result.notes)
+    connected = [each for each in map(connections.__getitem__, targets) if isinstance(each, Connection)]
+    notes.extend(note for each in connected for note in each.notes)
     pools = await _with_leftovers(pools, connections, known)
     held = [_held(pool, known.holds) for pool in pools]
     limits = policy.within(limits, stamp.policy)
@@ -145,11 +149,7 @@ async def compute(
     judged, findings = judged_under(stamp.policy, pools, limits, stamp.created)
     return Plan(
         id=stamp.id,
-        services=tuple(
-            connection.service
-            for target in targets
-            if isinstance(connection := connections[target], Connection)
-        ),
+        services=tuple(each.service for each in connected),
         pools=judged,
         limits=limits,
         created=stamp.created,

@@ -164,7 +164,7 @@ def _whole(text: str) -> Iterator[Span]:
 
 def _windows(text: str) -> list[Span]:
     # A sixth of the places tells whether to look at all of them: names come by the ten thousand.
-    if _known.blocks.isdisjoint(text[at : at + HALF] for at in range(0, len(text) - HALF + 1, HALF)):
+    if _known.blocks.isdisjoint([text[at : at + HALF] for at in range(0, len(text) - HALF + 1, HALF)]):
         return []
     windows = _known.windows
     return [(at, at + WINDOW) for at in range(len(text) - WINDOW + 1) if text[at : at + WINDOW] in windows]

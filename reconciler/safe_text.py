@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from reconciler.redaction import redact
 
 LONGEST = 1000
@@ -33,6 +35,15 @@ def safe_text(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return _capped("".join(_seen(character) for character in text))
+
+
+def all_safe(texts: Iterable[str]) -> bool:
+    """Whether ``safe_text`` would leave each of these as it is, asked of all at once: a pool has a dozen.
+
+    False may be wrong, as of long texts, and True never is: what hides in one of them hides in all together.
+    """
+    together = "|".join(texts)
+    return len(together) <= LONGEST and safe_text(together) == together
 
 
 def _seen(character: str) -> str:

@@ -5,6 +5,7 @@ Text from the service is made safe here, once, on entry. Which pools matter is l
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -26,7 +27,8 @@ from reconciler.errors import ReadingDoubtful
 from reconciler.journal.records import Outcome, Step
 from reconciler.model import ABSENT_DISKS, ApplyTo, Copy, Desktop, Disk, Pool
 from reconciler.planning.readings import pool_doubts
-from reconciler.safe_text import safe_text
+from reconciler.redaction import SHOWN
+from reconciler.safe_text import all_safe, safe_text
 
 HANDLE_TYPES = {
     ApplyTo.NEW: "ONLY_FOR_EXPAND",
@@ -277,36 +279,60 @@ def _new_volume(disk: Disk) -> dict[str, Any]:
 
 
 def _pool(body: PoolBody) -> Pool:
-    disks = tuple(_disk(volume) for volume in body.data_volumes or ())
+    volumes = body.data_volumes or ()
+    text = _as_it_is if all_safe(_texts_of(body)) else _text
+    disks = tuple(_disk(volume, text) for volume in volumes)
     doubts = [safe_text(doubt) for doubt in body.doubts]
     if body.data_volumes is None:
         doubts.append(ABSENT_DISKS)
     doubts.extend(pool_doubts(disks, body.desktop_count))
+    if text is _text:
+        doubts.extend(_hidden(volumes, disks))
     return Pool(
         id=body.id,
-        name=_text(body.name),
+        name=text(body.name),
         disks=disks,
-        status=_text(body.status),
-        charging_mode=_text(body.charging_mode),
+        status=text(body.status),
+        charging_mode=text(body.charging_mode),
         desktop_count=body.desktop_count,
         desktop_used=body.desktop_used or 0,
-        created=_text(body.created_time),
+        created=text(body.created_time),
         doubts=tuple(doubts),
-        type=_text(body.type),
+        type=text(body.type),
         autoscale=body.enable_autoscale,
         in_maintenance_mode=body.in_maintenance_mode,
     )
 
 
-def _disk(volume: VolumeBody) -> Disk:
+def _texts_of(body: PoolBody) -> list[str]:
+    found = [body.name, body.status, body.charging_mode, body.created_time, body.type]
+    for volume in body.data_volumes or ():
+        found += volume.id, volume.type, volume.kms_id
+    return [each for each in found if each]
+
+
+def _disk(volume: VolumeBody, text: Callable[[str | None], str]) -> Disk:
     return Disk(
-        id=_text(volume.id),
-        type=safe_text(volume.type),
+        id=text(volume.id),
+        type=text(volume.type),
         size=volume.size,
         iops=volume.iops,
         throughput=volume.throughput,
-        kms_id=safe_text(volume.kms_id) if volume.kms_id else None,
+        kms_id=text(volume.kms_id) if volume.kms_id else None,
     )
+
+
+def _hidden(volumes: Sequence[VolumeBody], disks: Sequence[Disk]) -> Iterator[str]:
+    """A doubt for each disk of which a secret was taken out: what is left names no disk, and perhaps several."""
+    for volume, disk in zip(volumes, disks, strict=True):
+        if any(
+            SHOWN in now and SHOWN not in (was or "")
+            for was, now in ((volume.id, disk.id), (volume.type, disk.type))
+        ):
+            yield (
+                f"disk {disk.id} ({disk.type}) has a part that is the value of a variable here that counts as a "
+                "secret (such as …_TOKEN or …_PASSWORD)"
+            )
 
 
 def _desktop(body: DesktopBody) -> Desktop:
@@ -370,6 +396,11 @@ def _part(body: SubJobBody) -> JobPart:
 
 def _text(text: str | None) -> str:
     return safe_text(text) if text else ""
+
+
+def _as_it_is(text: str | None) -> str:
+    """The same for a text that is known to be safe."""
+    return text or ""
 
 
 def _time(text: str) -> datetime | None:

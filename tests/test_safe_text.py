@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.redaction import know
-from reconciler.safe_text import LONGEST, safe_text
+from reconciler.safe_text import LONGEST, all_safe, safe_text
 
 
 @pytest.mark.parametrize("text", ["finance-analysts", "财务-分析", "Žofie Čapková", "CORP\\anna", "", "a b"])
@@ -57,3 +57,18 @@ def test_a_text_that_fills_memory_is_looked_at_only_at_its_beginning() -> None:
     assert len(cut) == LONGEST
     assert "swordfish" not in cut
     assert cut.endswith("… (15000000 characters)")
+
+
+@given(st.lists(st.text(st.sampled_from("swordfih-4711|\n \\u202e"), max_size=30), max_size=4))
+def test_texts_that_are_safe_together_are_safe_each(texts: list[str]) -> None:
+    know("swordfish-4711", "dwarf-|-wood")
+    assert not all_safe(texts) or [safe_text(each) for each in texts] == texts
+
+
+@pytest.mark.parametrize(
+    "bad", ["swordfish-4711", "a\nb", "sword\n fish-4711", "c3dvcmRmaXNoLTQ3MTE=", "x" * LONGEST]
+)
+def test_one_text_that_is_not_safe_makes_all_doubtful(bad: str) -> None:
+    know("swordfish-4711")
+    assert all_safe(["SAS", "STEADY"])
+    assert not all_safe(["SAS", bad, "STEADY"])

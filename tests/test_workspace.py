@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable
+from types import FrameType
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,7 +14,8 @@ import pytest
 
 from reconciler.errors import ServiceError
 from reconciler.journal.records import Step
-from reconciler.model import ABSENT_DISKS, ApplyTo, Disk
+from reconciler.model import ABSENT_DISKS, ApplyTo, Disk, Pool
+from reconciler.redaction import know
 from reconciler.workspace import UNLISTED, Call, JobEnd, JobPart, LiveWorkspace
 from tests.api.fake_servers import NOW, Seen, Service, answer, client_at, listening, script
 
@@ -266,3 +269,47 @@ def test_of_more_jobs_than_are_listed_the_unfinished_ones_are_known_and_the_rest
 def test_where_an_unfinished_job_could_be_missed_there_is_no_list_at_all(statuses: dict[str, int]) -> None:
     with pytest.raises(ServiceError):
         ask(remembers(**statuses), lambda workspace: workspace.pool_jobs("p", Step.REMOVE))
+
+
+def _one_pool(disk: dict[str, Any]) -> Service:
+    disks = [{"id": "a", "type": "SSD", "size": 10}, disk]
+    pool = {"id": "p", "name": "finance", "status": "STEADY", "data_volumes": disks}
+    return script(answer(200, {"total_count": 1, "desktop_pools": [pool]}))
+
+
+@pytest.mark.parametrize(
+    ("disk", "shown"),
+    [
+        ({"id": "swordfish-4711", "type": "SAS", "size": 10}, Disk("***", "SAS", 10)),
+        ({"id": "b", "type": "x-swordfish-4711", "size": 10}, Disk("b", "x-***", 10)),
+    ],
+)
+def test_a_disk_that_is_called_like_a_secret_makes_its_pool_doubtful(
+    disk: dict[str, Any], shown: Disk
+) -> None:
+    know("swordfish-4711")
+    [pool] = ask(_one_pool(disk), lambda workspace: workspace.pools())
+    assert pool.disks == (Disk("a", "SSD", 10), shown)
+    [doubt] = pool.doubts
+    assert "counts as a secret" in doubt
+    assert "swordfish" not in doubt
+
+
+def test_a_plain_pool_is_made_safe_with_one_look_and_no_star_of_its_own_is_a_secret() -> None:
+    know("swordfish-4711")
+    looks = 0
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        nonlocal looks
+        looks += event == "call" and frame.f_code.co_name == "redact"
+
+    async def pools(workspace: LiveWorkspace) -> tuple[Pool, ...]:
+        sys.setprofile(count)
+        try:
+            return await workspace.pools()
+        finally:
+            sys.setprofile(None)
+
+    [pool] = ask(_one_pool({"id": "***", "type": "SAS", "size": 10}), pools)
+    assert (pool.name, pool.status, pool.doubts) == ("finance", "STEADY", ())
+    assert looks == 2  # one at the pool, one at the header in which a sandbox says its name

@@ -134,6 +134,8 @@ class RunContext:
     """How many disks may go in one UTC day; set for a run that no person approved."""
     check_sources: Callable[[], None] = _settled
     """Raises ``StalePlan`` when the files that decide the run have changed; asked right before calls."""
+    unnamed: bool = False
+    """True: what is logged and what is recorded as the result names desktops by their ids alone."""
     log: Callable[[str], None] = _quiet
     """Receives one line per event that the user should see."""
 

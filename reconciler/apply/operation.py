@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from reconciler.apply.alarms import raise_for
 from reconciler.apply.context import RunContext, TargetContext
-from reconciler.apply.partial import ByDesktop, by_desktop
+from reconciler.apply.partial import ByDesktop, by_desktop, unnamed
 from reconciler.apply.partial import words as desktop_words
 from reconciler.apply.polling import delay, is_transient
 from reconciler.apply.proof import VERBS, Observation, observe
@@ -170,7 +170,7 @@ async def follow(
         return Result(Status.UNKNOWN, message, _RESOLVE, seen.done)
     result = judge(intent, job_id, end, reason, seen)
     if job and result.status is Status.PARTIAL:
-        result = with_desktops(result, intent, job)
+        result = with_desktops(result, intent, job, named=not ctx.unnamed)
     if result.status is Status.ALARM:
         # Before the operation is closed: whatever ends this run in between, the pool stays held.
         raise_for(intent, result.message, ctx)
@@ -227,7 +227,7 @@ def judge(intent: Intent, job_id: str, end: JobEnd | None, reason: str, seen: Ob
     return Result(status, message, f"check job {job_id} in the console, then plan again", seen.done)
 
 
-def with_desktops(result: Result, intent: Intent, job: Job) -> Result:
+def with_desktops(result: Result, intent: Intent, job: Job, *, named: bool = True) -> Result:
     """The result of a job that did only a part, with the desktops on which it did it and those that are left."""
     found = by_desktop(intent, job)
     # Where all it says is that every part ended well, it contradicts the disks and names nothing that is left.
@@ -237,7 +237,8 @@ def with_desktops(result: Result, intent: Intent, job: Job) -> Result:
     if intent.step in (Step.REMOVE, Step.RETRY):
         again = f"reconciler retry {intent.operation_id}"
         hint = f"check job {job.id} in the console; to let the service finish it: {again}"
-    return replace(result, message=f"{result.message}; {desktop_words(found)}", hint=hint, desktops=found)
+    said = desktop_words(found if named else unnamed(found))
+    return replace(result, message=f"{result.message}; {said}", hint=hint, desktops=found)
 
 
 def keep_desktops(operation_id: str, found: ByDesktop | None, ctx: RunContext) -> None:

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from reconciler.journal.records import Intent
 from reconciler.workspace import Job
 
+PARTS = ("done", "left", "unreported")
+"""How an operation ended on a desktop, as the journal calls it."""
 NAMED = 20
 """Desktops named in one sentence before ``and N more``; the journal and the JSON name all of them."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Share:
+class Share(NamedTuple):
     """One desktop's part of an operation."""
 
     name: str
@@ -43,9 +44,14 @@ class ByDesktop:
     """Of which no sub-job says anything: not reached, or the service named no desktop."""
 
     @property
+    def parts(self) -> tuple[tuple[Share, ...], ...]:
+        """All three, in the order of ``PARTS``."""
+        return self.done, self.left, self.unreported
+
+    @property
     def copies(self) -> int:
         """Copies on all of them."""
-        return sum(each.copies for part in (self.done, self.left, self.unreported) for each in part)
+        return sum(each.copies for part in self.parts for each in part)
 
     @property
     def copies_gone(self) -> int:
@@ -54,12 +60,11 @@ class ByDesktop:
 
     def detail(self) -> dict[str, Any]:
         """The same for the journal: JSON-ready, with every desktop."""
-        parts = {"done": self.done, "left": self.left, "unreported": self.unreported}
         named = {
             part: [
                 {"desktop_id": each.id, "desktop_name": each.name, "copies": each.copies} for each in found
             ]
-            for part, found in parts.items()
+            for part, found in zip(PARTS, self.parts, strict=True)
         }
         return {"copies": self.copies, "copies_gone": self.copies_gone, **named}
 
@@ -85,6 +90,11 @@ def by_desktop(intent: Intent, job: Job) -> ByDesktop:
         return tuple(sorted(Share(names[each], each, copies.get(each, 0)) for each in found))
 
     return ByDesktop(shares(True), shares(False), shares(None))
+
+
+def unnamed(found: ByDesktop) -> ByDesktop:
+    """The same with ids only: a desktop is often called after its user."""
+    return ByDesktop(*(tuple(each._replace(name="") for each in part) for part in found.parts))
 
 
 def words(found: ByDesktop) -> str:

@@ -190,7 +190,7 @@ def _partial(operation: Operation, seen: Observation, job: Job | None, ctx: RunC
     ended = f"job {job.id} ended {job.end}: {job.reason}; " if job else ""
     result = Result(Status.PARTIAL, ended + done_words(intent, seen), done=seen.done)
     if job:
-        result = with_desktops(result, intent, job)
+        result = with_desktops(result, intent, job, named=not ctx.unnamed)
         keep_desktops(operation.id, result.desktops, ctx)
     found = _closed(operation, State.PARTIAL, Status.PARTIAL, result.message, ctx)
     return replace(found, result=result)

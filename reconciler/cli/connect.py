@@ -131,7 +131,7 @@ class _Opening:
         credentials, here = identity.credentials, self._settings.in_region(target.region)
         about = context(self._interlock, target, identity, here)
         keys = await self._keys_of(credentials, here, target, about)
-        await self._interlock.check_project(target, identity, self._settings, keys)
+        unsure = await self._interlock.check_project(target, identity, self._settings, keys)
         client = await self._stack.enter_async_context(
             open_client(here, credentials, target, clock, keys=keys, about=about)
         )
@@ -142,7 +142,9 @@ class _Opening:
         # A signed request expires after 15 minutes; a request with a token can be replayed for a day.
         lifetime = None if isinstance(credentials, Password | Token) else SIGNATURE_LIFETIME
         service = Service(target, name, whom(identity))
-        return Connection(service, LiveWorkspace(client), lifetime, renew=client.renew)
+        return Connection(
+            service, LiveWorkspace(client), lifetime, renew=client.renew, notes=(unsure,) if unsure else ()
+        )
 
     def _find(self, target: Target) -> Identity:
         try:

@@ -16,6 +16,7 @@ import typer
 
 from reconciler.apply.context import RunContext, Stop
 from reconciler.apply.results import DriftReport, DriftRound, Sight
+from reconciler.apply.unnamed import unnamed_report
 from reconciler.cli import flags
 from reconciler.cli.connect import connections, journal, new_id, read_settings
 from reconciler.cli.console import Console
@@ -177,6 +178,7 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
                     group=asked.group,
                     policy=policy,
                     check_sources=lambda: sources.check(seen),
+                    unnamed=asked.anonymise,
                     log=console.info,
                 )
                 if asked.remediate:
@@ -187,7 +189,8 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
     except ReconcilerError as error:
         return outcome(error.exit_code, None, error)
     if asked.anonymise:
-        report = replace(report, plan=anonymised(report.plan))
+        applied = report.applied and unnamed_report(report.applied)
+        report = replace(report, plan=anonymised(report.plan), applied=applied)
     return outcome(report.exit_code, report, None)
 
 

@@ -51,6 +51,7 @@ def history(
         typer.Option("--format", help="How to show the result; jsonl: every run whole, a line each."),
     ] = flags.HistoryOutput.TEXT,
     where: flags.JournalOptions,
+    anonymise: flags.Anonymise = False,
 ) -> int:
     """List the runs in the journal, show one of them in full, or prune what is old."""
     if (what, run is None) not in ((None, True), ("show", False), ("prune", True)):
@@ -69,9 +70,9 @@ def history(
     clock = CLOCK.get()
     start = clock.now() - min(duration(since, "--since"), LONGEST) if since else None
     if shown is flags.HistoryOutput.JSONL and run is None:
-        return _export(start, where.connection, settings, console)
+        return _export(start, where.connection, settings, console, anonymise=anonymise)
     if run is not None:
-        return _show(run, shown, where.connection, settings, console)
+        return _show(run, shown, where.connection, settings, console, anonymise=anonymise)
     with journal_to_read(where.connection, settings, clock) as kept:
         runs = kept.runs(most, start) if kept else ()
         services = own_sandbox(where.connection)
@@ -94,7 +95,13 @@ def _missing(where: flags.ConnectionOptions, settings: Settings) -> str:
 
 
 def _show(
-    run: str, shown: flags.HistoryOutput, where: flags.ConnectionOptions, settings: Settings, console: Console
+    run: str,
+    shown: flags.HistoryOutput,
+    where: flags.ConnectionOptions,
+    settings: Settings,
+    console: Console,
+    *,
+    anonymise: bool,
 ) -> int:
     """Show one run in full."""
     with journal_to_read(where, settings, CLOCK.get()) as kept:
@@ -106,16 +113,23 @@ def _show(
     if shown is not flags.HistoryOutput.TEXT:
         from reconciler.render.json.history import run_json  # noqa: PLC0415 - one of several forms
 
-        console.json_text(run_json(record, 2 if shown is flags.HistoryOutput.JSON else None))
+        console.json_text(
+            run_json(record, 2 if shown is flags.HistoryOutput.JSON else None, anonymise=anonymise)
+        )
     else:
         if not approved_plan(record):  # which says it itself
             console.lines(banner(services + [each.intent.pool.service for each in record.operations]))
-        console.lines(run_lines(record))
+        console.lines(run_lines(record, anonymise=anonymise))
     return int(ExitCode.DONE)
 
 
 def _export(
-    since: datetime | None, where: flags.ConnectionOptions, settings: Settings, console: Console
+    since: datetime | None,
+    where: flags.ConnectionOptions,
+    settings: Settings,
+    console: Console,
+    *,
+    anonymise: bool,
 ) -> int:
     """Print every run whole, one at a time, so that the length of the journal does not matter."""
     from reconciler.render.json.history import run_json  # noqa: PLC0415 - one of several forms
@@ -126,7 +140,7 @@ def _export(
             return int(ExitCode.DONE)
         for run_id in kept.run_ids(since):
             if record := kept.run(run_id):  # else it was pruned meanwhile
-                console.json_text(run_json(record, None))
+                console.json_text(run_json(record, None, anonymise=anonymise))
     return int(ExitCode.DONE)
 
 

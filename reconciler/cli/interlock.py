@@ -18,6 +18,7 @@ from reconciler.credentials import Credentials, Identity, Password
 from reconciler.errors import BadInput, CredentialsError, ServiceError
 from reconciler.identity import whom
 from reconciler.model import Manifest, Target
+from reconciler.planning.finding import Finding, Severity
 from reconciler.settings import REGION, Settings, is_loopback, region_of
 
 _CONFIRM = (
@@ -79,8 +80,11 @@ class Interlock:
 
     async def check_project(
         self, target: Target, identity: Identity, settings: Settings, keys: TemporaryKeys | None
-    ) -> None:
-        """Refuse, or warn of, a project that is not known to be one of the credentials'."""
+    ) -> Finding | None:
+        """Refuse, or warn of, a project that is not known to be one of the credentials'.
+
+        What is warned of is also returned, for the plan: who reviews that sees nothing of this run's messages.
+        """
         if identity.project_id:
             if identity.project_id != target.project_id:
                 raise BadInput(
@@ -88,26 +92,29 @@ class Interlock:
                     f"({identity.source}) are for project {identity.project_id}",
                     "use credentials of the manifest's project, or fix target.project_id; the two must be equal",
                 )
-            return
+            return None
         if isinstance(identity.credentials, Password):
-            return  # IAM gives it a token for this project, or none
+            return None  # IAM gives it a token for this project, or none
         found = await self._projects(target, identity, settings, keys)
         if not isinstance(found, ServiceError):
-            self._among(target, identity, found)
-            return
+            return self._among(target, identity, found)
         if target.project_id in self.confirmed:
-            return
+            return None
         what = f"the project of {self.named(target)} could not be confirmed as one of {whom(identity)}"
         if not self.writes:
             self.warn(f"Warning: {what}: {found.message}; {_CONFIRM}")
-            return
+            return self._finding(target, f"{what}: {found.message}", _CONFIRM)
         if isinstance(found, CredentialsError):
             raise CredentialsError(
                 f"{what}: {found.message}", found.hint, status=found.status, code=found.code
             )
         raise BadInput(f"{what}: {found.message}", _CONFIRM)
 
-    def _among(self, target: Target, identity: Identity, found: tuple[Project, ...]) -> None:
+    def _finding(self, target: Target, what: str, allow: str) -> Finding:
+        rule = "project-not-confirmed"
+        return Finding(rule, what, Severity.WARN, source=self.place(target) or str(target), allow=allow)
+
+    def _among(self, target: Target, identity: Identity, found: tuple[Project, ...]) -> Finding | None:
         """Compare with what IAM listed; not even ``--project-id`` outweighs that."""
         own = next((each for each in found if each.id == target.project_id), None)
         if own is None:
@@ -115,10 +122,12 @@ class Interlock:
         elif not own.in_region(target.region):
             what = f"the project of {self.named(target)} is {own.name!r}, which is in another region"
         else:
-            return
+            return None
+        hint = "use credentials of the manifest's project, or fix the target"
         if self.writes:
-            raise BadInput(what, "use credentials of the manifest's project, or fix the target")
+            raise BadInput(what, hint)
         self.warn(f"Warning: {what}; a run that writes would be refused")
+        return self._finding(target, f"{what}; a run that writes is refused", hint)
 
     async def _projects(
         self, target: Target, identity: Identity, settings: Settings, keys: TemporaryKeys | None

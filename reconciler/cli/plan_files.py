@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.errors import BadInput
-from reconciler.files import is_regular, writable_by_others, write_atomically
+from reconciler.files import is_regular, owned_by_another, writable_by_others, write_atomically
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan_file import HINT, KIND, document, read
 
@@ -39,6 +39,11 @@ def load(path: Path) -> Plan:
             raise BadInput(
                 f"the plan file {path} can be written by other users, so it may not be what was reviewed",
                 f"{HINT}; plan files are made for their owner alone (0600)",
+            )
+        if owned_by_another(path):
+            raise BadInput(
+                f"the plan file {path} belongs to another user, so it may not be what was reviewed",
+                f"{HINT}; if you trust its owner, copy it, and apply the copy with --approve DIGEST",
             )
         if path.stat().st_size > MAX_BYTES:
             raise BadInput(f"{path} is larger than any plan ({MAX_BYTES} bytes)", HINT)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from reconciler.model import LostCopy
 from reconciler.planning.plan import Plan, PoolPlan
 
 
@@ -22,26 +23,31 @@ def anonymised(plan: Plan) -> Plan:
 
     A desktop is often called after its user.
     """
-    numbers = _Numbers()
+    numbers = Numbers()
     return replace(plan, pools=tuple(_pool(each, numbers) for each in plan.pools))
 
 
-class _Numbers:
+class Numbers:
     """Gives each name a number."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
 
     def of(self, names: Iterable[str]) -> Unnamed:
+        """The numbers of these names."""
         return Unnamed(self._known.setdefault(each, str(len(self._known) + 1)) for each in names)
 
+    def copy(self, copy: LostCopy) -> LostCopy:
+        """A copy without the names of its people and of its desktop."""
+        return copy._replace(users=self.of(copy.users), desktop_name="")
 
-def _pool(pool: PoolPlan, numbers: _Numbers) -> PoolPlan:
+
+def _pool(pool: PoolPlan, numbers: Numbers) -> PoolPlan:
     loss = replace(pool.loss, users=numbers.of(pool.loss.users), groups=numbers.of(pool.loss.groups))
     losses = tuple(
         replace(
             disk,
-            lost=tuple(copy._replace(users=numbers.of(copy.users), desktop_name="") for copy in disk.lost),
+            lost=tuple(map(numbers.copy, disk.lost)),
         )
         for disk in pool.disk_losses
     )
@@ -52,4 +58,12 @@ def _pool(pool: PoolPlan, numbers: _Numbers) -> PoolPlan:
         ),
     )
     candidates = tuple(replace(each, users=numbers.of(each.users)) for each in pool.candidates)
-    return replace(pool, loss=loss, disk_losses=losses, inconsistent=inconsistent, candidates=candidates)
+    left = tuple(replace(each, copies=tuple(map(numbers.copy, each.copies))) for each in pool.leftovers)
+    return replace(
+        pool,
+        loss=loss,
+        disk_losses=losses,
+        inconsistent=inconsistent,
+        candidates=candidates,
+        leftovers=left,
+    )

@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import datetime
 
 from reconciler.apply.partial import kept
+from reconciler.apply.unnamed import unnamed_record
 from reconciler.errors import BadInput
 from reconciler.journal.records import (
     DAMAGED_HINT,
@@ -20,8 +21,11 @@ from reconciler.journal.records import (
     Run,
     RunRecord,
 )
+from reconciler.model import LostCopy
+from reconciler.planning.anonymous import Unnamed, anonymised
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan_file import read
+from reconciler.render import words
 from reconciler.render.text import Line, Tone, plan_lines
 
 
@@ -41,9 +45,11 @@ def runs_lines(runs: Sequence[Run]) -> Iterator[Line]:
         )
 
 
-def run_lines(record: RunRecord) -> Iterator[Line]:
-    """Everything the journal knows about one run."""
-    run = record.run
+def run_lines(record: RunRecord, *, anonymise: bool = False) -> Iterator[Line]:
+    """Everything the journal knows about one run; with ``anonymise`` without the names of users and desktops."""
+    run, plan = record.run, approved_plan(record)
+    if anonymise:
+        plan, record = plan and anonymised(plan), unnamed_record(record)
     yield Line(f"Run {run.id}: {run.command}, version {run.tool_version}", Tone.STRONG)
     yield Line(f"  targets   {', '.join(run.targets)}")
     yield Line(f"  started   {_time(run.started)} UTC")
@@ -57,7 +63,7 @@ def run_lines(record: RunRecord) -> Iterator[Line]:
         yield Line(f"  approved  {run.approved.way}{f' by {people}' if people else ''}")
     if run.policy:
         yield Line(f"  policy    {run.policy}")
-    if plan := approved_plan(record):
+    if plan:
         yield Line()
         yield from plan_lines(plan)
     for operation in record.operations:
@@ -72,8 +78,8 @@ def run_lines(record: RunRecord) -> Iterator[Line]:
         yield Line(f"    {DAMAGED_HINT}")
     for event in record.events:
         detail = {} if event.kind in (PLAN_APPROVED, DESKTOPS) else event.detail
-        words = "".join(f"  {name}: {value}" for name, value in detail.items() if value != "")
-        yield Line(f"  {_time(event.at)}  {event.kind}{words}", Tone.FAINT)
+        said = "".join(f"  {name}: {value}" for name, value in detail.items() if value != "")
+        yield Line(f"  {_time(event.at)}  {event.kind}{said}", Tone.FAINT)
 
 
 def approved_plan(record: RunRecord) -> Plan | None:
@@ -97,11 +103,8 @@ def _operation_lines(operation: Operation) -> Iterator[Line]:
         yield Line(f"    disk      {disk.id or 'new'} {disk.type} {disk.size} GB")
         for copy in intent.copies:
             if copy.disk_id == disk.id:
-                users = f", of {', '.join(copy.users)}" if copy.users else ", of nobody"
-                desktop = f"{copy.desktop_name or 'a desktop without name'} ({copy.desktop_id})"
-                yield Line(
-                    f"      copy    volume {copy.volume_id or 'unknown'}, {copy.size} GB, on {desktop}{users}"
-                )
+                volume = copy.volume_id or "unknown"
+                yield Line(f"      copy    volume {volume}, {copy.size} GB, on {_desktop(copy)}")
     yield Line(f"    operation {operation.id}, opened {_time(operation.opened)} UTC")
     if operation.outcome:
         outcome = operation.outcome
@@ -111,6 +114,14 @@ def _operation_lines(operation: Operation) -> Iterator[Line]:
         )
     closed = f"{_time(operation.closed)} UTC" if operation.closed else "open"
     yield Line(f"    result    {operation.verdict or '-'} ({closed})")
+
+
+def _desktop(copy: LostCopy) -> str:
+    """``name (id), of its users``; the id and how many they are where names were left out."""
+    if isinstance(copy.users, Unnamed):
+        return f"desktop {copy.desktop_id}, of {words.count(len(copy.users), 'user')}"
+    users = ", ".join(copy.users) or "nobody"
+    return f"{copy.desktop_name or 'a desktop without name'} ({copy.desktop_id}), of {users}"
 
 
 def _time(moment: datetime) -> str:

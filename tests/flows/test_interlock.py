@@ -368,3 +368,32 @@ def test_when_a_token_ends_and_keys_cannot_be_renewed_no_further_pool_is_touched
         # The first one was followed to its end with the old keys; the second one was not begun.
         assert len(served.posts()) == 1
         assert "  done " in ran.out
+
+
+def test_a_plan_for_a_project_that_is_not_confirmed_says_so_to_its_reviewers(
+    run: Run, surplus: Served, tmp_path: Path
+) -> None:
+    path, env = manifest(tmp_path, [FINANCE]), denied(surplus)
+    files = {form: tmp_path / f"plan.{form}" for form in ("markdown", "html", "json")}
+    outputs = [word for form, file in files.items() for word in (f"--out-{form}", str(file))]
+    planned = run("plan", str(path), "--out", str(tmp_path / "saved"), *outputs, env=env)
+    assert planned.code == 0
+    for text in (planned.out, *(file.read_text() for file in files.values())):
+        assert "project-not-confirmed" in text
+        assert "could not be confirmed as one of" in text
+    [finding] = json.loads(files["json"].read_text())["findings"]
+    assert (finding["severity"], finding["source"]) == ("warn", f"{path}:2:9")
+    # It is a note about the run that planned, so the plan itself holds for one that can confirm the project.
+    applied = run("apply", str(tmp_path / "saved"), "--auto-approve", env=surplus.env)
+    assert applied.code == 0, applied.err
+
+
+def test_a_plan_for_a_project_of_somebody_else_says_so_to_its_reviewers(
+    run: Run, served: Served, tmp_path: Path
+) -> None:
+    path = manifest(tmp_path, [FINANCE])
+    served.world()["projects"][sandbox.PROJECT_ID]["region"] = "cn-north-1"
+    planned = run("plan", str(path), "--format", "markdown", env=without_project(served))
+    assert "is 'cn-north-1', which is in another region; a run that writes is refused" in planned.out.replace(
+        "`", ""
+    )

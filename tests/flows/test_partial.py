@@ -68,6 +68,41 @@ def test_resolve_says_the_desktops_of_a_job_that_another_run_began(run: Run, tmp
     assert "desktop   left on" in run("history", "show", listed[-1]["id"]).out
 
 
+def test_no_form_of_a_partial_job_names_anybody_where_that_is_asked(run: Run, tmp_path: Path) -> None:
+    path = str(manifest(tmp_path, [DECLARED]))
+    with in_part() as served:
+        ran = [run("apply", "--auto-approve", "--anonymise", path, env=served.env)]
+        [first] = json.loads(run("history", "--format", "json").out)["runs"]
+        for each in (
+            ("plan",),
+            ("plan", "--format", "json"),
+            ("explain", "p"),
+            ("drift", "--format", "json"),
+        ):
+            ran.append(run(*each, path, "--anonymise", env=served.env))
+        people = {user for each in served.pool("p")["desktops"] for user in each["users"]}
+        found = [*names(served), *people]
+    ran += [run("history", "show", first["id"], "--anonymise")]
+    ran += [run("history", "show", first["id"], "--anonymise", "--format", "json")]
+    ran += [run("history", "--anonymise", "--format", "jsonl")]
+    assert [(name, each.out) for name in found for each in ran if name in each.out + each.err] == []
+    assert "2 of 4 copies gone, on " in ran[0].out
+    assert ", of 1 user\n" in ran[5].out
+    assert found[0] in run("history", "show", first["id"]).out
+
+
+def test_history_names_nobody_of_a_run_that_did(run: Run, tmp_path: Path) -> None:
+    with in_part() as served:
+        run("apply", "--auto-approve", str(manifest(tmp_path, [DECLARED])), env=served.env)
+        people = {user for each in served.pool("p")["desktops"] for user in each["users"]}
+        found = [*names(served), *people]
+    [first] = json.loads(run("history", "--format", "json").out)["runs"]
+    ran = run("history", "show", first["id"], "--anonymise")
+    assert [name for name in found if name in ran.out] == []
+    assert "2 of 4 copies gone, on " in ran.out
+    assert all(name in run("history", "show", first["id"]).out for name in found)
+
+
 def left_in_part(run: Run, served: Served, folder: Path) -> str:
     """The path of a manifest whose apply has left two copies."""
     path = str(manifest(folder, [DECLARED]))

@@ -97,6 +97,14 @@ def test_a_plan_file_that_others_may_write_is_refused(saved: Path, mode: int) ->
     load(saved)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file to another user")
+def test_a_plan_file_of_another_user_is_refused(saved: Path) -> None:
+    os.chown(saved, 54321, -1)
+    with pytest.raises(BadInput, match="belongs to another user") as refusal:
+        load(saved)
+    assert "reconciler plan" in refusal.value.hint
+
+
 def test_nothing_is_left_beside_it(saved: Path) -> None:
     assert list(saved.parent.iterdir()) == [saved]
 

@@ -1139,6 +1139,27 @@ BUGS = (
         "tests/journal/test_tls.py::test_no_server_gets_the_password_itself",
     ),
     Bug(
+        "a plan without names keeps those of copies that were left",
+        "planning/anonymous.py",
+        "        leftovers=left,",
+        "        leftovers=pool.leftovers,",
+        "tests/flows/test_partial.py::test_no_form_of_a_partial_job_names_anybody_where_that_is_asked",
+    ),
+    Bug(
+        "a plan says nothing of a project that was not confirmed",
+        "cli/connect.py",
+        "notes=(unsure,) if unsure else ()",
+        "notes=()",
+        "tests/flows/test_interlock.py::test_a_plan_for_a_project_that_is_not_confirmed_says_so_to_its_reviewers",
+    ),
+    Bug(
+        "a plan file of another user is taken",
+        "cli/plan_files.py",
+        "        if owned_by_another(path):",
+        "        if False:",
+        "tests/planning/test_plan_file.py::test_a_plan_file_of_another_user_is_refused",
+    ),
+    Bug(
         "a plan file that others may write is taken",
         "cli/plan_files.py",
         "        if writable_by_others(path):",

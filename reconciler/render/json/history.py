@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from pydantic import ConfigDict, Field, RootModel
+from pydantic import ConfigDict, Field, RootModel, field_validator
 
+from reconciler.apply.unnamed import unnamed_record
 from reconciler.journal.records import PLAN_APPROVED, ClosedBy, Run, RunRecord, State, Step, Way
+from reconciler.planning.anonymous import Unnamed, anonymised
 from reconciler.render.history import approved_plan
 from reconciler.render.json.base import (
     Count,
@@ -77,10 +79,15 @@ class SentCopyEntry(_Kept):
 
     disk_id: Text
     desktop_id: Text
-    desktop_name: Text
+    desktop_name: Text = Field(description="Empty with --anonymise: it is often that of the user.")
     volume_id: Text = Field(description="Empty when the service left it out.")
     size: Integer = Field(description="GB.")
-    users: list[Text] = Field(description="Names of the users bound to the desktop.")
+    users: list[Text] = Field(description="Names of the users bound to the desktop; none with --anonymise.")
+
+    @field_validator("users", mode="before")
+    @classmethod
+    def _names(cls, people: Sequence[str]) -> Sequence[str]:
+        return [] if isinstance(people, Unnamed) else people
 
 
 class IntentEntry(_Kept):
@@ -182,10 +189,13 @@ def history_json(runs: Sequence[Run]) -> str:
     return json_text(HistoryDocument(format_version=FORMAT_VERSION, runs=entries))
 
 
-def run_json(record: RunRecord, indent: int | None = 2) -> str:
+def run_json(record: RunRecord, indent: int | None = 2, *, anonymise: bool = False) -> str:
     """One run as JSON text, with its plan, operations and events; without an indent in one line."""
     plan = approved_plan(record)
-    events = [each for each in record.events if each.kind != PLAN_APPROVED or plan is None]
+    if anonymise:
+        plan, record = plan and anonymised(plan), unnamed_record(record)
+    # A plan that only another version reads is left out too where nobody may be named.
+    events = [each for each in record.events if each.kind != PLAN_APPROVED or not (plan or anonymise)]
     return json_text(
         RunDocument(
             format_version=FORMAT_VERSION,
