@@ -134,6 +134,8 @@ class RunContext:
     """How many disks may go in one UTC day; set for a run that no person approved."""
     check_sources: Callable[[], None] = _settled
     """Raises ``StalePlan`` when the files that decide the run have changed; asked right before calls."""
+    anonymise: bool = False
+    """Whether what is logged names no desktop and nobody; the journal keeps the names."""
     log: Callable[[str], None] = _quiet
     """Receives one line per event that the user should see."""
 

@@ -6,7 +6,7 @@ Pure. What the disks show is left to ``proof``, which copies are left later to `
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler.journal.records import Intent
@@ -51,6 +51,14 @@ class ByDesktop:
     def copies_gone(self) -> int:
         """Copies on the desktops that are done."""
         return sum(each.copies for each in self.done)
+
+    @property
+    def unnamed(self) -> ByDesktop:
+        """The same with the ids of the desktops alone: one is often called after its user."""
+        done, left, unreported = (
+            tuple(replace(each, name="") for each in part) for part in (self.done, self.left, self.unreported)
+        )
+        return ByDesktop(done, left, unreported)
 
     def detail(self) -> dict[str, Any]:
         """The same for the journal: JSON-ready, with every desktop."""

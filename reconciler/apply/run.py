@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 
 from reconciler.apply.alarms import raise_unsent
+from reconciler.apply.anonymous import unnamed
 from reconciler.apply.calls import effects
 from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.pools import Task, apply_pool
@@ -99,7 +100,8 @@ async def _pool(pool: PoolPlan, plan: Plan, digest: str, site: TargetContext, ct
     # Set before the gate opens for the next pool, which reads them before its first call.
     ctx.halt.alarm |= result.status is Status.ALARM
     ctx.halt.failed |= result.status not in _GOOD and not ctx.options.keep_going
-    ctx.log(f"{pool.label}: {result.status.value}: {result.message}")
+    said = unnamed(result) if ctx.anonymise else result
+    ctx.log(f"{pool.label}: {said.status.value}: {said.message}")
     return result
 
 

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from reconciler.apply.anonymous import anonymised_apply
 from reconciler.apply.context import Options, RunContext, Stop
 from reconciler.apply.results import ApplyReport
 from reconciler.cli import flags
@@ -31,7 +32,6 @@ from reconciler.engine.apply import apply as run_apply
 from reconciler.errors import BadInput
 from reconciler.manifest.load import load
 from reconciler.model import Manifest
-from reconciler.planning.anonymous import anonymised
 from reconciler.planning.plan import Plan
 from reconciler.render.apply_report import report_lines, report_page, resolution_lines
 
@@ -115,6 +115,7 @@ def apply(
                     shard=share,
                     group=run_group,
                     policy=policy,
+                    anonymise=anonymise,
                     log=console.info,
                 )
                 run = replace(run, check_sources=lambda: sources.check(seen))
@@ -122,8 +123,8 @@ def apply(
                     return await run_apply(request, run)
 
     report = run_async(work)
-    if anonymise and report.plan:
-        report = replace(report, plan=anonymised(report.plan))
+    if anonymise:
+        report = anonymised_apply(report)
     _show(report, shown, console)
     if approve and report.plan and not report.plan.has_changes:
         console.info("Nothing to do; the approved digest was not used.")

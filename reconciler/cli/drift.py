@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from reconciler.apply.anonymous import anonymised_drift
 from reconciler.apply.context import RunContext, Stop
 from reconciler.apply.results import DriftReport, DriftRound, Sight
 from reconciler.cli import flags
@@ -31,7 +32,6 @@ from reconciler.manifest.load import load
 from reconciler.manifest.sources import Seen, changes
 from reconciler.model import Shard, Target
 from reconciler.notify.notifications import Notifications, notifications
-from reconciler.planning.anonymous import anonymised
 from reconciler.render.drift_report import drift_lines, drift_page
 from reconciler.settings import webhooks
 
@@ -177,6 +177,7 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
                     group=asked.group,
                     policy=policy,
                     check_sources=lambda: sources.check(seen),
+                    anonymise=asked.anonymise,
                     log=console.info,
                 )
                 if asked.remediate:
@@ -187,7 +188,7 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
     except ReconcilerError as error:
         return outcome(error.exit_code, None, error)
     if asked.anonymise:
-        report = replace(report, plan=anonymised(report.plan))
+        report = anonymised_drift(report)
     return outcome(report.exit_code, report, None)
 
 

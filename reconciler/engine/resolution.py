@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 
+from reconciler.apply.anonymous import unnamed
 from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.decision import DECIDED, Decision, decide
 from reconciler.apply.resolve import resolve, still_open
@@ -38,9 +39,8 @@ async def resolve_all(
             try:
                 found = await resolve(operation, site, ctx)
                 state = "resolved" if found.resolved else "still open"
-                ctx.log(
-                    f"{operation.intent.pool_name}: {state}: {found.result.status}: {found.result.message}"
-                )
+                said = unnamed(found.result) if ctx.anonymise else found.result
+                ctx.log(f"{operation.intent.pool_name}: {state}: {said.status}: {said.message}")
                 return found
             except PoolHeld as held:
                 return held

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from reconciler.model import LostCopy
 from reconciler.planning.plan import Plan, PoolPlan
 
 
@@ -26,6 +27,11 @@ def anonymised(plan: Plan) -> Plan:
     return replace(plan, pools=tuple(_pool(each, numbers) for each in plan.pools))
 
 
+def anonymised_pool(pool: PoolPlan) -> PoolPlan:
+    """The same for one pool alone."""
+    return _pool(pool, _Numbers())
+
+
 class _Numbers:
     """Gives each name a number."""
 
@@ -38,13 +44,8 @@ class _Numbers:
 
 def _pool(pool: PoolPlan, numbers: _Numbers) -> PoolPlan:
     loss = replace(pool.loss, users=numbers.of(pool.loss.users), groups=numbers.of(pool.loss.groups))
-    losses = tuple(
-        replace(
-            disk,
-            lost=tuple(copy._replace(users=numbers.of(copy.users), desktop_name="") for copy in disk.lost),
-        )
-        for disk in pool.disk_losses
-    )
+    losses = tuple(replace(disk, lost=_copies(disk.lost, numbers)) for disk in pool.disk_losses)
+    left = tuple(replace(each, copies=_copies(each.copies, numbers)) for each in pool.leftovers)
     inconsistent = pool.inconsistent and replace(
         pool.inconsistent,
         desktops=tuple(
@@ -52,4 +53,15 @@ def _pool(pool: PoolPlan, numbers: _Numbers) -> PoolPlan:
         ),
     )
     candidates = tuple(replace(each, users=numbers.of(each.users)) for each in pool.candidates)
-    return replace(pool, loss=loss, disk_losses=losses, inconsistent=inconsistent, candidates=candidates)
+    return replace(
+        pool,
+        loss=loss,
+        disk_losses=losses,
+        inconsistent=inconsistent,
+        candidates=candidates,
+        leftovers=left,
+    )
+
+
+def _copies(copies: Iterable[LostCopy], numbers: _Numbers) -> tuple[LostCopy, ...]:
+    return tuple(copy._replace(users=numbers.of(copy.users), desktop_name="") for copy in copies)

@@ -74,8 +74,8 @@ def desktop_doubts(pool: PoolPlan, desktops: Sequence[Desktop]) -> Iterator[str]
     """What contradicts the pool in a reading of its desktops; ``pool`` is what is planned from that reading."""
     wrong = [(copy, each) for each in desktops for copy in each.copies if not _possible(copy.size)]
     for copy, desktop in wrong[:SHOWN]:
-        where = desktop.name or desktop.id
-        yield f"copy {copy.volume_id or '(no id)'} on desktop {where} has the size {copy.size} GB"
+        # By its id: it is often called after its user, and a finding is shown where nobody may be named.
+        yield f"copy {copy.volume_id or '(no id)'} on desktop {desktop.id} has the size {copy.size} GB"
     if len(wrong) > SHOWN:
         yield f"{len(wrong) - SHOWN} more copies have such a size"
     # With apply_to: new the desktops that exist keep their copies, so what they have decides nothing. Copies

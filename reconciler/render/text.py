@@ -190,7 +190,7 @@ def leftover_lines(pool: PoolPlan) -> Iterator[Line]:
             Tone.STRONG,
         )
         for copy in each.copies[:SHOWN_DESKTOPS]:
-            users = f" ({', '.join(copy.users)})" if copy.users else ""
+            users = f" ({', '.join(words.names(copy.users))})" if words.names(copy.users) else ""
             volume = f", volume {copy.volume_id}" if copy.volume_id else ""
             name = copy.desktop_name or copy.desktop_id
             yield Line(f"      {name}{users}: a copy of disk {copy.disk_id}{volume}, {copy.size} GB")
