@@ -7,20 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from reconciler.apply.partial import PARTS, ByDesktop, Share, unnamed, words
-from reconciler.apply.results import ApplyReport, PoolResult
+from reconciler.apply.results import ApplyReport, DriftReport, PoolResult, Result
 from reconciler.journal.records import DESKTOPS, Event, Operation, RunRecord
-from reconciler.planning.anonymous import Numbers, anonymised
+from reconciler.planning.anonymous import Numbers, anonymised, anonymised_pool
+
+Ended = TypeVar("Ended", Result, PoolResult)
 
 
 def unnamed_report(report: ApplyReport) -> ApplyReport:
-    """The same report; its resolutions name nobody but where their words do, which the run itself avoids."""
+    """The same report of an apply."""
     return replace(
         report,
         plan=report.plan and anonymised(report.plan),
         results=tuple(_result(each) for each in report.results),
+        resolutions=tuple(replace(each, result=_result(each.result)) for each in report.resolutions),
+    )
+
+
+def unnamed_drift(report: DriftReport) -> DriftReport:
+    """The same round of drift, with the pools that it measured and what it applied."""
+    return replace(
+        report,
+        plan=anonymised(report.plan),
+        measures=tuple(replace(each, pool=anonymised_pool(each.pool)) for each in report.measures),
+        applied=report.applied and unnamed_report(report.applied),
     )
 
 
@@ -35,7 +48,7 @@ def unnamed_record(record: RunRecord) -> RunRecord:
     )
 
 
-def _result(result: PoolResult) -> PoolResult:
+def _result(result: Ended) -> Ended:
     if not result.desktops:
         return result
     message = _without(result.message, [result.desktops])

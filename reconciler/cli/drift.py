@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,7 @@ import typer
 
 from reconciler.apply.context import RunContext, Stop
 from reconciler.apply.results import DriftReport, DriftRound, Sight
-from reconciler.apply.unnamed import unnamed_report
+from reconciler.apply.unnamed import unnamed_drift
 from reconciler.cli import flags
 from reconciler.cli.connect import connections, journal, new_id, read_settings
 from reconciler.cli.console import Console
@@ -32,7 +32,6 @@ from reconciler.manifest.load import load
 from reconciler.manifest.sources import Seen, changes
 from reconciler.model import Shard, Target
 from reconciler.notify.notifications import Notifications, notifications
-from reconciler.planning.anonymous import anonymised
 from reconciler.render.drift_report import drift_lines, drift_page
 from reconciler.settings import webhooks
 
@@ -189,8 +188,7 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
     except ReconcilerError as error:
         return outcome(error.exit_code, None, error)
     if asked.anonymise:
-        applied = report.applied and unnamed_report(report.applied)
-        report = replace(report, plan=anonymised(report.plan), applied=applied)
+        report = unnamed_drift(report)
     return outcome(report.exit_code, report, None)
 
 

@@ -38,9 +38,8 @@ async def resolve_all(
             try:
                 found = await resolve(operation, site, ctx)
                 state = "resolved" if found.resolved else "still open"
-                ctx.log(
-                    f"{operation.intent.pool_name}: {state}: {found.result.status}: {found.result.message}"
-                )
+                said = found.result
+                ctx.log(f"{operation.intent.pool_name}: {state}: {said.status}: {said.message}")
                 return found
             except PoolHeld as held:
                 return held

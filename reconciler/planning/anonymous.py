@@ -27,6 +27,11 @@ def anonymised(plan: Plan) -> Plan:
     return replace(plan, pools=tuple(_pool(each, numbers) for each in plan.pools))
 
 
+def anonymised_pool(pool: PoolPlan) -> PoolPlan:
+    """The same for one pool alone."""
+    return _pool(pool, Numbers())
+
+
 class Numbers:
     """Gives each name a number."""
 

@@ -156,11 +156,16 @@ def _tie(pool: PoolPlan) -> Iterator[Finding]:
         )
 
 
+def _unread(pool: PoolPlan) -> bool:
+    """Whether nothing of its answer was read, so that what is missing says nothing: its doubt blocks it."""
+    return bool(pool.live and pool.live.doubts)
+
+
 def _state(pool: PoolPlan) -> Iterator[Finding]:
     status = pool.live.status if pool.live else ""
     if status == STEADY:
         yield _passed(pool, "pool-state", f"the pool is {status}")
-    else:
+    elif status or not _unread(pool):
         yield _finding(
             pool,
             "pool-state",
@@ -180,7 +185,7 @@ def _prepaid(pool: PoolPlan) -> Iterator[Finding]:
             "the pool is prepaid (yearly/monthly); its disks are changed and released through orders",
             allow="unsubscribe the disk in the console, then plan again",
         )
-    else:
+    elif mode or not _unread(pool):
         yield _finding(
             pool, "prepaid", f"the service did not say whether the pool is prepaid (charging_mode {mode!r})"
         )

@@ -74,6 +74,7 @@ def desktop_doubts(pool: PoolPlan, desktops: Sequence[Desktop]) -> Iterator[str]
     """What contradicts the pool in a reading of its desktops; ``pool`` is what is planned from that reading."""
     wrong = [(copy, each) for each in desktops for copy in each.copies if not _possible(copy.size)]
     for copy, desktop in wrong[:SHOWN]:
+        # By its id: it is often called after its user, and a finding is shown where nobody may be named.
         yield f"copy {copy.volume_id or '(no id)'} on desktop {desktop.id} has the size {copy.size} GB"
     if len(wrong) > SHOWN:
         yield f"{len(wrong) - SHOWN} more copies have such a size"
@@ -117,14 +118,15 @@ def looked_into(pool: PoolPlan, desktops: Sequence[Desktop]) -> PoolPlan:
 
 def counted(pool: PoolPlan, counts: Counts) -> PoolPlan:
     """The pool with what its counts of desktops say: a doubt, a notice, or nothing."""
-    if not counts.agree:
-        return pool if pool.desired.allow_count_mismatch else doubted(pool, _miscounted(counts))
-    if counts.known or not pool.removed:
+    if not (counts.agree or pool.desired.allow_count_mismatch):
+        return doubted(pool, _miscounted(counts))
+    if not pool.removed or (counts.agree and counts.known):
         return pool
+    allowed = f"{_miscounted(counts)}, which allow_count_mismatch lets pass"
+    silent = "the service does not say how many desktops the pool has"
     notice = Finding(
         rule="desktops-not-counted",
-        message="the service does not say how many desktops the pool has, so nothing tells whether it listed "
-        "all of them",
+        message=f"{silent if counts.agree else allowed}, so nothing tells whether it listed all of them",
         severity=Severity.WARN,
         pool=pool.label,
         measured=counts.read,

@@ -9,10 +9,13 @@ from collections.abc import Iterator, Sequence
 
 from reconciler.apply.results import ApplyReport, Resolution, Status
 from reconciler.journal.records import Operation
+from reconciler.planning.plan import PoolPlan
 from reconciler.render.text import Line, Tone
 from reconciler.render.words import acting, count
 
 _TONES = {Status.DONE: Tone.ADD, Status.NOT_STARTED: Tone.FAINT, Status.ACCEPTED: Tone.CHANGE}
+MOST_NAMES = 5
+"""Blocked pools that the last line names."""
 
 
 def report_lines(report: ApplyReport) -> Iterator[Line]:
@@ -116,18 +119,36 @@ def report_page(report: ApplyReport) -> tuple[str, list[str]]:
 
 
 def _complete(report: ApplyReport) -> bool:
-    return report.remaining == 0 and all(each.done == each.planned for each in report.results)
+    return (
+        report.remaining == 0
+        and not _blocked(report)
+        and all(each.done == each.planned for each in report.results)
+    )
+
+
+def _blocked(report: ApplyReport) -> list[PoolPlan]:
+    """The pools that the plan left alone, also where nobody can say what they would lose."""
+    return [pool for pool in report.plan.pools if pool.blocked] if report.plan else []
 
 
 def _headline(report: ApplyReport) -> str:
+    """What was carried out, and what was left alone: a run that did both says both."""
     if not report.results:
         return "Nothing was applied."
     done = sum(result.done for result in report.results)
     if _complete(report):
         return f"Apply complete! {count(done, 'change')} proven; a new plan shows no changes."
-    planned = sum(result.planned for result in report.results)
-    left = "" if report.remaining is None else f" A new plan shows {report.remaining} left."
-    return f"Apply incomplete: {done} of {count(planned, 'change')} proven.{left}"
+    blocked = _blocked(report)
+    left_alone = {(pool.target, pool.live.id) for pool in blocked if pool.live}
+    planned = sum(result.planned for result in report.results if result.key not in left_alone)
+    left = f" A new plan shows {report.remaining} left." if report.remaining else ""
+    held = f" {count(len(blocked), 'pool')} blocked and left alone: {_names(blocked)}." if blocked else ""
+    return f"Apply incomplete: {done} of {count(planned, 'change')} proven.{left}{held}"
+
+
+def _names(pools: Sequence[PoolPlan]) -> str:
+    more = f" and {len(pools) - MOST_NAMES} more" if len(pools) > MOST_NAMES else ""
+    return ", ".join(pool.label for pool in pools[:MOST_NAMES]) + more
 
 
 def _closing(report: ApplyReport) -> Iterator[Line]:

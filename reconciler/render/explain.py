@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from reconciler.model import DesiredDisk, Disk, Pool
 from reconciler.planning import policy
 from reconciler.planning.finding import Finding, Severity
-from reconciler.planning.guards import pool_checks, run_checks
+from reconciler.planning.guards import PAY_PER_USE, PREPAID, pool_checks, run_checks
 from reconciler.planning.plan import Plan, PoolPlan
 from reconciler.render import words
 from reconciler.render.text import Line, Tone, leftover_lines
@@ -20,6 +20,7 @@ _MARKS = {
     Severity.WARN: ("!", Tone.WARN),
     Severity.BLOCK: ("NO", Tone.BLOCK),
 }
+_CHARGING = {PREPAID: "prepaid", PAY_PER_USE: "pay-per-use"}
 
 
 def checks(plan: Plan, pool: PoolPlan) -> list[Finding]:
@@ -43,7 +44,7 @@ def explain_lines(plan: Plan, pool: PoolPlan) -> Iterator[Line]:
     )
     if found:
         yield Line(
-            f"  {found.status}, {'pay-per-use' if found.charging_mode == '1' else 'prepaid or unknown'}, "
+            f"  {found.status or 'state not known'}, {_CHARGING.get(found.charging_mode, 'charging not known')}, "
             f"{_desktops(found)}, {found.desktop_used} in use"
         )
         for note in list(words.particulars(pool)) or words.pool_particulars(found):

@@ -80,6 +80,19 @@ def test_a_count_that_never_fits_has_a_way_out_that_is_part_of_the_approval(run:
     allowed = declared("p", "allow_live_sessions: true, allow_count_mismatch: true, ")
     ran, posts = apply(run, world, tmp_path, [allowed])
     assert (ran.code, posts) == (0, 1), ran.out + ran.err
+    assert "3 desktops were read, and the pool counts 7, which allow_count_mismatch lets pass" in ran.out
+
+
+def test_an_apply_that_left_pools_alone_says_both_in_its_last_line(run: Run, tmp_path: Path) -> None:
+    good = seed.pool("good", [("SAS", 50), ("SSD", 100)], 2, 1)
+    connected = pool_with("connected", {}, desktops=2)
+    lying = pool_with("lying", {"desktops": "stripped"}, desktops=2)
+    world = seed.world("lies", [good, connected, lying])
+    ran, posts = apply(run, world, tmp_path, [declared(name) for name in ("good", "connected", "lying")])
+    assert (ran.code, posts) == (3, 1), ran.out + ran.err
+    words = "Apply incomplete: 1 of 1 change proven. 2 pools blocked and left alone: connected, lying."
+    assert words in ran.out
+    assert "no changes" not in ran.out
 
 
 def test_a_pool_that_does_not_count_its_desktops_is_judged_by_the_other_rules_and_says_so(

@@ -216,3 +216,15 @@ def test_a_pool_whose_name_is_no_text_is_blocked_alone(tmp_path: Path, name: byt
     assert f"{2 if good else 1} to destroy" in out
     assert out.count("doubtful-reading") == (0 if good else 1)
     assert "Traceback" not in out
+
+
+def test_what_was_not_read_of_a_pool_is_no_finding_of_its_own(tmp_path: Path) -> None:
+    disks = [{"id": f"d{number}", "type": "SAS", "size": 50} for number in range(11)]
+    body = json.dumps({"total_count": 1, "desktop_pools": [pool(data_volumes=disks)]}).encode()
+    app = Hostile({"desktop-pools": body, "workspace-sub-jobs": b'{"total_count":0,"jobs":[]}'})
+    with planning(tmp_path, app) as process:
+        out, _ = process.communicate(timeout=ENOUGH)
+    assert process.returncode == 3, out[-3000:]
+    assert "11 disks, and no pool can have more than 10" in out
+    assert "Blocked by 1 finding" in out
+    assert "pay-per-use" not in out

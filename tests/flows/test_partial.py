@@ -179,3 +179,24 @@ def test_a_pool_that_no_manifest_names_any_more_is_noted_by_plan_and_drift(run: 
         for ran in (planned, drifted):
             assert (ran.code, ran.out.count("no-longer-managed")) == (0, 1), ran.out
             assert "(no longer managed): p (" in ran.out
+
+
+def test_nothing_names_anybody_where_a_partial_job_left_copies_and_others_can_read(
+    run: Run, tmp_path: Path
+) -> None:
+    with in_part(users=4) as served:
+        path, summary = str(manifest(tmp_path, [DECLARED])), tmp_path / "summary.md"
+        with served.store.changing(served.now()) as world:
+            [pool] = world["projects"][seed.PROJECT_ID]["pools"].values()
+            people = sorted({user for desktop in pool["desktops"] for user in desktop["users"]})
+        env = served.env | {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)}
+        ran = [run("apply", "--auto-approve", "--anonymise", path, env=env)]
+        assert ran[0].code == 6
+        for command in (["plan"], ["drift"], ["explain", "p"]):
+            for form in ("text", "json"):
+                ran.append(run(*command, path, "--anonymise", "--format", form, env=env))
+        texts = [each.out + each.err for each in ran] + [summary.read_text(encoding="utf-8")]
+    assert people
+    for name in (*people, *names(served)):
+        assert [text for text in texts if name in text] == [], name
+    assert all("left" in text for text in texts[:-1])

@@ -46,6 +46,8 @@ def test_no_form_names_anybody_and_every_number_stays(sample: Callable[[], Plan]
     assert names
     for form, text in shown(without).items():
         assert [name for name in names if re.search(rf"\b{re.escape(name)}\b", text)] == [], form
+    # Whatever a plan holds is shown somewhere, some day: so nothing in it may name anybody.
+    assert [name for name in names if re.search(rf"\b{re.escape(name)}\b", repr(without))] == []
     assert without.digest == plan.digest
     assert without.totals == plan.totals
     assert without.blocked_totals == plan.blocked_totals

@@ -13,8 +13,9 @@ from reconciler.planning.plan import Plan, PoolPlan
 from reconciler.render.explain import checks, declared, live
 from reconciler.render.json.base import Document, Entry, Flag, Text, json_text
 from reconciler.render.json.finding import FindingEntry, finding_entry
+from reconciler.render.json.plan import LeftoversEntry, leftovers_of
 
-FORMAT_VERSION: Final = "1.0"
+FORMAT_VERSION: Final = "1.1"
 
 
 class MatchedDisk(Entry):
@@ -35,6 +36,9 @@ class ExplainedPool(Entry):
     id: Text | None = Field(description="Null when the declared pool was not found.")
     declared_at: Text = Field(description="file:line:column.")
     disks: list[MatchedDisk]
+    leftovers: list[LeftoversEntry] = Field(
+        description="Copies that removals of this pool, done only in part, have left."
+    )
     guards: list[FindingEntry] = Field(description="Every guard, passed or not: the pool's, then the run's.")
 
 
@@ -66,5 +70,6 @@ def _pool(plan: Plan, pool: PoolPlan) -> ExplainedPool:
             )
             for change in pool.changes
         ],
+        leftovers=leftovers_of(pool),
         guards=[finding_entry(each) for each in checks(plan, pool)],
     )

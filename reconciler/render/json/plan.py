@@ -555,6 +555,11 @@ def _lost_fields(copy: LostCopy) -> dict[str, Any]:
 
 def leftovers_entries(plan: Plan) -> list[LeftoversEntry]:
     """What partial removals have left, one entry per removal."""
+    return [each for pool in plan.pools for each in leftovers_of(pool)]
+
+
+def leftovers_of(pool: PoolPlan) -> list[LeftoversEntry]:
+    """The same for one pool."""
     return [
         LeftoversEntry(
             pool_id=pool.live.id if pool.live else None,
@@ -565,7 +570,6 @@ def leftovers_entries(plan: Plan) -> list[LeftoversEntry]:
             copies=[LeftoverCopyEntry(disk_id=copy.disk_id, **_lost_fields(copy)) for copy in each.copies],
             unread=each.unread or None,
         )
-        for pool in plan.pools
         for each in pool.leftovers
     ]
 
