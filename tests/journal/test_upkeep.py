@@ -379,7 +379,7 @@ def filled(url: str, clock: HandClock) -> None:
     times = [START - timedelta(hours=number) for number in range(960)]
     drift = [rows.drift_values(point(each, 2, pool)) for each in times for pool in "abcd"]
     ended = {"command": "drift", "tool_version": "1", "targets": [], "digest": "", "summary": {}}
-    ended |= {"way": "", "principals": [], "policy": ""}
+    ended |= {"way": "", "principals": [], "policy": "", "origin": {}}
     runs = [{"id": f"run-{number}", "started": each} | ended for number, each in enumerate(times)]
     with database.write() as connection:
         connection.execute(insert(schema.drift_points), drift)
