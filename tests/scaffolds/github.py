@@ -212,7 +212,7 @@ class GitHub:
             get("/actions/runs/{id:int}/approvals", "actions", lambda it: self.approvals.get(number(it), [])),
             get("/collaborators/{login}/permission", "", self._right),
             get("/{path:path}", "", lambda it: self.settings[it.path_params["path"]]),
-            get("", "", lambda _: {"default_branch": "main"}),
+            get("", "", lambda _: {"default_branch": "main", "full_name": REPOSITORY}),
         ]
 
     def _pulls_of(self, request: Request) -> list[dict[str, Any]]:
