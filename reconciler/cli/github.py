@@ -144,7 +144,6 @@ def evidence(github: GitHub, pull: PullRequest) -> Evidence:
     owner = pull.repository.partition("/")[0]
     same_branch = github.every("pulls", head=f"{owner}:{pull.branch}", state="all")
     events = github.every(f"issues/{pull.number}/events")
-    pushes = github.every("activity", ref=f"refs/heads/{pull.branch}")
     return Evidence(
         pull,
         frozenset(names),
@@ -152,10 +151,22 @@ def evidence(github: GitHub, pull: PullRequest) -> Evidence:
         {path: (_blob(github, path, pull.head), _blob(github, path, default)) for path in PLAN_FILES},
         tuple(_moment(each["created_at"]) for each in events if each["event"] in _POINTED),
         tuple(_pull(each) for each in same_branch if each["number"] != pull.number),
-        frozenset(each["actor"]["login"] for each in pushes if each["after"] == pull.head and each["actor"]),
+        _pushers(github, pull),
         tuple(_runs(github, pull)),
         tuple(_reviews(github, pull)),
     )
+
+
+def _pushers(github: GitHub, pull: PullRequest) -> frozenset[str]:
+    """Who pushed the last commit; asked for the branch first, since all pushes of a repository are many."""
+    # That a branch which the merge has deleted keeps its activities is not documented, hence the second question.
+    for query in ({"ref": f"refs/heads/{pull.branch}"}, {"time_period": "quarter"}):
+        pushes = github.every("activity", **query)
+        if found := {
+            each["actor"]["login"] for each in pushes if each["after"] == pull.head and each["actor"]
+        }:
+            return frozenset(found)
+    return frozenset()
 
 
 def _blob(github: GitHub, path: str, ref: str) -> str:

@@ -160,6 +160,8 @@ def approved(evidence: Evidence, demand: Demand) -> Found:
     if not good:
         raise _refused(pull, f"{PLAN_WORKFLOW} recorded no plan of its last commit that can be applied")
     digest = good[0].digest
+    if not evidence.pushers:
+        raise _refused(pull, "who pushed its last commit is not known, and must not be who reviews it")
     people = _reviewers(evidence, records, digest)
     if len(people) < demand.required:
         raise _refused(pull, _too_few(evidence, people, demand.required))
@@ -227,7 +229,7 @@ def _shown(records: Sequence[Recorded], at: datetime, digest: str) -> bool:
 
 
 def _too_few(evidence: Evidence, people: Sequence[str], required: int) -> str:
-    pushed = ", ".join(sorted(evidence.pushers)) or "nobody known"
+    pushed = ", ".join(sorted(evidence.pushers))
     return (
         f"{len(people)} of {required} approving reviews count: on its last commit {evidence.pull.head}, after the one "
         f"plan that was recorded for it, by people with write access other than its author ({evidence.pull.author}) "

@@ -49,6 +49,8 @@ class GitHub:
     events: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     reviews: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     pushes: list[dict[str, Any]] = field(default_factory=list)
+    forgotten: frozenset[str] = frozenset()
+    """Branches whose pushes are listed only among all others."""
     runs: list[dict[str, Any]] = field(default_factory=list)
     artifacts: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     approvals: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
@@ -230,7 +232,9 @@ class GitHub:
         return {"changed_files": len(self.files[number]), **self.pulls[number]}
 
     def _activity(self, request: Request) -> list[dict[str, Any]]:
-        return [each for each in self.pushes if each["ref"] == request.query_params["ref"]][::-1]
+        wanted = request.query_params.get("ref")
+        kept = [each for each in self.pushes if each["ref"] not in self.forgotten or not wanted]
+        return [each for each in kept if wanted in (None, each["ref"])][::-1]
 
     def _contents(self, request: Request) -> dict[str, Any]:
         path = request.path_params["path"]

@@ -294,6 +294,13 @@ def test_the_token_of_the_job_is_asked_for_this_audience_and_kept_from_other_use
         assert refused.code != 0, "nobody listens any more"
 
 
+def test_a_merge_queue_can_wait_for_a_plan_which_comments_nothing() -> None:
+    text = workflows()[f".github/workflows/{PLAN}.yml"]
+    assert "merge_group" in yaml.safe_load(text)[True]  # YAML 1.1 reads "on" as true
+    [comment] = [each for each in steps(text) if each.get("name") == "Comment"]
+    assert comment["if"] == "github.event_name == 'pull_request'"
+
+
 def test_keys_are_temporary_and_outlast_the_job_and_names_are_those_of_the_official_sdk() -> None:
     known = {value for name, value in vars(OidcStsCredentialProvider).items() if name.endswith("_ENV")}
     for path, text in workflows().items():

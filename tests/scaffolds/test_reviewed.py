@@ -231,6 +231,7 @@ def test_without_a_review_of_that_commit_after_its_plan_by_another_person_nothin
             github.reviewed()
             github.pushed(NEWER)
             github.planned(FIRST, head=NEWER)
+            github.reviewed(by="cleo", head=HEAD)
         case "before the plan":
             github.reviewed()
             github.planned(FIRST)
@@ -271,6 +272,19 @@ def test_who_pushed_the_very_commit_back_is_no_reviewer_of_it(github: GitHub, qu
     github.reviewed()
     github.merged()
     refused(quick(), "other than its author (ann) and who pushed that commit (ann, bob)")
+
+
+def test_who_pushed_to_a_branch_that_is_gone_is_found_among_all_pushes_or_nothing_is_approved(
+    github: GitHub, quick: Reviewed
+) -> None:
+    github.forgotten = frozenset({"refs/heads/change"})
+    github.planned(FIRST)
+    github.pushed(HEAD, by="bob")
+    github.reviewed()
+    github.merged()
+    refused(quick(), "who pushed that commit (ann, bob)")
+    github.pushes.clear()
+    refused(quick(), "who pushed its last commit is not known")
 
 
 @pytest.mark.parametrize("path", PLAN_FILES)
