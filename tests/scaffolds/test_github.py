@@ -170,9 +170,13 @@ def test_a_digest_by_hand_is_applied_with_what_people_signed_under_the_policy_of
     signed = [run("approve", "--digest", digest, "--key", str(key)).out for key, _ in people.values()]
     alone = runner.by_hand(APPLY, approver="bob", digest=digest, approvals=signed[0])
     assert (alone.code, served.posts()) == (3, []), alone.log
+    (runner.checkout / "approvals").mkdir()
+    (runner.checkout / "approvals" / "bob.json").write_text(signed[1])
     # Inputs of GitHub's page have one line.
-    both = runner.by_hand(APPLY, digest=digest, approvals=" ".join("".join(signed).split("\n")))
+    both = runner.by_hand(APPLY, digest=digest, approvals=" ".join(f"{signed[0]}{{}}".split("\n")))
     assert both.code == 0, both.log
+    assert both.log.count(" counts.") == 2
+    assert "does not count: it is not an approval" in " ".join(both.log.split())
     assert len(served.posts()) == 1
 
 
