@@ -20,6 +20,7 @@ from reconciler.planning.protections import (
 from tests import needs
 from tests.flows.conftest import Run
 from tests.scaffolds.github import REPOSITORY, GitHub, asking, hosting
+from tests.scaffolds.installing import files
 
 RULE = BranchRule("the ruleset main", 1, anew=True, last_push=True, no_force=True, no_deletion=True)
 ONLY_MAIN = Environment(frozenset({"main"}), reviewers=True, self_review=False, admins_bypass=False)
@@ -173,3 +174,17 @@ def test_other_platforms_have_no_settings_that_could_be_read(run: Run) -> None:
     done = run("init", "jenkins", "--check")
     assert done.code == 9
     assert "--check reads settings of GitHub" in done.err
+
+
+def test_the_header_of_the_apply_says_which_settings_it_relies_on() -> None:
+    text = files("github")[".github/workflows/reconciler-apply.yml"]
+    header = " ".join(line.lstrip("# ") for line in text.splitlines() if line.startswith("#"))
+    for words in (
+        '"reconciler init github --check" reads',
+        "with one approval or more, of the latest push, given anew after each push",
+        "nobody bypasses that, pushes by force or deletes main",
+        '"production" and "reconciler-drift" deploy only from main',
+        "required reviewers, who may not approve their own runs, and no administrator bypasses them",
+        "Workflows may not approve pull requests",
+    ):
+        assert words in header
