@@ -29,6 +29,7 @@ from reconciler.journal.records import (
     Event,
     Intent,
     Operation,
+    Origin,
     Outcome,
     PoolKey,
     Run,
@@ -100,6 +101,7 @@ def record(text: str = "finance") -> RunRecord:
     closed = Event(2, "run-1", "operation-1", NOW, "operation.closed", {"verdict": text})
     run = Run("run-1", "apply", "1.2.3", (str(builders.TARGET),), NOW, NOW, "0" * 64, 0, {"done": 1})
     run = replace(run, approved=Approved(Way.SIGNED, (text,)), policy="1" * 64)
+    run = replace(run, origin=Origin(text, "c0ffee", "5", "https://ci.example/7"))
     broken = DamagedOperation("operation-2", operation().intent.pool, text)
     return RunRecord(run, (operation(text),), (approved, closed), (broken,))
 

@@ -16,6 +16,7 @@ _PACKAGES = {
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
     "gh": ("gh",),
     "git": ("git",),
+    "jq": ("jq",),
     "openssh-client": ("ssh-keygen",),
     "openssl": ("openssl",),
     "systemd": ("systemd-analyze",),

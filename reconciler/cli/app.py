@@ -12,6 +12,7 @@ from typer.main import get_command
 COMMANDS = {
     "plan": "Show which disks would go, and what that destroys; never writes.",
     "apply": "Carry out a plan after confirmation, and prove the result.",
+    "reviewed": "Print the plan that a merged pull request on GitHub approves.",
     "approve": "Sign a plan with an SSH key, for a policy that asks for it.",
     "drift": "Show how far pools are from their manifests.",
     "watch": "Detect drift repeatedly until stopped.",

@@ -221,9 +221,11 @@ def journal(options: ConnectionOptions, settings: Settings, clock: Clock) -> Ite
 
     When all went well, a step of its upkeep is done at the end.
     """
+    from reconciler.cli.actor import origin  # noqa: PLC0415 - only where something is recorded
     from reconciler.journal.store import open_journal  # noqa: PLC0415 - its import is the costliest
 
-    opened = open_journal(_journal_url(options, settings), clock.now, Console().info)
+    told = Console().info
+    opened = open_journal(_journal_url(options, settings), clock.now, told, origin=origin(os.environ))
     try:
         yield opened
         try:

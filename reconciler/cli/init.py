@@ -48,7 +48,8 @@ _NEXT: Mapping[Platform, tuple[str, ...]] = {
     Platform.GITHUB: (
         _TRUST,
         "create the environments reconciler-plan, reconciler-drift and production with what the workflows name",
-        "allow only main to deploy to production, with required reviewers",
+        "protect main, and allow only main to deploy to production and reconciler-drift, with required reviewers, as "
+        "reconciler-apply.yml says; reconciler init github --check lists what is missing",
         _MANIFESTS,
     ),
     Platform.GITLAB: (
@@ -103,9 +104,17 @@ def init(
     index_url: Annotated[
         str, typer.Option(help="Package index of a --package with ==.", metavar="URL", show_default=False)
     ] = "",
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Write nothing: list which settings of the repository on github are missing."
+        ),
+    ] = False,
 ) -> int:
     """Write ready-made workflows for github, gitlab, jenkins, atlantis, kubernetes or systemd."""
     console = Console()
+    if check:
+        return _check(platform, console)
     if index_url and not package:
         raise BadInput("--index-url goes with --package", f"add --package {DISTRIBUTION}==VERSION")
     here = installation.installed()
@@ -138,3 +147,14 @@ def init(
     for number, step in enumerate(_NEXT[platform], 1):
         console.info(f"  {number}. {step}")
     return int(ExitCode.DONE)
+
+
+def _check(platform: Platform, console: Console) -> int:
+    if platform is not Platform.GITHUB:
+        raise BadInput(
+            f"--check reads settings of GitHub, and knows none of {platform.value}",
+            "compare them with the headers of the files",
+        )
+    from reconciler.cli import protections  # noqa: PLC0415 - only here is GitHub asked
+
+    return protections.check(console)

@@ -247,6 +247,19 @@ class Approved:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Who started a run, and from what, as its environment says; empty where that says nothing."""
+
+    actor: str = ""
+    """The CI's user, else ``user@host``; what the environment says, which the CI vouches for and nobody else."""
+    commit: str = ""
+    pull_request: str = ""
+    """Its number, without a sign before it."""
+    run_url: str = ""
+    """Where the CI shows the run."""
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One run of a command that wrote to the journal."""
 
@@ -265,6 +278,8 @@ class Run:
     """None: not approved, or by a policy of drift alone, or recorded by an older version."""
     policy: str = ""
     """Digest of the policy that a run with changes obeyed; empty when there was none."""
+    origin: Origin = Origin()
+    """Empty when an older version recorded it."""
 
 
 @dataclass(frozen=True, slots=True)

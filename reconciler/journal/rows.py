@@ -6,12 +6,13 @@ Statements and transactions are left to ``store``, computing checksums to ``chec
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row
 
-from reconciler.journal.checksum import intent_sum, state_sum
+from reconciler.journal.checksum import intent_sum, state_sum, storable
 from reconciler.journal.records import (
     Alarm,
     Approved,
@@ -21,6 +22,7 @@ from reconciler.journal.records import (
     Event,
     Intent,
     Operation,
+    Origin,
     Outcome,
     PoolKey,
     Run,
@@ -175,6 +177,7 @@ def to_run(row: Row[Any]) -> Run:
         summary=row.summary,
         approved=_to_approved(row),
         policy=getattr(row, "policy", ""),
+        origin=_to_origin(row),
     )
 
 
@@ -188,6 +191,16 @@ def approved_values(approved: Approved | None) -> dict[str, Any]:
 def _to_approved(row: Row[Any]) -> Approved | None:
     way = getattr(row, "way", "")
     return Approved(Way(way), tuple(row.principals)) if way else None
+
+
+def origin_values(origin: Origin) -> dict[str, Any]:
+    """The column of who started a run."""
+    return {"origin": {name: storable(value) for name, value in asdict(origin).items()}}
+
+
+def _to_origin(row: Row[Any]) -> Origin:
+    found = getattr(row, "origin", {})
+    return Origin(**{name: str(found.get(name, "")) for name in Origin.__slots__})
 
 
 def to_event(row: Row[Any]) -> Event:

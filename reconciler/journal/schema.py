@@ -102,6 +102,7 @@ runs = Table(
     Column("way", Words, nullable=False),
     Column("principals", JSON, nullable=False),
     Column("policy", Words, nullable=False),
+    Column("origin", JSON, nullable=False),
 )
 
 operations = Table(
@@ -298,6 +299,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         "ALTER TABLE reconciler_runs ADD COLUMN way TEXT DEFAULT '' NOT NULL",
         "ALTER TABLE reconciler_runs ADD COLUMN principals JSON DEFAULT '[]' NOT NULL",
         "ALTER TABLE reconciler_runs ADD COLUMN policy TEXT DEFAULT '' NOT NULL",
+        "ALTER TABLE reconciler_runs ADD COLUMN origin JSON DEFAULT '{}' NOT NULL",
         # What a day's budget has used is counted from the operations themselves.
         "DROP TABLE reconciler_budgets",
         "CREATE INDEX reconciler_drift_by_pool ON reconciler_drift (pool_id, target, service, at)",
@@ -319,14 +321,14 @@ ALARMS_SINCE = 4
 """The version from which there are alarms."""
 
 APPROVALS_SINCE = 4
-"""The version from which rows of runs say how they were approved."""
+"""The version from which rows of runs say how they were approved, and who started them where."""
 
 
 def readable_runs(version: int) -> Select[Any]:
     """The query for runs with the columns that a journal of this version has."""
     if version >= APPROVALS_SINCE:
         return select(runs)
-    later = {"way", "principals", "policy"}
+    later = {"way", "principals", "policy", "origin"}
     return select(*(column for column in runs.c if column.name not in later))
 
 

@@ -50,6 +50,7 @@ from reconciler.journal.records import (
     Journal,
     Now,
     Operation,
+    Origin,
     Outcome,
     PoolKey,
     Pruned,
@@ -90,14 +91,23 @@ _DRIFTING = {
     "postgresql": _drifting("json_array_elements_text(CAST(:ids AS json))"),
 }
 _CLOCK = select(func.clock_timestamp(type_=schema.Utc))
+NOBODY = Origin()
 Tell = Callable[[str], None]
 """Receives one line for the user."""
 
 
-def open_journal(url: str, now: Now, tell: Tell | None = None, *, server_now: Now | None = None) -> Journal:
+def open_journal(
+    url: str,
+    now: Now,
+    tell: Tell | None = None,
+    *,
+    server_now: Now | None = None,
+    origin: Origin = NOBODY,
+) -> Journal:
     """Open the journal at a SQLAlchemy URL, creating or migrating it if needed; says when it is new.
 
-    ``server_now`` replaces the clock of a database server. Raises ``JournalError`` when the journal cannot be used,
+    ``origin`` is who starts the runs that it will record. ``server_now`` replaces the clock of a database server.
+    Raises ``JournalError`` when the journal cannot be used,
     or its clock and this machine's are too far apart, and ``BadInput`` when the URL itself is wrong.
     """
     database = Database(parse(url))
@@ -108,7 +118,7 @@ def open_journal(url: str, now: Now, tell: Tell | None = None, *, server_now: No
             tell(database.warning)
         if new and tell:
             tell(f"A new journal at {database.where}: no earlier operations are known here.")
-        journal = SqlJournal(database, JournalClock(database, now, server_now))
+        journal = SqlJournal(database, JournalClock(database, now, server_now), origin=origin)
         journal.check_if_due()
         apart = journal.apart()
         if abs(apart) > TELL_APART and tell:
@@ -191,10 +201,18 @@ def _clocks_apart(apart: timedelta) -> str:
 class SqlJournal(Journal):
     """The journal in an SQL database."""
 
-    def __init__(self, database: Database, clock: JournalClock, version: int = schema.LATEST) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: JournalClock,
+        version: int = schema.LATEST,
+        *,
+        origin: Origin = NOBODY,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._version = version
+        self._origin = origin
         self._all = schema.readable_operations(version).order_by(_operations.c.opened, _operations.c.id)
         """The query for every operation, oldest first."""
         self._runs = schema.readable_runs(version)
@@ -227,6 +245,7 @@ class SqlJournal(Journal):
             "way": "",
             "principals": [],
             "policy": "",
+            **rows.origin_values(self._origin),
         }
         with self._database.write() as connection:
             connection.execute(insert(schema.runs), run | {"started": self._clock.now(connection)})

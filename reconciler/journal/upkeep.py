@@ -7,6 +7,7 @@ Each function is a part of one transaction and does a bounded amount of work; re
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import (
     Connection,
@@ -117,7 +118,7 @@ def _prunable(before: datetime) -> Select[tuple[str]]:
 
 
 def _forget_names(connection: Connection, before: datetime) -> None:
-    """Take the names of people out of what has to stay: copies of disks, and the plan that was approved."""
+    """Take the names of people out of what has to stay: copies of disks, the approved plan, and who ran it."""
     stays = (NOT_DONE, operations.c.closed < before, cast(operations.c.copies, Text) != "[]")
     for each in connection.execute(select(operations.c.id, operations.c.run_id).where(*stays)).all():
         try:
@@ -130,6 +131,8 @@ def _forget_names(connection: Connection, before: datetime) -> None:
         connection.execute(update(operations).where(operations.c.id == each.id).values(bare))
         plan = (events.c.run_id == each.run_id, events.c.kind == PLAN_APPROVED)
         connection.execute(delete(events).where(*plan))
+        nobody: dict[str, Any] = {"principals": [], "origin": {}}
+        connection.execute(update(runs).where(runs.c.id == each.run_id).values(nobody))
 
 
 def _forget_groups(connection: Connection, before: datetime, now: datetime) -> None:

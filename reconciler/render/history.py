@@ -18,6 +18,7 @@ from reconciler.journal.records import (
     IDENTITIES,
     PLAN_APPROVED,
     Operation,
+    Origin,
     Run,
     RunRecord,
 )
@@ -63,6 +64,7 @@ def run_lines(record: RunRecord, *, anonymise: bool = False) -> Iterator[Line]:
         yield Line(f"  approved  {run.approved.way}{f' by {people}' if people else ''}")
     if run.policy:
         yield Line(f"  policy    {run.policy}")
+    yield from _origin_lines(run.origin)
     if plan:
         yield Line()
         yield from plan_lines(plan)
@@ -88,6 +90,19 @@ def approved_plan(record: RunRecord) -> Plan | None:
     with suppress(BadInput):
         return read(kept.detail, f"the plan of run {record.run.id}") if kept else None
     return None
+
+
+def _origin_lines(origin: Origin) -> Iterator[Line]:
+    """Who started the run, and from what, as far as that is known."""
+    told = {
+        "by       ": origin.actor,
+        "commit   ": origin.commit,
+        "pull req.": origin.pull_request,
+        "at       ": origin.run_url,
+    }
+    for name, value in told.items():
+        if value:
+            yield Line(f"  {name} {value}")
 
 
 def _acting(run: Run) -> str:

@@ -100,6 +100,7 @@ def _runs(now: datetime, count: int) -> Iterator[dict[str, Any]]:
             "way": "",
             "principals": [],
             "policy": "",
+            "origin": {},
         }
 
 

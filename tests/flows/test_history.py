@@ -13,7 +13,8 @@ import pytest
 from reconciler.journal.records import State
 from reconciler.journal.store import open_journal
 from tests.documents import strict
-from tests.flows.conftest import Run, manifest
+from tests.flows.conftest import FINANCE, Run, manifest
+from tests.flows.serving import Served
 from tests.journal.samples import LEASE, intent
 
 NOW = datetime.now(UTC)
@@ -106,3 +107,26 @@ def test_the_export_of_a_journal_that_is_not_there_is_empty_and_says_so(run: Run
     ran = run("history", "--format", "jsonl", "--journal", f"sqlite:///{tmp_path}/none.db")
     assert (ran.code, ran.out) == (0, "")
     assert "There is no journal yet at" in ran.err
+
+
+def test_an_apply_is_exported_with_who_started_it_and_from_what(
+    tmp_path: Path, run: Run, served: Served
+) -> None:
+    started = {
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_ACTOR": "ann",
+        "GITHUB_SHA": "c0ffee",
+        "RECONCILER_PULL_REQUEST": "5",
+        "RECONCILER_RUN_URL": "https://ci.example/7",
+    }
+    path = str(manifest(tmp_path, [FINANCE]))
+    assert run("apply", path, "--auto-approve", env=served.env | started).code == 0
+    (line,) = run("history", "--since", "30d", "--format", "jsonl", env=served.env).out.splitlines()
+    (listed,) = json.loads(run("history", "--format", "json", env=served.env).out)["runs"]
+    expected = {
+        "actor": "ann",
+        "commit": "c0ffee",
+        "pull_request": "5",
+        "run_url": "https://ci.example/7",
+    }
+    assert json.loads(line)["origin"] == listed["origin"] == expected

@@ -18,6 +18,7 @@ from reconciler.journal.records import (
     ClosedBy,
     DriftPoint,
     Journal,
+    Origin,
     Outcome,
     PoolKey,
     State,
@@ -76,6 +77,15 @@ def test_a_run_keeps_how_it_was_approved_and_the_policy(journal: Journal, approv
     assert record is not None
     assert (record.run.approved, record.run.policy) == (approved, "0" * 64)
     assert journal.runs(10) == (record.run,)
+
+
+def test_a_run_keeps_who_started_it_and_from_what(url: str, clock: HandClock) -> None:
+    origin = Origin("ann\x00\ud800", "c0ffee", "5", "https://ci.example/7")
+    made = open_journal(url, clock, server_now=clock, origin=origin)
+    made.open_run("run-1", "apply", "1.2.3", [])
+    (run,) = made.runs(10)
+    assert run.origin == replace(origin, actor="ann\\x00\\ud800")
+    made.close()
 
 
 def test_a_run_that_died_has_no_end(journal: Journal) -> None:

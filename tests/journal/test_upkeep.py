@@ -18,15 +18,18 @@ from reconciler.journal import rows, schema
 from reconciler.journal.database import LARGE, Database, parse
 from reconciler.journal.records import (
     PLAN_APPROVED,
+    Approved,
     Claim,
     DayBudget,
     DriftPoint,
     Journal,
+    Origin,
     PoolKey,
     Pruned,
     State,
+    Way,
 )
-from reconciler.journal.store import find_journal
+from reconciler.journal.store import find_journal, open_journal
 from reconciler.planning.drift import MEMORY
 from reconciler.render.trend import Reading, Trend, total
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
@@ -114,9 +117,12 @@ def test_pruning_deletes_runs_with_all_that_belongs_to_them_and_leaves_younger_o
 
 @pytest.mark.parametrize("state", [None, State.FAILED, State.PARTIAL])
 def test_what_is_open_or_did_not_end_well_stays_without_the_names_of_people(
-    journal: Journal, clock: HandClock, state: State | None
+    url: str, journal: Journal, clock: HandClock, state: State | None
 ) -> None:
+    journal.close()
+    journal = open_journal(url, clock, server_now=clock, origin=Origin("ada"))
     removed(journal, "old", state)
+    journal.approve_run("old", Approved(Way.SIGNED, ("ada",)), "")
     clock.pass_(YEAR.total_seconds())
     assert journal.prune(DAY * 30) == Pruned()
     [known] = journal.not_done(POOL.target, POOL.service)
@@ -126,7 +132,11 @@ def test_what_is_open_or_did_not_end_well_stays_without_the_names_of_people(
     # An open one keeps its copies: they may still have to be looked for.
     assert bool(known.intent.copies) is (state is None)
     assert any(each.kind == PLAN_APPROVED for each in record.events) is (state is None)
+    who = ("ada", ("ada",)) if state is None else ("", ())
+    assert record.run.approved is not None
+    assert (record.run.origin.actor, record.run.approved.principals) == who
     assert journal.damaged(POOL.target, POOL.service) == ()
+    journal.close()
 
 
 def test_a_run_that_took_an_operation_over_stays_while_that_does(journal: Journal, clock: HandClock) -> None:
@@ -379,7 +389,7 @@ def filled(url: str, clock: HandClock) -> None:
     times = [START - timedelta(hours=number) for number in range(960)]
     drift = [rows.drift_values(point(each, 2, pool)) for each in times for pool in "abcd"]
     ended = {"command": "drift", "tool_version": "1", "targets": [], "digest": "", "summary": {}}
-    ended |= {"way": "", "principals": [], "policy": ""}
+    ended |= {"way": "", "principals": [], "policy": "", "origin": {}}
     runs = [{"id": f"run-{number}", "started": each} | ended for number, each in enumerate(times)]
     with database.write() as connection:
         connection.execute(insert(schema.drift_points), drift)

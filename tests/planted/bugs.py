@@ -39,6 +39,7 @@ SIGNING = "tests/flows/test_approvals.py"
 INTERLOCK = "tests/flows/test_interlock.py"
 IDENTITY = "tests/test_identity.py"
 TEMPORARY = "tests/api/test_temporary.py"
+REVIEWED = "tests/scaffolds/test_reviewed.py"
 
 
 @dataclass(frozen=True)
@@ -1179,5 +1180,40 @@ BUGS = (
         'copy._replace(users=numbers.of(copy.users), desktop_name="")',
         "copy",
         "tests/planning/test_anonymous.py::test_no_form_names_anybody_and_every_number_stays",
+    ),
+    Bug(
+        "a review of another commit counts",
+        "planning/reviewed.py",
+        "        and review.commit == pull.head\n",
+        "",
+        f"{REVIEWED}::test_without_a_review_of_that_commit_after_its_plan_by_another_person_nothing_is_approved",
+    ),
+    Bug(
+        "who pushed the commit can review it",
+        "planning/reviewed.py",
+        "(pull.author, *evidence.pushers)",
+        "(pull.author,)",
+        f"{REVIEWED}::test_who_pushed_the_very_commit_back_is_no_reviewer_of_it",
+    ),
+    Bug(
+        "a plan that was recorded after the review is taken",
+        "planning/reviewed.py",
+        "if each.at < at]",
+        "if each.at]",
+        f"{REVIEWED}::test_without_a_review_of_that_commit_after_its_plan_by_another_person_nothing_is_approved",
+    ),
+    Bug(
+        "a run for another branch counts as a plan of this one",
+        "planning/reviewed.py",
+        "    if any(at >= run.created for at in",
+        "    if any(at < run.created for at in",
+        f"{REVIEWED}::test_a_plan_made_for_another_branch_and_its_workflow_is_not_taken",
+    ),
+    Bug(
+        "a pull request that changes the plan workflow approves its plan",
+        "planning/reviewed.py",
+        "if path in evidence.changed:",
+        "if path in ():",
+        f"{REVIEWED}::test_a_plan_by_a_program_of_the_pull_request_is_not_taken",
     ),
 )

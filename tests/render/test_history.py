@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.journal.records import Approved, Way
+from reconciler.journal.records import Approved, Origin, Way
 from reconciler.model import LostCopy
 from reconciler.render.history import run_lines
 from tests.documents import record
@@ -38,3 +38,16 @@ def test_a_run_says_how_it_was_approved_by_whom_and_under_which_policy() -> None
     lines = [line.text for line in run_lines(quiet)]
     assert lines[6] == "  approved  auto-approve"
     assert not any(line.startswith("  policy") for line in lines)
+
+
+def test_a_run_says_who_started_it_and_from_what_as_far_as_that_is_known() -> None:
+    lines = [line.text for line in run_lines(record("ann"))]
+    assert lines[8:12] == [
+        "  by        ann",
+        "  commit    c0ffee",
+        "  pull req. 5",
+        "  at        https://ci.example/7",
+    ]
+    whole = record()
+    older = replace(whole, run=replace(whole.run, origin=Origin()))
+    assert not any(line.text.startswith("  by  ") for line in run_lines(older))

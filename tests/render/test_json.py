@@ -147,7 +147,7 @@ def test_a_measured_round_keeps_the_order_of_its_keys() -> None:
 def test_lists_stand_under_a_name_beside_their_version() -> None:
     plan = sample_plans.tie()
     assert list(json.loads(history_json([record().run]))) == ["format_version", "runs"]
-    assert json.loads(history_json([])) == {"format_version": "1.2", "runs": []}
+    assert json.loads(history_json([])) == {"format_version": "1.3", "runs": []}
     assert json.loads(resolve_json([])) == {"format_version": "1.1", "operations": []}
     assert list(json.loads(explain_json(plan, plan.pools))) == ["format_version", "pools"]
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from reconciler import sandbox
+from reconciler.journal.store import open_journal
 from tests import needs
-from tests.flows.conftest import FINANCE, manifest
+from tests.flows.conftest import FINANCE, STUDIO, Run, manifest
 from tests.flows.serving import Served, listening
-from tests.scaffolds.github import BOT, GitHub, Runner, hosting
+from tests.scaffolds.github import BOT, HEAD, MERGE, REPOSITORY, GitHub, Runner, hosting
 from tests.scaffolds.installing import Installer, files
 from tests.scaffolds.shell import bash, ending, with_python
 
 PLAN, APPLY, DRIFT = "reconciler-plan", "reconciler-apply", "reconciler-drift"
-HEAD, MERGE = "a" * 40, "b" * 40
 MARK = "<!-- reconciler-plan -->"
 
 
@@ -35,6 +36,7 @@ def github() -> Iterator[GitHub]:
     """A repository with a comment each of a bystander and of a forger who uses the marker first."""
     needs.program("gh")
     with hosting() as found:
+        found.opened()
         found.comment("bystander", "Looks good")
         found.comment("forger", f"{MARK}\nNothing is destroyed.")
         yield found
@@ -63,17 +65,64 @@ def test_from_pull_request_to_merge_to_schedule(runner: Runner, github: GitHub, 
     assert [each["user"]["login"] for each in github.comments] == ["bystander", "forger", BOT]
     assert github.comments[2]["body"].startswith(MARK)
     assert github.comments[2]["body"].count(planned.outputs["digest"]) == 1
-    [status] = github.statuses[HEAD]
-    assert (status["state"], status["context"]) == ("success", "reconciler/plan")
-    assert status["description"] == planned.outputs["digest"]
+    [[artifact]] = github.artifacts.values()
+    assert artifact["name"] == f"plan-0-{planned.outputs['digest']}-1"
     assert runner.schedule(DRIFT).code == 2
     assert served.posts() == []
 
-    github.merged(HEAD, MERGE)
+    github.reviewed()
+    github.merged()
     applied = runner.push(APPLY, MERGE)
     assert applied.code == 0, applied.log
     assert len(served.posts()) == 1
     assert runner.schedule(DRIFT).code == 0
+    # Who did what, from the environment of the job.
+    kept = open_journal(runner.secrets["production"]["RECONCILER_JOURNAL"], lambda: datetime.now(UTC))
+    [run] = [each for each in kept.runs(9) if each.command == "apply"]
+    kept.close()
+    assert run.origin.commit == MERGE
+    assert run.origin.pull_request == "5"
+    assert run.origin.run_url == f"https://github.invalid/{REPOSITORY}/actions/runs/1"
+
+
+def test_running_the_old_plan_and_then_apply_again_deletes_nothing_that_nobody_reviewed(
+    runner: Runner, github: GitHub, served: Served
+) -> None:
+    runner.pull_request(PLAN, HEAD)
+    github.reviewed()
+    github.merged()
+    served.give("finance-analysts", {"id": "from-the-console", "type": "SAS", "size": 20})
+    [run] = github.artifacts
+    again = runner.pull_request(PLAN, HEAD, again=run)
+    assert (again.code, len(github.artifacts[run])) == (0, 2)
+    assert runner.push(APPLY, MERGE).code == 4
+    assert served.posts() == []
+
+
+def test_of_two_quick_merges_the_second_applies_nothing_that_only_both_together_say(
+    runner: Runner, github: GitHub, served: Served
+) -> None:
+    """Each was planned alone. The first apply was cancelled in the queue, so the second would do the work of both."""
+    manifests = runner.checkout / "manifests"
+    manifest(manifests, [FINANCE])
+    runner.pull_request(PLAN, HEAD)
+    github.reviewed()
+    github.opened(6, "c" * 40, branch="another")
+    manifest(manifests, [STUDIO])
+    github.planned(runner.by_hand(PLAN).outputs["digest"], head="c" * 40, number=6)
+    github.reviewed(head="c" * 40, number=6)
+    github.merged()
+    github.merged("9" * 40, 6)
+    manifest(manifests, [FINANCE, STUDIO])
+    assert runner.push(APPLY, "9" * 40).code == 4
+    assert served.posts() == []
+
+    comments = len(github.comments)
+    told = runner.cancelled(APPLY, MERGE)
+    assert told.code == 0, told.log
+    assert [each["user"]["login"] for each in github.comments[comments:]] == [BOT]
+    assert "**Not applied:**" in github.comments[-1]["body"]
+    assert MERGE in github.comments[-1]["body"]
 
 
 def test_a_second_push_updates_the_same_comment_and_no_other(runner: Runner, github: GitHub) -> None:
@@ -85,24 +134,58 @@ def test_a_second_push_updates_the_same_comment_and_no_other(runner: Runner, git
     assert github.comments[1]["body"] == f"{MARK}\nNothing is destroyed."
 
 
-def test_what_changed_since_the_review_is_not_applied_until_it_is_read_by_hand(
+def test_what_changed_since_the_review_is_not_applied_until_a_second_person_has_read_it(
     runner: Runner, github: GitHub, served: Served
 ) -> None:
     runner.pull_request(PLAN, HEAD)
-    github.merged(HEAD, MERGE)
+    github.reviewed()
+    github.merged()
     pool = served.pool("finance-analysts")
     served.give("finance-analysts", {"id": "from-the-console", "type": "SAS", "size": 20})
     pool["revision"] += 1
     assert runner.push(APPLY, MERGE).code == 4
     assert served.posts() == []
 
-    comments, statuses = len(github.comments), len(github.statuses[HEAD])
+    comments = len(github.comments)
     planned = runner.by_hand(PLAN)
     digest = planned.outputs["digest"]
     assert digest in planned.summary
-    assert (len(github.comments), len(github.statuses[HEAD])) == (comments, statuses)
-    assert runner.by_hand(APPLY, digest=digest).code == 0
+    assert len(github.comments) == comments
+    alone = runner.by_hand(APPLY, digest=digest)
+    assert (alone.code, served.posts()) == (3, [])
+    assert runner.by_hand(APPLY, approver="bob", digest=digest).code == 0
     assert len(served.posts()) == 1
+
+
+def test_a_digest_by_hand_is_applied_with_what_people_signed_under_the_policy_of_the_repository(
+    tmp_path: Path, runner: Runner, served: Served, run: Run
+) -> None:
+    needs.program("jq")
+    people = {name: ssh_key(tmp_path, name) for name in ("alice", "bob")}
+    runner.variables["RECONCILER_POLICY"] = (
+        "version: 1\napprovals: {required: 2, signers: allowed_signers, max_age: 24h}"
+    )
+    runner.variables["RECONCILER_SIGNERS"] = "\n".join(public for _, public in people.values())
+    digest = runner.by_hand(PLAN).outputs["digest"]
+    signed = [run("approve", "--digest", digest, "--key", str(key)).out for key, _ in people.values()]
+    alone = runner.by_hand(APPLY, approver="bob", digest=digest, approvals=signed[0])
+    assert (alone.code, served.posts()) == (3, []), alone.log
+    (runner.checkout / "approvals").mkdir()
+    (runner.checkout / "approvals" / "bob.json").write_text(signed[1])
+    # Inputs of GitHub's page have one line.
+    both = runner.by_hand(APPLY, digest=digest, approvals=" ".join(f"{signed[0]}{{}}".split("\n")))
+    assert both.code == 0, both.log
+    assert both.log.count(" counts.") == 2
+    assert "does not count: it is not an approval" in " ".join(both.log.split())
+    assert len(served.posts()) == 1
+
+
+def test_what_people_signed_needs_a_policy_that_says_who_may(runner: Runner, served: Served) -> None:
+    needs.program("jq")
+    digest = runner.by_hand(PLAN).outputs["digest"]
+    done = runner.by_hand(APPLY, digest=digest, approvals="{}")
+    assert (done.code, served.posts()) == (9, [])
+    assert "--approval needs a policy" in done.log
 
 
 def test_a_blocked_plan_is_commented_fails_the_check_and_approves_nothing(
@@ -111,9 +194,13 @@ def test_a_blocked_plan_is_commented_fails_the_check_and_approves_nothing(
     manifest(runner.checkout / "manifests", [FINANCE], "limits: {disks: 0}")
     assert runner.pull_request(PLAN, HEAD).code == 3
     assert "limit-disks" in github.comments[2]["body"]
-    assert github.statuses[HEAD][0]["state"] == "failure"
-    github.merged(HEAD, MERGE)
-    assert runner.push(APPLY, MERGE).code == 1
+    [[artifact]] = github.artifacts.values()
+    assert artifact["name"].startswith("plan-3-")
+    github.reviewed()
+    github.merged()
+    done = runner.push(APPLY, MERGE)
+    assert (done.code, done.outputs) == (3, {})
+    assert "recorded no plan of its last commit that can be applied" in " ".join(done.log.split())
     assert served.posts() == []
 
 
@@ -127,41 +214,15 @@ def test_a_broken_manifest_replaces_the_comment_and_a_planted_plan_is_not_taken(
     planned = runner.pull_request(PLAN, "c" * 40)
     assert planned.code == 9
     assert "**No plan:** exit code 9" in github.comments[2]["body"]
-    [status] = github.statuses["c" * 40]
-    assert (status["state"], status["description"]) == ("failure", "none")
-
-
-@pytest.mark.parametrize(
-    "case", ["no pull request", "no plan", "forged", "withdrawn", "of another tool", "no digest"]
-)
-def test_what_nobody_approved_is_not_applied(
-    case: str, runner: Runner, github: GitHub, served: Served
-) -> None:
-    good = {"state": "success", "context": "reconciler/plan", "description": "d" * 64}
-    if case != "no pull request":
-        github.merged(HEAD, MERGE)
-    match case:
-        case "forged":
-            github.status(HEAD, "forger", good)
-        case "withdrawn":
-            github.status(HEAD, BOT, good)
-            github.status(HEAD, BOT, good | {"state": "failure"})
-        case "of another tool":
-            github.status(HEAD, BOT, good | {"context": "tests"})
-        case "no digest":
-            github.status(HEAD, BOT, good | {"description": "fine\ndigest=" + "d" * 64})
-    done = runner.push(APPLY, MERGE)
-    assert done.code == 1
-    assert re.search(r"^::error::.*(approved)", done.log, re.M), done.log
-    assert done.outputs == {}
-    assert served.posts() == []
+    assert len(github.artifacts) == 1, "of the first commit"
 
 
 def test_without_a_journal_that_lasts_nothing_is_applied(
     tmp_path: Path, runner: Runner, github: GitHub, served: Served
 ) -> None:
     runner.pull_request(PLAN, HEAD)
-    github.merged(HEAD, MERGE)
+    github.reviewed()
+    github.merged()
     runner.secrets["production"].pop("RECONCILER_JOURNAL")
     done = runner.push(APPLY, MERGE)
     assert (done.code, served.posts()) == (1, [])
@@ -197,11 +258,15 @@ def test_every_action_is_pinned_to_one_commit_and_only_the_apply_gets_what_can_c
     assert len(pins) == len({pin.split("@")[0] for pin in pins}) == 3
     for path, text in every.items():
         told = yaml.safe_load(text)
-        [job] = told["jobs"].values()
+        job, *others = told["jobs"].values()
         assert told["permissions"] == {}
+        # What tells of a cancelled apply can comment, and has no identity.
+        assert [(each["permissions"], each.get("environment")) for each in others] == (
+            [({"pull-requests": "write"}, None)] if APPLY in path else []
+        )
         assert (job["environment"] == "production") == (APPLY in path)
         written = {name for name, level in job["permissions"].items() if level == "write"}
-        assert written == ({"id-token", "pull-requests", "statuses"} if PLAN in path else {"id-token"})
+        assert written == ({"id-token", "pull-requests"} if PLAN in path else {"id-token"})
         assert job["permissions"]["contents"] == "read"
         # What may start from a pull request gets an environment of its own.
         assert (job["environment"] == "reconciler-plan") == (PLAN in path)
@@ -233,10 +298,17 @@ def test_the_token_of_the_job_is_asked_for_this_audience_and_kept_from_other_use
         assert refused.code != 0, "nobody listens any more"
 
 
+def test_a_merge_queue_can_wait_for_a_plan_which_comments_nothing() -> None:
+    text = workflows()[f".github/workflows/{PLAN}.yml"]
+    assert "merge_group" in yaml.safe_load(text)[True]  # YAML 1.1 reads "on" as true
+    [comment] = [each for each in steps(text) if each.get("name") == "Comment"]
+    assert comment["if"] == "github.event_name == 'pull_request'"
+
+
 def test_keys_are_temporary_and_outlast_the_job_and_names_are_those_of_the_official_sdk() -> None:
     known = {value for name, value in vars(OidcStsCredentialProvider).items() if name.endswith("_ENV")}
     for path, text in workflows().items():
-        [job] = yaml.safe_load(text)["jobs"].values()
+        job = next(iter(yaml.safe_load(text)["jobs"].values()))
         [env] = [each["env"] for each in job["steps"] if "HUAWEICLOUD_OIDC_TOKEN_FILE" in each.get("env", {})]
         assert {name for name in env if name.startswith("HUAWEICLOUD_")} <= known
         assert int(env["HUAWEICLOUD_OIDC_DURATION_SECONDS"]) > 60 * job["timeout-minutes"], path
@@ -252,7 +324,7 @@ def test_keys_are_temporary_and_outlast_the_job_and_names_are_those_of_the_offic
         assert all(
             "env" not in each
             for each in steps(text)[: names.index("Identity")]
-            if each.get("id") != "approved"
+            if each.get("id") not in ("policy", "approved")
         )
 
 
@@ -277,6 +349,7 @@ def test_each_exit_code_that_needs_somebody_says_what_to_do_and_stays(
         if "HUAWEICLOUD_OIDC_TOKEN_FILE" in each.get("env", {})
     ]
     env = {"RUNNER_TEMP": str(tmp_path), "GITHUB_OUTPUT": str(tmp_path / "output"), "RECONCILER_JOURNAL": "x"}
+    env |= dict.fromkeys(("RECONCILER_POLICY", "REVIEWED", "DIGEST", "APPROVALS"), "")
     done = bash(step["run"], tmp_path, env, ending(tmp_path / "bin", code), with_python(tmp_path / "bin"))
     assert re.search(rf"^::(error|warning|notice)::.*{re.escape(words)}", done.out, re.M), done.out
     if workflow == PLAN:
@@ -285,13 +358,21 @@ def test_each_exit_code_that_needs_somebody_says_what_to_do_and_stays(
         assert done.code == code
 
 
+def ssh_key(folder: Path, name: str) -> tuple[Path, str]:
+    """A person's new key, and the line that allows it."""
+    path = folder / f"{name}.key"
+    make = [needs.program("openssh-client"), "-q", "-t", "ed25519", "-N", "", "-f", str(path)]
+    subprocess.run(make, check=True)
+    return path, f"{name}@example.org {path.with_suffix('.key.pub').read_text().strip()}"
+
+
 def workflows() -> dict[str, str]:
     """The workflows by their paths."""
     return {path: text for path, text in files("github").items() if path.endswith(".yml")}
 
 
 def steps(text: str) -> list[dict[str, Any]]:
-    """The steps of the only job of a workflow."""
-    [job] = yaml.safe_load(text)["jobs"].values()
+    """The steps of the first job of a workflow, which is the one with an identity."""
+    job = next(iter(yaml.safe_load(text)["jobs"].values()))
     found: list[dict[str, Any]] = job["steps"]
     return found

@@ -55,7 +55,7 @@ def test_the_token_of_a_github_job_plans_applies_and_looks_for_drift(
 
     def job(workflow: str, **context: str) -> Step:
         told = yaml.safe_load(files("github")[f".github/workflows/reconciler-{workflow}.yml"])
-        [steps] = [each["steps"] for each in told["jobs"].values()]
+        steps = next(iter(told["jobs"].values()))["steps"]
         named: dict[str, dict[str, Any]] = {each.get("name", ""): each for each in steps}
         programs = (installer.environment(named["Install"]["run"]) / "bin", with_python(tmp_path / "bin"))
         own = env | {"RUNNER_TEMP": str(tmp_path), "GITHUB_OUTPUT": str(tmp_path / "output")}

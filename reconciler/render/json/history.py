@@ -24,7 +24,7 @@ from reconciler.render.json.base import (
 )
 from reconciler.render.json.plan import PlanDocument, plan_document
 
-FORMAT_VERSION: Final = "1.2"
+FORMAT_VERSION: Final = "1.3"
 
 
 class _Kept(Entry):
@@ -38,6 +38,17 @@ class ApprovedEntry(_Kept):
 
     way: Way
     principals: list[Text] = Field(description="Who signed, as the policy's allowed_signers calls them.")
+
+
+class OriginEntry(_Kept):
+    """Who started a run, and from what, as its environment said."""
+
+    actor: Text = Field(
+        description="The CI's user, or user@host; empty when an older version recorded the run."
+    )
+    commit: Text = Field(description="Empty: not known.")
+    pull_request: Text = Field(description="Its number; empty: not known.")
+    run_url: Text = Field(description="Where the CI shows the run; empty: not known.")
 
 
 class RunEntry(_Kept):
@@ -56,6 +67,7 @@ class RunEntry(_Kept):
         description="Null: not approved, or by the drift policy alone, or recorded by an older version."
     )
     policy: Text = Field(description="Digest of the policy that the run obeyed; empty when there was none.")
+    origin: OriginEntry
 
 
 class PoolKeyEntry(_Kept):
