@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from reconciler.model import Action, DesiredDisk, DesiredPool, Disk, OnTie, Position
 from reconciler.planning.change import Change, Rule
-from reconciler.planning.finding import Severity
+from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.matching import Match, match
 from tests.builders import AT, pool
 from tests.planning.matching_oracle import Decision, decide, try_all
@@ -553,3 +553,94 @@ def _most_served(have: list[int], wanted: list[int]) -> int:
             left.remove(fitting[0])
             served += 1
     return served
+
+
+# --- what a change or a finding says ------------------------------------------------------------------
+
+
+def test_a_replacement_takes_a_disk_of_its_own_type_if_one_goes() -> None:
+    disks = (Disk("A", "SAS", 50), Disk("B", "SSD", 50))
+    found = match(pool(sas(10, type="SSD", replace=True)), disks)
+    assert told(found) == {"A": "remove", "B": "replace"}
+
+
+def test_a_replacement_beside_ties_is_of_the_tie_of_its_own_type() -> None:
+    disks = (*live(A=50, B=50), Disk("C", "SSD", 50), Disk("D", "SSD", 50))
+    found = match(pool(sas(50), sas(50, type="SSD"), sas(10, type="SSD")), disks)
+    (finding,) = found.findings
+    assert "disk C or D (SSD 50 GB) would be destroyed" in finding.message
+
+
+def test_as_few_disks_grow_as_possible_even_by_one_gb() -> None:
+    assert told(match(pool(sas(11), sas(12)), live(A=10, B=11))) == {"A": "expand", "B": "keep"}
+
+
+def test_a_disk_with_the_declared_key_is_kept_before_one_with_another() -> None:
+    disks = (Disk("A", "SAS", 50, kms_id="one"), Disk("B", "SAS", 50, kms_id="two"))
+    assert told(match(pool(sas(50, kms_id="two")), disks)) == {"A": "remove", "B": "keep"}
+
+
+def test_entries_that_differ_in_their_performance_alone_are_matched_in_any_order() -> None:
+    slow, fast = sas(50, iops=100), sas(50, iops=200)
+    found = match(pool(slow, fast), ())
+    assert found == match(pool(fast, slow), ())
+    assert [each.desired for each in found.changes] == [slow, fast]
+
+
+@pytest.mark.parametrize(
+    "disks",
+    [
+        [Disk("", "SAS", 50)],
+        [Disk("A", "SAS", 50), Disk("A", "SAS", 50)],
+        [Disk("A", "SAS", 0)],
+        [Disk("A", "SAS", 32_761)],
+    ],
+)
+def test_a_disk_that_cannot_be_trusted_is_reported_although_it_is_what_is_declared(disks: list[Disk]) -> None:
+    found = match(pool(*(sas(disk.size) for disk in disks)), disks)
+    assert [each.rule for each in found.changes if each.live] == [Rule.SET_ASIDE] * len(disks)
+    (finding,) = found.findings
+    assert (finding.pool, finding.source) == ("pool", str(AT))
+    assert finding.allow == "plan again; if it stays, ask the service's support"
+
+
+def test_a_disk_of_one_gb_is_not_absurd() -> None:
+    assert told(match(pool(sas(2)), live(A=1))) == {"A": "expand"}
+
+
+def test_a_permission_left_over_warns_and_beside_a_removal_blocks() -> None:
+    declared = pool(sas(50, replace=True, at=Position("f.yaml", 7, 9)))
+    (finding,) = match(declared, ()).findings
+    assert finding == Finding(
+        "replace-without-counterpart",
+        "replace: true beside SAS 50 GB, but no disk is left to replace",
+        Severity.WARN,
+        "pool",
+        source="f.yaml:7:9",
+        allow="take replace: true out of the entry",
+    )
+
+
+def test_a_tie_that_is_only_shown_leaves_a_permission_left_over_a_warning() -> None:
+    declared = pool(sas(50), sas(10, replace=True), sas(20, replace=True), manage=frozenset({Action.ADD}))
+    found = match(declared, live(A=50, B=50))
+    assert [each.severity for each in found.findings if each.rule == "replace-without-counterpart"] == [
+        Severity.WARN
+    ]
+
+
+def test_a_refused_replacement_blocks() -> None:
+    assert [each.severity for each in match(pool(sas(30)), live(A=50)).findings] == [Severity.BLOCK]
+
+
+def test_a_pin_that_does_not_fit_says_what_is_there_and_what_would_do() -> None:
+    found = match(pool(sas(40, id="A", at=Position("f.yaml", 7, 9))), live(A=50))
+    assert found.findings == (
+        Finding(
+            "pin-mismatch",
+            "the pinned disk A is SAS 50 GB, declared SAS 40 GB",
+            pool="pool",
+            source="f.yaml:7:9",
+            allow="declare it as {id: A, type: SAS, size: 50}, or drop the id to let it be replaced",
+        ),
+    )

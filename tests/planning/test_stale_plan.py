@@ -229,6 +229,11 @@ def test_one_more_pool_to_change_is_told() -> None:
     assert "was not in the approved plan" in told
 
 
+def test_an_approval_of_a_plan_that_was_blocked_is_none_of_the_same_plan_unblocked() -> None:
+    blocked = replace(approved(), findings=(Finding("sources", "a file is not read"),))
+    assert explain(blocked, now()) == ("the whole plan: blocked yes → no",)
+
+
 def test_a_warning_is_no_difference() -> None:
     warned = replace(now(), findings=(Finding("clock-skew", "40 seconds", Severity.WARN),))
     assert explain(approved(), warned) == ()

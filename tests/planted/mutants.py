@@ -1,8 +1,8 @@
 """Changes one expression at a time in the code that decides what is deleted, and shows which changes no test notices.
 
 ``python -m tests.planted.mutants [FILE…]`` takes minutes for each file, so it is no part of ``.ci/run``;
-``FILE:LINE`` stands for the mutants of one line. What survives
-is either equivalent (it changes nothing that can be observed) or a test that is missing.
+``FILE:LINE`` stands for the mutants of one line. What survives is a test that is missing, but for those that change
+nothing that can be observed: they stand in ``equivalent``, each with why.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import pytest
 
 from tests.planted.__main__ import FAILED, FEW, QUIETLY, ROOT, Job, import_libraries, in_forks
 from tests.planted.bugs import Bug
+from tests.planted.equivalent import EQUIVALENT
 
 RETRY = ("tests/apply/test_check_retry.py", "tests/engine/test_retry.py")
 TESTS = {
@@ -82,6 +83,8 @@ class Mutant:
     after: str
     source: str
     """The whole file with the change."""
+    changed: str
+    """The first line that differs, as it is then."""
 
 
 def mutants(source: str) -> Iterator[Mutant]:
@@ -101,7 +104,9 @@ def mutants(source: str) -> Iterator[Mutant]:
             whole = _spliced(source, node, text)
             if whole not in seen and _compiles(whole):
                 seen.add(whole)
-                yield Mutant(node.lineno, ast.unparse(node), text, whole)  # type: ignore[attr-defined]
+                lines = zip(source.splitlines(), whole.splitlines(), strict=False)
+                changed_line = next(after for before, after in lines if before != after).strip()
+                yield Mutant(node.lineno, ast.unparse(node), text, whole, changed_line)  # type: ignore[attr-defined]
 
 
 def _skipped(tree: ast.Module) -> Iterator[ast.AST]:
@@ -363,11 +368,16 @@ def main(files: Sequence[str]) -> int:
 
 def _report(file: str, source: str, found: Sequence[Mutant]) -> int:
     lived = survivors(file, source, found)
-    for each in sorted(lived, key=lambda each: each.line):
+    equivalent = [each for each in lived if each.changed in EQUIVALENT.get(file, {})]
+    missed = [each for each in lived if each not in equivalent]
+    for each in sorted(missed, key=lambda each: each.line):
         print(f"  {file}:{each.line}: {each.before}  ->  {each.after}")
     killed = len(found) - len(lived)
-    print(f"{file}: {len(found)} mutants, {killed} noticed, {len(lived)} survived", flush=True)
-    return int(bool(lived))
+    print(
+        f"{file}: {len(found)} mutants, {killed} noticed, {len(equivalent)} equivalent, {len(missed)} survived",
+        flush=True,
+    )
+    return int(bool(missed))
 
 
 if __name__ == "__main__":
