@@ -24,13 +24,26 @@ HALF = WINDOW // 2
 
 # A line break inside a text, and what escapes and indentation make of it.
 _BREAK = re.compile(
-    r"[ \t]*(?:\\+[rn]|\\+x0[ad]|\\+u000[ad]|%0[ad]|&#(?:10|13|xa|xd);|[\r\n\x0b\x0c\x85\u2028\u2029])[ \t]*",
+    r"(?:(?<![ \t])[ \t]++)?"  # a run of spaces is tried once, not from each of its places
+    r"[=\\]?"  # as mails and shells mark a line that goes on
+    r"(?:\\{1,8}(?:[rn]|x0[ad]|u000[ad])|%0[ad]|&#(?:10|13|xa|xd);|&shy;"
+    r"|[\r\n\x0b\x0c\x85\xad\u200b\u2028\u2029])[ \t]*",
     re.IGNORECASE,
 )
 # The same, and the spaces into which some fold it: only for long pieces, as words stand between spaces too.
-_FOLD = re.compile(rf"(?:{_BREAK.pattern}|[ \t])+", re.IGNORECASE)
-_MAY_BREAK = re.compile(r"[\\%&\r\n\x0b\x0c\x85\u2028\u2029]")
+_FOLD = re.compile(rf"(?:{_BREAK.pattern}|[ \t]++)+", re.IGNORECASE)
+_MAY_BREAK = re.compile(r"[\\%&\r\n\x0b\x0c\x85\xad\u200b\u2028\u2029]")
 """What every break holds: cheap to look for in the names of ten thousand pools."""
+_ESCAPE = re.compile(
+    r"(?P<bytes>%[c-f][0-9a-f](?:%[89ab][0-9a-f]){1,3}|%[0-9a-f]{2}"
+    r"|\\{1,8}x[c-f][0-9a-f](?:\\{1,8}x[89ab][0-9a-f]){1,3}|\\{1,8}x[0-9a-f]{2})"
+    r"|\\{1,8}u(?P<code>[0-9a-f]{4})|\\(?P<mark>[^\w\s])|&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z]{2,8}[0-9]?);",
+    re.IGNORECASE | re.ASCII,
+)
+"""One character as URLs, JSON, JavaScript, shells and HTML escape it."""
+_HEX = re.compile(r"[%x]([0-9a-f]{2})", re.IGNORECASE)
+NESTED = 3
+"""How often one escape may stand in another."""
 _HTML_IN_JSON = re.compile("[<>&='+]")
 _LONGEST_HEX = 200
 """Characters of a secret beyond which nobody writes it in hexadecimal."""
@@ -77,15 +90,55 @@ def redact(text: str) -> str:
     """The text with ``***`` in place of every known secret, also where it is encoded, wrapped or cut."""
     if not _known.shortest or len(text) < _known.shortest:
         return text
-    spans = [*_whole(text), *_windows(text)]
     may_break = _MAY_BREAK.search(text) is not None
+    spans = _shown(text, may_break=may_break)
+    if may_break:
+        plain, places = _unescaped(text)
+        if plain != text:
+            found = _shown(plain, may_break=_MAY_BREAK.search(plain) is not None)
+            spans += [(places[start][0], places[end - 1][1]) for start, end in found]
+    for start, end in reversed(_merged(spans)):
+        text = text[:start] + SHOWN + text[end:]
+    return text
+
+
+def _shown(text: str, *, may_break: bool) -> list[Span]:
+    """Where known secrets stand, also where breaks and spaces part them."""
+    spans = [*_whole(text), *_windows(text)]
     if may_break:
         spans += _without(_BREAK, text, _whole)
     if may_break or (" " in text and _windows("".join(text.split()))):
         spans += _without(_FOLD, text, _windows)
-    for start, end in reversed(_merged(spans)):
-        text = text[:start] + SHOWN + text[end:]
-    return text
+    return spans
+
+
+def _unescaped(text: str) -> tuple[str, list[Span]]:
+    """The text with each escape as its character, and the place of each character in the text as it was.
+
+    Whoever escapes chooses which characters: no list of forms has every choice.
+    """
+    places = [(at, at + 1) for at in range(len(text))]
+    for _ in range(NESTED):
+        parts: list[str] = []
+        now: list[Span] = []
+        start = 0
+        for found in _ESCAPE.finditer(text):
+            parts += text[start : found.start()], _character(found)
+            now += places[start : found.start()]
+            now.append((places[found.start()][0], places[found.end() - 1][1]))
+            start = found.end()
+        if not parts:
+            break
+        text, places = "".join((*parts, text[start:])), now + places[start:]
+    return text, places
+
+
+def _character(found: re.Match[str]) -> str:
+    if found["bytes"]:
+        return bytes.fromhex("".join(_HEX.findall(found["bytes"]))).decode("utf-8", "replace")[0]
+    if found["code"]:
+        return chr(int(found["code"], 16))
+    return found["mark"] or (html.unescape(found[0]) or "\ufffd")[0]
 
 
 def _learn(forms: Iterable[str]) -> None:

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import textwrap
+from time import process_time
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -58,8 +59,54 @@ def test_an_encoded_secret_is_replaced(shown: str) -> None:
     assert not any(run in left for run in core(shown)), left
 
 
+def _each(form: str, which: str) -> str:
+    return "".join(form.format(each, ord(each)) if re.match(which, each) else each for each in SECRET)
+
+
 @pytest.mark.parametrize(
-    "mark", ["\n", "\r\n", "\n    ", "\\n", "\\\\n", "\\r\\n", "\u2028", "%0A", "\\u000a", "   "]
+    "shown",
+    [
+        quote(SECRET, safe=";,/?:@&=+$-_.!~*'()#"),  # as encodeURI does
+        quote(SECRET, safe="="),
+        _each("%{1:02X}", r"[ -~]"),
+        _each("%{1:02x}", r"[/+=]"),
+        _each("&#x{1:X};", r"\W"),
+        _each("&#{1};", r"."),
+        _each("&#x2F;", r"/").replace("=", "&#x3D;").replace('"', "&quot;").replace("&9", "&amp;9"),
+        _each("\\x{1:02x}", r"[^\w\s]"),
+        _each("\\u{1:04X}", r"."),
+        _each("\\{0}", r"[^\w\s]"),  # as a shell does
+        _each("%25{1:02X}", r"[^\w\s]"),
+        json.dumps(_each("&#{1};", r"\W")),
+    ],
+)
+def test_a_secret_is_replaced_whichever_of_its_characters_are_escaped(shown: str) -> None:
+    know(SECRET)
+    assert re.fullmatch(
+        r'the proxy says: "?\*\*\*"? is not right', redact(f"the proxy says: {shown} is not right")
+    )
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "=\n",
+        "=\r\n",
+        "\\\n",
+        "\u200b",
+        "\xad",
+        "&shy;",
+        "\n",
+        "\r\n",
+        "\n    ",
+        "\\n",
+        "\\\\n",
+        "\\r\\n",
+        "\u2028",
+        "%0A",
+        "\\u000a",
+        "   ",
+    ],
 )
 def test_a_secret_that_a_message_wraps_is_replaced(mark: str) -> None:
     know(TOKEN)
@@ -107,3 +154,17 @@ def test_a_text_without_secrets_is_left_alone(text: str) -> None:
     forget()
     know("\U0001f511\U0001f511\U0001f511\U0001f511\U0001f511\U0001f511\U0001f511")
     assert redact(text) == text
+
+
+@pytest.mark.parametrize("made_of", ["\\", " ", "\t ", " =", "%41", "&amp;", "&#", "\\\\x", "swordf"])
+def test_a_text_made_to_fill_time_costs_as_much_as_it_is_long(made_of: str) -> None:
+    know("swordfish-4711", SECRET)
+
+    def cost(size: int) -> float:
+        text = (made_of * size)[:size] + "%"
+        start = process_time()
+        redact(text)
+        return process_time() - start
+
+    # Ten times as long: a hundred times the work for each place from which all the rest is tried.
+    assert min(cost(20_000) for _ in range(3)) < 40 * max(min(cost(2000) for _ in range(3)), 0.001)
