@@ -156,7 +156,7 @@ def _known(
     clock = CLOCK.get()
     with journal_to_read(connection, settings, clock) as kept:
         if kept:
-            return known_of(kept, services, recorded_holds(kept, services, clock.now()), stays=False)
+            return known_of(kept, services, recorded_holds(kept, services, kept.now()), stays=False)
     where = journal_place(connection, settings)
     console.info(f"There is no journal at {where}: what other runs have left open is not known here.")
     return NOTHING

@@ -316,7 +316,7 @@ def _changes(operation: Operation) -> Iterator[ChangeKey]:
 
 def _unresolved(plan: Plan, ctx: RunContext) -> int:
     """Open operations whose runs are gone; those of a run that is alive are being changed, not unresolved."""
-    now = ctx.clock.now()
+    now = ctx.journal.now()  # leases go by its clock
     return sum(
         each.lease_until <= now
         for service in plan.services
@@ -326,7 +326,7 @@ def _unresolved(plan: Plan, ctx: RunContext) -> int:
 
 def _being_changed(ctx: RunContext) -> dict[PoolKey, Operation]:
     """The open operations whose runs are alive, by pool."""
-    now = ctx.clock.now()
+    now = ctx.journal.now()  # leases go by its clock
     return {each.intent.pool: each for each in ctx.journal.unresolved() if each.lease_until > now}
 
 

@@ -49,7 +49,15 @@ def retry_plan(
         pool = replace(pool, live=replace(pool.live, doubts=(*live.doubts, *doubts)))
     # The service may repeat the whole job: a disk that the pool still has must be free to go as well.
     staying = [disk for disk in disks if disk.id in alive and disk not in manifest.removed]
-    findings = (*pool.findings, *(_stays(pool, disk) for disk in staying))
+    missing = [each.desired for each in manifest.changes if each.action is Action.ADD and each.desired]
+    wanted = [
+        disk for disk in going if any((disk.type, disk.size) == (each.type, each.size) for each in missing)
+    ]
+    findings = (
+        *pool.findings,
+        *(_stays(pool, disk) for disk in staying),
+        *(_wanted_again(pool, disk) for disk in wanted if disk.id not in alive),
+    )
     return with_loss(replace(pool, findings=findings), [_holding(each, left, disks) for each in desktops])
 
 
@@ -76,4 +84,17 @@ def _stays(pool: PoolPlan, disk: Disk) -> Finding:
         pool=pool.label,
         source=str(pool.desired.at),
         allow="delete the copies that are left in the console",
+    )
+
+
+def _wanted_again(pool: PoolPlan, disk: Disk) -> Finding:
+    """The manifest has been given back such a disk since: whether it means these copies, nobody but a person knows."""
+    return Finding(
+        rule="retry-needed-disk",
+        message=f"the manifest declares a disk of {disk.type} {disk.size} GB that the pool lacks, and these copies are "
+        f"what is left of such a disk, {disk.id}",
+        pool=pool.label,
+        source=str(pool.desired.at),
+        allow="take that entry out if these copies are to go, add the disk first if it means a new one, or "
+        "delete the copies in the console",
     )

@@ -30,7 +30,7 @@ def retry_lines(report: ApplyReport) -> Iterator[Line]:
     yield from _result_lines(report)
     yield from in_flight_lines(report.in_flight)
     done, planned = (sum(getattr(each, name) for each in report.results) for name in ("done", "planned"))
-    if report.results:
+    if report.results and report.plan:
         copies = count(planned, "copy", "copies")
         good = all(each.status is Status.DONE for each in report.results)
         words = (

@@ -267,6 +267,20 @@ def test_a_pool_that_a_run_is_changing_is_not_measured_and_is_no_drift(make: Mak
     assert scene.journal.drift(MIDNIGHT) == ()
 
 
+class Ahead(VirtualClock):
+    """The clock of a machine that is two minutes ahead of the journal's."""
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(minutes=2)
+
+
+def test_whether_a_run_is_alive_is_decided_by_the_clock_of_the_journal(make: Make) -> None:
+    scene = make(a=1)
+    opened(scene, "a", 60)
+    report = scene.run(detect(manifest("a"), Limits(), replace(scene.context, clock=Ahead(scene.loop))))
+    assert (report.exit_code, report.unresolved) == (ExitCode.HELD, 0)
+
+
 def test_drift_beside_a_pool_that_is_being_changed_is_drift(make: Make) -> None:
     scene = make(a=1, b=2)
     opened(scene, "a", 60)

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from reconciler.apply.results import ApplyReport, PoolResult, Status
+from reconciler.model import Target
+from reconciler.render.apply_report import retry_lines
 from reconciler.sandbox import seed
 from reconciler.sandbox.world import Behaviour
 from tests.flows.conftest import Run, manifest
@@ -74,9 +77,10 @@ def test_only_the_digest_of_the_retry_approves_it(run: Run, tmp_path: Path) -> N
         (DECLARED, ("--limit-users", "0"), "limit-users"),
         (DECLARED.replace("apply_to", "manage: [add], apply_to"), (), "its manage does not have remove"),
         (DECLARED.replace("apply_to", "protect: [DISK], apply_to"), (), "protected"),
+        (DECLARED.replace("size: 50}", "size: 50}, {type: SSD, size: 100}"), (), "that the pool lacks"),
         ("{name: q, disks: [{type: SAS, size: 50}]}", (), "do not have one entry for pool p"),
     ],
-    ids=["copies", "users", "manage", "protected", "not declared"],
+    ids=["copies", "users", "manage", "protected", "declared again", "not declared"],
 )
 def test_every_limit_guard_and_permission_holds_anew(
     run: Run, tmp_path: Path, declared: str, flags: tuple[str, ...], reason: str
@@ -150,3 +154,9 @@ def test_a_retry_that_is_not_followed_is_proven_by_the_next_run(run: Run, tmp_pa
         finished = run("resolve", env=served.env)
         assert (finished.code, "2 of 2 copies gone" in finished.out) == (0, True), finished.out
         assert retries(served) == 1
+
+
+def test_a_retry_for_which_nothing_was_planned_counts_no_copies() -> None:
+    held = PoolResult(Target("ap-southeast-3", seed.PROJECT_ID), "p", Status.UNKNOWN, "still open")
+    said = "\n".join(line.text for line in retry_lines(ApplyReport("run", None, (held,))))
+    assert ("still open" in said, "0 of 0" in said) == (True, False)
