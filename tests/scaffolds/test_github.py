@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -83,6 +84,34 @@ def test_from_pull_request_to_merge_to_schedule(runner: Runner, github: GitHub, 
     assert run.origin.commit == MERGE
     assert run.origin.pull_request == "5"
     assert run.origin.run_url == f"https://github.invalid/{REPOSITORY}/actions/runs/1"
+
+
+def test_a_plan_says_what_the_pull_request_widens(runner: Runner, github: GitHub) -> None:
+    def git(*words: str) -> None:
+        who = {
+            "GIT_AUTHOR_NAME": "a",
+            "GIT_AUTHOR_EMAIL": "a@b",
+            "GIT_COMMITTER_NAME": "a",
+            "GIT_COMMITTER_EMAIL": "a@b",
+        }
+        env = {"PATH": os.environ["PATH"], "HOME": str(runner.checkout), **who}
+        subprocess.run(
+            ["git", "-c", "init.defaultBranch=main", *words], cwd=runner.checkout, env=env, check=True
+        )
+
+    needs.program("git")
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "target branch")
+    git("switch", "--quiet", "--create", "topic")
+    manifest(runner.checkout / "manifests", [FINANCE], "limits: {disks: 9999}")
+    git("commit", "--quiet", "--all", "--message", "more")
+    git("switch", "--quiet", "--detach", "main")
+    git("merge", "--quiet", "--no-ff", "--message", "merge", "topic")
+    planned = runner.pull_request(PLAN, HEAD)
+    assert planned.code == 0, planned.log
+    widened = "- **widens**: `limits.disks` raised from 10 to 9999, at `manifests/pools.yaml:3:17`"
+    assert widened in github.comments[2]["body"]
 
 
 def test_running_the_old_plan_and_then_apply_again_deletes_nothing_that_nobody_reviewed(
