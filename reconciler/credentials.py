@@ -173,6 +173,11 @@ def find_credentials(
     return found if found.project_id else replace(found, project_id=configured_project(environ))
 
 
+def check_complete(environ: Mapping[str, str]) -> None:
+    """Raise ``BadInput`` if the environment holds half an identity, whichever would be taken."""
+    _from_environment(environ)
+
+
 def check_sendable(credentials: Credentials, source: str) -> None:
     """Raise ``BadInput``, which repeats no value, unless every part can be sent to the service as it is."""
     parts: dict[str, str | Secret] = {}
@@ -198,15 +203,16 @@ def check_sendable(credentials: Credentials, source: str) -> None:
 
 def _from_environment(environ: Mapping[str, str]) -> Identity | None:
     project = configured_project(environ)
+    # All of them, before one is taken: half an identity is one that somebody meant.
     sdk = _pair(environ, "HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK", "HUAWEICLOUD_SDK_SECURITY_TOKEN")
+    keys = _pair(environ, "HW_ACCESS_KEY", "HW_SECRET_KEY", "HW_SECURITY_TOKEN")
+    login = _login(environ)
     if sdk:
         return Identity(sdk, project, "HUAWEICLOUD_SDK_AK")
     if token := _value(environ, "HW_AUTH_TOKEN"):
         return Identity(Token(Secret(token)), project, _name(environ, "HW_AUTH_TOKEN"))
-    keys = _pair(environ, "HW_ACCESS_KEY", "HW_SECRET_KEY", "HW_SECURITY_TOKEN")
     if keys:
         return Identity(keys, project, _name(environ, "HW_ACCESS_KEY"))
-    login = _login(environ)
     return Identity(login, project, _name(environ, "HW_USER_NAME")) if login else None
 
 

@@ -24,6 +24,7 @@ from reconciler.credentials import (
     Password,
     Secret,
     Token,
+    check_complete,
     find_credentials,
 )
 from reconciler.errors import BadInput, Fault
@@ -98,6 +99,8 @@ def find_identity(environ: Mapping[str, str], home: Path, profile: str = "") -> 
         raise BadInput(
             "the identity is not clear", "unset these variables, or set them as said", faults=faults
         )
+    if not profile:  # which takes nothing of the environment
+        check_complete(environ)
     found = None if profile else _oidc(environ)
     if found is None:
         found = find_credentials(environ, home, profile, _container(environ))

@@ -156,6 +156,14 @@ def test_a_container_comes_after_keys_and_before_its_server(tmp_path: Path) -> N
         (OIDC | {"HUAWEICLOUD_OIDC_DURATION_SECONDS": "43201"}, "from 900 to 43200"),
         ({"HC_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1/"}, "TOKEN_FILE is not set"),
         ({"HC_CONTAINER_AUTHORIZATION_TOKEN_FILE": "/f"}, "FULL_URI is not set"),
+        # Whichever is taken: the other was meant by somebody, and is perhaps the one to act as.
+        (OIDC | {"HW_ACCESS_KEY": "a"}, "HW_SECRET_KEY is not set"),
+        (
+            HW | {"HUAWEICLOUD_SDK_SECURITY_TOKEN": "t"},
+            "HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK are not set",
+        ),
+        (HW | {"HW_USER_NAME": "u", "HW_DOMAIN_NAME": "d"}, "HW_USER_PASSWORD is not set"),
+        ({"HW_AUTH_TOKEN": HIDDEN, "HW_SECRET_KEY": HIDDEN}, "HW_ACCESS_KEY is not set"),
     ],
 )
 def test_half_an_identity_or_a_chain_is_an_error(environ: dict[str, str], words: str, tmp_path: Path) -> None:

@@ -66,6 +66,11 @@ def parse_error(body: bytes) -> tuple[str, str] | None:
     return None
 
 
+def status_words(status: int, code: str) -> str:
+    """``HTTP 403, WKS.0001``; IAM's code often is the status once more."""
+    return f"HTTP {status}{f', {code}' if code not in ('', str(status)) else ''}"
+
+
 def request_id_of(headers: Mapping[str, str]) -> str:
     """The service's request id, for a support ticket."""
     return safe_text(headers.get("x-request-id", ""))
@@ -91,7 +96,7 @@ def failure(call: str, status: int, headers: Mapping[str, str], body: bytes) -> 
     code, words = describe(body)
     request_id = request_id_of(headers)
     ticket = f", request {request_id}" if request_id else ""
-    message = f"{call}: {words} (HTTP {status}{', ' + code if code else ''}{ticket})"
+    message = f"{call}: {words} ({status_words(status, code)}{ticket})"
     kind, hint = _advice(call, status, code, words)
     return kind(message, hint, status=status, code=code, request_id=request_id)
 

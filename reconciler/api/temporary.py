@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from reconciler.api.failure import parse_error
+from reconciler.api.failure import parse_error, status_words
 from reconciler.api.signing import SdkHmacAuth
 from reconciler.api.token import LOGIN_SECONDS, ONCE
 from reconciler.api.transport import Answer, ProtocolError, fetch, httpx, through
@@ -249,7 +249,7 @@ async def _ask(http: httpx.AsyncClient, request: httpx.Request, who: str, hint: 
             words = "the answer holds no keys"
     raise CredentialsError(
         f"temporary keys of {who} were refused: {words or 'no reason given'} "
-        f"(HTTP {answer.status}{', ' + code if code else ''})",
+        f"({status_words(answer.status, code)})",
         hint,
         status=answer.status,
         code=code,

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from reconciler.api.failure import parse_error
+from reconciler.api.failure import parse_error, status_words
 from reconciler.api.transport import ProtocolError, fetch, httpx, through
 from reconciler.credentials import Password, Secret
 from reconciler.errors import CredentialsError
@@ -117,8 +117,7 @@ class PasswordAuth(httpx.Auth):
             return Secret(token), _end(answer.body)
         code, message = parse_error(answer.body) or ("", "")
         raise CredentialsError(
-            f"{who} was refused: {message or 'no reason given'} "
-            f"(HTTP {answer.status}{', ' + code if code else ''})",
+            f"{who} was refused: {message or 'no reason given'} ({status_words(answer.status, code)})",
             "check HW_USER_NAME, HW_USER_PASSWORD and HW_DOMAIN_NAME; a user with MFA needs access keys",
             status=answer.status,
             code=code,

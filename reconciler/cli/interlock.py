@@ -14,7 +14,7 @@ from reconciler.api.connect import projects_of
 from reconciler.api.iam import Project
 from reconciler.api.temporary import TemporaryKeys
 from reconciler.clock import CLOCK
-from reconciler.credentials import Credentials, Identity, Password
+from reconciler.credentials import Agency, Credentials, Identity, Oidc, Password
 from reconciler.errors import BadInput, CredentialsError, ServiceError
 from reconciler.identity import whom
 from reconciler.model import Manifest, Target
@@ -155,4 +155,12 @@ class Interlock:
 def context(interlock: Interlock, target: Target, identity: Identity, settings: Settings) -> str:
     """What to say beside an error of the service: where the target and its credentials come from."""
     derived = "" if settings.endpoint else f"; the address was derived from the region {target.region}"
+    asked, given, variable = "IAM", settings.iam_endpoint, "RECONCILER_IAM_ENDPOINT"
+    if isinstance(identity.credentials, Oidc):
+        asked, given, variable = "STS", settings.sts_endpoint, "RECONCILER_STS_ENDPOINT"
+    if settings.endpoint and not given and isinstance(identity.credentials, Oidc | Agency | Password):
+        # Where the service has an address of its own, that of the keys is easily forgotten.
+        derived = (
+            f"; the address of {asked} was derived from the region {target.region}, {variable} sets another"
+        )
     return f"this concerns {interlock.named(target)} as {whom(identity)}{derived}"

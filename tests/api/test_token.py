@@ -131,7 +131,7 @@ REFUSED = answer(401, {"error": {"code": 401, "message": "The username or passwo
 @pytest.mark.parametrize(
     ("iam", "words"),
     [
-        (script(REFUSED), "The username or password is wrong. (HTTP 401, 401)"),
+        (script(REFUSED), "The username or password is wrong. (HTTP 401)"),
         (script(answer(201, {})), "no reason given (HTTP 201)"),
         (script(answer(200, b"<html>")), "no reason given (HTTP 200)"),
         (script(b""), "was not answered"),

@@ -231,6 +231,17 @@ def test_an_address_that_was_derived_from_the_region_says_so(tmp_path: Path) -> 
     assert "derived" not in context(interlock, target, identity, Settings(endpoint="https://own.example"))
 
 
+def test_the_address_that_gives_keys_is_said_where_the_region_alone_named_it() -> None:
+    target = Target("ap-southeast-9", OTHER)
+    interlock = Interlock.of(Manifest(()), None, print, writes=False)
+    names = ("PROVIDER_URN", "AGENCY_URN", "ID_TOKEN")
+    identity = find_identity({f"HUAWEICLOUD_OIDC_{each}": "x" for each in names}, Path("/nonexistent"))
+    said = context(interlock, target, identity, Settings(endpoint="https://own.example"))
+    assert "of STS was derived from the region ap-southeast-9, RECONCILER_STS_ENDPOINT sets another" in said
+    own = Settings(endpoint="https://own.example", sts_endpoint="https://sts.example")
+    assert "derived" not in context(interlock, target, identity, own)
+
+
 # --- who acts -----------------------------------------------------------------------------------
 
 WHOM = "access key SAND…0001, from HUAWEICLOUD_SDK_AK"

@@ -57,6 +57,9 @@ FORMS: Mapping[str, Callable[[str], str]] = {
     "base64": lambda secret: base64.b64encode(f"user:{secret}".encode()).decode(),
     "json": lambda secret: json.dumps(json.dumps(secret)),
     "html": html.escape,
+    "html in numbers": lambda secret: "".join(f"&#{ord(each)};" for each in secret),
+    "address": lambda secret: quote(secret, safe=";,/?:@&=+$-_.!~*'()#"),  # as encodeURI does
+    "shell": lambda secret: re.sub(r"(\W)", r"\\\1", secret),
     "wrapped": lambda secret: "\n  ".join(textwrap.wrap(secret, 7)),
     "cut": lambda secret: secret[:17],
 }
@@ -272,6 +275,48 @@ def test_a_login_that_repeats_secrets_puts_them_nowhere(run: Run, tmp_path: Path
             env[f"OTHER_TOOL_{name}"] = env.pop(name)  # still in the environment, but not used
         ran = run("plan", "pools.yaml", env=env)
     assert ran.code == 1, ran.err
+    check(tmp_path, ran)
+
+
+TEMPORARY: Mapping[str, dict[str, str]] = {
+    "oidc": {
+        "HUAWEICLOUD_OIDC_PROVIDER_URN": "iam::d:oidc-provider:p",
+        "HUAWEICLOUD_OIDC_AGENCY_URN": "iam::d:agency:a",
+        "HUAWEICLOUD_OIDC_TOKEN_FILE": "id-token",
+    },
+    "an agency": {
+        "HW_ACCESS_KEY": "A" * 20,
+        "HW_SECRET_KEY": HW_SK,
+        "HW_ASSUME_ROLE_AGENCY_NAME": "a",
+        "HW_ASSUME_ROLE_DOMAIN_NAME": "d",
+    },
+    "a container": {"HC_CONTAINER_AUTHORIZATION_TOKEN_FILE": "id-token"},
+}
+
+
+@pytest.mark.parametrize("kind", ["every call refused", "a page of a proxy", "no JSON"])
+@pytest.mark.parametrize("identity", TEMPORARY)
+def test_who_gives_temporary_keys_and_repeats_secrets_puts_them_nowhere(
+    run: Run, tmp_path: Path, identity: str, kind: str
+) -> None:
+    manifest(tmp_path, [FINANCE])
+    (tmp_path / "id-token").write_text(IAM_TOKEN)
+    with listening(Echo(kind, None, noise())) as url:
+        env = planted(tmp_path, url) | {"RECONCILER_STS_ENDPOINT": url}
+        others = [
+            each for each in env if each.startswith(("HW_", "OS_", "HUAWEICLOUD_")) or each == "IAM_TOKEN"
+        ]
+        for name in others:
+            env[f"OTHER_TOOL_{name}"] = env.pop(name)
+        del env["OTHER_TOOL_IAM_TOKEN"]  # known from the file alone
+        env |= TEMPORARY[identity]
+        if identity == "a container":
+            env["HC_CONTAINER_CREDENTIALS_FULL_URI"] = f"{url}/keys"
+        else:
+            env["OTHER_TOOL_TOKEN"] = IAM_TOKEN if identity == "an agency" else "unused"
+        ran = run("plan", "pools.yaml", env=env)
+    assert ran.code == 1, ran.err
+    (tmp_path / "id-token").unlink()
     check(tmp_path, ran)
 
 
