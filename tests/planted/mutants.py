@@ -47,7 +47,7 @@ TESTS = {
 """The files worth it, each with the tests that cover it."""
 BROKEN = 2
 """Exit code of pytest when the module cannot even be imported, which is noticed as well."""
-SECONDS = 120
+SECONDS = 40
 """Of computing; a mutant whose tests use more goes round in circles, which is noticed as well."""
 
 AT_ONCE = os.cpu_count() or 1
