@@ -37,7 +37,8 @@ TESTS = {
     "planning/plan_file.py": ("tests/planning/test_plan_file.py",),
     "apply/second_check.py": ("tests/apply/test_second_check.py", "tests/apply/test_check_retry.py"),
     "apply/operation.py": tuple(
-        f"tests/apply/test_{name}.py" for name in ("operation", "pools", "run", "judge", "partial")
+        f"tests/apply/test_{name}.py"
+        for name in ("endings", "operation", "pools", "run", "judge", "partial", "resolve")
     )
     + RETRY,
     "apply/resolve.py": ("tests/apply/test_resolve.py", "tests/apply/test_decision.py", *RETRY),
@@ -47,7 +48,7 @@ TESTS = {
 """The files worth it, each with the tests that cover it."""
 BROKEN = 2
 """Exit code of pytest when the module cannot even be imported, which is noticed as well."""
-SECONDS = 120
+SECONDS = 40
 """Of computing; a mutant whose tests use more goes round in circles, which is noticed as well."""
 
 AT_ONCE = os.cpu_count() or 1
