@@ -206,6 +206,10 @@ async def _remaining(request: ApplyRequest, report: ApplyReport, known: Known, c
             raise
         ctx.log("interrupted while making the plan after the run")
         return None
+    try:
+        keep_marks(again, None, ctx)  # what is gone by now is marked no more
+    except JournalError as error:
+        ctx.log(f"the marks after the run could not be kept: {error.message}")
     return sum(len(pool.pending) for pool in again.pools if live_pool(pool) in report.pools_done)
 
 
