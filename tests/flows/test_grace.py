@@ -26,7 +26,10 @@ STUDIO = "{name: design-studio, disks: [{type: SSD, size: 200}, {type: SSD, size
 @pytest.fixture
 def env(served: Served, tmp_path: Path) -> dict[str, str]:
     """A sandbox, and a journal that is kept."""
-    return served.env | {"RECONCILER_JOURNAL": f"sqlite:///{tmp_path}/journal.db", "RECONCILER_ACTOR": "amara"}
+    return served.env | {
+        "RECONCILER_JOURNAL": f"sqlite:///{tmp_path}/journal.db",
+        "RECONCILER_ACTOR": "amara",
+    }
 
 
 def surplus(served: Served) -> str:
@@ -213,7 +216,9 @@ def test_marked_disks_are_in_no_digest_and_the_grace_of_a_pool_is(
     path = manifest(tmp_path, [FINANCE, STUDIO])
     before = plan_of(run, path, env)["digest"]
     run("apply", str(path), "--mark", env=env)
-    served.give("finance-analysts", {**served.pool("finance-analysts")["disks"][0], "id": "late", "size": 900})
+    served.give(
+        "finance-analysts", {**served.pool("finance-analysts")["disks"][0], "id": "late", "size": 900}
+    )
     now = plan_of(run, path, env)
     assert len(marked(now)) == 2
     assert now["digest"] == before
@@ -324,5 +329,3 @@ def test_every_form_of_a_plan_shows_what_is_marked_and_when_it_is_due(
         assert "will be destroyed after" in plain, form
         assert "shown only" not in plain, form
     assert "will be destroyed after" in run("explain", "finance-analysts", str(path), env=env).out
-
-
