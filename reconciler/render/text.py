@@ -184,9 +184,7 @@ def _marked(plan: Plan) -> Iterator[Line]:
             if change.waits and change.live:
                 yield Line(f"  # {words.address(pool, change)} {words.waits(change.waits)}", Tone.STRONG)
                 yield Line(f"  # ({words.reason(change)}; {pool.desired.at})", Tone.FAINT)
-                yield Line(
-                    f"      {words.disk_words(change.live)}; to object: {words.objection(pool, change)}"
-                )
+                yield Line(f"      {words.disk_words(change.live)}{words.objection(pool, change)}")
                 yield Line()
 
 

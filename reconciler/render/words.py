@@ -114,9 +114,11 @@ def waits(found: Waits) -> str:
 
 
 def objection(pool: PoolPlan, change: Change) -> str:
-    """The command with which a person lets a marked disk wait longer."""
-    disk = change.live.id if change.live else ""
-    return f"reconciler marks extend {shlex.quote(f'{pool.label}/{disk}')} --until DATE"
+    """The command with which a person lets a marked disk wait longer; empty while it is not marked."""
+    if not (change.live and change.waits and change.waits.since):
+        return ""
+    disk = shlex.quote(f"{pool.label}/{change.live.id}")
+    return f"; to object: reconciler marks extend {disk} --until DATE"
 
 
 def marked(plan: Plan) -> str:
@@ -298,6 +300,8 @@ def sides(change: Change) -> tuple[Side | None, Side | None]:
     """The disk before and after the change; None if it does not exist then."""
     live, wanted = change.live, change.desired
     before = side(live) if live else None
+    if change.waits:
+        return before, before  # this plan leaves it as it is
     match change.action:
         case Action.KEEP:
             return before, before

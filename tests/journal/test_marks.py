@@ -154,12 +154,10 @@ def test_it_is_too_late_to_object_while_the_pool_has_an_open_operation(
     journal.keep_marks("run-1", [new(ONE)], [])
     clock.pass_(7 * DAY)
     opened(journal)
-    for objection in (
-        lambda: journal.clear_mark(ONE, "run-2", "amara"),
-        lambda: journal.extend_mark(ONE, "run-2", "amara", START + 2 * WEEK),
-    ):
-        with pytest.raises(PoolHeld, match="operation op-1 on the pool is open"):
-            objection()
+    with pytest.raises(PoolHeld, match="operation op-1 on the pool is open"):
+        journal.clear_mark(ONE, "run-2", "amara")
+    with pytest.raises(PoolHeld, match="operation op-1 on the pool is open"):
+        journal.extend_mark(ONE, "run-2", "amara", START + 2 * WEEK)
     journal.close_operation("op-1", "run-1", State.REJECTED, "no")
     assert journal.extend_mark(ONE, "run-2", "amara", START + 2 * WEEK)
 
@@ -167,7 +165,10 @@ def test_it_is_too_late_to_object_while_the_pool_has_an_open_operation(
 def test_two_runners_that_mark_at_once_make_one_mark_with_the_earlier_time(
     url: str, clock: HandClock
 ) -> None:
-    journals = [open_at(url, lambda at=START + timedelta(seconds=number): at) for number in range(4)]  # type: ignore[misc]
+    clocks = [HandClock() for _ in range(4)]
+    for number, each in enumerate(clocks):
+        each.pass_(number)
+    journals = [open_at(url, each) for each in clocks]
 
     def mark(journal: Journal) -> int:
         return len(journal.keep_marks("run", [new(ONE), new(TWO)], []))
@@ -178,8 +179,8 @@ def test_two_runners_that_mark_at_once_make_one_mark_with_the_earlier_time(
     marks = journals[0].marks()
     assert [each.key for each in marks] == [ONE, TWO]
     assert len({each.first_seen for each in marks}) == 1
-    for each in journals:
-        each.close()
+    for journal in journals:
+        journal.close()
 
 
 def test_pruning_prunes_no_mark(journal: Journal, clock: HandClock) -> None:
