@@ -261,7 +261,7 @@ def _difference(change: Change) -> str:
     live, wanted = change.live, change.desired
     parts = words.drift_notes(change)
     if change.waits:
-        parts.append(words.waits(change.waits))
+        parts.append(words.waits(change.waits, who=False))  # also in rounds that are to name nobody
     match change.action:
         case Action.EXPAND if live and wanted:
             parts.insert(0, f"{live.size} GB live, {wanted.size} GB declared")

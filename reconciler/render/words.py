@@ -101,12 +101,12 @@ def only_shown(pool: PoolPlan) -> tuple[Change, ...]:
     return tuple(change for change in pool.drift if not (change.carried_out or change.waits))
 
 
-def waits(found: Waits) -> str:
-    """When a disk that is only marked goes, and why not now."""
+def waits(found: Waits, *, who: bool = True) -> str:
+    """When a disk that is only marked goes, why not now, and who lets it wait longer."""
     grace = f"grace {grace_words(found.grace)}" if found.grace else "no grace"
     if found.since is None or found.due is None:
         return f"will be destroyed once it has been marked for its grace ({grace}; not marked yet)"
-    extended = f"; extended by {found.extended_by}" if found.extended_by else ""
+    extended = f"; extended{f' by {found.extended_by}' if who else ''}" if found.extended_by else ""
     return (
         f"will be destroyed after {found.due:%Y-%m-%d %H:%M} UTC "
         f"(surplus since {found.since:%Y-%m-%d}; {grace}{extended})"

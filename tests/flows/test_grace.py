@@ -89,6 +89,9 @@ def test_a_disk_is_marked_objected_to_extended_due_and_removed_and_the_journal_k
     assert served.posts() == []
     assert "; extended by amara)" in run("plan", str(path), env=env).out
     assert f"amara lets it wait until {until:%Y-%m-%d} 00:00 UTC" in run("marks", env=env).out
+    for form in ("text", "json", "markdown", "html"):
+        assert "amara" not in run("plan", str(path), "--anonymise", "--format", form, env=env).out
+    assert "amara" not in run("drift", str(path), "--anonymise", env=env).out
     history = json.loads(run("history", "--format", "json", env=env).out)
     shown = next(each for each in history["runs"] if each["command"] == "marks extend")
     assert "amara" in run("history", "show", shown["id"], env=env).out
@@ -329,3 +332,37 @@ def test_every_form_of_a_plan_shows_what_is_marked_and_when_it_is_due(
         assert "will be destroyed after" in plain, form
         assert "shown only" not in plain, form
     assert "will be destroyed after" in run("explain", "finance-analysts", str(path), env=env).out
+
+
+def test_a_shorter_grace_widens_what_a_pull_request_allows(
+    run: Run, tmp_path: Path, env: dict[str, str]
+) -> None:
+    week = manifest(tmp_path, [FINANCE], name="week.yaml")
+    day = manifest(tmp_path, [FINANCE.replace("7d", "24h")], name="day.yaml")
+    for path, base, words in (
+        (day, week, "! finance-analysts: grace changed from 7d to 1d (widens)"),
+        (week, day, "* finance-analysts: grace changed from 1d to 7d, at"),
+    ):
+        assert words in run("plan", str(path), "--base", str(base), env=env).out
+
+
+def test_defaults_give_every_pool_its_grace_and_an_entry_its_own(
+    run: Run, tmp_path: Path, env: dict[str, str]
+) -> None:
+    other = STUDIO.replace("disks:", "grace: 90m, disks:")
+    path = manifest(tmp_path, [FINANCE.replace("grace: 7d, ", ""), other], "defaults: {grace: 48h}")
+    run("apply", str(path), "--mark", env=env)
+    graces = {each["pool"]: each["grace_seconds"] for each in marks_of(run, env)}
+    assert graces == {"finance-analysts": 48 * 3600, "design-studio": 90 * 60}
+
+
+def test_a_share_of_the_pools_leaves_the_marks_of_the_others_alone(
+    run: Run, tmp_path: Path, env: dict[str, str]
+) -> None:
+    path = manifest(tmp_path, [FINANCE, STUDIO.replace("disks:", "grace: 1d, disks:")])
+    run("apply", str(path), "--mark", env=env)
+    before = marks_of(run, env)
+    assert len(before) == 2
+    for share in ("1/2", "2/2"):
+        run("apply", str(path), "--mark", "--shard", share, "--run-group", "night", env=env)
+    assert marks_of(run, env) == before
