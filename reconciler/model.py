@@ -259,6 +259,8 @@ class DesiredPool:
     on_tie: OnTie | None = None
     manage: frozenset[Action] = frozenset({Action.REMOVE})
     """Which of remove, expand and add are carried out; the others are shown as drift."""
+    grace: timedelta = timedelta(0)
+    """How long a disk must have been surplus, without interruption, before it goes; zero: not at all."""
     permitted_at: tuple[tuple[str, Position], ...] = field(default=(), compare=False)
     """Where each key that permits something was set, in this entry or in ``defaults``; for people."""
 
@@ -381,6 +383,8 @@ class Policy:
     """Values of ``Grant``."""
     require: tuple[Placed, ...] = ()
     """What must have been done before a removal, each as ``name: duration``."""
+    grace: timedelta = timedelta(0)
+    """The grace among these: the least that every pool has, whatever its manifest says."""
     windows: tuple[Window, ...] = ()
     """When an apply may begin; empty: at any time."""
     approvals: ApprovalRule | None = None

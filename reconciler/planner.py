@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from reconciler import __version__
 from reconciler.api.client import Renew, nothing_to_renew
@@ -23,6 +24,7 @@ from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import judge, judge_pool
 from reconciler.planning.inconsistent_desktops import InconsistentDesktops, inconsistent_desktop
 from reconciler.planning.leftovers import PartialRemoval, leftovers
+from reconciler.planning.marks import Marks, Settle, as_it_is, never_ends, with_grace
 from reconciler.planning.plan import Plan, PoolPlan, Service, TargetFailure
 from reconciler.planning.readings import Counts, counted, doubted, drafted, looked_into
 from reconciler.planning.suggestion import with_nearest_names
@@ -51,6 +53,11 @@ CLOCKS_APART = timedelta(minutes=15)
 """The most by which this machine's clock and the service's can differ while a signature is still accepted."""
 
 
+def no_time() -> datetime | None:
+    """The service does not say what time it is."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """One target, ready to be asked."""
@@ -65,6 +72,8 @@ class Connection:
     """Renews credentials before a write is decided, and says when those end that will sign it."""
     notes: tuple[Finding, ...] = ()
     """What a review of any plan for this target has to know about the connection."""
+    service_time: Callable[[], datetime | None] = no_time
+    """The time of the service's latest answer, by its ``Date``; None where it sent none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,8 @@ class Known:
     """Asks again which pools have an open operation: another run of this journal may have begun one meanwhile."""
     managed: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Ids of the pools on which there ever was an operation, by target (as text)."""
+    marks: Marks = field(default_factory=Marks)
+    """Since when disks are surplus; without a journal nothing is known, and so nothing with grace is due."""
 
 
 NOTHING = Known()
@@ -124,7 +135,7 @@ async def compute(
         declared[pool.target].append(pool)
     targets = sorted(declared)
     planned = await asyncio.gather(
-        *(_target(declared[target], connections[target], stamp.shard, known) for target in targets),
+        *(_target(declared[target], connections[target], stamp, known) for target in targets),
         return_exceptions=True,
     )
     pools: list[PoolPlan] = []
@@ -157,7 +168,7 @@ async def compute(
         tool_version=__version__,
         sources=manifest.sources,
         drift_policies=manifest.drift,
-        findings=(*findings, *notes),
+        findings=(*findings, *notes, *never_ends(pools, known.marks)),
         failures=tuple(failures),
         policy=stamp.policy,
     )
@@ -186,12 +197,18 @@ async def with_inconsistent_desktops(plan: Plan, connections: Connections) -> Pl
 
 
 async def plan_pool(
-    desired: DesiredPool, live: Pool, workspace: Workspace, listing: Listing, clock: Clock
+    desired: DesiredPool,
+    live: Pool,
+    workspace: Workspace,
+    listing: Listing,
+    clock: Clock,
+    *,
+    settle: Settle = as_it_is,
 ) -> PoolPlan:
     """Plan one pool from a reading of it, counting its desktops when it loses a disk."""
-    pool = drafted(desired, live)
+    pool = drafted(desired, live, settle=settle)
     if needs_desktops(pool):
-        [pool] = await _with_desktops([pool], workspace, listing, clock)
+        [pool] = await _with_desktops([pool], workspace, listing, clock, settle)
     return judge_pool(pool)
 
 
@@ -213,12 +230,14 @@ class _Planned:
 
 
 async def _target(
-    declared: Sequence[DesiredPool], connection: Connection | TargetFailure, shard: Shard, known: Known
+    declared: Sequence[DesiredPool], connection: Connection | TargetFailure, stamp: PlanMetadata, known: Known
 ) -> _Planned | TargetFailure:
     if isinstance(connection, TargetFailure):
         return connection
-    workspace = connection.workspace
+    workspace, shard = connection.workspace, stamp.shard
     pools = await workspace.pools()
+    # By the clock of this very answer: a disk that is due meanwhile is due in the next plan.
+    settle = partial(with_grace, obeyed=stamp.policy, marks=known.marks.by(connection.service_time()))
     by_id = {pool.id: pool for pool in pools}
     by_name: dict[str, list[Pool]] = defaultdict(list)
     for pool in pools:
@@ -242,12 +261,12 @@ async def _target(
             continue
         if ABSENT_DISKS in found.doubts:
             found = await _agree_on_absent(found, workspace)
-        pool_plan = drafted(desired, found)
+        pool_plan = drafted(desired, found, settle=settle)
         if needs_desktops(pool_plan):
             losing.append(len(planned))
         planned.append(pool_plan)
     read = await _with_desktops(
-        [planned[index] for index in losing], workspace, workspace.pools, connection.clock
+        [planned[index] for index in losing], workspace, workspace.pools, connection.clock, settle
     )
     for index, pool_plan in zip(losing, read, strict=True):
         planned[index] = pool_plan
@@ -274,7 +293,7 @@ def _no_longer_managed(service: Service, pools: Sequence[Pool]) -> Finding:
 
 
 async def _with_desktops(
-    pools: Sequence[PoolPlan], workspace: Workspace, listing: Listing, clock: Clock
+    pools: Sequence[PoolPlan], workspace: Workspace, listing: Listing, clock: Clock, settle: Settle
 ) -> list[PoolPlan]:
     """Plan pools again with their desktops, whose number their pools must agree with before and after.
 
@@ -286,7 +305,7 @@ async def _with_desktops(
     asked = list(range(len(pools)))
     deadline, pause = clock.monotonic() + COUNTING, FIRST_PAUSE
     while asked:
-        looks = await asyncio.gather(*(_look(pools[index], workspace, gate) for index in asked))
+        looks = await asyncio.gather(*(_look(pools[index], workspace, gate, settle) for index in asked))
         # One request for all of them, however many they are.
         listed = {pool.id: pool.desktop_count for pool in await listing()}
         again: list[int] = []
@@ -312,7 +331,9 @@ async def _with_desktops(
     return planned
 
 
-async def _look(pool: PoolPlan, workspace: Workspace, gate: asyncio.Semaphore) -> tuple[PoolPlan, int | None]:
+async def _look(
+    pool: PoolPlan, workspace: Workspace, gate: asyncio.Semaphore, settle: Settle
+) -> tuple[PoolPlan, int | None]:
     """One pool planned with its desktops, and their number; None where they could not be read without a doubt.
 
     The desktops themselves are not kept: all of them together could be millions.
@@ -326,7 +347,7 @@ async def _look(pool: PoolPlan, workspace: Workspace, gate: asyncio.Semaphore) -
             return doubted(pool, error.message), None
         except PoolNotFound:
             return doubted(pool, _VANISHED), None
-        return looked_into(pool, desktops), len(desktops)
+        return looked_into(pool, desktops, settle), len(desktops)
 
 
 async def _with_inconsistent(

@@ -28,6 +28,8 @@ from reconciler.journal.records import (
     DamagedOperation,
     Event,
     Intent,
+    Mark,
+    MarkKey,
     Operation,
     Origin,
     Outcome,
@@ -48,12 +50,13 @@ from reconciler.render.json.approval import approval_json
 from reconciler.render.json.drift import drift_json
 from reconciler.render.json.explain import explain_json
 from reconciler.render.json.history import history_json, run_json
+from reconciler.render.json.marks import marks_json
 from reconciler.render.json.plan import plan_json
 from reconciler.render.json.resolve import resolve_json
 from reconciler.render.json.schemas import document_schema
 from tests import builders, sample_plans
 
-DOCUMENTS = ("plan", "apply", "drift", "history", "resolve", "explain", "approval")
+DOCUMENTS = ("plan", "apply", "drift", "history", "resolve", "explain", "approval", "marks")
 """The commands whose JSON has a published schema; ``schema --<command>`` prints it."""
 PRINTED_AS = {name: name for name in DOCUMENTS} | {"show": "plan"}
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
@@ -125,6 +128,12 @@ def measured(text: str = "finance") -> DriftRound:
     return DriftRound(NOW, 1.25, ExitCode.CHANGES, report)
 
 
+def mark(text: str = "finance") -> Mark:
+    """A mark that somebody has extended."""
+    key = MarkKey(operation().intent.pool, "disk-1")
+    return Mark(key, text, NOW - timedelta(days=3), timedelta(days=7), NOW + timedelta(days=9), text)
+
+
 def failed(text: str = "finance") -> DriftRound:
     """A round that measured nothing."""
     return DriftRound(NOW, 0.0, ExitCode.ERROR, error=ServiceError(text))
@@ -145,6 +154,7 @@ def printed(text: str = "finance") -> list[tuple[str, str]]:
         ("drift", drift_json(failed(text))),
         ("history", history_json([record(text).run])),
         ("history", run_json(record(text))),
+        ("marks", marks_json([mark(text)], NOW)),
         ("approval", approval_json(SignedApproval("0" * 64, NOW, NOW, text))),
     ]
 

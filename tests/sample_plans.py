@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from reconciler.model import (
     Action,
@@ -27,6 +28,7 @@ from reconciler.planning.draft import draft
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import judge
 from reconciler.planning.manifest_changes import Direction, ManifestChange
+from reconciler.planning.marks import DiskMark, Marks, with_grace
 from reconciler.planning.plan import Plan, PoolPlan, Service, TargetFailure
 from tests.builders import TARGET, copies_of
 
@@ -137,6 +139,21 @@ def two_removals() -> Plan:
     disks = [disk(1, "SSD", 100), disk(2, "SAS", 50), disk(3, "SAS", 200)]
     declared = DesiredPool(TARGET, Position(FILE, 5, 5), (wanted("SSD", 100),), name="finance-analysts")
     return whole(planned(declared, disks, ["ann", "bob", "chen"]))
+
+
+def waiting() -> Plan:
+    """Of four surplus disks one is due, one is marked, one extended, and one not marked yet."""
+    disks = [disk(1, "SSD", 100), *(disk(number, "SAS", 10 * number) for number in range(2, 6))]
+    declared = replace(pool("finance-analysts", wanted("SSD", 100)), grace=timedelta(days=7))
+    keys = [(str(TARGET), "id-of-finance-analysts", each.id) for each in disks]
+    marks = {
+        keys[1]: DiskMark(MADE - timedelta(days=8)),
+        keys[2]: DiskMark(MADE - timedelta(days=3)),
+        keys[3]: DiskMark(MADE - timedelta(days=8), MADE + timedelta(days=2), "amara"),
+    }
+    live = Pool("id-of-finance-analysts", "finance-analysts", tuple(disks), desktop_count=2)
+    settle = partial(with_grace, obeyed=None, marks=Marks(marks, MADE))
+    return whole(draft(declared, live, desktops(disks, ["ann", "bob"]), settle))
 
 
 def over_limit() -> Plan:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from reconciler.api import wire
 from reconciler.api.budget import Budgets
 from reconciler.api.failure import NOT_HERE, failure
-from reconciler.api.outcome import of_answer, of_error, retry_after
+from reconciler.api.outcome import http_date, of_answer, of_error, retry_after
 from reconciler.api.paging import complete
 from reconciler.api.retry import DEFAULT_TIMING, Retries, RetryableError, Throttled, Timing
 from reconciler.api.signing import SIGNED_AT
@@ -105,6 +105,8 @@ class WorkspaceClient:
         """Requests by call, repeated reads included; logins are not counted."""
         self.sandbox = ""
         """The name of the simulated world that answered; empty for the real service."""
+        self.service_time: datetime | None = None
+        """The time of the latest answer by its ``Date``; None while none had one."""
 
     async def announce(self) -> str:
         """Ask who answers at this address; returns the name of the sandbox, or nothing."""
@@ -288,6 +290,7 @@ class WorkspaceClient:
     def _heard(self, answer: Answer) -> None:
         self._answered = True
         self.sandbox = safe_text(answer.headers.get(SANDBOX_HEADER, self.sandbox))
+        self.service_time = http_date(answer.headers.get("date", "")) or self.service_time
 
     def _unreachable(self, call: str, reason: str) -> ServiceError:
         hint = UNTRUSTED if "CERTIFICATE_VERIFY_FAILED" in reason else "is the endpoint right and reachable?"

@@ -91,13 +91,18 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])  # up to 30 years; more digits could overflow to infinity
+    moment = http_date(text)
+    return max((moment - now).total_seconds(), 0.0) if moment else None
+
+
+def http_date(text: str) -> datetime | None:
+    """The time of a header such as ``Date``, in UTC; None when it is absent or unusable."""
     try:
         moment = parsedate_to_datetime(text)
     except (TypeError, ValueError, OverflowError):
         return None
     # HTTP dates are GMT; one without a zone would otherwise be read as local time.
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max((moment - now).total_seconds(), 0.0)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from reconciler.apply.polling import CoalescedRead
 from reconciler.clock import Clock
 from reconciler.journal.records import DayBudget, Journal, PoolKey, Step
 from reconciler.model import Policy, Pool, Shard, Target
-from reconciler.planner import CLOCKS_APART, Connection, Connections, PlanMetadata
+from reconciler.planner import CLOCKS_APART, Connection, Connections, PlanMetadata, no_time
 from reconciler.planning.plan import Service
 from reconciler.workspace import Workspace
 
@@ -69,6 +69,7 @@ class TargetContext:
     request_lifetime: float | None
     """Seconds after signing within which a request can still be accepted; None when there is no bound."""
     renew: Renew = nothing_to_renew
+    service_time: Callable[[], datetime | None] = no_time
 
     @classmethod
     def of(cls, connection: Connection, clock: Clock) -> TargetContext:
@@ -85,6 +86,7 @@ class TargetContext:
             {step: running(step) for step in Step},
             connection.request_lifetime,
             connection.renew,
+            connection.service_time,
         )
 
     def key(self, pool_id: str) -> PoolKey:

@@ -19,7 +19,7 @@ from reconciler.apply.proof import VERBS, Observation, observe
 from reconciler.apply.results import Result, Status
 from reconciler.apply.strangers import restored_words
 from reconciler.errors import JournalError, PoolHeld, ServiceError
-from reconciler.journal.records import DESKTOPS, Intent, Outcome, State, Step
+from reconciler.journal.records import DESKTOPS, GraceRule, Intent, Outcome, State, Step
 from reconciler.workspace import Call, Job, JobEnd
 
 SEND_GRACE = 3.0
@@ -47,16 +47,18 @@ _NOT_REPEATED = "the call is not repeated"
 _RESOLVE = "run 'reconciler resolve', or apply again, which resolves first"
 
 
-async def carry_out(call: Call, intent: Intent, site: TargetContext, ctx: RunContext) -> Result:
+async def carry_out(
+    call: Call, intent: Intent, site: TargetContext, ctx: RunContext, grace: GraceRule | None = None
+) -> Result:
     """Send ``call`` once under ``intent`` and follow it to a result.
 
     Raises ``PoolHeld`` when another run holds the pool, ``StalePlan`` when another run acted on the pool
-    since it was read, ``Refused`` when the day's budget has no room for it, ``JournalError`` when the intent
-    cannot be made durable: then nothing was sent.
+    since it was read, ``Refused`` when the day's budget has no room for it or a disk's ``grace`` has not ended,
+    ``JournalError`` when the intent cannot be made durable: then nothing was sent.
     """
     # The intent is durable before the call leaves, so that a run that dies here leaves a trace to resolve.
     budget = ctx.budgets.get(site.service.target)
-    ctx.journal.open_operation(intent, ctx.run_id, ctx.options.lease, budget)
+    ctx.journal.open_operation(intent, ctx.run_id, ctx.options.lease, budget, grace)
     ctx.log(f"{intent.pool_name}: {_doing(intent)}")
     await _heed_signals(intent, ctx)
     if lost := _lost_hold(intent, ctx):

@@ -12,18 +12,20 @@ from dataclasses import dataclass, field, replace
 from reconciler.apply.calls import DiskEffect, call_effects, calls, effects
 from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.group import claim
+from reconciler.apply.marks import marks_of
 from reconciler.apply.operation import carry_out
 from reconciler.apply.polling import delay
 from reconciler.apply.results import PoolResult, Result, Status
 from reconciler.apply.second_check import check_removal
 from reconciler.apply.strangers import restored_words, strangers
 from reconciler.errors import Refused, StalePlan
-from reconciler.journal.records import Intent, Outcome, SentDisk, Step
+from reconciler.journal.records import GraceRule, Intent, Outcome, SentDisk, Step
 from reconciler.model import DesiredPool, LostCopy, Policy
 from reconciler.planner import plan_pool
 from reconciler.planning import policy
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import STEADY, run_checks
+from reconciler.planning.marks import Settle, grace_of, waiting_in, with_grace
 from reconciler.planning.plan import TRANSIENT_RULES, Plan, PoolPlan, pool_decision
 from reconciler.workspace import HANDLE_TYPES, UNLISTED, Call, PoolReading
 
@@ -96,7 +98,8 @@ async def _one_call(task: Task, call: Call, expected: Counter[DiskEffect], index
             ctx.check_sources()
         if stopped := _stopped(ctx, index):
             return stopped
-        result = await carry_out(call, intent, task.site, ctx)
+        rule = GraceRule(grace_of(task.pool.desired, task.plan.policy), task.site.service_time())
+        result = await carry_out(call, intent, task.site, ctx, rule)
         wait = _wait_after(result.outcome) if result.status is Status.REJECTED else None
         if wait is None or attempt + 1 == ctx.options.tries:
             break
@@ -132,6 +135,7 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
         # Shared by all pools that are worked on: their counts cost no request of their own.
         lambda: site.pools.after(ctx.clock.monotonic()),
         ctx.clock,
+        settle=_settle(task),
     )
     _undoubted(fresh)
     fresh = policy.judge_pool(fresh, task.plan.policy)
@@ -176,6 +180,18 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
         plan_digest=task.digest,
         copies=tuple(_copies(fresh, touched)) if call.step is Step.REMOVE else (),
     )
+
+
+def _settle(task: Task) -> Settle:
+    """What is due now, by the marks as they are now; what was only marked in the plan waits for the next one."""
+    plan, site = task.plan, task.site
+    of_plan = waiting_in(replace(plan, pools=(task.pool,)))
+
+    def settle(pool: PoolPlan) -> PoolPlan:
+        known = replace(marks_of(task.ctx.journal, [site.service]), waiting=of_plan)
+        return with_grace(pool, plan.policy, known.by(site.service_time()))
+
+    return settle
 
 
 def sparing(desired: DesiredPool, obeyed: Policy | None) -> DesiredPool:

@@ -131,6 +131,15 @@ class ApplyReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Due:
+    """A disk whose grace has ended."""
+
+    pool: PoolPlan
+    disk_id: str
+    due: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class DriftReport:
     """What one round detected, and what it remediated."""
 
@@ -147,6 +156,8 @@ class DriftReport:
     """Open operations of these targets at the end."""
     alarms: tuple[Alarm, ...] = ()
     """Alarms of these targets that no person has closed, at the end."""
+    became_due: tuple[Due, ...] = ()
+    """Disks whose grace has ended since the round before this one."""
     exit_code: ExitCode = ExitCode.DONE
 
     @property

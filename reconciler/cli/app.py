@@ -23,6 +23,7 @@ COMMANDS = {
     "resolve": "Find out how operations ended that earlier runs left open.",
     "retry": "Have the service finish a removal that was done in part.",
     "report": "Write a page of drift over time.",
+    "marks": "List surplus disks that wait, or let one wait longer.",
     "history": "List the runs in the journal, or show one of them in full.",
     "validate": "Check manifests and report every fault of every file.",
     "schema": "Print the JSON Schema of a manifest, or of what commands print.",

@@ -49,6 +49,9 @@ def apply(
         str | None, typer.Option(help="Apply only if the plan has this digest.", metavar="DIGEST")
     ] = None,
     approvals: flags.SignedApprovals = None,
+    mark: Annotated[
+        bool, typer.Option("--mark", help="Only mark what is surplus, so that its grace begins.")
+    ] = False,
     shown: flags.OutputFormat = flags.Output.TEXT,
     connection: flags.ConnectionOptions,
     wait_timeout: Annotated[str, typer.Option(help="How long one job may take.")] = "20m",
@@ -68,6 +71,11 @@ def apply(
     """Carry out a plan after confirmation, follow the jobs, and prove the result."""
     console = Console()
     saved = _saved(paths, limits)
+    if mark and (saved or approve or approvals or auto_approve):
+        raise BadInput(
+            "apply --mark removes nothing, so it takes no plan file and needs no approval",
+            "give --mark with manifests alone",
+        )
     policy = policy_of(connection)
     signed = signed_approvals(policy, approvals or ())
     share = flags.share(shard, run_group)
@@ -100,6 +108,7 @@ def apply(
             keep_going=keep_going,
         ),
         saved_plan=saved,
+        mark_only=mark,
     )
 
     async def work(stop: Stop) -> ApplyReport:
@@ -126,6 +135,8 @@ def apply(
     if anonymise:
         report = unnamed_report(report)
     _show(report, shown, console)
+    if mark:
+        console.info("Marked only: nothing was removed.")
     if approve and report.plan and not report.plan.has_changes:
         console.info("Nothing to do; the approved digest was not used.")
     if report.plan and not report.results:

@@ -19,7 +19,7 @@ from reconciler.safe_text import safe_text
 
 _WITH_SERVICE = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve", "retry", "import"})
 _WITH_JOURNAL = frozenset(
-    {"plan", "apply", "drift", "watch", "explain", "resolve", "retry", "history", "report"}
+    {"plan", "apply", "drift", "watch", "explain", "resolve", "retry", "history", "report", "marks"}
 )
 _WITH_POLICY = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve", "retry"})
 _WITH_PATHS = frozenset({"plan", "apply", "drift", "watch", "explain", "retry", "validate"})

@@ -143,7 +143,12 @@ class _Opening:
         lifetime = None if isinstance(credentials, Password | Token) else SIGNATURE_LIFETIME
         service = Service(target, name, whom(identity))
         return Connection(
-            service, LiveWorkspace(client), lifetime, renew=client.renew, notes=(unsure,) if unsure else ()
+            service,
+            LiveWorkspace(client),
+            lifetime,
+            renew=client.renew,
+            service_time=lambda: client.service_time,
+            notes=(unsure,) if unsure else (),
         )
 
     def _find(self, target: Target) -> Identity:
@@ -184,7 +189,8 @@ async def _open_sandbox(target: Target, settings: Settings, stack: AsyncExitStac
     client = await stack.enter_async_context(open_client(here, keys, target, clock, transport))
     name = f"sandbox:{await client.announce()}"
     own = Whom("access key", "the sandbox itself", access_key=shortened(sandbox.ACCESS_KEY))
-    return Connection(Service(target, name, own), LiveWorkspace(client))
+    service = Service(target, name, own)
+    return Connection(service, LiveWorkspace(client), service_time=lambda: client.service_time)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ def schema(
     resolve: Annotated[bool, typer.Option("--resolve", help="That of resolve's JSON.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="That of explain's JSON.")] = False,
     approval: Annotated[bool, typer.Option("--approval", help="That of a signed approval.")] = False,
+    marks: Annotated[bool, typer.Option("--marks", help="That of marks' JSON.")] = False,
     policy: Annotated[bool, typer.Option("--policy", help="That of a policy file.")] = False,
 ) -> int:
     """Print the JSON Schema of a manifest or a policy, for editors, or of what a command prints as JSON."""
@@ -33,6 +34,7 @@ def schema(
         "resolve": resolve,
         "explain": explain,
         "approval": approval,
+        "marks": marks,
         "policy": policy,
     }
     asked = [command for command, given in flag.items() if given]

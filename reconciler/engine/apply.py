@@ -19,12 +19,14 @@ from reconciler.clock import Clock
 from reconciler.engine.acting import identities, record_identities
 from reconciler.engine.holds import blocked_code
 from reconciler.engine.known import known_of
+from reconciler.engine.marks import keep_marks
 from reconciler.engine.resolution import let_go, open_operations, resolve_all, target_contexts
 from reconciler.errors import ExitCode, JournalError, Refused, ServiceError, StalePlan
 from reconciler.journal.records import PLAN_APPROVED, Approved, DayBudget, Operation
 from reconciler.model import Limits, Manifest, Target
 from reconciler.planner import Known, compute
 from reconciler.planning import policy
+from reconciler.planning.marks import waiting_in
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan_file import document
 
@@ -50,6 +52,8 @@ class ApplyRequest:
     """Set when a saved plan is applied; the journal lets it be claimed only once."""
     budgets: Mapping[Target, DayBudget] = field(default_factory=dict)
     """How many disks of each target may go in one UTC day; none for what a person approves."""
+    mark_only: bool = False
+    """True: mark what is surplus, and remove nothing."""
 
 
 def check_fresh(plan: Plan, clock: Clock) -> None:
@@ -109,9 +113,17 @@ async def _apply(request: ApplyRequest, ctx: RunContext) -> ApplyReport:
         return replace(report, exit_code=Status.ALARM.exit_code)  # after an alarm not even a plan is made
     metadata = ctx.plan_metadata(request.lifetime)
     known = known_of(ctx.journal, [site.service for site in sites.values()], holds)
+    if request.saved_plan:
+        # What was only marked there was nobody's approval, also where it has become due since.
+        waiting = waiting_in(request.saved_plan)
+        known = replace(known, marks=replace(known.marks, waiting=waiting))
     plan = await compute(request.manifest, request.limits, ctx.connections, metadata, known)
+    plan = keep_marks(plan, None if request.saved_plan else request.manifest, ctx)
     plan = policy.acting(plan, ctx.clock.now())
     report = replace(report, plan=plan)
+    if request.mark_only:
+        failed = [ExitCode(each.exit_code) for each in plan.failures]
+        return replace(report, exit_code=failed[0] if failed else ExitCode.DONE)
     if not plan.has_changes and not request.saved_plan:
         report = replace(report, remaining=0)
         return replace(report, exit_code=_code(report))
@@ -136,7 +148,7 @@ async def _apply(request: ApplyRequest, ctx: RunContext) -> ApplyReport:
     own = in_flight(ctx)
     remaining = None
     if not ctx.stop.requested and any(each.status is Status.DONE for each in results):
-        afterwards = Known(holds, jobs=known.jobs, held_now=known.held_now)
+        afterwards = Known(holds, jobs=known.jobs, held_now=known.held_now, marks=known.marks)
         remaining = await _remaining(request, replace(report, results=results), afterwards, ctx)
     report = replace(report, results=results, in_flight=own, remaining=remaining)
     code = _code(report)
@@ -194,6 +206,10 @@ async def _remaining(request: ApplyRequest, report: ApplyReport, known: Known, c
             raise
         ctx.log("interrupted while making the plan after the run")
         return None
+    try:
+        keep_marks(again, None, ctx)  # what is gone by now is marked no more
+    except JournalError as error:
+        ctx.log(f"the marks after the run could not be kept: {error.message}")
     return sum(len(pool.pending) for pool in again.pools if live_pool(pool) in report.pools_done)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from reconciler.apply.marks import marks_of
 from reconciler.journal.records import Journal, Operation, State, Step
 from reconciler.model import ApplyTo
 from reconciler.planner import Holds, Known
@@ -39,7 +40,8 @@ def known_of(journal: Journal, services: Iterable[Service], holds: Holds, *, sta
                 pool = operation.intent.pool
                 partial[pool.target, pool.pool_id].append(_removal(operation))
     removals = {key: tuple(found) for key, found in partial.items()}
-    return Known(holds, removals, frozenset(jobs), held_now if stays else frozenset, managed)
+    asked_again = held_now if stays else frozenset
+    return Known(holds, removals, frozenset(jobs), asked_again, managed, marks_of(journal, services))
 
 
 def _left_something(operation: Operation) -> bool:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from reconciler import __version__
 from reconciler.apply.context import Options, RunContext
-from reconciler.apply.results import ApplyReport, DriftReport, LivePool, live_pool
+from reconciler.apply.results import ApplyReport, DriftReport, Due, LivePool, live_pool
 from reconciler.engine.acting import identities, record_identities
 from reconciler.engine.apply import DEFAULT_LIFETIME, ApplyRequest, apply
 from reconciler.engine.holds import alarm_holds, open_alarms
 from reconciler.engine.known import known_of
+from reconciler.engine.marks import keep_marks
 from reconciler.errors import ExitCode, JournalError, ReconcilerError, Refused
 from reconciler.journal.budget import midnight, words
 from reconciler.journal.records import Alarm, DayBudget, DriftPoint, Operation, PoolKey
@@ -34,11 +36,14 @@ from reconciler.planning.drift import (
 )
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import run_checks
+from reconciler.planning.marks import Marks, surplus, waiting
 from reconciler.planning.plan import Loss, Plan, PoolPlan
 from reconciler.planning.policy import unattended
 
 REMEDIATION = "correct"
 """How the journal names a remediation run; a run that only detects is called ``drift``."""
+ROUNDS = ("drift",)
+"""The runs of which each round has one."""
 
 
 async def detect(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftReport:
@@ -75,7 +80,31 @@ async def detect(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftRe
         raise
     finally:
         journal.close_run(run_id, int(code), digest, summary)
-    return DriftReport(run_id, plan, measures, unresolved=unresolved, alarms=alarms, exit_code=code)
+    before = journal.last_started(ROUNDS, [str(target) for target in manifest.targets], run_id)
+    return DriftReport(
+        run_id,
+        plan,
+        measures,
+        unresolved=unresolved,
+        alarms=alarms,
+        became_due=became_due(plan, known.marks, before),
+        exit_code=code,
+    )
+
+
+def became_due(plan: Plan, marks: Marks, before: datetime | None) -> tuple[Due, ...]:
+    """The disks that go now and were still waiting in the round that began ``before``; None: there was none."""
+    found: list[Due] = []
+    for pool in plan.pools:
+        for disk_id in sorted(surplus(pool)) if pool.live else ():
+            mark = marks.of.get((str(pool.target), pool.live.id if pool.live else "", disk_id))
+            waits = waiting(mark, pool.grace)
+            is_marked = any(each.live and each.live.id == disk_id for each in pool.waiting)
+            if not waits or not waits.due or not marks.now or is_marked or waits.due > marks.now:
+                continue
+            if before is None or waits.due > before:
+                found.append(Due(pool, disk_id, waits.due))
+    return tuple(found)
 
 
 def set_aside(plan: Plan, changing: Mapping[PoolKey, Operation]) -> Plan:
@@ -125,6 +154,8 @@ async def remediate(manifest: Manifest, limits: Limits, ctx: RunContext, unsettl
     if unsettled:
         drifts = any(each.drifts for each in report.measures)
         return replace(report, refused=(_waits(unsettled),) if drifts else ())
+    # Of the whole manifest, also of pools that no policy lets be corrected, as with a person's apply.
+    report = _dated(report, keep_marks(report.plan, manifest, replace(ctx, run_id=report.run_id)))
     permission = _permission(report.plan, manifest.drift, ctx)
     report = replace(report, refused=permission.refused)
     if not permission.pools and not report.unresolved:
@@ -149,6 +180,11 @@ async def remediate(manifest: Manifest, limits: Limits, ctx: RunContext, unsettl
     except JournalError as error:  # what was done must still reach the user
         report = replace(report, error=report.error or error)
     return replace(report, exit_code=_remediation_code(report))
+
+
+def _dated(report: DriftReport, plan: Plan) -> DriftReport:
+    """The report with the times of the marks that this round has made."""
+    return replace(report, plan=plan, measures=_measures(plan))
 
 
 def _waits(unsettled: str) -> Finding:

@@ -117,6 +117,14 @@ class DayBudget(NamedTuple):
     """Where it was set."""
 
 
+class GraceRule(NamedTuple):
+    """What must hold of every disk of a removal when it is opened: it has been surplus for so long."""
+
+    grace: timedelta
+    service_time: datetime | None
+    """The time by the service; None when it does not say. The earlier of this and the journal's clock counts."""
+
+
 class DayUse(NamedTuple):
     """What one run has removed of one target since a time, or may yet have."""
 
@@ -341,6 +349,40 @@ class DriftPoint:
     """GB of the surplus disks over all desktops."""
 
 
+class MarkKey(NamedTuple):
+    """One disk of one pool."""
+
+    pool: PoolKey
+    disk_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Since when a disk is surplus, without interruption."""
+
+    key: MarkKey
+    pool_name: str
+    first_seen: datetime
+    grace: timedelta
+    """The pool's grace when a run last looked; for people, as every plan goes by its own manifests."""
+    extended_until: datetime | None = None
+    """Not before this time, because a person said so."""
+    extended_by: str = ""
+
+    @property
+    def due(self) -> datetime:
+        """From when on it may go, by that grace."""
+        return max(self.first_seen + self.grace, self.extended_until or self.first_seen)
+
+
+class NewMark(NamedTuple):
+    """A disk that a run sees surplus."""
+
+    key: MarkKey
+    pool_name: str
+    grace: timedelta
+
+
 @dataclass(frozen=True, slots=True)
 class Pruned:
     """How much was deleted because it is old."""
@@ -391,13 +433,19 @@ class Journal(Protocol):
         """How often an operation on the pool has been opened or closed; call it before reading the pool."""
 
     def open_operation(
-        self, intent: Intent, owner: str, lease_seconds: float, budget: DayBudget | None = None
+        self,
+        intent: Intent,
+        owner: str,
+        lease_seconds: float,
+        budget: DayBudget | None = None,
+        grace: GraceRule | None = None,
     ) -> Operation:
         """Record the intent and hold the pool, or raise ``PoolHeld`` or ``StaleGeneration``.
 
         The operation itself is what it uses of a day's budget, on the day on which it is opened. Raises ``Refused``
-        when that would be too much, naming the runs that used the rest. Raises ``JournalError`` when any row of
-        the pool is damaged: what happened to it is not known.
+        when that would be too much, naming the runs that used the rest, and when the ``grace`` of a disk has not
+        ended by its mark: in the same transaction, so that nobody can still object in between. Raises ``JournalError``
+        when any row of the pool is damaged: what happened to it is not known.
         """
 
     def renew_lease(self, operation_id: str, owner: str, lease_seconds: float) -> None:
@@ -456,6 +504,31 @@ class Journal(Protocol):
     def acknowledge(self, alarm_id: str, by: str) -> bool:
         """Record who has looked at an alarm; False when that is recorded already, or there is no such alarm."""
 
+    def marks(self, target: str | None = None, service: str | None = None) -> tuple[Mark, ...]:
+        """Since when disks are surplus, the longest first; None means every target or every service."""
+
+    def keep_marks(
+        self,
+        run_id: str,
+        surplus: Sequence[NewMark],
+        gone: Collection[MarkKey],
+        service_time: datetime | None = None,
+    ) -> tuple[Mark, ...]:
+        """Mark disks that are surplus, and clear marks of those that are not any more; of one target and service.
+
+        A mark that is there keeps its time, whoever is first. A new one has the later of the journal's clock and
+        ``service_time``, so that a clock that is behind makes nothing due early. Returns the new ones.
+        """
+
+    def clear_mark(self, key: MarkKey, run_id: str, by: str) -> bool:
+        """Take a mark away as a person wants, so that grace begins again; False when there is none.
+
+        Raises ``PoolHeld`` while an operation on the pool is open.
+        """
+
+    def extend_mark(self, key: MarkKey, run_id: str, by: str, until: datetime) -> bool:
+        """Let a disk wait until a time as a person wants, if that is later; as ``clear_mark`` otherwise."""
+
     def damaged_operation(self, operation_id: str) -> DamagedOperation | None:
         """The row of this id if it cannot be trusted; None when it is sound, or there is none."""
 
@@ -490,6 +563,11 @@ class Journal(Protocol):
 
     def runs(self, limit: int, since: datetime | None = None) -> tuple[Run, ...]:
         """The latest runs, newest first; only those that started at or after a time, if one is given."""
+
+    def last_started(
+        self, commands: Collection[str], targets: Collection[str], besides: str
+    ) -> datetime | None:
+        """When the latest run of these commands started that had all these targets, besides one run."""
 
     def run_ids(self, since: datetime | None = None) -> tuple[str, ...]:
         """The ids of all those runs, oldest first."""

@@ -21,6 +21,9 @@ from reconciler.journal.records import (
     DriftPoint,
     Event,
     Intent,
+    Mark,
+    MarkKey,
+    NewMark,
     Operation,
     Origin,
     Outcome,
@@ -239,6 +242,29 @@ def to_alarm(row: Row[Any]) -> Alarm:
         message=row.message,
         acknowledged=row.acknowledged,
         acknowledged_by=row.acknowledged_by,
+    )
+
+
+def mark_values(new: NewMark) -> dict[str, Any]:
+    """The columns that a new mark fills; its time is the journal's."""
+    return pool_values(new.key.pool) | {
+        "disk_id": new.key.disk_id,
+        "pool_name": new.pool_name,
+        "grace": int(new.grace.total_seconds()),
+        "extended_until": None,
+        "extended_by": "",
+    }
+
+
+def to_mark(row: Row[Any]) -> Mark:
+    """One row of the marks table."""
+    return Mark(
+        key=MarkKey(PoolKey(row.target, row.service, row.pool_id), row.disk_id),
+        pool_name=row.pool_name,
+        first_seen=row.first_seen,
+        grace=timedelta(seconds=row.grace),
+        extended_until=row.extended_until,
+        extended_by=row.extended_by,
     )
 
 

@@ -204,6 +204,21 @@ Index(
     postgresql_where=alarms.c.acknowledged.is_(None),
 )
 
+marks = Table(
+    "reconciler_marks",
+    metadata,
+    Column("target", Words, primary_key=True),
+    Column("service", Words, primary_key=True),
+    Column("pool_id", Words, primary_key=True),
+    Column("disk_id", Words, primary_key=True),
+    Column("pool_name", Words, nullable=False),
+    Column("run_id", Words, nullable=False),
+    Column("first_seen", Utc, nullable=False),
+    Column("grace", BigInteger, nullable=False),
+    Column("extended_until", Utc),
+    Column("extended_by", Words, nullable=False),
+)
+
 plans = Table(
     "reconciler_plans",
     metadata,
@@ -277,9 +292,9 @@ def _add_upkeep(connection: Connection) -> None:
     upkeep.create(connection)
 
 
-def _add_alarms(connection: Connection) -> None:
-    """Create the table of alarms as a new journal has it."""
-    for statement in _creation(connection.engine.url.drivername, (alarms.name,)):
+def _add_alarms_and_marks(connection: Connection) -> None:
+    """Create the tables of alarms and of marks as a new journal has them."""
+    for statement in _creation(connection.engine.url.drivername, (alarms.name, marks.name)):
         connection.exec_driver_sql(statement)
 
 
@@ -305,7 +320,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         "CREATE INDEX reconciler_drift_by_pool ON reconciler_drift (pool_id, target, service, at)",
         "CREATE INDEX reconciler_last_claims ON reconciler_group_losses (amount) WHERE kind = ''",
         _add_upkeep,
-        _add_alarms,
+        _add_alarms_and_marks,
     ),
 )
 """Index n leads from version n + 1 to n + 2; a new journal is created at the latest version directly."""
@@ -319,6 +334,8 @@ SUMS_SINCE = 3
 """The version from which rows of operations have copies and checksums."""
 ALARMS_SINCE = 4
 """The version from which there are alarms."""
+MARKS_SINCE = 4
+"""The version from which there are marks of surplus disks."""
 
 APPROVALS_SINCE = 4
 """The version from which rows of runs say how they were approved, and who started them where."""

@@ -32,7 +32,7 @@ from sqlalchemy import (
 
 from reconciler.errors import JournalError, StalePlan
 from reconciler.journal import budget as day
-from reconciler.journal import fence, rows, schema, upkeep
+from reconciler.journal import fence, marks, rows, schema, upkeep
 from reconciler.journal.database import Database, parse, place
 from reconciler.journal.records import (
     DAMAGED_HINT,
@@ -46,8 +46,12 @@ from reconciler.journal.records import (
     DayBudget,
     DayUse,
     DriftPoint,
+    GraceRule,
     Intent,
     Journal,
+    Mark,
+    MarkKey,
+    NewMark,
     Now,
     Operation,
     Origin,
@@ -279,6 +283,17 @@ class SqlJournal(Journal):
         with self._database.read() as connection:
             return tuple(rows.to_run(row) for row in connection.execute(query))
 
+    def last_started(
+        self, commands: Collection[str], targets: Collection[str], besides: str
+    ) -> datetime | None:
+        """When the latest run of these commands started that had all these targets, besides one run."""
+        table = schema.runs
+        query = select(table.c.started, table.c.targets).order_by(table.c.started.desc()).limit(_MOST_VALUES)
+        query = query.where(table.c.command.in_(sorted(commands)), table.c.id != besides)
+        with self._database.read() as connection:
+            found = connection.execute(query)
+            return next((row.started for row in found if set(targets) <= set(row.targets)), None)
+
     def run_ids(self, since: datetime | None = None) -> tuple[str, ...]:
         """The ids of all those runs, oldest first."""
         table = schema.runs
@@ -337,7 +352,12 @@ class SqlJournal(Journal):
             return fence.generation(connection, pool)
 
     def open_operation(
-        self, intent: Intent, owner: str, lease_seconds: float, budget: DayBudget | None = None
+        self,
+        intent: Intent,
+        owner: str,
+        lease_seconds: float,
+        budget: DayBudget | None = None,
+        grace: GraceRule | None = None,
     ) -> Operation:
         """Record the intent and hold the pool, or raise ``PoolHeld``, ``StaleGeneration`` or ``Refused``."""
         new_pool, new_operation = (self._database.insert_new(each) for each in (schema.pools, _operations))
@@ -359,6 +379,8 @@ class SqlJournal(Journal):
                 "verdict": "",
             }
             fence.hold(connection, new_pool, new_operation, intent, values)
+            if grace and intent.step is Step.REMOVE:
+                marks.check_due(intent, grace, marks.of_pool(connection, intent.pool), now)
             if budget and intent.step is Step.REMOVE:
                 # Refusing rolls the new operation back.
                 others = self._uses(connection, intent.pool, day.midnight(now), besides=intent.operation_id)
@@ -547,6 +569,60 @@ class SqlJournal(Journal):
             seen = {"acknowledged": self._clock.now(connection), "acknowledged_by": by}
             fresh = update(table).where(table.c.id == alarm_id, table.c.acknowledged.is_(None))
             return connection.execute(fresh, seen).rowcount == 1
+
+    # --- marks ----------------------------------------------------------------------------------
+
+    def marks(self, target: str | None = None, service: str | None = None) -> tuple[Mark, ...]:
+        """Since when disks are surplus, the longest first."""
+        if self._version < schema.MARKS_SINCE:
+            return ()
+        with self._database.read() as connection:
+            return marks.find(connection, target, service)
+
+    def keep_marks(
+        self,
+        run_id: str,
+        surplus: Sequence[NewMark],
+        gone: Collection[MarkKey],
+        service_time: datetime | None = None,
+    ) -> tuple[Mark, ...]:
+        """Mark disks that are surplus, and clear marks of those that are not any more."""
+        with self._database.write() as connection:
+            for place in sorted(
+                {(key.pool.target, key.pool.service) for key in (*gone, *(s.key for s in surplus))}
+            ):
+                self._database.take_turn(connection, " ".join(place))
+            # Taken after the turn: of two runs that mark at once, the first has the earlier time.
+            now = self._clock.now(connection)
+            since = max(now, service_time or now)
+            new = marks.add(connection, self._database.insert_new(schema.marks), run_id, surplus, since)
+            cleared = [key for key in gone if marks.delete(connection, key)]
+            if new or cleared:
+                detail = {
+                    "marked": [marks.words(each.key) for each in new],
+                    "cleared": list(map(marks.words, cleared)),
+                }
+                self._note(connection, run_id, None, marks.KEPT, detail)
+        return new
+
+    def clear_mark(self, key: MarkKey, run_id: str, by: str) -> bool:
+        """Take a mark away as a person wants."""
+        with self._database.write() as connection:
+            self._database.take_turn(connection, f"{key.pool.target} {key.pool.service}")
+            marks.check_not_going(connection, key)
+            if found := marks.delete(connection, key):
+                self._note(connection, run_id, None, marks.CLEARED, {"disk": marks.words(key), "by": by})
+        return found
+
+    def extend_mark(self, key: MarkKey, run_id: str, by: str, until: datetime) -> bool:
+        """Let a disk wait until a time as a person wants, if that is later."""
+        with self._database.write() as connection:
+            self._database.take_turn(connection, f"{key.pool.target} {key.pool.service}")
+            marks.check_not_going(connection, key)
+            if found := marks.extend(connection, key, by, until):
+                detail = {"disk": marks.words(key), "by": by, "until": until.isoformat()}
+                self._note(connection, run_id, None, marks.EXTENDED, detail)
+        return found
 
     # --- once-only plans and budgets --------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Final, cast
 
@@ -22,6 +23,7 @@ from reconciler.manifest.files import Files
 from reconciler.manifest.foreign import is_foreign
 from reconciler.manifest.paths import refusal, shown_path
 from reconciler.manifest.rules import Rules
+from reconciler.manifest.scalars import duration
 from reconciler.manifest.sources import seen
 from reconciler.manifest.tree import Map, Seq
 from reconciler.model import (
@@ -191,6 +193,7 @@ def _pool(
     apply_to = entry.apply_to or defaults.apply_to
     on_tie = entry.on_tie or defaults.on_tie
     manage = entry.manage if entry.manage is not None else defaults.manage
+    grace = entry.grace or defaults.grace
     live = (
         entry.allow_live_sessions if entry.allow_live_sessions is not None else defaults.allow_live_sessions
     )
@@ -214,6 +217,7 @@ def _pool(
         allow_count_mismatch=entry.allow_count_mismatch,
         on_tie=OnTie(on_tie) if on_tie else None,
         manage=frozenset({Action.REMOVE}) if manage is None else frozenset(map(Action, manage)),
+        grace=duration(grace) if grace else timedelta(0),
         permitted_at=tuple((shared | _permitted_at(node, faults)).items()),
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, cast
+from typing import cast
 
 from pydantic import ValidationError
 
@@ -22,10 +22,9 @@ from reconciler.manifest.load import amount, windows
 from reconciler.manifest.paths import NotRegular, contents, reason, refusal, shown_path
 from reconciler.manifest.policy_schema import POLICY, CeilingsEntry, PolicyEntry
 from reconciler.manifest.rules import check_window, maps
+from reconciler.manifest.scalars import duration
 from reconciler.manifest.tree import Map, Seq
 from reconciler.model import ApprovalRule, Limit, Limits, Placed, Policy
-
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def read_policy(path: Path) -> Policy:
@@ -96,6 +95,7 @@ def _policy(entry: PolicyEntry, root: Map, source: tuple[Path, str], faults: Fau
         ceilings=_ceilings(entry.ceilings, root, faults),
         forbid=_placed(root, "forbid", faults),
         require=tuple(_required(entry, root, faults)),
+        grace=duration(entry.require.grace) if entry.require.grace else timedelta(0),
         windows=windows(entry.windows or (), root, faults),
         approvals=_approvals(entry, root, path, faults),
         protect_pools=_placed(protect, "pools", faults),
@@ -135,6 +135,6 @@ def _approvals(entry: PolicyEntry, root: Map, path: Path, faults: Faults) -> App
     return ApprovalRule(
         required=asked.required,
         signers=os.fspath(path.parent / asked.signers),
-        max_age=timedelta(seconds=int(age[:-1]) * _UNITS[age[-1]]) if age else None,
+        max_age=duration(age) if age else None,
         at=faults.position(cast(Map, root["approvals"]).at),
     )

@@ -9,8 +9,17 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field
 
-from reconciler.manifest.schema import Ceiling, Entry, Identifier, Share, Text, WindowEntry, json_schema
-from reconciler.manifest.wording import SHARE, Vocabulary
+from reconciler.manifest.schema import (
+    Ceiling,
+    Entry,
+    Grace,
+    Identifier,
+    Share,
+    Text,
+    WindowEntry,
+    json_schema,
+)
+from reconciler.manifest.wording import GRACE, SHARE, Vocabulary
 
 Duration: TypeAlias = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}[smhd]$")]
 """``90s``, ``15m``, ``24h`` or ``3d``."""
@@ -38,14 +47,20 @@ class CeilingsEntry(Entry):
 
 
 class RequireEntry(Entry):
-    """What must have been done before a removal. This version fulfils none of it, so it then removes nothing."""
+    """What must have been done before a removal."""
 
-    grace: Duration | None = Field(
-        default=None, description="How long a disk must have been announced as going, such as 3d."
+    grace: Grace | None = Field(
+        default=None,
+        description="The least grace of every pool, such as 3d; a longer one of a manifest holds.",
     )
-    backup: Duration | None = Field(default=None, description="How old its backup may be, such as 24h.")
+    backup: Duration | None = Field(
+        default=None,
+        description="How old its backup may be, such as 24h. This version cannot fulfil it, so nothing is removed.",
+    )
     announce: Duration | None = Field(
-        default=None, description="How long before a removal its people must have been notified."
+        default=None,
+        description="How long before a removal its people must have been notified. This version cannot fulfil it, "
+        "so nothing is removed.",
     )
 
 
@@ -127,7 +142,7 @@ POLICY: Final = Vocabulary(
         "forbid": "write a list such as [allow_empty, on_tie]",
         "forbid entry": "write allow_empty, allow_live_sessions, on_tie, replace, remediation or retry",
         "require": "write a mapping such as {grace: 3d, backup: 24h}",
-        "grace": _DURATION,
+        "grace": GRACE,
         "backup": _DURATION,
         "announce": _DURATION,
         "windows": _WINDOWS,

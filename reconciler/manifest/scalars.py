@@ -7,6 +7,7 @@ Follows the YAML 1.2 core schema and refuses words that YAML 1.1 readers read di
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Final
 
 NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
@@ -26,6 +27,13 @@ _FLOAT: Final = re.compile(
     r"|\.(?:nan|NaN|NAN)"
 )
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt\s].*)?")
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def duration(text: str) -> timedelta:
+    """The length of ``90s``, ``15m``, ``24h`` or ``7d``; the schemas have checked the form."""
+    return timedelta(seconds=int(text[:-1]) * _UNITS[text[-1]])
 
 
 class RefusedScalar(ValueError):

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from reconciler.manifest.scalars import duration
 from reconciler.model import MAX_DISK_GB, MAX_POOL_DISKS
 from reconciler.settings import REGION
 
@@ -17,6 +19,15 @@ MIN_SIZE: Final = 10
 """GB; the smallest data disk (documented)."""
 SIZE_STEP: Final = 10
 """GB; every size is a multiple of this (documented)."""
+LONGEST_GRACE: Final = timedelta(days=365)
+"""A longer grace is a slip of the pen: nobody waits for it, and nothing would ever go."""
+
+
+def _bounded(text: str) -> str:
+    if duration(text) > LONGEST_GRACE:
+        raise ValueError("longer than 365 days")
+    return text
+
 
 Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=255)]
 Identifier: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,255}$")]
@@ -24,6 +35,8 @@ TimeOfDay: TypeAlias = Annotated[str, Field(pattern=r"^(?:[01][0-9]|2[0-3]):[0-5
 Ceiling: TypeAlias = Annotated[int, Field(ge=0)]
 Share: TypeAlias = Annotated[str, Field(pattern=r"^(?:100|[1-9]?[0-9])%$")]
 """Percent, written with the sign: ``50%``."""
+Grace: TypeAlias = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,7}[smhd]$"), AfterValidator(_bounded)]
+"""``90s``, ``15m``, ``24h`` or ``7d``, at most 365 days."""
 Reach: TypeAlias = Literal["new", "idle", "all"]
 Tie: TypeAlias = Literal["remove_newest", "remove_oldest"]
 ManagedAction: TypeAlias = Literal["remove", "expand", "add"]
@@ -41,6 +54,10 @@ _MANAGE: Final = "Which changes are carried out; the others are only shown. Left
 _COUNT: Final = (
     "true allows removing disks although the service counts other desktops in the pool than it lists. "
     "Left out: false."
+)
+_GRACE: Final = (
+    "How long a disk must have been surplus, without interruption, before it is removed, such as 7d (s, m, h, d). "
+    "Left out: it is removed at once."
 )
 _LIVE: Final = "true allows removing disks from desktops with a connected session. Left out: false."
 
@@ -73,6 +90,7 @@ class DefaultsEntry(Entry):
     apply_to: Reach | None = Field(default=None, description=_REACH)
     on_tie: Tie | None = Field(default=None, description=_TIE)
     manage: list[ManagedAction] | None = Field(default=None, description=_MANAGE)
+    grace: Grace | None = Field(default=None, description=_GRACE)
     allow_live_sessions: bool | None = Field(default=None, description=_LIVE)
 
 
@@ -142,6 +160,7 @@ class PoolEntry(Entry):
     allow_count_mismatch: bool = Field(default=False, description=_COUNT)
     on_tie: Tie | None = Field(default=None, description=_TIE)
     manage: list[ManagedAction] | None = Field(default=None, description=_MANAGE)
+    grace: Grace | None = Field(default=None, description=_GRACE)
 
 
 class WindowEntry(Entry):

@@ -64,6 +64,7 @@ _HOMES: Final[Mapping[tuple[str, ...], str]] = {
 
 _CEILING: Final = "write a whole number, 0 or more"
 SHARE: Final = "write whole percent with the sign, from 0% to 100%, such as 50%"
+GRACE: Final = "write a number with s, m, h or d, from 1s to 365d, such as 7d"
 _CHANGES: Final = "write a list of remove, expand and add, such as [remove]"
 _SWITCH: Final = "write true or false"
 _ADVICE: Final[Mapping[str, str]] = {
@@ -99,6 +100,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "on_tie": "write remove_newest or remove_oldest",
     "manage": _CHANGES,
     "manage entry": "write remove, expand or add",
+    "grace": GRACE,
     "drift": "write a mapping with correct, disks_per_day and windows",
     "correct": _CHANGES,
     "correct entry": "write remove, expand or add",
@@ -123,6 +125,8 @@ _SECRETS: Final = frozenset(
     | {"credentials", "username", "domainname"}
 )
 _NUMBER: Final = re.compile("[1-9][0-9]{0,17}")
+_UNITS: Final = dict.fromkeys(schema.LimitsEntry.model_fields, "percent sign") | {"grace": "unit"}
+"""What a bare number lacks, by key."""
 _ENDPOINTS: Final = frozenset({"endpoint", "iamendpoint", "endpoints", "url", "host"})
 
 
@@ -183,8 +187,8 @@ def _sentence(kind: str, named: tuple[str, str], value: Any, context: Mapping[st
             what, advice = f"{_shown_briefly(value)} is unknown", _with_suggestion(value, advice)
         case "multiple_of" | "greater_than_equal" | "less_than_equal":
             what, advice = _out_of_range(kind, value, context)
-        case "string_type" if isinstance(value, int) and name in schema.LimitsEntry.model_fields:
-            what = f"{_shown_briefly(value)} has no percent sign"
+        case "string_type" if isinstance(value, int) and name in _UNITS:
+            what = f"{_shown_briefly(value)} has no {_UNITS[name]}"
         case "string_type" if isinstance(value, int):
             what, advice = f"{_shown_briefly(value)} is not text", f'write it in quotes: "{_plain(value)}"'
         case "int_type" if isinstance(value, str) and _NUMBER.fullmatch(value):

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from reconciler.model import LostCopy
+from reconciler.planning.change import Change
 from reconciler.planning.plan import Plan, PoolPlan
 
 
@@ -66,9 +67,17 @@ def _pool(pool: PoolPlan, numbers: Numbers) -> PoolPlan:
     left = tuple(replace(each, copies=tuple(map(numbers.copy, each.copies))) for each in pool.leftovers)
     return replace(
         pool,
+        changes=tuple(map(_change, pool.changes)),
         loss=loss,
         disk_losses=losses,
         inconsistent=inconsistent,
         candidates=candidates,
         leftovers=left,
     )
+
+
+def _change(change: Change) -> Change:
+    """Who let a disk wait is nobody's business either."""
+    if not (change.waits and change.waits.extended_by):
+        return change
+    return replace(change, waits=replace(change.waits, extended_by="a person"))

@@ -6,6 +6,7 @@ Choosing is left to ``matching``, what a change destroys to ``draft``, whether i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from reconciler.model import Action, DesiredDisk, Disk
@@ -29,6 +30,19 @@ class Rule(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Waits:
+    """Why a removal is only marked: its grace has not ended."""
+
+    grace: timedelta
+    since: datetime | None = None
+    """Since when the disk is surplus; None: no run has marked it in a journal yet."""
+    due: datetime | None = None
+    """From when on it goes; None while it is not marked."""
+    extended_by: str = ""
+    """Who let it wait longer than its grace; empty when nobody did."""
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """What happens to one disk of a pool, and why."""
 
@@ -39,7 +53,9 @@ class Change:
     differs: tuple[str, ...] = ()
     """Declared attributes that differ while type and size fit; shown, never corrected by removal."""
     carried_out: bool = False
-    """False: drift that is shown but that ``manage`` does not include."""
+    """False: drift that is shown but that ``manage`` does not include, or a removal that waits."""
+    waits: Waits | None = None
+    """Set when the removal is only marked, because it is not due yet."""
 
     @property
     def destroys(self) -> bool:

@@ -11,14 +11,20 @@ from datetime import datetime
 
 from reconciler.model import MAX_POOL_DISKS, Action, ApplyTo, DesiredPool, Desktop, Disk, LostCopy, Pool
 from reconciler.planning.change import Change, Rule, Tie
+from reconciler.planning.marks import Settle, as_it_is
 from reconciler.planning.matching import DISTRUSTED, match
 from reconciler.planning.plan import Candidate, DiskLoss, Loss, PoolPlan
 
 
-def draft(desired: DesiredPool, live: Pool, desktops: Sequence[Desktop] | None = None) -> PoolPlan:
+def draft(
+    desired: DesiredPool,
+    live: Pool,
+    desktops: Sequence[Desktop] | None = None,
+    settle: Settle = as_it_is,
+) -> PoolPlan:
     """Match one pool and describe every change; ``desktops`` adds copies, people and ages.
 
-    Without ``desktops`` the loss is empty; see :func:`needs_desktops`.
+    Without ``desktops`` the loss is empty; see :func:`needs_desktops`. ``settle`` sets apart what is only marked.
     """
     if len(live.disks) > MAX_POOL_DISKS:
         return _too_many(desired, live)
@@ -32,6 +38,7 @@ def draft(desired: DesiredPool, live: Pool, desktops: Sequence[Desktop] | None =
         # A doubt of the reading says the same of a disk that matching sets aside; once is enough.
         findings=tuple(each for each in found.findings if not (live.doubts and each.rule in DISTRUSTED)),
     )
+    pool = settle(pool)
     return with_loss(pool, desktops) if desktops is not None else pool
 
 

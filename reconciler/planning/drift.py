@@ -103,7 +103,9 @@ def allowed(pools: Sequence[PoolPlan], policy: DriftPolicy | None, now: datetime
     The guards of the plan hold as well. The day's budget goes to pools in their order; a pool that does
     not fit as a whole is left alone.
     """
-    drifting = [pool for pool in pools if decided(pool) and (pool.drift or pool.ties)]
+    drifting = [
+        pool for pool in pools if decided(pool) and (pool.ties or set(pool.drift) - set(pool.waiting))
+    ]
     if not drifting:
         return Permission()
     closed = _closed(drifting[0].target, policy, now)

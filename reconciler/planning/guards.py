@@ -291,7 +291,7 @@ def _could_be(disk: Disk, change: Change) -> bool:
 
 def _rests_on_replacement(pool: PoolPlan, going: Sequence[Disk]) -> Iterator[Finding]:
     """Of a replacement that is only shown the old disk stays, and which of several it is, is a guess too."""
-    shown = [change for change in pool.changes if not change.carried_out]
+    shown = [change for change in pool.changes if not (change.carried_out or change.waits)]
     replaced = [change.live for change in shown if change.action is Action.REPLACE and change.live]
     added = sum(change.action is Action.ADD for change in shown)
     undecided = sum(tie.remove for tie in _deciding_ties(pool))

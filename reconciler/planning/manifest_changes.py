@@ -25,6 +25,7 @@ from reconciler.model import (
 from reconciler.planning.permissions import (
     Permission,
     action_words,
+    grace_words,
     limit_word,
     pool_permissions,
     window_words,
@@ -201,6 +202,9 @@ def _pool(old: DesiredPool, new: DesiredPool) -> Iterator[tuple[str, Direction, 
         ]
         wider = _REACH[new.apply_to] > _REACH[old.apply_to]
         yield f"apply_to changed from {words[0]} to {words[1]}", _direction(wider=wider), at
+    if old.grace != new.grace:
+        words = [grace_words(each.grace) if each.grace else "none" for each in (old, new)]
+        yield f"grace changed from {words[0]} to {words[1]}", _direction(wider=new.grace < old.grace), at
     for what, earlier, later in (
         ("protection", set(old.protect), set(new.protect)),
         ("pin", _pins(old), _pins(new)),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from reconciler.model import SHARES, Action, DesiredPool, DriftPolicy, Limits, Target, Window
 
@@ -108,3 +109,12 @@ def action_words(actions: Iterable[Action]) -> str:
 def window_words(window: Window) -> str:
     """A window in one phrase."""
     return f"{' '.join(window.days)} {window.start} to {window.end} {window.timezone}"
+
+
+def grace_words(grace: timedelta) -> str:
+    """A grace as a manifest writes it, in the largest unit that is exact: ``7d``, ``36h``."""
+    seconds = int(grace.total_seconds())
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from reconciler.model import (
@@ -118,6 +118,8 @@ class PoolPlan:
     """What earlier removals that were done in part have left on its desktops; drift that no change here ends."""
     retry_of: str = ""
     """Id of the operation whose removal the service is to finish; empty for a plan from the manifest."""
+    grace: timedelta = timedelta(0)
+    """How long its disks must have been surplus before they go, by its entry or the policy."""
 
     @property
     def target(self) -> Target:
@@ -138,6 +140,11 @@ class PoolPlan:
     def pending(self) -> tuple[Change, ...]:
         """The changes that apply would carry out if nothing blocked them."""
         return tuple(each for each in self.changes if each.carried_out)
+
+    @property
+    def waiting(self) -> tuple[Change, ...]:
+        """The removals that are only marked, because they are not due yet."""
+        return tuple(each for each in self.changes if each.waits)
 
     @property
     def drift(self) -> tuple[Change, ...]:
@@ -334,8 +341,9 @@ def totals(pools: Sequence[PoolPlan]) -> Totals:
 def decision(plan: Plan, *, ignoring: frozenset[str] = frozenset()) -> dict[str, Any]:
     """What a reviewer approves, as plain JSON values in canonical order.
 
-    Target, pool and disk ids, types, sizes, actions, ``apply_to``, limits, permissions, the policy, and what is
-    blocked; not the counts that move by the minute, which the limits bound. Pools without a difference take no part.
+    Target, pool and disk ids, types, sizes, actions, ``apply_to``, limits, permissions, grace, the policy, and what is
+    blocked; not the counts that move by the minute, which the limits bound. Pools without a difference take no part,
+    nor do disks that are only marked: what is not due yet is nobody's approval.
     ``ignoring``: rules as whose blocks are left out; with ``TRANSIENT_RULES`` also those of the whole run.
     """
     changed = {pool.target for pool in plan.pools if _deciding(pool)}
@@ -382,7 +390,9 @@ def pool_decision(pool: PoolPlan, *, ignoring: frozenset[str] = frozenset()) -> 
         "name": live.name if live else pool.label,
         "apply_to": desired.apply_to.value if desired.apply_to else None,
         "disks": {
-            _decision_key(change, index): _disk_decision(change) for index, change in enumerate(pool.changes)
+            _decision_key(change, index): _disk_decision(change)
+            for index, change in enumerate(pool.changes)
+            if not change.waits
         },
         "undecided": sorted(disk.id for tie in pool.ties for disk in tie.candidates),
         "blocked": any(
@@ -390,6 +400,8 @@ def pool_decision(pool: PoolPlan, *, ignoring: frozenset[str] = frozenset()) -> 
         ),
         "protect": sorted(desired.protect),
         "allow": sorted(name for name, given in allowed.items() if given),
+        # Left out where there is none, so that digests from before there was any still hold.
+        **({"grace": int(pool.grace.total_seconds())} if pool.grace else {}),
         # An approval of one is none of the other, although both destroy the same disk.
         **({"retry_of": pool.retry_of} if pool.retry_of else {}),
     }
@@ -402,7 +414,9 @@ def digest_of(value: Mapping[str, Any]) -> str:
 
 
 def _deciding(pool: PoolPlan) -> bool:
-    return bool(pool.ties) or any(change.action is not Action.KEEP for change in pool.changes)
+    return bool(pool.ties) or any(
+        change.action is not Action.KEEP and not change.waits for change in pool.changes
+    )
 
 
 def _decision_key(change: Change, index: int) -> str:

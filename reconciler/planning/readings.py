@@ -24,6 +24,7 @@ from reconciler.model import (
 from reconciler.planning.change import Change, Rule
 from reconciler.planning.draft import draft
 from reconciler.planning.finding import Finding, Severity
+from reconciler.planning.marks import Settle, as_it_is
 from reconciler.planning.plan import PoolPlan
 
 SHOWN = 3
@@ -96,22 +97,27 @@ def assumed(live: Pool, desktops: Sequence[Desktop]) -> tuple[Desktop, ...]:
     return tuple(each if each.copies_known else replace(each, copies=worst) for each in desktops)
 
 
-def drafted(desired: DesiredPool, live: Pool, desktops: Sequence[Desktop] | None = None) -> PoolPlan:
+def drafted(
+    desired: DesiredPool,
+    live: Pool,
+    desktops: Sequence[Desktop] | None = None,
+    settle: Settle = as_it_is,
+) -> PoolPlan:
     """The plan of one pool, unless its reading is doubtful: then nothing is matched and every disk is set aside."""
     if live.doubts:
         shown = live.disks[:MAX_POOL_DISKS]
         return PoolPlan(
             desired, live, tuple(Change(Action.KEEP, Rule.SET_ASIDE, live=disk) for disk in shown)
         )
-    return draft(desired, live, desktops)
+    return draft(desired, live, desktops, settle)
 
 
-def looked_into(pool: PoolPlan, desktops: Sequence[Desktop]) -> PoolPlan:
+def looked_into(pool: PoolPlan, desktops: Sequence[Desktop], settle: Settle = as_it_is) -> PoolPlan:
     """The pool planned again with its desktops; nothing of it where they contradict it."""
     if pool.live is None:
         return pool
     known = assumed(pool.live, desktops)
-    found = drafted(pool.desired, pool.live, known)
+    found = drafted(pool.desired, pool.live, known, settle)
     doubts = tuple(desktop_doubts(found, known))
     return doubted(found, *doubts) if doubts else found
 

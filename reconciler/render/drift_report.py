@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from reconciler.apply.results import ApplyReport, DriftReport, DriftRound, Status
+from reconciler.apply.results import ApplyReport, DriftReport, DriftRound, Due, Status
 from reconciler.errors import ExitCode
 from reconciler.journal.records import Alarm
 from reconciler.planning.drift import Measure, is_being_changed
@@ -16,7 +16,7 @@ from reconciler.render.apply_report import report_lines, report_page, resolution
 from reconciler.render.message import Message
 from reconciler.render.prometheus import drift_metrics
 from reconciler.render.text import Line, Tone, drift_line, finding_lines, head_lines, leftover_lines
-from reconciler.render.words import acting, count, settled
+from reconciler.render.words import acting, count, marked, settled
 
 FORMAT_VERSION = "1.0"
 MOST_ALARMS = 3
@@ -33,6 +33,8 @@ def drift_lines(outcome: DriftRound) -> Iterator[Line]:
     yield from head_lines(report.plan)
     for each in outcome.drifting:
         yield from _pool_lines(each)
+    for due in report.became_due:
+        yield Line(f"  {_due(due)}", Tone.WARN)
     yield from _hindrances(report)
     if report.applied:
         yield from resolution_lines(report.applied.resolutions)
@@ -55,7 +57,23 @@ def headline(outcome: DriftRound) -> str:
     shown = [_alarm(each) for each in outcome.alarms[:MOST_ALARMS]]
     if more := len(outcome.alarms) - len(shown):
         shown.append(f"{count(more, 'more pool has an alarm', 'more pools have alarms')}.")
-    return " ".join([_found(outcome), *unseen, *shown])
+    return " ".join([_found(outcome), *_marks(outcome), *unseen, *shown])
+
+
+def _marks(outcome: DriftRound) -> Iterator[str]:
+    """What is only marked, and how much of it has become due since the last round."""
+    if (report := outcome.report) is None:
+        return
+    if waiting := marked(report.plan):
+        yield waiting
+    if report.became_due:
+        yield f"Since the last round {count(len(report.became_due), 'disk has', 'disks have')} become due."
+
+
+def _due(found: Due) -> str:
+    return (
+        f"{found.pool.label}/{found.disk_id} has become due: its grace ended {found.due:%Y-%m-%d %H:%M} UTC"
+    )
 
 
 def _alarm(alarm: Alarm) -> str:

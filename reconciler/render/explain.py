@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from reconciler.model import DesiredDisk, Disk, Pool
 from reconciler.planning import policy
+from reconciler.planning.change import Change
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import PAY_PER_USE, PREPAID, pool_checks, run_checks
 from reconciler.planning.plan import Plan, PoolPlan
@@ -58,7 +59,7 @@ def explain_lines(plan: Plan, pool: PoolPlan) -> Iterator[Line]:
     for change in pool.changes:
         yield Line(
             f"{live(change.live):<50} {declared(change.desired):<24} {change.action.value}: "
-            f"{words.reason(change)}{'' if change.carried_out or change.action == 'keep' else ' (not managed)'}"
+            f"{words.reason(change)}{_not_carried_out(change)}"
         )
         for note in words.drift_notes(change):
             yield Line(f"{'':<76}{note} (shown only)", Tone.FAINT)
@@ -79,6 +80,12 @@ def explain_lines(plan: Plan, pool: PoolPlan) -> Iterator[Line]:
         yield Line(f"     {check.message}", Tone.FAINT)
         if check.allow and check.severity is not Severity.PASS:
             yield Line(f"     to allow: {check.allow}", Tone.FAINT)
+
+
+def _not_carried_out(change: Change) -> str:
+    if change.waits:
+        return f"; {words.waits(change.waits)}"
+    return "" if change.carried_out or change.action == "keep" else " (not managed)"
 
 
 def _desktops(pool: Pool) -> str:

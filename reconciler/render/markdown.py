@@ -141,6 +141,8 @@ def _head(plan: Plan) -> str:
     destroyed = words.destruction(plan)
     if destroyed:
         lines += [f"**{destroyed}**", ""]
+    if waiting := words.marked(plan):
+        lines += [prose(waiting), ""]
     for blocking in (words.blocked(plan), words.held_back(plan)):
         if blocking:
             lines += [f"**{blocking}**", ""]
@@ -224,7 +226,9 @@ def _row(pool: PoolPlan, change: Change) -> str:
     loss = words.disk_loss(pool, change)
     symbol = words.SYMBOLS[change.action].strip()
     why = "; ".join([words.reason(change), *(prose(note) for note in words.drift_notes(change))])
-    if change.action is not Action.KEEP and not change.carried_out:
+    if change.waits:
+        why += f"; {prose(words.waits(change.waits))}"
+    elif change.action is not Action.KEEP and not change.carried_out:
         why += "; shown only"
     cells = (
         f"`{symbol}`" if symbol else "",

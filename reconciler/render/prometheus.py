@@ -39,6 +39,24 @@ def drift_metrics(round_: DriftRound) -> str:
                 pool.live.id if pool.live else "",
             )
             gauge.labels(*map(safe_text, labels)).set(getattr(each, attribute))
+    marked = Gauge(
+        "reconciler_pool_marked_disks",
+        "Surplus disks that wait for the end of their grace",
+        ("region", "project_id", "pool", "pool_id"),
+        registry=registry,
+    )
+    due = Gauge(
+        "reconciler_pool_first_due_timestamp_seconds",
+        "Time at which the first of the marked disks of a pool is due",
+        ("region", "project_id", "pool", "pool_id"),
+        registry=registry,
+    )
+    for each in report.measures_now if report else ():
+        at = each.pool.target.region, each.pool.target.project_id, each.pool.label
+        whose = [*map(safe_text, at), safe_text(each.pool.live.id if each.pool.live else "")]
+        marked.labels(*whose).set(len(each.pool.waiting))
+        if dues := [one.waits.due for one in each.pool.waiting if one.waits and one.waits.due]:
+            due.labels(*whose).set(min(dues).timestamp())
     seen = Gauge(
         "reconciler_target_last_seen_timestamp_seconds",
         "Time of the last check that read this target; of one never read, of the first that tried",
@@ -46,8 +64,9 @@ def drift_metrics(round_: DriftRound) -> str:
         registry=registry,
     )
     for sight in round_.sights:
-        at = safe_text(sight.target.region), safe_text(sight.target.project_id)
-        seen.labels(*at).set(sight.since.timestamp())
+        seen.labels(safe_text(sight.target.region), safe_text(sight.target.project_id)).set(
+            sight.since.timestamp()
+        )
     ended = round_.started.timestamp() + round_.seconds
     unresolved = report.unresolved if report else None
     single: tuple[tuple[str, str, float | None], ...] = (

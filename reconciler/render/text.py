@@ -74,6 +74,7 @@ def plan_lines(plan: Plan) -> Iterator[Line]:
         for change in pool.pending:
             yield from _change(pool, change)
         yield from _loss(pool)
+    yield from _marked(plan)
     yield from _unmanaged(plan)
     if left := words.left_behind(plan):
         yield Line(f"Note: {left}", Tone.WARN)
@@ -176,6 +177,17 @@ def _loss(pool: PoolPlan) -> Iterator[Line]:
     yield Line()
 
 
+def _marked(plan: Plan) -> Iterator[Line]:
+    """The removals that are only marked, and when each is due."""
+    for pool in plan.pools:
+        for change in pool.waiting:
+            if change.waits and change.live:
+                yield Line(f"  # {words.address(pool, change)} {words.waits(change.waits)}", Tone.STRONG)
+                yield Line(f"  # ({words.reason(change)}; {pool.desired.at})", Tone.FAINT)
+                yield Line(f"      {words.disk_words(change.live)}{words.objection(pool, change)}")
+                yield Line()
+
+
 def _unmanaged(plan: Plan) -> Iterator[Line]:
     differing = [pool for pool in plan.pools if words.only_shown(pool)]
     if not differing:
@@ -248,6 +260,8 @@ def _deviations(desktop: InconsistentDesktop) -> Iterator[str]:
 def _difference(change: Change) -> str:
     live, wanted = change.live, change.desired
     parts = words.drift_notes(change)
+    if change.waits:
+        parts.append(words.waits(change.waits, who=False))  # also in rounds that are to name nobody
     match change.action:
         case Action.EXPAND if live and wanted:
             parts.insert(0, f"{live.size} GB live, {wanted.size} GB declared")
@@ -308,6 +322,8 @@ def _failures(plan: Plan) -> Iterator[Line]:
 def _ending(plan: Plan) -> Iterator[Line]:
     calm = not (plan.has_changes or plan.blocked or plan.failures)
     yield Line(words.headline(plan), Tone.ADD if calm else Tone.STRONG)
+    if waiting := words.marked(plan):
+        yield Line(waiting, Tone.WARN)
     if held := words.held_back(plan):
         yield Line(held, Tone.BLOCK)
     if not plan.has_changes:

@@ -5,14 +5,16 @@ The format modules decide where a sentence goes and how it is escaped.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from reconciler.model import Action, ApplyTo, DesiredDisk, Disk, Policy, Pool
 from reconciler.planning.anonymous import Unnamed
-from reconciler.planning.change import Change
+from reconciler.planning.change import Change, Waits
 from reconciler.planning.leftovers import Leftovers
+from reconciler.planning.permissions import grace_words
 from reconciler.planning.plan import DiskLoss, Plan, PoolPlan, Service, Totals, totals
 
 SYMBOLS = {Action.KEEP: " ", Action.REMOVE: "-", Action.EXPAND: "~", Action.ADD: "+", Action.REPLACE: "-/+"}
@@ -79,7 +81,7 @@ def summary(totals: Totals) -> str:
 
 def headline(plan: Plan) -> str:
     """The plan in one line: Terraform's totals, or that there is nothing to do."""
-    if plan.has_changes:
+    if plan.has_changes or any(pool.waiting for pool in plan.pools):
         return summary(plan.totals)
     if plan.blocked or plan.failures:
         return "No action is planned, but not everything could be decided."
@@ -96,7 +98,38 @@ def headline(plan: Plan) -> str:
 
 def only_shown(pool: PoolPlan) -> tuple[Change, ...]:
     """The differences of a pool that apply does not carry out."""
-    return tuple(change for change in pool.drift if not change.carried_out)
+    return tuple(change for change in pool.drift if not (change.carried_out or change.waits))
+
+
+def waits(found: Waits, *, who: bool = True) -> str:
+    """When a disk that is only marked goes, why not now, and who lets it wait longer."""
+    grace = f"grace {grace_words(found.grace)}" if found.grace else "no grace"
+    if found.since is None or found.due is None:
+        return f"will be destroyed once it has been marked for its grace ({grace}; not marked yet)"
+    extended = f"; extended{f' by {found.extended_by}' if who else ''}" if found.extended_by else ""
+    return (
+        f"will be destroyed after {found.due:%Y-%m-%d %H:%M} UTC "
+        f"(surplus since {found.since:%Y-%m-%d}; {grace}{extended})"
+    )
+
+
+def objection(pool: PoolPlan, change: Change) -> str:
+    """The command with which a person lets a marked disk wait longer; empty while it is not marked."""
+    if not (change.live and change.waits and change.waits.since):
+        return ""
+    disk = shlex.quote(f"{pool.label}/{change.live.id}")
+    return f"; to object: reconciler marks extend {disk} --until DATE"
+
+
+def marked(plan: Plan) -> str:
+    """How many disks are only marked, and when the first of them goes; empty when there is none."""
+    found = [change.waits for pool in plan.pools for change in pool.waiting if change.waits]
+    dues = [each.due for each in found if each.due]
+    fresh = len(found) - len(dues)
+    parts = [f"{count(len(dues), 'disk')}, the first due {min(dues):%Y-%m-%d %H:%M} UTC"] if dues else []
+    if fresh:
+        parts.append(f"{count(fresh, 'disk')} when apply next runs; grace begins then")
+    return f"Marked: {'; '.join(parts)}." if parts else ""
 
 
 def way_to_carry_out(pool: PoolPlan) -> str:
@@ -252,7 +285,10 @@ def pool_summary(pool: PoolPlan) -> str:
         f"{number} to {verb}"
         for number, verb in ((counts.destroy, "destroy"), (counts.change, "expand"), (counts.add, "add"))
         if number
-    ] or ["nothing to carry out"]
+    ]
+    if pool.waiting:
+        parts.append(f"{len(pool.waiting)} marked")
+    parts = parts or ["nothing to carry out"]
     if counts.destroy:
         parts.append(f"loses {amounts(counts)}")
     if pool.blocked:
@@ -264,6 +300,8 @@ def sides(change: Change) -> tuple[Side | None, Side | None]:
     """The disk before and after the change; None if it does not exist then."""
     live, wanted = change.live, change.desired
     before = side(live) if live else None
+    if change.waits:
+        return before, before  # this plan leaves it as it is
     match change.action:
         case Action.KEEP:
             return before, before

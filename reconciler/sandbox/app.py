@@ -11,6 +11,7 @@ import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 
 from . import agencies, auth, errors, identity, operations
@@ -218,7 +219,12 @@ class Service:
         if isinstance(answer.document, dict):
             gateway = str(answer.document.get("error_code", "")).startswith("APIGW.")
             body = encode(answer.document | ({"request_id": request_id} if gateway else {}))
-        headers = {**answer.headers, "X-Request-Id": request_id, WORLD_HEADER: self._store.name_of(world)}
+        headers = {
+            **answer.headers,
+            "X-Request-Id": request_id,
+            WORLD_HEADER: self._store.name_of(world),
+            "Date": formatdate(self._clock(), usegmt=True),
+        }
         return Answer(answer.status, body, headers=headers)
 
 

@@ -35,7 +35,12 @@ def serve(
     with _listening(host, port) as listener:
         app = create_app(store, job_seconds=job_seconds)
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1
+            app,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+            date_header=False,  # the sandbox sends the time of its own clock
         )
         on_ready(_url(listener))
         with contextlib.suppress(KeyboardInterrupt):  # how a person ends it

@@ -87,7 +87,8 @@ def listening(app: Any) -> Iterator[str]:
     # Named as TCP, or asyncio leaves Nagle's algorithm on and every answer waits 40 ms.
     listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, lifespan="off"))
+    config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", date_header=False)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)
     thread.start()
     while not server.started:

@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import tempfile
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -19,10 +20,10 @@ from sqlalchemy.exc import OperationalError
 from reconciler.errors import BadInput, ExitCode, JournalError, ReconcilerError
 from reconciler.journal.database import Database, parse
 from reconciler.journal.faults import journal_error
-from reconciler.journal.records import Outcome, State
+from reconciler.journal.records import MarkKey, NewMark, Outcome, State
 from reconciler.journal.store import find_journal
 from tests.journal.processes import run
-from tests.journal.samples import LEASE, START, HandClock, intent, open_at
+from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 from tests.memory_journal import memory_journal
 from tests.postgres import PASSWORD, USER, PostgresServer
 
@@ -341,6 +342,7 @@ def test_a_role_that_may_only_select_can_read_a_journal(postgres: PostgresServer
         assert find_journal(as_reader, clock) is None
         made = open_at(url, clock)
         made.open_run("run-1", "apply", "1", [])
+        made.keep_marks("run-1", [NewMark(MarkKey(POOL, "disk-0"), "finance", timedelta(days=7))], [])
         made.close()
         with pytest.raises(JournalError, match="does not allow this user"):
             find_journal(as_reader, clock)
@@ -349,6 +351,7 @@ def test_a_role_that_may_only_select_can_read_a_journal(postgres: PostgresServer
     assert found is not None
     assert [run.id for run in found.runs(9)] == ["run-1"]
     assert found.not_done("r/p", "s") == ()
+    assert [each.key for each in found.marks()] == [MarkKey(POOL, "disk-0")]
     with pytest.raises(JournalError):
         found.open_run("run-2", "apply", "1", [])
     found.close()

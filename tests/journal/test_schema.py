@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from sqlalchemy import Engine, event, inspect, text
 from reconciler.errors import ExitCode, JournalError
 from reconciler.journal import schema
 from reconciler.journal.database import Database, parse
-from reconciler.journal.records import State
+from reconciler.journal.records import MarkKey, NewMark, State
 from reconciler.journal.store import find_journal
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 
@@ -110,6 +111,8 @@ def test_a_journal_of_every_version_becomes_like_a_new_one_and_keeps_what_it_kno
         clock.pass_(LEASE)
         journal.take_over("op-4", "run-9", LEASE)
         journal.close_operation("op-4", "run-9", State.DONE, "gone")
+        journal.keep_marks("run-9", [NewMark(MarkKey(POOL, "disk-0"), "finance", timedelta(days=7))], [])
+        assert [each.key.disk_id for each in journal.marks()] == ["disk-0"]
         journal.open_operation(intent("op-5", generation=8), "run-9", LEASE)
         journal.close()
         old.close()
@@ -124,6 +127,7 @@ def test_an_older_journal_can_be_read_and_stays_as_it_is(url: str, clock: HandCl
     assert [run.id for run in journal.runs(9)] == ["run-1"]
     assert [each.id for each in journal.not_done(POOL.target, POOL.service)] == ["op-2", "op-4"]
     assert [each.intent.copies for each in journal.unresolved()] == [()]
+    assert journal.marks() == ()  # a journal without the table has none
     journal.close()
     assert _version(old) == version
     assert _shape(old) == shape

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,7 @@ pools:
     allow_count_mismatch: true
     on_tie: remove_oldest
     manage: [remove, expand]
+    grace: 36h
 """,
     )
     twin = DesiredDisk("SAS", 50, Position(file, 8, 9))
@@ -73,6 +75,7 @@ pools:
         allow_count_mismatch=True,
         on_tie=OnTie.REMOVE_OLDEST,
         manage=frozenset({Action.REMOVE, Action.EXPAND}),
+        grace=timedelta(hours=36),
     )
 
 
@@ -83,6 +86,7 @@ def test_what_is_left_out_is_the_careful_choice(tmp_path: Path) -> None:
     assert pool.apply_to is None
     assert pool.on_tie is None
     assert pool.manage == {Action.REMOVE}
+    assert pool.grace == timedelta(0)
     assert not pool.allow_empty
     assert not pool.allow_live_sessions
     assert not pool.allow_count_mismatch

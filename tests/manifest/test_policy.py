@@ -57,6 +57,7 @@ def test_every_key_arrives_with_its_place(tmp_path: Path) -> None:
     assert found.forbid[1].at == Position(str(path), 4, 23)
     assert [each.value for each in found.require] == ["announce: 2d", "backup: 24h", "grace: 3d"]
     assert found.require[2].at == Position(str(path), 5, 18)
+    assert found.grace == timedelta(days=3)
     assert found.windows == (
         Window(("tue", "wed"), "20:00", "23:00", "Asia/Bangkok", Position(str(path), 6, 11)),
     )
@@ -115,6 +116,13 @@ def test_an_absolute_path_of_signers_stays(tmp_path: Path) -> None:
         (
             "version: 1\nwindows: [{days: [tue], start: '20:00', end: '21:00', timezone: Bangkok}]\n",
             "2:65: timezone: 'Bangkok' is unknown; write an IANA name",
+        ),
+        *(
+            (
+                f"version: 1\nrequire: {{grace: {grace}}}\n",
+                f"2:18: grace: '{grace}' is not accepted; write a number",
+            )
+            for grace in ("0d", "-3d", "366d")
         ),
         ("version: 1\napprovals: {required: 2}\n", "2:12: 'signers' is missing; write the path of an"),
         (

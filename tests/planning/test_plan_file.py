@@ -21,6 +21,7 @@ SCENES: list[Callable[[], Plan]] = [
     sample_plans.resize,
     sample_plans.tie,
     sample_plans.two_removals,
+    sample_plans.waiting,
     sample_plans.over_limit,
     sample_plans.target_failed,
     sample_plans.sandbox,

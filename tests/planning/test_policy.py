@@ -124,7 +124,7 @@ def test_a_forbidden_permission_blocks_the_pool_that_has_it(grant: str, given: d
 
 
 def test_what_this_version_cannot_fulfil_blocks_every_removal_and_nothing_else() -> None:
-    rule = under(require=placed("backup: 24h", "grace: 3d"))
+    rule = under(require=placed("backup: 24h", "announce: 3d"))
     found = judge_pool(planned(), rule).findings
     assert blocking(found) == ["policy-require", "policy-require"]
     assert "demands backup: 24h before a removal, and this version cannot fulfil it" in found[0].message

@@ -40,6 +40,8 @@ INTERLOCK = "tests/flows/test_interlock.py"
 IDENTITY = "tests/test_identity.py"
 TEMPORARY = "tests/api/test_temporary.py"
 REVIEWED = "tests/scaffolds/test_reviewed.py"
+MARKS = "tests/planning/test_marks.py"
+GRACE = "tests/flows/test_grace.py"
 
 
 @dataclass(frozen=True)
@@ -1215,5 +1217,103 @@ BUGS = (
         "if path in evidence.changed:",
         "if path in ():",
         f"{REVIEWED}::test_a_plan_by_a_program_of_the_pull_request_is_not_taken",
+    ),
+    Bug(
+        "what is marked is due at once",
+        "planning/marks.py",
+        "waits.due is not None and waits.due <= now",
+        "waits.due is not None",
+        f"{MARKS}::test_a_disk_is_due_when_its_grace_has_passed_and_not_a_second_before",
+    ),
+    Bug(
+        "a clock that jumped ahead makes disks due",
+        "planning/marks.py",
+        "now=min(self.now, service_time)",
+        "now=self.now",
+        f"{MARKS}::test_the_earlier_of_two_clocks_decides",
+    ),
+    Bug(
+        "what became due after the review goes with it",
+        "planning/marks.py",
+        "key not in marks.waiting and ",
+        "",
+        f"{MARKS}::test_a_disk_that_waited_in_the_approved_plan_waits_although_it_is_due",
+    ),
+    Bug(
+        "the shorter of two graces holds",
+        "planning/marks.py",
+        "return max(desired.grace, obeyed.grace if obeyed else NONE)",
+        "return min(desired.grace, obeyed.grace if obeyed else desired.grace)",
+        f"{MARKS}::test_the_longer_grace_holds_of_the_entry_and_the_policy",
+    ),
+    Bug(
+        "nobody can let a disk wait",
+        "planning/marks.py",
+        "max(mark.since + grace, mark.extended_until or mark.since)",
+        "mark.since + grace",
+        f"{MARKS}::test_an_extension_lets_a_disk_wait_and_never_shortens_its_grace",
+    ),
+    Bug(
+        "a marked disk is part of what is approved",
+        "planning/plan.py",
+        "            if not change.waits\n",
+        "",
+        f"{MARKS}::test_a_decision_has_the_grace_and_nothing_that_waits",
+    ),
+    Bug(
+        "no grace is checked right before a call",
+        "apply/pools.py",
+        "task.site, ctx, rule)",
+        "task.site, ctx)",
+        "tests/apply/test_grace.py::test_a_person_who_objects_in_the_last_moment_is_heard",
+    ),
+    Bug(
+        "the check before a call lets grace be cut short",
+        "journal/marks.py",
+        "if rule.grace and at - mark.first_seen < rule.grace:",
+        "if False:",
+        "tests/journal/test_marks.py::test_a_removal_is_opened_when_its_disks_are_due_and_not_a_second_before",
+    ),
+    Bug(
+        "a clock that is behind marks too early",
+        "journal/store.py",
+        "since = max(now, service_time or now)",
+        "since = now",
+        "tests/journal/test_marks.py::test_a_new_mark_has_the_later_of_two_clocks",
+    ),
+    Bug(
+        "a mark is taken away from a disk that is going",
+        "journal/marks.py",
+        "    if row:\n        raise PoolHeld(",
+        "    if False:\n        raise PoolHeld(",
+        "tests/journal/test_marks.py::test_it_is_too_late_to_object_while_the_pool_has_an_open_operation",
+    ),
+    Bug(
+        "a disk that was wanted for a while keeps its mark",
+        "engine/marks.py",
+        "        gone = set(_settled(known, pools))\n",
+        "        gone = set[MarkKey]()\n",
+        f"{GRACE}::test_a_disk_that_is_wanted_again_begins_its_grace_again",
+    ),
+    Bug(
+        "a disk that was wanted for a while goes too early",
+        "engine/marks.py",
+        "            made = ctx.journal.keep_marks(ctx.run_id, new, sorted(gone), ",
+        "            made = ctx.journal.keep_marks(ctx.run_id, new, [], ",
+        "tests/simulation/test_grace.py::test_no_disk_goes_before_it_is_due",
+    ),
+    Bug(
+        "a pool that is not found under its name loses its marks",
+        "engine/marks.py",
+        "not lost & {pool_id, each.pool_name} and ",
+        "",
+        f"{GRACE}::test_a_rename_moves_no_clock",
+    ),
+    Bug(
+        "rounds that correct mark nothing",
+        "engine/remediation.py",
+        "keep_marks(report.plan, manifest, replace(ctx, run_id=report.run_id))",
+        "report.plan",
+        f"{GRACE}::test_a_watch_that_corrects_marks_and_removes_what_is_due",
     ),
 )

@@ -24,6 +24,7 @@ SCENES: tuple[Callable[[], Plan], ...] = (
     sample_plans.over_limit,
     sample_plans.no_changes,
     sample_plans.two_removals,
+    sample_plans.waiting,
     sample_plans.target_failed,
     sample_plans.sandbox,
     sample_plans.everything,

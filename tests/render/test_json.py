@@ -131,6 +131,7 @@ def test_a_measured_round_keeps_the_order_of_its_keys() -> None:
         "not_corrected",
         "correction",
         "correction_error",
+        "became_due",
         "unresolved_operations",
         "open_alarms",
     ]

@@ -1,21 +1,26 @@
-"""Replay one seed or run many: ``python -m tests.simulation [watchers] FIRST [LAST]``."""
+"""Replay one seed or run many: ``python -m tests.simulation [watchers|grace] FIRST [LAST]``."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from tests.simulation import scenario, watchers
+from tests.simulation import grace, scenario, watchers
+
+WORLDS: dict[str, Callable[[range], Sequence[Any]]] = {
+    "": scenario.run_all,
+    "watchers": watchers.run_all,
+    "grace": grace.run_all,
+}
 
 
 def main(words: Sequence[str]) -> int:
     """Print every complaint with the line that replays it; exit 1 when there is one."""
-    which, words = (words[0], words[1:]) if words[0] == "watchers" else ("", words)
+    which, words = (words[0], words[1:]) if words[0] in WORLDS else ("", words)
     first = int(words[0])
     last = int(words[1]) if len(words) > 1 else first + 1
-    verdicts: Sequence[scenario.Result | watchers.Verdict] = (
-        watchers.run_all(range(first, last)) if which else scenario.run_all(range(first, last))
-    )
+    verdicts: Sequence[scenario.Result | watchers.Verdict | grace.Verdict] = WORLDS[which](range(first, last))
     for verdict in verdicts:
         for complaint in verdict.complaints:
             print(f"python -m tests.simulation {f'{which} ' * bool(which)}{verdict.seed}  # {complaint}")

@@ -14,7 +14,7 @@ from typing import Any
 from reconciler.apply.context import RunContext
 from reconciler.engine.remediation import remediate
 from reconciler.errors import ReconcilerError
-from reconciler.journal.records import DayBudget, Intent, Journal, Operation, Step
+from reconciler.journal.records import DayBudget, GraceRule, Intent, Journal, Operation, Step
 from reconciler.model import Action, Disk, DriftPolicy, Limit, Limits, Manifest, Window
 from reconciler.planner import Connection
 from reconciler.planning.plan import Service as Named
@@ -42,9 +42,14 @@ class Noting:
         return getattr(self._journal, name)
 
     def open_operation(
-        self, intent: Intent, owner: str, lease: float, budget: DayBudget | None = None
+        self,
+        intent: Intent,
+        owner: str,
+        lease: float,
+        budget: DayBudget | None = None,
+        grace: GraceRule | None = None,
     ) -> Operation:
-        opened = self._journal.open_operation(intent, owner, lease, budget)
+        opened = self._journal.open_operation(intent, owner, lease, budget, grace)
         self.opened.append((opened.opened, intent.pool.pool_id))
         return opened
 

@@ -55,6 +55,16 @@ class DriftSummary(Entry):
     leftover_copies: Count = Field(description="Copies that removals done only in part have left.")
 
 
+class DueEntry(Entry):
+    """A disk whose grace has ended."""
+
+    target: Text = Field(description="region/project_id.")
+    pool: Text = Field(description="The pool's name.")
+    pool_id: Text | None
+    disk: Text
+    due: Moment
+
+
 class DriftingPool(Entry):
     """One pool with drift."""
 
@@ -105,6 +115,7 @@ class DriftDocument(_Round):
     correction_error: ErrorEntry | None = Field(
         description="Why the correction as a whole was refused, or could not begin."
     )
+    became_due: list[DueEntry] = Field(description="Disks whose grace has ended since the last round.")
     unresolved_operations: Count = Field(description="Open operations of these targets at the end.")
     open_alarms: Count = Field(description="Alarms of these targets that no person has closed.")
 
@@ -155,6 +166,16 @@ def _measured(outcome: DriftRound, report: DriftReport) -> DriftDocument:
         not_corrected=[finding_entry(each) for each in report.refused],
         correction=apply_document(report.applied) if report.applied else None,
         correction_error=_error(report.error),
+        became_due=[
+            DueEntry(
+                target=str(each.pool.target),
+                pool=each.pool.label,
+                pool_id=each.pool.live.id if each.pool.live else None,
+                disk=each.disk_id,
+                due=each.due,
+            )
+            for each in report.became_due
+        ],
         unresolved_operations=report.unresolved,
         open_alarms=len(report.alarms),
     )

@@ -200,6 +200,25 @@ class ChangeEntry(Entry):
     after: DiskEntry | None = Field(description="Null for a disk to remove.")
 
 
+class MarkedEntry(Entry):
+    """Why a removal is only marked: its grace has not ended."""
+
+    reason: Rule = Field(description="Why the disk is surplus.")
+    since: Moment | None = Field(description="Since when it is surplus; null while no apply has marked it.")
+    due: Moment | None = Field(description="From when on it goes; null as above.")
+    grace_seconds: Count
+    extended_by: Text | None = Field(description="Who lets it wait longer than its grace; null: nobody.")
+
+
+class MarkedSummaryEntry(Entry):
+    """The removals that are only marked: in no count and under no limit of this plan, and not in its digest."""
+
+    disks: Count
+    first_due: Moment | None = Field(
+        description="When the first of them goes; null while none has been marked."
+    )
+
+
 class ResourceChange(Entry):
     """One disk of a pool with drift, keeps included."""
 
@@ -209,7 +228,8 @@ class ResourceChange(Entry):
     pool_name: Text
     carried_out: Flag = Field(description="False: shown as drift only.")
     change: ChangeEntry
-    action_reason: Rule
+    action_reason: Rule | Literal["marked"] = Field(description="marked: surplus, and not due yet.")
+    marked: MarkedEntry | None = Field(description="Null unless action_reason is marked.")
     differs: list[Text] = Field(description="Declared attributes that differ; never a reason to remove.")
     declared_at: Text | None = Field(description="file:line:column; null for a disk that is not declared.")
     copies: Count | None = Field(description="Copies destroyed; null when the disk is not destroyed.")
@@ -317,6 +337,7 @@ class PlanDocument(Document):
     summary: SummaryEntry = Field(description="Disks to carry out.")
     blocked_summary: BlockedSummaryEntry
     destroyed: DestroyedEntry
+    marked: MarkedSummaryEntry
     blocked: Flag = Field(description="True when anything in the plan is blocked.")
     findings: list[FindingEntry] = Field(description="Those of the run, then those of each pool.")
     limits: LimitsEntry
@@ -372,6 +393,7 @@ def plan_document(plan: Plan) -> PlanDocument:
         summary=SummaryEntry(add=totals.add, change=totals.change, destroy=totals.destroy),
         blocked_summary=_blocked(plan),
         destroyed=_destroyed(totals, words.destruction(plan)),
+        marked=_marked_summary(plan),
         blocked=plan.blocked,
         findings=[finding_entry(each) for each in plan.all_findings],
         limits=LimitsEntry(**{name: _limit(each) for name, each in plan.limits.items()}),
@@ -529,12 +551,32 @@ def resource_change(pool: PoolPlan, change: Change) -> ResourceChange:
             before=_disk(change.live) if change.live else None,
             after=_after(change),
         ),
-        action_reason=change.rule,
+        action_reason="marked" if change.waits else change.rule,
+        marked=_marked(change),
         differs=list(change.differs),
         declared_at=str(change.desired.at) if change.desired else None,
         copies=loss.copies if loss else None,
         gigabytes=loss.gigabytes if loss else None,
         lost_copies=[_lost(each) for each in loss.lost] if loss else None,
+    )
+
+
+def _marked(change: Change) -> MarkedEntry | None:
+    if (waits := change.waits) is None:
+        return None
+    return MarkedEntry(
+        reason=change.rule,
+        since=waits.since,
+        due=waits.due,
+        grace_seconds=int(waits.grace.total_seconds()),
+        extended_by=waits.extended_by or None,
+    )
+
+
+def _marked_summary(plan: Plan) -> MarkedSummaryEntry:
+    found = [change.waits for pool in plan.pools for change in pool.waiting if change.waits]
+    return MarkedSummaryEntry(
+        disks=len(found), first_due=min((each.due for each in found if each.due), default=None)
     )
 
 

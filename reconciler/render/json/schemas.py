@@ -12,6 +12,7 @@ from reconciler.render.json.approval import ApprovalDocument
 from reconciler.render.json.drift import AnyDriftDocument
 from reconciler.render.json.explain import ExplainDocument
 from reconciler.render.json.history import AnyHistoryDocument
+from reconciler.render.json.marks import MarksDocument
 from reconciler.render.json.plan import PlanDocument
 from reconciler.render.json.resolve import ResolveDocument
 
@@ -22,6 +23,7 @@ _DOCUMENTS: Final[dict[str, tuple[type[BaseModel], str]]] = {
     "history": (AnyHistoryDocument, "The runs in the journal of reconciler"),
     "resolve": (ResolveDocument, "What reconciler resolve found out"),
     "explain": (ExplainDocument, "An explanation by reconciler"),
+    "marks": (MarksDocument, "The surplus disks that wait for their grace"),
     "approval": (ApprovalDocument, "An approval signed by reconciler approve"),
 }
 
