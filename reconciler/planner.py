@@ -118,11 +118,17 @@ async def compute(
     one its error is raised.
     """
     declared: dict[Target, list[DesiredPool]] = defaultdict(list)
+    others: dict[Target, list[DesiredPool]] = defaultdict(list)
     for pool in manifest.pools:
         declared[pool.target].append(pool)
+    for pool in manifest.others:
+        others[pool.target].append(pool)
     targets = sorted(declared)
     planned = await asyncio.gather(
-        *(_target(declared[target], connections[target], stamp.shard, known) for target in targets),
+        *(
+            _target(_Declared(declared[target], others[target]), connections[target], stamp.shard, known)
+            for target in targets
+        ),
         return_exceptions=True,
     )
     pools: list[PoolPlan] = []
@@ -157,6 +163,7 @@ async def compute(
         tool_version=__version__,
         sources=manifest.sources,
         drift_policies=manifest.drift,
+        selection=manifest.selection,
         findings=(*findings, *notes),
         failures=tuple(failures),
         policy=stamp.policy,
@@ -205,6 +212,15 @@ def _is_held(pool: PoolPlan, holds: Holds) -> Finding | None:
 
 
 @dataclass(frozen=True, slots=True)
+class _Declared:
+    """What the manifests say of one target."""
+
+    pools: Sequence[DesiredPool]
+    others: Sequence[DesiredPool]
+    """Those that were not selected."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Planned:
     """The pools of one target, and what is to be noted of it as a whole."""
 
@@ -213,7 +229,7 @@ class _Planned:
 
 
 async def _target(
-    declared: Sequence[DesiredPool], connection: Connection | TargetFailure, shard: Shard, known: Known
+    declared: _Declared, connection: Connection | TargetFailure, shard: Shard, known: Known
 ) -> _Planned | TargetFailure:
     if isinstance(connection, TargetFailure):
         return connection
@@ -225,9 +241,11 @@ async def _target(
         by_name[pool.name].append(pool)
     planned: list[PoolPlan] = []
     losing: list[int] = []
-    taken: dict[str, DesiredPool] = {}
-    named: set[str] = set()
-    for desired in declared:
+    # Not selected is still declared: such an entry can mean the same pool, and is no reason to call it unmanaged.
+    elsewhere = ((other, _locate(other, by_id, by_name)) for other in declared.others)
+    taken = {found.id: other for other, found in elsewhere if isinstance(found, Pool)}
+    named = set(taken)
+    for desired in declared.pools:
         found = _locate(desired, by_id, by_name)
         if isinstance(found, Pool):
             named.add(found.id)

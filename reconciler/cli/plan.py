@@ -41,6 +41,7 @@ from reconciler.planner import NOTHING, Connection, Known, PlanMetadata, compute
 from reconciler.planning.anonymous import anonymised
 from reconciler.planning.manifest_changes import manifest_changes
 from reconciler.planning.plan import Plan, Service
+from reconciler.planning.selection import select
 from reconciler.settings import Settings
 
 
@@ -58,6 +59,7 @@ def plan(
     outputs: flags.OutputOptions,
     limits: flags.LimitOptions,
     shard: flags.ShardOf = "1/1",
+    selection: flags.SelectionOptions,
     base: Annotated[
         list[Path] | None,
         typer.Option(
@@ -74,11 +76,12 @@ def plan(
     console = Console()
     different(out, outputs)
     lifetime = duration(plan_ttl, "--plan-ttl")
-    manifest = load(paths, follow_symlinks=follow_symlinks)
+    declared = load(paths, follow_symlinks=follow_symlinks)
+    manifest = select(declared, selection.selection)
     for note in manifest.notes:
         console.info(note)
     before = _base(base, follow_symlinks=follow_symlinks) if base else None
-    changes = None if before is None else manifest_changes(before, manifest)
+    changes = None if before is None else manifest_changes(before, declared)
     made = compute_plan(
         manifest,
         limits.over(manifest.limits),
