@@ -36,6 +36,7 @@ APPROVALS = "tests/planning/test_approvals.py"
 SIGNERS = "tests/planning/test_signers.py"
 POLICY_FLOW = "tests/flows/test_policy.py"
 SIGNING = "tests/flows/test_approvals.py"
+SELECTION = "tests/flows/test_selection.py"
 INTERLOCK = "tests/flows/test_interlock.py"
 IDENTITY = "tests/test_identity.py"
 TEMPORARY = "tests/api/test_temporary.py"
@@ -1158,5 +1159,19 @@ BUGS = (
         'copy._replace(users=numbers.of(copy.users), desktop_name="")',
         "copy",
         "tests/planning/test_anonymous.py::test_no_form_names_anybody_and_every_number_stays",
+    ),
+    Bug(
+        "a selected pool that another entry declares too is changed",
+        "planner.py",
+        "    named = set(taken)\n",
+        "    named, taken = set(taken), {}\n",
+        f"{SELECTION}::test_an_entry_that_is_not_selected_still_makes_its_pool_declared_twice",
+    ),
+    Bug(
+        "a pool is changed although it was excluded",
+        "planning/selection.py",
+        "return wanted and not any(_fits(pool, each) for each in selection.exclude)",
+        "return wanted",
+        f"{SELECTION}::test_only_the_selected_pools_are_planned_and_only_they_are_changed",
     ),
 )
