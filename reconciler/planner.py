@@ -242,11 +242,11 @@ async def _target(
     planned: list[PoolPlan] = []
     losing: list[int] = []
     # Not selected is still declared: such an entry can mean the same pool, and is no reason to call it unmanaged.
-    elsewhere = ((other, _locate(other, by_id, by_name)) for other in declared.others)
+    elsewhere = ((other, locate(other, by_id, by_name)) for other in declared.others)
     taken = {found.id: other for other, found in elsewhere if isinstance(found, Pool)}
     named = set(taken)
     for desired in declared.pools:
-        found = _locate(desired, by_id, by_name)
+        found = locate(desired, by_id, by_name)
         if isinstance(found, Pool):
             named.add(found.id)
         # By the live id: two entries that mean the same pool must meet in one shard to be found out.
@@ -467,9 +467,10 @@ async def _agree_on_absent(pool: Pool, workspace: Workspace) -> Pool:
     return detail.pool
 
 
-def _locate(
+def locate(
     desired: DesiredPool, by_id: Mapping[str, Pool], by_name: Mapping[str, list[Pool]]
 ) -> Pool | Finding:
+    """The live pool that an entry means, or why there is none or more than one."""
     named = by_name.get(desired.name, []) if desired.name else []
     if desired.id:
         found = by_id.get(desired.id)

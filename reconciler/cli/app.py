@@ -23,6 +23,7 @@ COMMANDS = {
     "retry": "Have the service finish a removal that was done in part.",
     "report": "Write a page of drift over time.",
     "history": "List the runs in the journal, or show one of them in full.",
+    "doctor": "Check settings, access, journal and manifests; only reads.",
     "validate": "Check manifests and report every fault of every file.",
     "schema": "Print the JSON Schema of a manifest, or of what commands print.",
     "version": "Print the version.",

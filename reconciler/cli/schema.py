@@ -21,6 +21,7 @@ def schema(
     history: Annotated[bool, typer.Option("--history", help="That of history's JSON.")] = False,
     resolve: Annotated[bool, typer.Option("--resolve", help="That of resolve's JSON.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="That of explain's JSON.")] = False,
+    doctor: Annotated[bool, typer.Option("--doctor", help="That of doctor's JSON.")] = False,
     approval: Annotated[bool, typer.Option("--approval", help="That of a signed approval.")] = False,
     policy: Annotated[bool, typer.Option("--policy", help="That of a policy file.")] = False,
 ) -> int:
@@ -32,6 +33,7 @@ def schema(
         "history": history,
         "resolve": resolve,
         "explain": explain,
+        "doctor": doctor,
         "approval": approval,
         "policy": policy,
     }

@@ -9,6 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from reconciler.render.json.apply import ApplyDocument
 from reconciler.render.json.approval import ApprovalDocument
+from reconciler.render.json.doctor import DoctorDocument
 from reconciler.render.json.drift import AnyDriftDocument
 from reconciler.render.json.explain import ExplainDocument
 from reconciler.render.json.history import AnyHistoryDocument
@@ -22,6 +23,7 @@ _DOCUMENTS: Final[dict[str, tuple[type[BaseModel], str]]] = {
     "history": (AnyHistoryDocument, "The runs in the journal of reconciler"),
     "resolve": (ResolveDocument, "What reconciler resolve found out"),
     "explain": (ExplainDocument, "An explanation by reconciler"),
+    "doctor": (DoctorDocument, "What reconciler doctor has checked"),
     "approval": (ApprovalDocument, "An approval signed by reconciler approve"),
 }
 
