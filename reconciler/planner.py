@@ -24,7 +24,7 @@ from reconciler.planning.guards import judge, judge_pool
 from reconciler.planning.inconsistent_desktops import InconsistentDesktops, inconsistent_desktop
 from reconciler.planning.leftovers import PartialRemoval, leftovers
 from reconciler.planning.plan import Plan, PoolPlan, Service, TargetFailure
-from reconciler.planning.readings import Counts, counted, doubted, drafted, looked_into
+from reconciler.planning.readings import Counts, counted, doubted, drafted, looked_into, read_words
 from reconciler.planning.suggestion import with_nearest_names
 from reconciler.workspace import Workspace
 
@@ -447,9 +447,7 @@ async def _leftovers_of(pool: PoolPlan, workspace: Workspace, removals: Sequence
         return replace(pool, leftovers=leftovers(live, (), removals, f"{error.message}"))
     counts = Counts(len(desktops), (live.desktop_count,))
     trusted = counts.agree or pool.desired.allow_count_mismatch
-    unread = (
-        "" if trusted else f"{len(desktops)} desktops were read, and the pool counts {live.desktop_count}"
-    )
+    unread = "" if trusted else f"{read_words(len(desktops))} read, and the pool counts {live.desktop_count}"
     return replace(pool, leftovers=leftovers(live, desktops, removals, unread))
 
 

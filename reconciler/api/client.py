@@ -110,7 +110,7 @@ class WorkspaceClient:
 
     async def announce(self) -> str:
         """Ask who answers at this address; returns the name of the sandbox, or nothing."""
-        await self._read("hello", f"{self._base}/", {}, lambda answer: answer.status < 500 or None)
+        await self._read("ask who answers", f"{self._base}/", {}, lambda answer: answer.status < 500 or None)
         return self.sandbox
 
     async def pools(self) -> list[wire.PoolBody]:

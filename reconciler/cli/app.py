@@ -32,6 +32,10 @@ COMMANDS = {
 """Each command with the line that the list of commands shows for it; its own help says more."""
 
 
+HELP = {"help_option_names": ["-h", "--help"]}
+"""How every command is asked for its help."""
+
+
 class Commands(typer.core.TyperGroup):
     """Commands by name. Importing all of them would take three times as long as running the shortest."""
 
@@ -58,7 +62,7 @@ class Commands(typer.core.TyperGroup):
 
 
 def _alone(function: Any, name: str) -> typer.Typer:
-    one = typer.Typer(add_completion=False, rich_markup_mode=None)
+    one = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=HELP)
     one.command(name)(function)
     return one
 
@@ -66,6 +70,7 @@ def _alone(function: Any, name: str) -> typer.Typer:
 app = typer.Typer(
     name="reconciler",
     cls=Commands,
+    context_settings=HELP,
     help="Declarative reconciler for the data disks of Huawei Cloud Workspace desktop pools.",
     no_args_is_help=True,
     add_completion=False,

@@ -10,10 +10,7 @@ import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-import typer
 
 from reconciler import __version__, installation
 from reconciler.apply.context import Stop
@@ -51,14 +48,7 @@ _RESOLVE = "reconciler resolve finds out how they ended; reconciler resolve --ac
 
 @flags.options
 def doctor(
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            help="Manifests; else those of RECONCILER_PATHS, else manifests/.",
-            metavar="[PATH…]",
-            show_default=False,
-        ),
-    ] = None,
+    paths: flags.OptionalPaths = None,
     *,
     shown: flags.OutputFormat = flags.Output.TEXT,
     connection: flags.ConnectionOptions,

@@ -22,6 +22,14 @@ from reconciler.settings import fits_header
 Paths = Annotated[
     list[Path], typer.Argument(help="Manifest files or directories.", metavar="PATH…", show_default=False)
 ]
+OptionalPaths = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        help="Manifest files or directories; else those of RECONCILER_PATHS, else manifests/.",
+        metavar="PATH…",
+        show_default=False,
+    ),
+]
 FollowSymlinks = Annotated[
     bool, typer.Option("--follow-symlinks", help="Follow links that leave a given folder.")
 ]
