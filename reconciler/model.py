@@ -398,11 +398,23 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Selection:
+    """Which of the declared pools a run is about, as ``--pool`` and ``--exclude`` name them."""
+
+    pools: tuple[str, ...] = ()
+    """Names, ids or shell patterns of them; empty: every pool."""
+    exclude: tuple[str, ...] = ()
+    """The same of pools that are left out, also of those named above."""
+    left_out: int = 0
+    """How many declared pools that leaves out."""
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """Everything that the given files declare."""
 
     pools: tuple[DesiredPool, ...]
-    """Sorted by target, then label; without duplicates."""
+    """Sorted by target, then label; without duplicates; those selected where only some are."""
     limits: Limits = field(default_factory=Limits)
     drift: tuple[DriftPolicy, ...] = ()
     """At most one per target."""
@@ -414,6 +426,10 @@ class Manifest:
     """The same of every file that was looked at, also of those that are no manifests."""
     notes: tuple[str, ...] = field(default=(), compare=False)
     """For people, one line each: how much was read and from where, and what was left out."""
+    selection: Selection | None = None
+    """What ``pools`` was narrowed by; None: these are all declared pools."""
+    others: tuple[DesiredPool, ...] = ()
+    """The declared pools that were not selected: managed all the same, and none of them may be declared twice."""
 
     @property
     def targets(self) -> tuple[Target, ...]:

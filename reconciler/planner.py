@@ -26,7 +26,7 @@ from reconciler.planning.inconsistent_desktops import InconsistentDesktops, inco
 from reconciler.planning.leftovers import PartialRemoval, leftovers
 from reconciler.planning.marks import Marks, Settle, as_it_is, never_ends, with_grace
 from reconciler.planning.plan import Plan, PoolPlan, Service, TargetFailure
-from reconciler.planning.readings import Counts, counted, doubted, drafted, looked_into
+from reconciler.planning.readings import Counts, counted, doubted, drafted, looked_into, read_words
 from reconciler.planning.suggestion import with_nearest_names
 from reconciler.workspace import Workspace
 
@@ -131,11 +131,17 @@ async def compute(
     one its error is raised.
     """
     declared: dict[Target, list[DesiredPool]] = defaultdict(list)
+    others: dict[Target, list[DesiredPool]] = defaultdict(list)
     for pool in manifest.pools:
         declared[pool.target].append(pool)
+    for pool in manifest.others:
+        others[pool.target].append(pool)
     targets = sorted(declared)
     planned = await asyncio.gather(
-        *(_target(declared[target], connections[target], stamp, known) for target in targets),
+        *(
+            _target(_Declared(declared[target], others[target]), connections[target], stamp, known)
+            for target in targets
+        ),
         return_exceptions=True,
     )
     pools: list[PoolPlan] = []
@@ -168,6 +174,7 @@ async def compute(
         tool_version=__version__,
         sources=manifest.sources,
         drift_policies=manifest.drift,
+        selection=manifest.selection,
         findings=(*findings, *notes, *never_ends(pools, known.marks)),
         failures=tuple(failures),
         policy=stamp.policy,
@@ -222,6 +229,15 @@ def _is_held(pool: PoolPlan, holds: Holds) -> Finding | None:
 
 
 @dataclass(frozen=True, slots=True)
+class _Declared:
+    """What the manifests say of one target."""
+
+    pools: Sequence[DesiredPool]
+    others: Sequence[DesiredPool]
+    """Those that were not selected."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Planned:
     """The pools of one target, and what is to be noted of it as a whole."""
 
@@ -230,7 +246,7 @@ class _Planned:
 
 
 async def _target(
-    declared: Sequence[DesiredPool], connection: Connection | TargetFailure, stamp: PlanMetadata, known: Known
+    declared: _Declared, connection: Connection | TargetFailure, stamp: PlanMetadata, known: Known
 ) -> _Planned | TargetFailure:
     if isinstance(connection, TargetFailure):
         return connection
@@ -244,10 +260,12 @@ async def _target(
         by_name[pool.name].append(pool)
     planned: list[PoolPlan] = []
     losing: list[int] = []
-    taken: dict[str, DesiredPool] = {}
-    named: set[str] = set()
-    for desired in declared:
-        found = _locate(desired, by_id, by_name)
+    # Not selected is still declared: such an entry can mean the same pool, and is no reason to call it unmanaged.
+    elsewhere = ((other, locate(other, by_id, by_name)) for other in declared.others)
+    taken = {found.id: other for other, found in elsewhere if isinstance(found, Pool)}
+    named = set(taken)
+    for desired in declared.pools:
+        found = locate(desired, by_id, by_name)
         if isinstance(found, Pool):
             named.add(found.id)
         # By the live id: two entries that mean the same pool must meet in one shard to be found out.
@@ -450,9 +468,7 @@ async def _leftovers_of(pool: PoolPlan, workspace: Workspace, removals: Sequence
         return replace(pool, leftovers=leftovers(live, (), removals, f"{error.message}"))
     counts = Counts(len(desktops), (live.desktop_count,))
     trusted = counts.agree or pool.desired.allow_count_mismatch
-    unread = (
-        "" if trusted else f"{len(desktops)} desktops were read, and the pool counts {live.desktop_count}"
-    )
+    unread = "" if trusted else f"{read_words(len(desktops))} read, and the pool counts {live.desktop_count}"
     return replace(pool, leftovers=leftovers(live, desktops, removals, unread))
 
 
@@ -470,9 +486,10 @@ async def _agree_on_absent(pool: Pool, workspace: Workspace) -> Pool:
     return detail.pool
 
 
-def _locate(
+def locate(
     desired: DesiredPool, by_id: Mapping[str, Pool], by_name: Mapping[str, list[Pool]]
 ) -> Pool | Finding:
+    """The live pool that an entry means, or why there is none or more than one."""
     named = by_name.get(desired.name, []) if desired.name else []
     if desired.id:
         found = by_id.get(desired.id)

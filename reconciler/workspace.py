@@ -166,6 +166,11 @@ class LiveWorkspace:
     def __init__(self, client: WorkspaceClient) -> None:
         self._client = client
 
+    @property
+    def client(self) -> WorkspaceClient:
+        """What makes its calls, for who asks about the calls themselves."""
+        return self._client
+
     async def pools(self) -> tuple[Pool, ...]:
         """Every pool of the project with its disks."""
         return tuple(_pool(body) for body in await self._client.pools())

@@ -17,9 +17,9 @@ from reconciler.apply.results import (
     DriftRound,
     PoolResult,
     Resolution,
-    Result,
     Status,
 )
+from reconciler.apply.results import Result as Ended
 from reconciler.errors import BadInput, ExitCode, ServiceError
 from reconciler.journal.records import (
     PLAN_APPROVED,
@@ -45,8 +45,10 @@ from reconciler.model import LostCopy
 from reconciler.planning.approvals import SignedApproval
 from reconciler.planning.drift import measure
 from reconciler.planning.plan_file import document
+from reconciler.render.doctor import Check, Result
 from reconciler.render.json.apply import apply_json
 from reconciler.render.json.approval import approval_json
+from reconciler.render.json.doctor import doctor_json
 from reconciler.render.json.drift import drift_json
 from reconciler.render.json.explain import explain_json
 from reconciler.render.json.history import history_json, run_json
@@ -56,7 +58,7 @@ from reconciler.render.json.resolve import resolve_json
 from reconciler.render.json.schemas import document_schema
 from tests import builders, sample_plans
 
-DOCUMENTS = ("plan", "apply", "drift", "history", "resolve", "explain", "approval", "marks")
+DOCUMENTS = ("plan", "apply", "drift", "history", "resolve", "explain", "doctor", "approval", "marks")
 """The commands whose JSON has a published schema; ``schema --<command>`` prints it."""
 PRINTED_AS = {name: name for name in DOCUMENTS} | {"show": "plan"}
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
@@ -112,7 +114,7 @@ def record(text: str = "finance") -> RunRecord:
 def applied(text: str = "finance") -> ApplyReport:
     """A run with every way in which a pool can end, something resolved and something in flight."""
     results = [PoolResult(builders.TARGET, text, status, text, text, 0, 1) for status in Status]
-    resolution = Resolution(operation(text), True, Result(Status.DONE, text))
+    resolution = Resolution(operation(text), True, Ended(Status.DONE, text))
     plan = sample_plans.resize()
     return ApplyReport(
         "run-1", plan, tuple(results), (resolution,), (operation(text),), 1, ExitCode.JOB_FAILED
@@ -143,7 +145,7 @@ def printed(text: str = "finance") -> list[tuple[str, str]]:
     """Documents of every kind in which everything is called the same: the command and its text."""
     plan, resolution = (
         sample_plans.hostile(text),
-        Resolution(operation(text), False, Result(Status.HELD, text, text)),
+        Resolution(operation(text), False, Ended(Status.HELD, text, text)),
     )
     return [
         ("plan", plan_json(plan)),
@@ -155,6 +157,7 @@ def printed(text: str = "finance") -> list[tuple[str, str]]:
         ("history", history_json([record(text).run])),
         ("history", run_json(record(text))),
         ("marks", marks_json([mark(text)], NOW)),
+        ("doctor", doctor_json([Check(text, Result.FAILURE, text, text, text, 9)])),
         ("approval", approval_json(SignedApproval("0" * 64, NOW, NOW, text))),
     ]
 

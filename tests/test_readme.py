@@ -127,6 +127,32 @@ def test_every_flag_the_readme_names_is_one_of_the_program() -> None:
     assert all(any(option.startswith(f"{flag}-") for option in every) for flag in starts)
 
 
+def test_every_flag_of_the_program_is_one_that_the_readme_names() -> None:
+    every = set[str]().union(*OPTIONS.values())
+    assert {flag for flag in every if not re.search(rf"(?<![\w-]){flag}(?![\w-])", README)} == set()
+
+
+def test_every_setting_that_the_code_reads_and_every_key_of_the_credentials_file_is_in_the_readme() -> None:
+    code = "".join(
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "reconciler").rglob("*.py")
+        if not {"sandbox", "scaffolds"} & set(path.parts)
+    )
+    names = set(re.findall(r'"((?:RECONCILER|HUAWEICLOUD|HW|OS|HC)_[A-Z_]*[A-Z])"', code))
+    assert len(names) > 40
+    assert {name for name in names if name not in README} == set()
+    keys = re.findall(r"found\.get\(section, name.*?for name in \((.*?)\)\)", code)[0].replace('"', "")
+    assert {key for key in (*keys.split(", "), "project_id") if f"`{key}`" not in README} == set()
+
+
+def test_every_message_of_the_troubleshooting_is_one_of_the_program() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "reconciler").rglob("*.py"))
+    rows = re.findall(r"^\| `([^`]+)`", section("When something goes wrong").split("### By message")[1], re.M)
+    assert len(rows) > 10
+    for row in rows:
+        assert all(part.strip() in code for part in row.split("…")), row
+
+
 @pytest.mark.parametrize("path", sorted(COMMANDS), ids=" ".join)
 def test_the_help_of_a_command_tells_each_flag_that_the_readme_names(path: tuple[str, ...]) -> None:
     listed = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"}).output

@@ -103,6 +103,8 @@ class WorkspaceClient:
         """What errors about credentials, project and address say beside the service's own words."""
         self.requests: Counter[str] = Counter()
         """Requests by call, repeated reads included; logins are not counted."""
+        self.listen: Callable[[str, Answer], None] = lambda _call, _answer: None
+        """Is given every answer to a read, with the call's name, before anything is made of it."""
         self.sandbox = ""
         """The name of the simulated world that answered; empty for the real service."""
         self.service_time: datetime | None = None
@@ -110,7 +112,7 @@ class WorkspaceClient:
 
     async def announce(self) -> str:
         """Ask who answers at this address; returns the name of the sandbox, or nothing."""
-        await self._read("hello", f"{self._base}/", {}, lambda answer: answer.status < 500 or None)
+        await self._read("ask who answers", f"{self._base}/", {}, lambda answer: answer.status < 500 or None)
         return self.sandbox
 
     async def pools(self) -> list[wire.PoolBody]:
@@ -285,6 +287,7 @@ class WorkspaceClient:
             reason = safe_text(str(error)) or type(error).__name__
             raise RetryableError(self._unreachable(call, reason)) from None
         self._heard(answer)
+        self.listen(call, answer)
         return answer
 
     def _heard(self, answer: Answer) -> None:

@@ -25,12 +25,17 @@ COMMANDS = {
     "report": "Write a page of drift over time.",
     "marks": "List surplus disks that wait, or let one wait longer.",
     "history": "List the runs in the journal, or show one of them in full.",
+    "doctor": "Check settings, access, journal and manifests; only reads.",
     "validate": "Check manifests and report every fault of every file.",
     "schema": "Print the JSON Schema of a manifest, or of what commands print.",
     "version": "Print the version.",
     "sandbox": "A simulated service: nothing real is touched.",
 }
 """Each command with the line that the list of commands shows for it; its own help says more."""
+
+
+HELP = {"help_option_names": ["-h", "--help"]}
+"""How every command is asked for its help."""
 
 
 class Commands(typer.core.TyperGroup):
@@ -59,7 +64,7 @@ class Commands(typer.core.TyperGroup):
 
 
 def _alone(function: Any, name: str) -> typer.Typer:
-    one = typer.Typer(add_completion=False, rich_markup_mode=None)
+    one = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=HELP)
     one.command(name)(function)
     return one
 
@@ -67,6 +72,7 @@ def _alone(function: Any, name: str) -> typer.Typer:
 app = typer.Typer(
     name="reconciler",
     cls=Commands,
+    context_settings=HELP,
     help="Declarative reconciler for the data disks of Huawei Cloud Workspace desktop pools.",
     no_args_is_help=True,
     add_completion=False,

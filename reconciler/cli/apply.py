@@ -17,7 +17,7 @@ from reconciler.apply.results import ApplyReport
 from reconciler.apply.unnamed import unnamed_report
 from reconciler.cli import flags
 from reconciler.cli.approval import Approval, approval, check_saved, signed_approvals
-from reconciler.cli.commands import command, path_word
+from reconciler.cli.commands import GIVEN, command, path_word
 from reconciler.cli.connect import connections, duration, journal, journal_to_read, new_id, read_settings
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
@@ -31,8 +31,9 @@ from reconciler.engine.apply import ApplyRequest
 from reconciler.engine.apply import apply as run_apply
 from reconciler.errors import BadInput
 from reconciler.manifest.load import load
-from reconciler.model import Manifest
+from reconciler.model import Manifest, Selection
 from reconciler.planning.plan import Plan
+from reconciler.planning.selection import select
 from reconciler.render.apply_report import report_lines, report_page, resolution_lines
 
 
@@ -64,13 +65,14 @@ def apply(
     ] = False,
     shard: flags.ShardOf = "1/1",
     run_group: flags.RunGroup = "",
+    selection: flags.SelectionOptions,
     limits: flags.LimitOptions,
     anonymise: flags.Anonymise = False,
     follow_symlinks: flags.FollowSymlinks = False,
 ) -> int:
     """Carry out a plan after confirmation, follow the jobs, and prove the result."""
     console = Console()
-    saved = _saved(paths, limits)
+    saved = _saved(paths, limits, selection.selection)
     if mark and (saved or approve or approvals or auto_approve):
         raise BadInput(
             "apply --mark removes nothing, so it takes no plan file and needs no approval",
@@ -81,7 +83,11 @@ def apply(
     share = flags.share(shard, run_group)
     if share.count > 1 and saved:
         raise BadInput("a saved plan already holds one share of the pools", "omit --shard, or plan again")
-    manifest = manifest_of(saved) if saved else load(paths, follow_symlinks=follow_symlinks)
+    if saved:
+        manifest = manifest_of(saved)
+        GIVEN.set(replace(GIVEN.get(), selection=saved.selection or Selection()))
+    else:
+        manifest = select(load(paths, follow_symlinks=follow_symlinks), selection.selection)
     sources = sources_of(() if saved else paths, connection, follow_symlinks=follow_symlinks)
     seen = read_as(manifest, policy, sources)
     for note in manifest.notes:
@@ -148,10 +154,11 @@ def apply(
 
 def manifest_of(plan: Plan) -> Manifest:
     """The desired state a saved plan was made from."""
-    return Manifest(tuple(pool.desired for pool in plan.pools), plan.limits, sources=plan.sources)
+    desired = tuple(pool.desired for pool in plan.pools)
+    return Manifest(desired, plan.limits, sources=plan.sources, selection=plan.selection)
 
 
-def _saved(paths: Sequence[Path], limits: flags.LimitOptions) -> Plan | None:
+def _saved(paths: Sequence[Path], limits: flags.LimitOptions, selection: Selection) -> Plan | None:
     plans = [path for path in paths if is_plan_file(path)]
     if not plans:
         return None
@@ -159,6 +166,8 @@ def _saved(paths: Sequence[Path], limits: flags.LimitOptions) -> Plan | None:
         raise BadInput("a saved plan must be the only argument", f"reconciler apply {path_word(plans[0])}")
     if limits.given:
         raise BadInput("a saved plan has its own limits", "omit the --limit flags, or plan again")
+    if selection != Selection():
+        raise BadInput("a saved plan has its own pools", "omit --pool and --exclude, or plan again with them")
     return load_plan(plans[0])
 
 

@@ -10,10 +10,11 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from reconciler.model import Selection
 from reconciler.redaction import redact
 from reconciler.safe_text import safe_text
 
@@ -25,6 +26,7 @@ _WITH_POLICY = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve
 _WITH_PATHS = frozenset({"plan", "apply", "drift", "watch", "explain", "retry", "validate"})
 _WITH_SANDBOX = _WITH_SERVICE | _WITH_JOURNAL
 _WITH_PROJECT = frozenset({"plan", "apply", "drift", "watch", "explain", "retry"})
+_WITH_SELECTION = frozenset({"plan", "apply", "drift", "watch"})
 _COMMAND = re.compile(rf"(?<![\w/.-])reconciler ({'|'.join(sorted(_WITH_SANDBOX | _WITH_PATHS))})(?![\w-])")
 
 
@@ -40,6 +42,8 @@ class Given:
     policy: str = ""
     follow_symlinks: bool = False
     """Without it the same paths would be refused, or fewer manifests be read."""
+    selection: Selection = field(default_factory=Selection)
+    """Without it a command would be about more pools."""
 
     def flags(self, command: str) -> str:
         """The same flags for another command, as far as it has them; begins with a space unless empty."""
@@ -58,6 +62,14 @@ class Given:
             parts.append("--follow-symlinks")
         return "".join(f" {each}" for each in parts)
 
+    def selecting(self, command: str) -> list[str]:
+        """The flags that select pools, one word each, for a command that reads manifests and no saved plan."""
+        if command not in _WITH_SELECTION:
+            return []
+        named = (("--pool", self.selection.pools), ("--exclude", self.selection.exclude))
+        # With "=", so that a name that begins with a dash is none that is missing.
+        return [f"{flag}={quoted(each)}" for flag, given in named for each in given]
+
 
 GIVEN: ContextVar[Given] = ContextVar("given", default=Given())  # noqa: B039 - it is frozen
 """Set by every command that takes such flags, before it does anything else."""
@@ -71,8 +83,17 @@ def remember(groups: Sequence[object], *, follow_symlinks: bool = False) -> None
     )
     confirmed = [getattr(group, "project_id", None) for group in groups]
     projects = next((tuple(each) for each in confirmed if isinstance(each, list)), ())
+    selection = next((each for group in groups if (each := getattr(group, "selection", None))), Selection())
     GIVEN.set(
-        Given(bool(sandbox), endpoint or "", journal or "", projects, str(policy or ""), follow_symlinks)
+        Given(
+            bool(sandbox),
+            endpoint or "",
+            journal or "",
+            projects,
+            str(policy or ""),
+            follow_symlinks,
+            selection,
+        )
     )
 
 
@@ -81,12 +102,20 @@ def complete(text: str) -> str:
     given = GIVEN.get()
     if given == Given() or "reconciler " not in text:
         return text
-    return _COMMAND.sub(lambda found: found[0] + given.flags(found[1]), text)
+
+    def completed(found: re.Match[str]) -> str:
+        flags = given.flags(found[1])
+        # What ``command`` has made is complete already.
+        return found[0] if flags and text.startswith(flags, found.end()) else found[0] + flags
+
+    return _COMMAND.sub(completed, text)
 
 
 def command(name: str, paths: Iterable[Path | str] = (), *more: str) -> str:
     """One complete command line."""
-    return " ".join([f"reconciler {name}{GIVEN.get().flags(name)}", *map(path_word, paths), *more])
+    given = GIVEN.get()
+    begin = f"reconciler {name}{given.flags(name)}"
+    return " ".join([begin, *given.selecting(name), *map(path_word, paths), *more])
 
 
 def path_word(path: Path | str) -> str:

@@ -70,7 +70,7 @@ def state_folder() -> Path:
     return folder
 
 
-def _home() -> Path:
+def home() -> Path:
     """The user's home folder; without one (a container's user id without a name), a place where nothing is."""
     found = os.path.expanduser("~")
     return Path("/nonexistent" if found.startswith("~") else found)
@@ -153,7 +153,7 @@ class _Opening:
 
     def _find(self, target: Target) -> Identity:
         try:
-            return find_identity(os.environ, _home(), target.profile)
+            return find_identity(os.environ, home(), target.profile)
         except (BadInput, ServiceError) as error:
             error.hint = (
                 f"{error.hint}{'; ' if error.hint else ''}this concerns {self._interlock.named(target)}"
@@ -231,7 +231,7 @@ def journal(options: ConnectionOptions, settings: Settings, clock: Clock) -> Ite
     from reconciler.journal.store import open_journal  # noqa: PLC0415 - its import is the costliest
 
     told = Console().info
-    opened = open_journal(_journal_url(options, settings), clock.now, told, origin=origin(os.environ))
+    opened = open_journal(journal_url(options, settings), clock.now, told, origin=origin(os.environ))
     try:
         yield opened
         try:
@@ -251,7 +251,7 @@ def journal_to_read(place: ConnectionOptions, settings: Settings, clock: Clock) 
         return
     from reconciler.journal.store import find_journal  # noqa: PLC0415 - its import is the costliest
 
-    found = find_journal(_journal_url(place, settings), clock.now, Console().info)
+    found = find_journal(journal_url(place, settings), clock.now, Console().info)
     try:
         yield found
     finally:
@@ -265,10 +265,11 @@ def journal_place(place: ConnectionOptions, settings: Settings) -> str:
         return str(_own_journal(place))
     from reconciler.journal import store  # noqa: PLC0415 - its import is the costliest
 
-    return store.journal_place(_journal_url(place, settings))
+    return store.journal_place(journal_url(place, settings))
 
 
-def _journal_url(place: ConnectionOptions, settings: Settings) -> str:
+def journal_url(place: ConnectionOptions, settings: Settings) -> str:
+    """The SQLAlchemy URL of that journal, which can contain a password."""
     return settings.journal or f"sqlite:///{_own_journal(place)}"
 
 

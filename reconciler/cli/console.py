@@ -10,13 +10,14 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from reconciler.cli.commands import complete
 from reconciler.errors import BadInput, ReconcilerError
 from reconciler.render.text import Line, Tone
+from reconciler.render.wrap import wrapped
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -51,7 +52,8 @@ class Console:
     def lines(self, lines: Iterable[Line]) -> None:
         """Print a rendered view on stdout."""
         colored = self._colored(sys.stdout)
-        self._write("".join(f"{_paint(line, colored)}\n" for line in self._harmless(lines)))
+        found = _fitted(self._harmless(lines), _width(sys.stdout))
+        self._write("".join(f"{_paint(line, colored)}\n" for line in found))
 
     def data(self, value: Any) -> None:
         """Print a result as JSON on stdout."""
@@ -142,7 +144,7 @@ class Console:
             self._stderr(Line(f"  {error.hint}", Tone.FAINT))
 
     def _stderr(self, line: Line) -> None:
-        for each in self._harmless([line]):
+        for each in _fitted(self._harmless([line]), _width(sys.stderr)):
             if self._status:
                 self._status.console.print(each.text, markup=False, highlight=False, soft_wrap=True)
             else:
@@ -170,6 +172,22 @@ class Console:
         if _state["no_color"]:
             return False
         return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def _width(stream: TextIO) -> int:
+    """Columns of the terminal; 0 where there is none, so that what is piped stays as it is."""
+    if not stream.isatty():
+        return 0
+    with suppress(OSError, ValueError):
+        return int(os.environ.get("COLUMNS") or os.get_terminal_size(stream.fileno()).columns)
+    return 0
+
+
+def _fitted(lines: Iterable[Line], width: int) -> Iterator[Line]:
+    """The lines, wrapped by words where a terminal is narrower."""
+    for line in lines:
+        for text in wrapped(line.text, width) if width else [line.text]:
+            yield replace(line, text=text)
 
 
 def _paint(line: Line, colored: bool) -> str:

@@ -30,8 +30,9 @@ from reconciler.errors import ExitCode, ReconcilerError
 from reconciler.journal.records import Alarm
 from reconciler.manifest.load import load
 from reconciler.manifest.sources import Seen, changes
-from reconciler.model import Shard, Target
+from reconciler.model import Selection, Shard, Target
 from reconciler.notify.notifications import Notifications, notifications
+from reconciler.planning.selection import select
 from reconciler.render.drift_report import drift_lines, drift_page
 from reconciler.settings import webhooks
 
@@ -76,6 +77,7 @@ class DriftRequest:
     shard: Shard = field(default_factory=Shard)
     group: str = ""
     follow_symlinks: bool = False
+    selection: Selection = field(default_factory=Selection)
     anonymise: bool = False
     """True: the outcome names nobody."""
     settled: bool = False
@@ -94,6 +96,7 @@ def drift(
     connection: flags.ConnectionOptions,
     shard: flags.ShardOf = "1/1",
     run_group: flags.RunGroup = "",
+    selection: flags.SelectionOptions,
     limits: flags.LimitOptions,
     anonymise: flags.Anonymise = False,
     follow_symlinks: flags.FollowSymlinks = False,
@@ -103,7 +106,15 @@ def drift(
     notify = notifications(prometheus, webhooks(os.environ, webhook or []))
     share = flags.share(shard, run_group) if correct else flags.shard(shard)
     asked = DriftRequest(
-        list(paths), limits, connection, correct, share, run_group, follow_symlinks, anonymise
+        list(paths),
+        limits,
+        connection,
+        correct,
+        share,
+        run_group,
+        follow_symlinks,
+        selection.selection,
+        anonymise,
     )
 
     async def work(stop: Stop) -> DriftRound:
@@ -148,7 +159,7 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
     memory, before = asked.memory, asked.memory.sources
     memory.sources = None
     try:
-        manifest = load(asked.paths, follow_symlinks=asked.follow_symlinks)
+        manifest = select(load(asked.paths, follow_symlinks=asked.follow_symlinks), asked.selection)
 
         def once(note: str) -> None:
             if note not in memory.noted:

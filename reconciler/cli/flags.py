@@ -16,11 +16,19 @@ import typer
 from reconciler.cli.commands import remember
 from reconciler.cli.console import no_color
 from reconciler.errors import BadInput
-from reconciler.model import Limit, Limits, Shard, Target
+from reconciler.model import Limit, Limits, Selection, Shard, Target
 from reconciler.settings import fits_header
 
 Paths = Annotated[
     list[Path], typer.Argument(help="Manifest files or directories.", metavar="PATH…", show_default=False)
+]
+OptionalPaths = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        help="Manifest files or directories; else those of RECONCILER_PATHS, else manifests/.",
+        metavar="PATH…",
+        show_default=False,
+    ),
 ]
 FollowSymlinks = Annotated[
     bool, typer.Option("--follow-symlinks", help="Follow links that leave a given folder.")
@@ -125,6 +133,22 @@ Confirmed = Annotated[
 ]
 
 
+SelectedPools = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--pool",
+        help="Only this declared pool, by name, id or pattern ('finance-*'); may be repeated.",
+        metavar="NAME|ID",
+    ),
+]
+ExcludedPools = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude", help="Not this declared pool, written the same way; may be repeated.", metavar="NAME|ID"
+    ),
+]
+
+
 class Format(StrEnum):
     """How a plan is shown."""
 
@@ -190,6 +214,19 @@ class ConnectionOptions(PlaceOptions):
     """The same for a command that reads manifests."""
 
     project_id: Confirmed = None
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionOptions:
+    """Which of the declared pools a command is about."""
+
+    pool: SelectedPools = None
+    exclude: ExcludedPools = None
+
+    @property
+    def selection(self) -> Selection:
+        """The same as values."""
+        return Selection(tuple(self.pool or ()), tuple(self.exclude or ()))
 
 
 @dataclass(frozen=True, slots=True)

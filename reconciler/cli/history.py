@@ -22,11 +22,16 @@ from reconciler.cli.connect import (
 from reconciler.cli.console import Console
 from reconciler.clock import CLOCK
 from reconciler.errors import BadInput, ExitCode
+from reconciler.journal.records import Journal
 from reconciler.render.history import approved_plan, run_lines, runs_lines
 from reconciler.render.text import banner
 from reconciler.render.words import count
 from reconciler.settings import LEAST_KEPT_DAYS, Settings
 
+SHORTEST_PREFIX = 4
+"""Characters of a run's id that are enough to look for it."""
+AMBIGUOUS_SHOWN = 3
+"""Runs that are named where several begin alike."""
 LONGEST = timedelta(days=36_500)
 """How far back ``--since`` can go: longer than any journal is kept."""
 
@@ -37,7 +42,9 @@ def history(
         str | None,
         typer.Argument(help="'show' to see one run, 'prune' to delete old ones.", metavar="[show|prune]"),
     ] = None,
-    run: Annotated[str | None, typer.Argument(help="The run to show.", metavar="[RUN]")] = None,
+    run: Annotated[
+        str | None, typer.Argument(help="The run to show: its id, or how it begins.", metavar="[RUN]")
+    ] = None,
     *,
     most: Annotated[int, typer.Option("--most", min=1, max=10_000, help="How many runs to list.")] = 20,
     older_than: Annotated[
@@ -105,7 +112,7 @@ def _show(
 ) -> int:
     """Show one run in full."""
     with journal_to_read(where, settings, CLOCK.get()) as kept:
-        record = kept.run(run) if kept else None
+        record = kept.run(_whole_id(run, kept)) if kept else None
         services = own_sandbox(where)
     if record is None:
         hint = "reconciler history lists the runs" if kept else _missing(where, settings)
@@ -121,6 +128,19 @@ def _show(
             console.lines(banner(services + [each.intent.pool.service for each in record.operations]))
         console.lines(run_lines(record, anonymise=anonymise))
     return int(ExitCode.DONE)
+
+
+def _whole_id(given: str, kept: Journal) -> str:
+    """The id of the one run that begins so; the same text where none does. ``BadInput`` where several do."""
+    if len(given) < SHORTEST_PREFIX:
+        return given
+    found = [each for each in kept.run_ids() if each.startswith(given)]
+    if len(found) > 1 and given not in found:
+        some = ", ".join(found[:AMBIGUOUS_SHOWN])
+        raise BadInput(
+            f"{len(found)} runs begin with {given}", f"write more of the id, such as one of {some}"
+        )
+    return given if given in found or not found else found[0]
 
 
 def _export(

@@ -26,6 +26,7 @@ from reconciler.cli.connect import (
 from reconciler.cli.console import Console
 from reconciler.cli.flags import ConnectionOptions
 from reconciler.cli.interlock import Interlock
+from reconciler.cli.manifest_paths import manifest_paths
 from reconciler.cli.outputs import different, show_plan, tell_github, unnamed_losses, write_outputs
 from reconciler.cli.plan_files import save
 from reconciler.cli.policy import policy_of
@@ -41,12 +42,14 @@ from reconciler.planner import NOTHING, Connection, Known, PlanMetadata, compute
 from reconciler.planning.anonymous import anonymised
 from reconciler.planning.manifest_changes import manifest_changes
 from reconciler.planning.plan import Plan, Service
+from reconciler.planning.selection import select
+from reconciler.render.words import approval, count
 from reconciler.settings import Settings
 
 
 @flags.options
 def plan(
-    paths: flags.Paths,
+    paths: flags.OptionalPaths = None,
     *,
     out: Annotated[Path | None, typer.Option(help="Save the plan for a later apply.", metavar="FILE")] = None,
     detailed_exitcode: Annotated[
@@ -58,6 +61,7 @@ def plan(
     outputs: flags.OutputOptions,
     limits: flags.LimitOptions,
     shard: flags.ShardOf = "1/1",
+    selection: flags.SelectionOptions,
     base: Annotated[
         list[Path] | None,
         typer.Option(
@@ -72,13 +76,15 @@ def plan(
 ) -> int:
     """Show which disks would go, what that destroys, and why; never writes."""
     console = Console()
+    paths = manifest_paths(paths)
     different(out, outputs)
     lifetime = duration(plan_ttl, "--plan-ttl")
-    manifest = load(paths, follow_symlinks=follow_symlinks)
+    declared = load(paths, follow_symlinks=follow_symlinks)
+    manifest = select(declared, selection.selection)
     for note in manifest.notes:
         console.info(note)
     before = _base(base, follow_symlinks=follow_symlinks) if base else None
-    changes = None if before is None else manifest_changes(before, manifest)
+    changes = None if before is None else manifest_changes(before, declared)
     made = compute_plan(
         manifest,
         limits.over(manifest.limits),
@@ -96,6 +102,8 @@ def plan(
     tell_github(seen, console, apply)
     if out:
         console.info(f"Saved to {out}; apply exactly this with: reconciler apply {path_word(out)}")
+    elif shown is flags.Format.TEXT and (way := _way_to_apply(made, apply)):
+        console.info(way)
     code = exit_code_of(made, console, detailed=detailed_exitcode)
     if outputs.out_markdown and (hidden := unnamed_losses(seen)):
         console.error(
@@ -106,6 +114,19 @@ def plan(
         )
         return code or int(ExitCode.REFUSED)
     return code
+
+
+def _way_to_apply(made: Plan, apply: str) -> str:
+    """How to go on from a plan, in one line; empty where nothing of it can be applied."""
+    if made.run_blocked or not any(pool.pending and not pool.blocked for pool in made.pools):
+        return ""
+    policy = made.policy
+    if policy and policy.approvals and made.destroys:
+        people = count(policy.approvals.required, "person", "people")
+        return (
+            f"It has to be signed by {people}, each with: reconciler approve --digest {made.digest} --key KEY"
+        )
+    return f"Apply exactly this with: {approval(made, apply)}"
 
 
 def _base(paths: list[Path], *, follow_symlinks: bool) -> Manifest:

@@ -14,6 +14,7 @@ from reconciler.cli.console import Console
 from reconciler.cli.outputs import show_plan, write_outputs
 from reconciler.cli.plan_files import load
 from reconciler.errors import ExitCode
+from reconciler.model import Selection
 from reconciler.planning.anonymous import anonymised
 
 
@@ -30,7 +31,8 @@ def show(
     if anonymise:
         loaded = anonymised(loaded)
     # A saved plan does not say how its service was named; with an endpoint in the environment nothing has to.
-    GIVEN.set(Given(sandbox=loaded.sandbox and not os.environ.get("RECONCILER_ENDPOINT")))
+    sandbox = loaded.sandbox and not os.environ.get("RECONCILER_ENDPOINT")
+    GIVEN.set(Given(sandbox=sandbox, selection=loaded.selection or Selection()))
     apply = command("apply", [path for path, _ in loaded.sources])
     write_outputs(loaded, outputs, apply)
     show_plan(loaded, shown, Console(), apply)

@@ -95,6 +95,7 @@ def watch(
     prometheus: drift.Textfile = None,
     webhook: drift.Webhooks = None,
     connection: flags.ConnectionOptions,
+    selection: flags.SelectionOptions,
     limits: flags.LimitOptions,
     anonymise: flags.Anonymise = False,
     follow_symlinks: flags.FollowSymlinks = False,
@@ -107,6 +108,7 @@ def watch(
         connection,
         correct,
         follow_symlinks=follow_symlinks,
+        selection=selection.selection,
         anonymise=anonymise,
         settled=not once,
     )

@@ -26,8 +26,10 @@ def keep_marks(plan: Plan, manifest: Manifest | None, ctx: RunContext) -> Plan:
     """Mark what is surplus in a plan, and clear marks of what is not; returns the plan with their times.
 
     ``manifest``: what is declared in full, so that marks of pools that have left it are cleared; None where only a
-    part is known, as from a saved plan.
+    part is known, as from a saved plan. A run about some of the pools clears none of the others either.
     """
+    if manifest and manifest.selection:  # the pools that this run is not about are declared all the same
+        manifest = None
     failed = {str(each.target) for each in plan.failures}
     # Two profiles may lead to one project: what one of them declares has not left the manifests of the other.
     seen: dict[str, Service] = {str(each.target): each for each in plan.services}

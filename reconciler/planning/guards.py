@@ -200,7 +200,7 @@ def _emptied(pool: PoolPlan) -> Iterator[Finding]:
         yield _finding(
             pool,
             "empties-pool",
-            f"all {lost} disks of the pool would be destroyed",
+            f"{'the only disk' if lost == 1 else f'all {lost} disks'} of the pool would be destroyed",
             measured=left,
             limit=1,
             allow="allow_empty: true in this pool's entry",
@@ -244,7 +244,7 @@ def _sessions(pool: PoolPlan) -> Iterator[Finding]:
         yield _finding(
             pool,
             "live-session",
-            f"{connected} desktops that would lose a disk have a connected user right now",
+            f"{_desktops(connected)} a connected user right now",
             measured=connected,
             limit=0,
             allow="wait until they have logged out, or allow_live_sessions: true in this pool's entry",
@@ -357,3 +357,9 @@ def _passed(pool: PoolPlan, rule: str, message: str, measured: int | None = None
         measured=measured,
         source=str(pool.desired.at),
     )
+
+
+def _desktops(connected: int) -> str:
+    if connected == 1:
+        return "1 desktop that would lose a disk has"
+    return f"{connected} desktops that would lose a disk have"

@@ -22,6 +22,7 @@ from reconciler.model import (
     LostCopy,
     Policy,
     Pool,
+    Selection,
     Target,
     Whom,
 )
@@ -229,6 +230,8 @@ class Plan:
     """What the manifests let a scheduled run correct without a person."""
     manifest_changes: tuple[ManifestChange, ...] | None = None
     """How the manifests differ from those of the target branch; None when they were not compared."""
+    selection: Selection | None = None
+    """Which of the declared pools it is about; None: all of them."""
 
     @property
     def permissions(self) -> tuple[Permission, ...]:

@@ -94,7 +94,7 @@ def _unsigned(pool: PoolPlan, policy: Policy) -> Finding:
     required = rule.required if rule else 0
     return Finding(
         rule="policy-approvals",
-        message=f"{len(pool.removed)} disks would be destroyed without a person; the policy demands approvals "
+        message=f"{_disks(len(pool.removed))} would be destroyed without a person; the policy demands approvals "
         f"signed by {required}",
         pool=pool.label,
         measured=0,
@@ -114,7 +114,7 @@ def _protected(pool: PoolPlan, policy: Policy) -> Iterator[Finding]:
             yield _finding(
                 pool,
                 "policy-protect",
-                f"the policy protects pools called {pattern!r}, and {len(going)} disks of this one would go",
+                f"the policy protects pools called {pattern!r}, and {_disks(len(going))} of this one would go",
                 at,
                 measured=len(going),
                 allow=f"declare the disks, or take {pattern} out of protect.pools in {policy.file}",
@@ -219,3 +219,7 @@ _POOL_CHECKS: tuple[tuple[str, str, Callable[[PoolPlan, Policy], Iterator[Findin
     ("policy-require", "the policy demands nothing before it that cannot be fulfilled", _required),
 )
 """Each rule, what is said where it has nothing against the pool, and the check."""
+
+
+def _disks(number: int) -> str:
+    return f"{number} disk{'s'[: number != 1]}"

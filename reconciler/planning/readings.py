@@ -150,7 +150,7 @@ def doubted(pool: PoolPlan, *doubts: str) -> PoolPlan:
 
 def _miscounted(counts: Counts) -> str:
     values = dict.fromkeys(each for each in counts.reported if each is not None)
-    return f"{counts.read} desktops were read, and the pool counts {', then '.join(map(str, values))}"
+    return f"{read_words(counts.read)} read, and the pool counts {', then '.join(map(str, values))}"
 
 
 def _has_desktops(live: Pool | None) -> bool:
@@ -165,3 +165,8 @@ def _may_hold(copy: Copy, disk: Disk) -> bool:
 
 def _possible(size: int) -> bool:
     return 0 < size <= MAX_DISK_GB
+
+
+def read_words(desktops: int) -> str:
+    """``3 desktops were``, for a sentence on what was read."""
+    return f"{desktops} {'desktop was' if desktops == 1 else 'desktops were'}"

@@ -53,28 +53,25 @@ def explain_lines(plan: Plan, pool: PoolPlan) -> Iterator[Line]:
     if plan.policy:
         yield Line(f"  {words.policy_words(plan.policy)}")
     yield Line()
-    yield Line(
-        "Live disk                              Declared                       Action and reason", Tone.STRONG
-    )
     for change in pool.changes:
-        yield Line(
-            f"{live(change.live):<50} {declared(change.desired):<24} {change.action.value}: "
-            f"{words.reason(change)}{_not_carried_out(change)}"
-        )
+        yield Line(f"{change.action.value}: {words.reason(change)}{_not_carried_out(change)}", Tone.STRONG)
+        yield Line(f"  live      {live(change.live) or '-'}")
+        yield Line(f"  declared  {declared(change.desired) or '-'}")
         for note in words.drift_notes(change):
-            yield Line(f"{'':<76}{note} (shown only)", Tone.FAINT)
+            yield Line(f"  {note} (shown only)", Tone.FAINT)
     for tie in pool.ties:
         for disk in tie.candidates:
-            yield Line(
-                f"{live(disk):<50} {'':<24} undecided: {tie.remove} of {len(tie.candidates)} must be removed"
-            )
+            yield Line(f"undecided: {tie.remove} of {len(tie.candidates)} must be removed", Tone.STRONG)
+            yield Line(f"  live      {live(disk)}")
     yield from leftover_lines(pool)
     yield Line()
-    yield Line("Guard                 Measured  Limit  Set at", Tone.STRONG)
-    for check in checks(plan, pool):
+    found_checks = checks(plan, pool)
+    width = max(len(each.rule) for each in found_checks)
+    yield Line(f"   {'Guard':<{width}} Measured   Limit  Set at", Tone.STRONG)
+    for check in found_checks:
         mark, tone = _MARKS[check.severity]
         yield Line(
-            f"{mark:>2} {check.rule:<20} {_number(check.measured):>7}  {_number(check.limit):>5}  {check.source}",
+            f"{mark:>2} {check.rule:<{width}} {_number(check.measured):>8}  {_number(check.limit):>6}  {check.source}",
             tone,
         )
         yield Line(f"     {check.message}", Tone.FAINT)

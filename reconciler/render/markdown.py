@@ -133,6 +133,8 @@ def _head(plan: Plan) -> str:
         lines += [f"Target: {prose(target)}", ""]
     for sentence in words.acting(plan.services):
         lines += [prose(sentence), ""]
+    if partly := review.selected(plan):
+        lines += [prose(partly), ""]
     for name in sorted({service.name for service in plan.services if service.sandbox}):
         sandbox = code(name.removeprefix("sandbox:"))
         lines += [f"> **SANDBOX** {sandbox}: a simulated service; nothing real is touched.", ""]

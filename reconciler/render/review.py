@@ -12,6 +12,7 @@ from reconciler.model import Target
 from reconciler.planning.manifest_changes import Direction, ManifestChange
 from reconciler.planning.permissions import Permission
 from reconciler.planning.plan import Plan
+from reconciler.render.words import count
 
 ALLOWED = "Allowed by these manifests"
 CHANGED = "Changed by this pull request"
@@ -27,6 +28,17 @@ def target_words(target: Target) -> str:
 def targets(plan: Plan) -> list[str]:
     """The targets of a plan, one phrase each."""
     return [target_words(service.target) for service in plan.services]
+
+
+def selected(plan: Plan) -> str:
+    """That a plan is not about all declared pools, in one sentence; empty when it is."""
+    found = plan.selection
+    if found is None:
+        return ""
+    named = (("--pool", found.pools), ("--exclude", found.exclude))
+    flags = ", ".join(f"{flag} {each}" for flag, given in named for each in given)
+    pools = count(found.left_out, "declared pool is", "declared pools are")
+    return f"Not about every pool: {pools} left out ({flags})."
 
 
 def several(plan: Plan) -> bool:

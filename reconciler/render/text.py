@@ -94,6 +94,8 @@ def head_lines(plan: Plan) -> Iterator[Line]:
         yield Line(f"Target: {target}.")
     for sentence in words.acting(plan.services):
         yield Line(sentence)
+    if partly := review.selected(plan):
+        yield Line(partly, Tone.WARN)
     if plan.services:
         yield Line()
     for line in review.lines(plan):

@@ -366,3 +366,16 @@ def test_a_share_of_the_pools_leaves_the_marks_of_the_others_alone(
     for share in ("1/2", "2/2"):
         run("apply", str(path), "--mark", "--shard", share, "--run-group", "night", env=env)
     assert marks_of(run, env) == before
+
+
+def test_a_run_about_one_pool_leaves_the_marks_of_the_others(
+    run: Run, served: Served, tmp_path: Path, env: dict[str, str]
+) -> None:
+    path = manifest(tmp_path, [FINANCE, STUDIO.replace("disks:", "grace: 7d, disks:")])
+    assert run("apply", str(path), "--mark", env=env).code == 0
+    before = marks_of(run, env)
+    assert len(before) == 2
+    run("apply", str(path), "--mark", "--pool", "finance-*", env=env)
+    run("apply", str(path), "--mark", "--exclude", "finance-*", env=env)
+    assert marks_of(run, env) == before
+    assert served.posts() == []

@@ -36,6 +36,7 @@ APPROVALS = "tests/planning/test_approvals.py"
 SIGNERS = "tests/planning/test_signers.py"
 POLICY_FLOW = "tests/flows/test_policy.py"
 SIGNING = "tests/flows/test_approvals.py"
+SELECTION = "tests/flows/test_selection.py"
 INTERLOCK = "tests/flows/test_interlock.py"
 IDENTITY = "tests/test_identity.py"
 TEMPORARY = "tests/api/test_temporary.py"
@@ -1315,5 +1316,19 @@ BUGS = (
         "keep_marks(report.plan, manifest, replace(ctx, run_id=report.run_id))",
         "report.plan",
         f"{GRACE}::test_a_watch_that_corrects_marks_and_removes_what_is_due",
+    ),
+    Bug(
+        "a selected pool that another entry declares too is changed",
+        "planner.py",
+        "    named = set(taken)\n",
+        "    named, taken = set(taken), {}\n",
+        f"{SELECTION}::test_an_entry_that_is_not_selected_still_makes_its_pool_declared_twice",
+    ),
+    Bug(
+        "a pool is changed although it was excluded",
+        "planning/selection.py",
+        "return wanted and not any(_fits(pool, each) for each in selection.exclude)",
+        "return wanted",
+        f"{SELECTION}::test_only_the_selected_pools_are_planned_and_only_they_are_changed",
     ),
 )

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import Field
 
-from reconciler.model import Action, ApplyTo, Copy, Disk, Limit, LostCopy, Policy, Whom
+from reconciler.model import Action, ApplyTo, Copy, Disk, Limit, LostCopy, Policy, Selection, Whom
 from reconciler.planning.change import Change, Rule, Tie
 from reconciler.planning.inconsistent_desktops import InconsistentDesktop
 from reconciler.planning.manifest_changes import Direction, ManifestChange
@@ -118,6 +118,14 @@ class PolicyRef(Entry):
     file: Text = Field(description="Its path where the plan was made.")
     digest: Digest = Field(description="sha256 of the file's content; part of the plan's digest.")
     approvals: Count = Field(description="How many people must sign before anything is removed; 0: nobody.")
+
+
+class SelectionEntry(Entry):
+    """Which of the declared pools a plan is about."""
+
+    pools: list[Text] = Field(description="Names, ids or patterns given with --pool; empty: every pool.")
+    exclude: list[Text] = Field(description="The same given with --exclude.")
+    left_out: Count = Field(description="Declared pools that are not in the plan.")
 
 
 class LossEntry(Entry):
@@ -348,6 +356,7 @@ class PlanDocument(Document):
     changed_by_base: list[ManifestChangeEntry] | None = Field(
         description="How the manifests differ from those given with --base, what widens first; null without it."
     )
+    selection: SelectionEntry | None = Field(description="Null: the plan is about every declared pool.")
     pools: list[PoolEntry] = Field(description="Declared pools with a difference, a tie or a finding.")
     resource_changes: list[ResourceChange] = Field(
         description="One entry per disk of the pools that differ or have a tie, keeps included."
@@ -364,6 +373,10 @@ class PlanDocument(Document):
 def plan_json(plan: Plan) -> str:
     """The whole plan as JSON text."""
     return json_text(plan_document(plan))
+
+
+def _selection(found: Selection) -> SelectionEntry:
+    return SelectionEntry(pools=list(found.pools), exclude=list(found.exclude), left_out=found.left_out)
 
 
 def _blocked(plan: Plan) -> BlockedSummaryEntry:
@@ -409,6 +422,7 @@ def plan_document(plan: Plan) -> PlanDocument:
             for each in plan.permissions
         ],
         changed_by_base=_changed_by_base(plan.manifest_changes),
+        selection=_selection(plan.selection) if plan.selection else None,
         pools=[_pool(pool) for pool in plan.pools if pool.drift or pool.ties or pool.findings],
         resource_changes=[
             resource_change(pool, change)

@@ -9,6 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from reconciler.render.json.apply import ApplyDocument
 from reconciler.render.json.approval import ApprovalDocument
+from reconciler.render.json.doctor import DoctorDocument
 from reconciler.render.json.drift import AnyDriftDocument
 from reconciler.render.json.explain import ExplainDocument
 from reconciler.render.json.history import AnyHistoryDocument
@@ -24,6 +25,7 @@ _DOCUMENTS: Final[dict[str, tuple[type[BaseModel], str]]] = {
     "resolve": (ResolveDocument, "What reconciler resolve found out"),
     "explain": (ExplainDocument, "An explanation by reconciler"),
     "marks": (MarksDocument, "The surplus disks that wait for their grace"),
+    "doctor": (DoctorDocument, "What reconciler doctor has checked"),
     "approval": (ApprovalDocument, "An approval signed by reconciler approve"),
 }
 

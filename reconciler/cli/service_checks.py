@@ -1,0 +1,349 @@
+"""What ``doctor`` tries at the service of one target: address, identity, clock, project, permissions, pools.
+
+Every call is one of those that ``plan`` and ``apply`` read with. Texts of the service are not repeated, as they can
+name people: its status, code and request id stand for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+from reconciler.api import documented
+from reconciler.api.client import WorkspaceClient
+from reconciler.api.failure import ACTIONS
+from reconciler.api.transport import CONNECT_SECONDS, Answer, route
+from reconciler.cli.connect import connections, home
+from reconciler.cli.flags import ConnectionOptions
+from reconciler.cli.interlock import Interlock
+from reconciler.clock import CLOCK
+from reconciler.errors import BadInput, ExitCode, PermissionDenied, ReconcilerError, ServiceError
+from reconciler.identity import find_identity, whom
+from reconciler.journal.records import Step
+from reconciler.model import DesiredPool, Manifest, Pool, Target
+from reconciler.planner import CLOCKS_APART, FORBIDDEN, Connection, locate
+from reconciler.planning.finding import Finding
+from reconciler.render.doctor import Check, Result
+from reconciler.render.words import count
+from reconciler.settings import Settings, default_endpoint
+from reconciler.workspace import LiveWorkspace
+
+NOTICEABLE = timedelta(seconds=60)
+"""A difference of clocks that is worth a word: requests are still accepted for 15 minutes."""
+ENDS_SOON = timedelta(days=14)
+SHOWN = 10
+"""Pools, fields or words named in one line."""
+Work = Callable[[], Awaitable[Check]]
+
+
+@dataclass(slots=True)
+class _Heard:
+    """What the answers of the service showed besides what was asked for."""
+
+    dates: list[tuple[datetime, datetime | None]] = field(default_factory=list)
+    """This machine's time with the service's; None where an answer had none."""
+    unknown: Counter[str] = field(default_factory=Counter)
+
+    def listen(self, call: str, answer: Answer) -> None:
+        """Take one answer."""
+        date = None
+        with suppress(ValueError):
+            found = parsedate_to_datetime(answer.headers.get("date", ""))
+            date = found if found.tzinfo else found.replace(tzinfo=UTC)
+        self.dates.append((CLOCK.get().now(), date))
+        if answer.status == 200:
+            self.unknown.update(documented.unknown(call, answer.body))
+
+    def clock(self) -> Check:
+        """The service's clock against this machine's."""
+        known = [(here - there).total_seconds() for here, there in self.dates if there]
+        if not self.dates:
+            return Check("clock", Result.NOT_TRIED, "the service has not answered")
+        if not known:
+            return Check(
+                "clock",
+                Result.WARNING,
+                "the answers have no Date, so the service's clock is not known",
+                "keep this machine's clock synchronised: a signature is valid for 15 minutes around the service's",
+            )
+        apart = max(known, key=abs)
+        side = "ahead of" if apart > 0 else "behind"
+        said = f"this machine's is {abs(apart):.0f} s {side} the service's"
+        if abs(apart) < NOTICEABLE.total_seconds():
+            return Check("clock", Result.OK, said)
+        if abs(apart) < CLOCKS_APART.total_seconds():
+            return Check("clock", Result.WARNING, said, "synchronise this machine's clock")
+        advice = "synchronise this machine's clock: signatures so far apart are refused"
+        return Check("clock", Result.FAILURE, said, advice, exit_code=int(ExitCode.ERROR))
+
+    def words(self) -> Check:
+        """Fields and words that this version does not know."""
+        if not self.dates:
+            return Check("fields and words", Result.NOT_TRIED, "the service has not answered")
+        if not self.unknown:
+            return Check("fields and words", Result.OK, "all are known to this version")
+        return Check(
+            "fields and words",
+            Result.WARNING,
+            f"not known to this version: {_some(sorted(self.unknown))}",
+            "unknown fields are ignored, and what an unknown word stands for is not changed; please report them",
+        )
+
+
+async def check_target(
+    target: Target, manifest: Manifest | None, options: ConnectionOptions, settings: Settings | None
+) -> list[Check]:
+    """Every check of one target; those that need an earlier one that failed are not tried."""
+    if settings is None:
+        return [Check("service", Result.NOT_TRIED, "the settings cannot be read", target=str(target))]
+    found: list[Check] = []
+    if not options.sandbox:
+        found += [await _address(target, settings), _identity(target)]
+    if not any(each.result is Result.FAILURE for each in found):
+        found += await _asked(target, manifest or Manifest(()), options, settings)
+    else:
+        found.append(Check("service", Result.NOT_TRIED, "what it needs has failed; see above"))
+    return [replace(each, target=str(target)) for each in found]
+
+
+async def _address(target: Target, settings: Settings) -> Check:
+    """Whether the address resolves, takes connections, and has a certificate that is trusted."""
+    here = settings.in_region(target.region)
+    try:
+        address = here.endpoint or default_endpoint("workspace", target.region)
+        proxy, trust = route(address)
+    except BadInput as error:
+        return _failed("address", error)
+    parts = urlsplit(address)
+    derived = "as set" if here.endpoint else "derived from the region"
+    if proxy:
+        said = f"{address} ({derived}), through the proxy {proxy.shown}, which resolves and connects"
+        return Check("address", Result.OK, said)
+    secure = parts.scheme == "https"
+    host, port = parts.hostname or "", parts.port or (443 if secure else 80)
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(host, port, ssl=trust if secure else None)
+    except (OSError, TimeoutError) as error:
+        reason, advice = _no_connection(error)
+        return Check(
+            "address",
+            Result.FAILURE,
+            f"{address} ({derived}): {reason}",
+            advice,
+            exit_code=int(ExitCode.ERROR),
+        )
+    certificate = writer.get_extra_info("peercert") or {}
+    writer.close()
+    said = f"{address} ({derived}) resolves and connects"
+    if not secure:
+        return Check("address", Result.OK, f"{said}; plain http, to this machine")
+    until = datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), UTC)
+    said += f"; its certificate is trusted and valid until {until:%Y-%m-%d}"
+    if until - CLOCK.get().now() < ENDS_SOON:
+        return Check("address", Result.WARNING, said, "tell who runs this address: it ends soon")
+    return Check("address", Result.OK, said)
+
+
+def _no_connection(error: OSError | TimeoutError) -> tuple[str, str]:
+    match error:
+        case socket.gaierror():
+            return (
+                "the name does not resolve",
+                "is the region right, and is DNS reachable? else set RECONCILER_ENDPOINT",
+            )
+        case ssl.SSLCertVerificationError():
+            return (
+                f"the certificate is not trusted: {error.verify_message}",
+                "add its authority to the system's certificates, or name a file with it in SSL_CERT_FILE",
+            )
+        case TimeoutError():
+            reason = f"no connection within {CONNECT_SECONDS:.0f} s"
+        case _:
+            reason = f"no connection: {error.strerror or type(error).__name__}"
+    return reason, "is a firewall in the way, or a proxy needed (HTTPS_PROXY)?"
+
+
+def _identity(target: Target) -> Check:
+    """As whom: the kind and where it was found; an access key by its ends, a person not by name."""
+    try:
+        found = whom(find_identity(os.environ, home(), target.profile))
+    except ReconcilerError as error:
+        return _failed("identity", error)
+    return Check("identity", Result.OK, f"{replace(found, user='')}")
+
+
+async def _asked(
+    target: Target, manifest: Manifest, options: ConnectionOptions, settings: Settings
+) -> list[Check]:
+    warnings: list[str] = []
+    interlock = Interlock.of(manifest, options.project_id, warnings.append, writes=False)
+    heard = _Heard()
+    try:
+        async with connections([target], options, settings, interlock) as opened:
+            connection = opened[target]
+            if not isinstance(connection, Connection) or not isinstance(connection.workspace, LiveWorkspace):
+                return []
+            client = connection.workspace.client
+            client.listen, client.about = heard.listen, ""
+            advice = "a run that writes would be refused; see --project-id in the README"
+            project = (
+                Check("project", Result.WARNING, "; ".join(warnings).removeprefix("Warning: "), advice)
+                if warnings
+                else Check("project", Result.OK, "it is one of the credentials'")
+            )
+            declared = [each for each in manifest.pools if each.target == target]
+            reads = await _Reads(client, connection.workspace).all(declared)
+    except ReconcilerError as error:
+        return [_failed("project", error), heard.clock()]
+    return [project, heard.clock(), *reads, heard.words()]
+
+
+class _Reads:
+    """Tries each read permission on the pools that there are."""
+
+    def __init__(self, client: WorkspaceClient, workspace: LiveWorkspace) -> None:
+        self._client = client
+        self._workspace = workspace
+        self._pools: tuple[Pool, ...] = ()
+        self._found: list[Pool] = []
+
+    async def all(self, declared: Sequence[DesiredPool]) -> list[Check]:
+        """One check for each call, and those of the declared pools."""
+        listed = await _tried("list pools", self._list)
+        if listed.result is Result.FAILURE:
+            return [
+                listed,
+                Check("other calls", Result.NOT_TRIED, "they need a pool, and none could be listed"),
+            ]
+        found = self._declared(declared)
+        checks = [listed, *([found] if found else [])]
+        pools = self._found or list(self._pools[:1])
+        if not pools:
+            none = Check("other calls", Result.NOT_TRIED, "they need a pool, and there is none")
+            return [*checks, none, *await self._jobs()]
+        first = pools[0]
+        checks.append(await _tried("show pool", lambda: self._show(first)))
+        checks.append(await _tried("list desktops", lambda: self._desktops(pools)))
+        differing = await _tried("count differing desktops", lambda: self._differing(first))
+        # Only plan --desktops needs it.
+        checks.append(_only_warned(differing, "plan --desktops does not work without it"))
+        return [*checks, *await self._jobs()]
+
+    async def _list(self) -> Check:
+        self._pools = await self._workspace.pools()
+        return Check(
+            "list pools", Result.OK, f"{count(len(self._pools), 'pool')}, as many as the service counts"
+        )
+
+    def _declared(self, declared: Sequence[DesiredPool]) -> Check | None:
+        by_id = {pool.id: pool for pool in self._pools}
+        by_name: dict[str, list[Pool]] = {}
+        for pool in self._pools:
+            by_name.setdefault(pool.name, []).append(pool)
+        missing = []
+        for each in declared:
+            live = locate(each, by_id, by_name)
+            if isinstance(live, Finding):
+                missing.append(f"{live.message} ({live.source})")
+            else:
+                self._found.append(live)
+        if not declared:
+            return None
+        if missing:
+            said = f"{len(missing)} of {len(declared)} not found: {_some(missing)}"
+            advice = "correct the name or the id, or drop the entry to stop managing that pool"
+            return Check("declared pools", Result.FAILURE, said, advice, exit_code=int(ExitCode.REFUSED))
+        return Check(
+            "declared pools", Result.OK, f"all {len(declared)} found" if len(declared) > 1 else "1 found"
+        )
+
+    async def _show(self, pool: Pool) -> Check:
+        await self._client.pool(pool.id)
+        return Check("show pool", Result.OK, "allowed")
+
+    async def _desktops(self, pools: Sequence[Pool]) -> Check:
+        total, other = 0, []
+        for pool in pools:
+            number = len(await self._client.desktops(pool.id))
+            total += number
+            if pool.desktop_count != number:
+                counted = (
+                    "does not count its desktops"
+                    if pool.desktop_count is None
+                    else f"counts {pool.desktop_count}"
+                )
+                other.append(f"{pool.name} {counted} and lists {number}")
+        said = f"{count(total, 'desktop')} of {count(len(pools), 'pool')}"
+        if not other:
+            return Check("list desktops", Result.OK, f"{said}, as many as the pools count")
+        advice = (
+            "run again, as desktops come and go; where it stays so, such a pool loses no disk without "
+            "allow_count_mismatch: true"
+        )
+        return Check("list desktops", Result.WARNING, f"{said}; {_some(other)}", advice)
+
+    async def _differing(self, pool: Pool) -> Check:
+        await self._client.inconsistent_statics(pool.id)
+        return Check("count differing desktops", Result.OK, "allowed")
+
+    async def _jobs(self) -> list[Check]:
+        jobs: set[str] = set()
+
+        async def sub_jobs() -> Check:
+            jobs.update(await self._workspace.running_jobs(Step.REMOVE))
+            return Check("list sub-jobs", Result.OK, f"{count(len(jobs), 'running removal')}")
+
+        async def job() -> Check:
+            await self._client.job(min(jobs))
+            return Check("show job", Result.OK, "allowed")
+
+        without = "a plan cannot say whether somebody else is removing disks"
+        listed = _only_warned(await _tried("list sub-jobs", sub_jobs), without)
+        if jobs:
+            return [listed, await _tried("show job", job)]
+        none = f"it needs the id of a job, and none is running; apply needs {ACTIONS['show job']}"
+        return [listed, Check("show job", Result.NOT_TRIED, none)]
+
+
+async def _tried(call: str, work: Work) -> Check:
+    try:
+        return await work()
+    except ServiceError as error:
+        return _failed(call, error)
+
+
+def _failed(name: str, error: ReconcilerError) -> Check:
+    """A check that ended with an error, without the service's own words."""
+    message, advice = error.message, error.hint
+    if isinstance(error, BadInput) and error.faults:
+        message = f"{message}: {'; '.join(map(str, error.faults))}"
+    if isinstance(error, ServiceError) and error.status:
+        request = f", request {error.request_id}" if error.request_id else ""
+        message = f"HTTP {error.status}{f' {error.code}' if error.code else ''}{request}"
+        if (isinstance(error, PermissionDenied) or error.status == FORBIDDEN) and name in ACTIONS:
+            advice = f"let this identity do {ACTIONS[name]}"
+    return Check(name, Result.FAILURE, message, advice, exit_code=int(error.exit_code))
+
+
+def _only_warned(check: Check, without: str) -> Check:
+    """The same, where plans can do without the call."""
+    if check.result is not Result.FAILURE:
+        return check
+    return replace(
+        check, result=Result.WARNING, advice=f"{check.advice}; {without}".removeprefix("; "), exit_code=0
+    )
+
+
+def _some(texts: Sequence[str]) -> str:
+    more = [f"and {len(texts) - SHOWN} more"] if len(texts) > SHOWN else []
+    return "; ".join([*texts[:SHOWN], *more])

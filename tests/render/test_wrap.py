@@ -1,0 +1,42 @@
+"""Lines of a narrow terminal are broken between words, and what has to be copied stays whole."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.render.wrap import wrapped
+
+SENTENCE = "This destroys 1 disk for good: 12 copies on 12 desktops, 2400 GB. Nobody can restore that data."
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_no_word_is_cut_and_no_line_is_too_long(width: int) -> None:
+    lines = wrapped(f"    {SENTENCE}", width)
+    assert len(lines) > 1
+    assert all(len(line) <= width for line in lines)
+    assert " ".join(" ".join(lines).split()) == SENTENCE
+    assert "Nobody" in " ".join(lines).split()
+    assert [line[:6] for line in lines[1:]] == ["      "] * (len(lines) - 1)
+
+
+def test_a_long_word_and_a_command_stay_whole() -> None:
+    assert wrapped("an id: d177d324-8803-40df-b98a-af8b2fecf1ea", 30) == [
+        "an id:",
+        "  d177d324-8803-40df-b98a-af8b2fecf1ea",
+    ]
+    command = "reconciler apply manifests/ --approve 0123456789012345678901234567890123456789"
+    assert wrapped(f"Apply exactly this with: {command}", 40) == ["Apply exactly this with:", f"  {command}"]
+
+
+def test_what_fits_is_left_as_it_is() -> None:
+    assert wrapped("  # a   b  ", 40) == ["  # a   b  "]
+    assert wrapped("x" * 50, 10) == ["x" * 50]
+
+
+@given(st.text(st.sampled_from("ab  "), max_size=200), st.integers(20, 60))
+def test_no_word_is_lost(text: str, width: int) -> None:
+    lines = wrapped(text, width)
+    assert " ".join(lines).split() == text.split()
+    assert all(len(line) <= width or " " not in line.strip() for line in lines)
