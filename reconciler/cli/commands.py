@@ -25,7 +25,7 @@ _WITH_JOURNAL = frozenset(
 _WITH_POLICY = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve", "retry"})
 _WITH_PATHS = frozenset({"plan", "apply", "drift", "watch", "explain", "retry", "validate"})
 _WITH_SANDBOX = _WITH_SERVICE | _WITH_JOURNAL
-_WITH_PROJECT = frozenset({"plan", "apply", "drift", "watch", "explain", "retry"})
+_WITH_PROJECT = _WITH_POLICY
 _WITH_SELECTION = frozenset({"plan", "apply", "drift", "watch"})
 _COMMAND = re.compile(rf"(?<![\w/.-])reconciler ({'|'.join(sorted(_WITH_SANDBOX | _WITH_PATHS))})(?![\w-])")
 

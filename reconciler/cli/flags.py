@@ -322,6 +322,23 @@ class TargetOptions:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class ResolveOptions:
+    """Which targets a command resolves that takes them from the journal, and which projects are confirmed for it."""
+
+    region: Region = None
+    project_id: Confirmed = None
+
+    @property
+    def target(self) -> Target | None:
+        """The one target that the flags name, or None for those of the journal; raises ``BadInput`` for half of one."""
+        if not self.region:
+            return None  # a confirmation alone, as every other command takes it and prints it
+        if len(self.project_id or ()) != 1:
+            raise BadInput("--region goes together with one --project-id")
+        return TargetOptions(self.region, (self.project_id or [""])[0]).target
+
+
 def options(command: Callable[..., int]) -> Callable[..., int]:
     """Let a command take groups of flags: a parameter of one of the classes above becomes one flag per field.
 

@@ -87,7 +87,7 @@ def resolve(
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Do not follow jobs; only look at how they stand.")
     ] = False,
-    only: flags.TargetOptions,
+    only: flags.ResolveOptions,
     profile: flags.Profile = "",
     shown: flags.OutputFormat = flags.Output.TEXT,
     place: flags.PlaceOptions,
@@ -98,9 +98,8 @@ def resolve(
     if despite_evidence and not accept_as:
         raise BadInput("--despite-evidence needs --accept-as and OPERATION")
     console = Console()
-    confirmed = [only.project_id] if only.project_id else None
     connection = flags.ConnectionOptions(
-        place.endpoint, place.sandbox, place.journal, place.policy, confirmed
+        place.endpoint, place.sandbox, place.journal, place.policy, only.project_id
     )
     if acknowledge:
         if operation or pool:

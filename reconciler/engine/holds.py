@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from reconciler.errors import ExitCode
-from reconciler.journal.records import Alarm, Journal, Operation
+from reconciler.journal.records import DAMAGED_HINT, Alarm, Journal, Operation
 from reconciler.planner import Holds
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.plan import Plan, Service
@@ -18,8 +18,8 @@ HELD = "pool-held"
 """The rule of an operation that its run still works on."""
 UNRESOLVED = "unresolved-operation"
 """The rule of an operation that no run works on, and whose end nobody knows."""
-
-
+DAMAGED = "journal-damaged"
+"""The rule of a pool of which the journal has a record that is not as it was written."""
 ALARM = "pool-alarm"
 """The rule of a pool in which something was lost that had to stay."""
 
@@ -42,7 +42,28 @@ def recorded_holds(journal: Journal, services: Sequence[Service], now: datetime)
         for service in services
         for operation in journal.unresolved(str(service.target), service.name)
     }
-    return open_ones | alarm_holds(journal, services)
+    return open_ones | standing_holds(journal, services)
+
+
+def standing_holds(journal: Journal, services: Iterable[Service]) -> dict[tuple[str, str], Finding]:
+    """What no run can end: damaged records and alarms keep their pools closed until a person decides."""
+    services = list(services)
+    return damaged_holds(journal, services) | alarm_holds(journal, services)
+
+
+def damaged_holds(journal: Journal, services: Iterable[Service]) -> dict[tuple[str, str], Finding]:
+    """The pools of which the journal has a record that cannot be trusted; all others go on."""
+    return {
+        (str(service.target), each.pool.pool_id): Finding(
+            rule=DAMAGED,
+            message=each.message,
+            pool=each.pool_name,
+            source="the journal",
+            allow=DAMAGED_HINT,
+        )
+        for service in services
+        for each in journal.damaged(str(service.target), service.name)
+    }
 
 
 def open_alarms(journal: Journal, services: Iterable[Service]) -> tuple[Alarm, ...]:

@@ -14,7 +14,7 @@ from reconciler.apply.context import Options, RunContext
 from reconciler.apply.results import ApplyReport, DriftReport, Due, LivePool, live_pool
 from reconciler.engine.acting import identities, record_identities
 from reconciler.engine.apply import DEFAULT_LIFETIME, ApplyRequest, apply
-from reconciler.engine.holds import alarm_holds, open_alarms
+from reconciler.engine.holds import open_alarms, standing_holds
 from reconciler.engine.known import known_of
 from reconciler.engine.marks import keep_marks
 from reconciler.errors import ExitCode, JournalError, ReconcilerError, Refused
@@ -59,7 +59,7 @@ async def detect(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftRe
         # of its pool worthless, which may show its disks half done.
         changing = _being_changed(ctx)
         services = [each.service for each in ctx.connections.values() if isinstance(each, Connection)]
-        known = known_of(journal, services, alarm_holds(journal, services))
+        known = known_of(journal, services, standing_holds(journal, services))
         plan = await compute(manifest, limits, ctx.connections, ctx.plan_metadata(DEFAULT_LIFETIME), known)
         plan = set_aside(plan, changing | _being_changed(ctx))
         measures = _measures(plan)

@@ -13,9 +13,9 @@ from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.decision import DECIDED, Decision, decide
 from reconciler.apply.resolve import resolve, still_open
 from reconciler.apply.results import Resolution, Result, Status
-from reconciler.engine.holds import HELD, UNRESOLVED, alarm_holds, hold
+from reconciler.engine.holds import HELD, UNRESOLVED, damaged_holds, hold, standing_holds
 from reconciler.errors import BadInput, JournalError, PoolHeld, Refused, ServiceError
-from reconciler.journal.records import DAMAGED_HINT, DamagedOperation, Operation
+from reconciler.journal.records import DamagedOperation, Operation
 from reconciler.model import Target
 from reconciler.planner import Connection, Holds
 from reconciler.planning.finding import Finding
@@ -66,7 +66,7 @@ async def resolve_all(
             if not result.resolved:
                 found_out = result.result
                 holds[key] = hold(UNRESOLVED, operation, found_out.message, found_out.hint)
-    return tuple(resolutions), {**holds, **_damaged(ctx), **alarm_holds(ctx.journal, _services(ctx))}
+    return tuple(resolutions), {**holds, **_standing(ctx)}
 
 
 def open_operation(operation_id: str, ctx: RunContext) -> Operation:
@@ -146,21 +146,12 @@ def _services(ctx: RunContext) -> list[Service]:
     return [each.service for each in ctx.connections.values() if isinstance(each, Connection)]
 
 
-def _damaged(ctx: RunContext) -> Holds:
-    """The pools of which the journal has a row that cannot be trusted; all others go on."""
-    found: dict[tuple[str, str], Finding] = {}
-    for target, connection in ctx.connections.items():
-        if isinstance(connection, Connection):
-            for each in ctx.journal.damaged(str(target), connection.service.name):
-                ctx.log(f"{each.pool_name}: {each.message}")
-                found[str(target), each.pool.pool_id] = Finding(
-                    rule="journal-damaged",
-                    message=each.message,
-                    pool=each.pool_name,
-                    source="the journal",
-                    allow=DAMAGED_HINT,
-                )
-    return found
+def _standing(ctx: RunContext) -> Holds:
+    """What keeps pools closed until a person decides; each damaged record is said."""
+    services = _services(ctx)
+    for each in damaged_holds(ctx.journal, services).values():
+        ctx.log(f"{each.pool}: {each.message}")
+    return standing_holds(ctx.journal, services)
 
 
 def let_go(operation: Operation, ctx: RunContext) -> None:

@@ -16,7 +16,7 @@ from reconciler.apply.pools import sparing
 from reconciler.apply.results import ApplyReport, PoolResult, Result, Status, worst
 from reconciler.apply.second_check import check_retry
 from reconciler.engine.apply import DEFAULT_LIFETIME, Approve, in_flight, keep_plan, recorded
-from reconciler.engine.holds import ALARM, HELD
+from reconciler.engine.holds import ALARM, DAMAGED, HELD
 from reconciler.engine.resolution import resolve_all, target_contexts
 from reconciler.errors import BadInput, PoolHeld, Refused, StalePlan
 from reconciler.journal.records import Intent, Operation, SentDisk, State, Step
@@ -110,7 +110,7 @@ async def _retry(request: RetryRequest, ctx: RunContext) -> ApplyReport:
     if hold := holds.get((key.target, key.pool_id)):
         if hold.rule == HELD:
             raise PoolHeld(hold.message, hold.allow)
-        status = Status.REFUSED if hold.rule in ("journal-damaged", ALARM) else Status.UNKNOWN
+        status = Status.REFUSED if hold.rule in (DAMAGED, ALARM) else Status.UNKNOWN
         return _ended(report, site, operation, Result(status, hold.message, hold.allow))
     # Read again: it may be the one that was resolved just now.
     operation = _retryable(operation_to_retry(request.operation_id, ctx), ctx)

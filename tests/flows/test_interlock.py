@@ -118,6 +118,20 @@ def test_a_project_that_cannot_be_confirmed_is_refused_until_it_is_named(
     assert len(surplus.posts()) == 1
 
 
+def test_the_resolve_that_is_printed_confirms_the_project_as_the_apply_before_it(
+    run: Run, surplus: Served, tmp_path: Path
+) -> None:
+    path, env = manifest(tmp_path, [FINANCE]), denied(surplus)
+    named = ("--project-id", sandbox.PROJECT_ID)
+    ran = run("apply", "--auto-approve", "--no-wait", *named, str(path), env=env)
+    assert (ran.code, f"reconciler resolve --project-id {sandbox.PROJECT_ID}" in ran.out) == (8, True), (
+        ran.out
+    )
+    assert run("resolve", *named, env=env).code == 0
+    half = run("resolve", "--region", sandbox.REGION, env=env)
+    assert (half.code, "--region goes together with one --project-id" in half.err) == (9, True)
+
+
 def test_the_projects_of_a_token_are_asked_like_those_of_keys(
     run: Run, surplus: Served, tmp_path: Path, listed: Callable[[], int]
 ) -> None:

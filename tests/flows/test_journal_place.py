@@ -67,6 +67,10 @@ def test_a_damaged_record_stops_its_pool_by_name_and_no_other(run: Run, tmp_path
     assert shown.code == 0
     assert "on pool finance-analysts" in shown.out
     assert "is damaged" in shown.out
+    # Who only looks must see it as well: a reviewer, and a schedule.
+    for command in (("plan", str(both)), ("explain", "finance-analysts", str(both)), ("drift", str(both))):
+        looked = run(*command, *journal)
+        assert (looked.code in (2, 3), "journal-damaged" in looked.out) == (True, True), looked.out
 
 
 def test_a_damaged_record_has_a_way_out_that_a_person_takes_by_name(run: Run, tmp_path: Path) -> None:
