@@ -343,8 +343,8 @@ BUGS = (
     Bug(
         "an alarm holds nothing back after its run",
         "engine/resolution.py",
-        ", **alarm_holds(ctx.journal, _services(ctx))}",
-        "}",
+        "    return standing_holds(ctx.journal, services)\n",
+        "    return damaged_holds(ctx.journal, services)\n",
         f"{REMEDIATION}::test_an_alarm_stops_the_others_in_its_own_run_and_then_holds_its_pool_back_alone",
     ),
     Bug(
