@@ -58,7 +58,6 @@ EQUIVALENT = {
         "for one, two in zip(left, right, strict=(False)):": SAME_LENGTH,
         "pairs = sorted((zip(left, right)), key=lambda pair: pair[1].id)": SAME_LENGTH,
         "pairs = sorted(zip(left, right, strict=(False)), key=lambda pair: pair[1].id)": SAME_LENGTH,
-        "if len(ids) != len(right) or ('' not in ids):": SHORTCUT,
         "not (1) < two.size <= MAX_DISK_GB": SHORTCUT,
         "return Match(tuple((Change(Action.KEEP, Rule.EQUAL, one, two)) for one, two in pairs))": (
             "no pool manages keeping"
