@@ -33,7 +33,17 @@ _CODES = {
 }
 
 
-_state = {"no_color": False}
+_state = {"no_color": False, "printed": False}
+
+
+def forget_output() -> None:
+    """A new command line begins: it has printed nothing yet."""
+    _state["printed"] = False
+
+
+def has_printed() -> bool:
+    """Whether this command line has printed any of its result."""
+    return _state["printed"]
 
 
 def no_color(given: bool) -> bool:
@@ -166,6 +176,7 @@ class Console:
 
     @staticmethod
     def _write(text: str) -> None:
+        _state["printed"] = True
         sys.stdout.write(text)
 
     def _colored(self, stream: TextIO) -> bool:

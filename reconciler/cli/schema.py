@@ -22,6 +22,8 @@ def schema(
     resolve: Annotated[bool, typer.Option("--resolve", help="That of resolve's JSON.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="That of explain's JSON.")] = False,
     doctor: Annotated[bool, typer.Option("--doctor", help="That of doctor's JSON.")] = False,
+    validate: Annotated[bool, typer.Option("--validate", help="That of validate's JSON.")] = False,
+    error: Annotated[bool, typer.Option("--error", help="That of a failure's JSON.")] = False,
     approval: Annotated[bool, typer.Option("--approval", help="That of a signed approval.")] = False,
     policy: Annotated[bool, typer.Option("--policy", help="That of a policy file.")] = False,
 ) -> int:
@@ -34,6 +36,8 @@ def schema(
         "resolve": resolve,
         "explain": explain,
         "doctor": doctor,
+        "validate": validate,
+        "error": error,
         "approval": approval,
         "policy": policy,
     }
