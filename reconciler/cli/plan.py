@@ -111,7 +111,7 @@ def plan(
     if out:
         console.info(f"Saved to {out}; apply exactly this with: reconciler apply {path_word(out)}")
     elif shown is flags.Format.TEXT and (way := _way_to_apply(made, apply)):
-        console.info(way)
+        console.text(way)  # with the plan: who has not got that must not apply it
     code = exit_code_of(made, console, detailed=detailed_exitcode)
     if outputs.out_markdown and (hidden := unnamed_losses(seen)):
         console.error(

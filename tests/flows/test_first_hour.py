@@ -35,17 +35,17 @@ def test_a_plan_without_a_path_reads_the_folder_manifests_or_what_the_setting_na
 def test_a_plan_says_how_exactly_it_is_applied(run: Run, tmp_path: Path) -> None:
     path = manifest(tmp_path, [FINANCE])
     planned = run("plan", "--sandbox", str(path))
-    [line] = [each for each in planned.err.splitlines() if "Apply exactly this with: " in each]
+    [line] = [each for each in planned.out.splitlines() if "Apply exactly this with: " in each]
     words = line.split("Apply exactly this with: reconciler ")[1].split()
     assert words[:2] == ["apply", "--sandbox"]
     assert run(*words).code == 0
-    assert "Apply exactly" not in run("plan", "--sandbox", str(path)).err
+    assert "Apply exactly" not in run("plan", "--sandbox", str(path)).out
 
 
 def test_nothing_that_is_blocked_is_said_to_be_applicable(run: Run, tmp_path: Path) -> None:
     path = manifest(tmp_path, [FINANCE], "limits: {disks: 0}")
     blocked = run("plan", "--sandbox", str(path))
-    assert (blocked.code, "Apply exactly" in blocked.err) == (3, False)
+    assert (blocked.code, "Apply exactly" in blocked.out) == (3, False)
 
 
 def test_a_run_is_shown_by_how_its_id_begins(run: Run, tmp_path: Path) -> None:
