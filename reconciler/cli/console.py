@@ -180,9 +180,12 @@ class Console:
         sys.stdout.write(text)
 
     def _colored(self, stream: TextIO) -> bool:
-        if _state["no_color"]:
+        if _state["no_color"] or "NO_COLOR" in os.environ:
             return False
-        return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+        if any(os.environ.get(name, "0") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):
+            return True
+        wanted = os.environ.get("CLICOLOR") != "0" and os.environ.get("TERM") != "dumb"
+        return wanted and stream.isatty()
 
 
 def _width(stream: TextIO) -> int:

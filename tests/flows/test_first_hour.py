@@ -105,3 +105,20 @@ def test_the_short_flag_of_help_is_understood_by_every_command(run: Run, command
     short, long = run(*command, "-h"), run(*command, "--help")
     assert (short.code, short.out) == (0, long.out)
     assert "Usage: reconciler" in short.out
+
+
+@pytest.mark.parametrize(
+    ("env", "coloured"),
+    [
+        ({}, False),
+        ({"FORCE_COLOR": "1"}, True),
+        ({"CLICOLOR_FORCE": "1"}, True),
+        ({"FORCE_COLOR": "0"}, False),
+        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+    ],
+)
+def test_colour_without_a_terminal_is_a_wish(
+    run: Run, tmp_path: Path, env: dict[str, str], coloured: bool
+) -> None:
+    shown = run("plan", "--sandbox", str(manifest(tmp_path, [FINANCE])), env=env)
+    assert ("\x1b[" in shown.out) is coloured
