@@ -20,7 +20,7 @@ from reconciler.apply.results import (
     Status,
 )
 from reconciler.apply.results import Result as Ended
-from reconciler.errors import BadInput, ExitCode, ServiceError
+from reconciler.errors import BadInput, ExitCode, Fault, ServiceError
 from reconciler.journal.records import (
     PLAN_APPROVED,
     Approved,
@@ -41,7 +41,7 @@ from reconciler.journal.records import (
     Step,
     Way,
 )
-from reconciler.model import LostCopy
+from reconciler.model import LostCopy, Manifest
 from reconciler.planning.approvals import SignedApproval
 from reconciler.planning.drift import measure
 from reconciler.planning.plan_file import document
@@ -50,15 +50,29 @@ from reconciler.render.json.apply import apply_json
 from reconciler.render.json.approval import approval_json
 from reconciler.render.json.doctor import doctor_json
 from reconciler.render.json.drift import drift_json
+from reconciler.render.json.error import error_json
 from reconciler.render.json.explain import explain_json
 from reconciler.render.json.history import history_json, run_json
 from reconciler.render.json.marks import marks_json
 from reconciler.render.json.plan import plan_json
 from reconciler.render.json.resolve import resolve_json
 from reconciler.render.json.schemas import document_schema
+from reconciler.render.json.validate import validate_json
 from tests import builders, sample_plans
 
-DOCUMENTS = ("plan", "apply", "drift", "history", "resolve", "explain", "doctor", "approval", "marks")
+DOCUMENTS = (
+    "plan",
+    "apply",
+    "drift",
+    "history",
+    "resolve",
+    "explain",
+    "doctor",
+    "validate",
+    "error",
+    "approval",
+    "marks",
+)
 """The commands whose JSON has a published schema; ``schema --<command>`` prints it."""
 PRINTED_AS = {name: name for name in DOCUMENTS} | {"show": "plan"}
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
@@ -74,7 +88,9 @@ def check_printed(arguments: Sequence[str], out: str) -> None:
     """Hold what a command line printed to its schema, if it printed a document."""
     if arguments and arguments[0] == "approve" and out.startswith("{"):
         strict("approval").validate(json.loads(out))
-    if "json" in arguments and arguments[0] in PRINTED_AS and out:
+    if "json" in arguments and out.startswith("{") and json.loads(out).keys() == {"format_version", "error"}:
+        strict("error").validate(json.loads(out))
+    elif "json" in arguments and arguments[0] in PRINTED_AS and out:
         strict(PRINTED_AS[arguments[0]]).validate(json.loads(out))
 
 
@@ -158,6 +174,8 @@ def printed(text: str = "finance") -> list[tuple[str, str]]:
         ("history", run_json(record(text))),
         ("marks", marks_json([mark(text)], NOW)),
         ("doctor", doctor_json([Check(text, Result.FAILURE, text, text, text, 9)])),
+        ("validate", validate_json(Manifest((), notes=(text,)))),
+        ("error", error_json(BadInput(text, text, (Fault(text, 1, 2, text),)), 9)),
         ("approval", approval_json(SignedApproval("0" * 64, NOW, NOW, text))),
     ]
 

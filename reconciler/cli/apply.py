@@ -21,7 +21,7 @@ from reconciler.cli.commands import GIVEN, command, path_word
 from reconciler.cli.connect import connections, duration, journal, journal_to_read, new_id, read_settings
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
-from reconciler.cli.outputs import show_plan, tell_github, to_github
+from reconciler.cli.outputs import plan_outputs, show_plan, tell_github, to_github
 from reconciler.cli.plan_files import is_plan_file
 from reconciler.cli.plan_files import load as load_plan
 from reconciler.cli.policy import check_reviewed, policy_of, read_as, sources_of
@@ -145,6 +145,8 @@ def apply(
         console.info("Marked only: nothing was removed.")
     if approve and report.plan and not report.plan.has_changes:
         console.info("Nothing to do; the approved digest was not used.")
+    if report.plan:
+        plan_outputs(report.plan, console)
     if report.plan and not report.results:
         tell_github(report.plan, console, again)
     else:

@@ -33,7 +33,17 @@ _CODES = {
 }
 
 
-_state = {"no_color": False}
+_state = {"no_color": False, "printed": False}
+
+
+def forget_output() -> None:
+    """A new command line begins: it has printed nothing yet."""
+    _state["printed"] = False
+
+
+def has_printed() -> bool:
+    """Whether this command line has printed any of its result."""
+    return _state["printed"]
 
 
 def no_color(given: bool) -> bool:
@@ -166,12 +176,16 @@ class Console:
 
     @staticmethod
     def _write(text: str) -> None:
+        _state["printed"] = True
         sys.stdout.write(text)
 
     def _colored(self, stream: TextIO) -> bool:
-        if _state["no_color"]:
+        if _state["no_color"] or "NO_COLOR" in os.environ:
             return False
-        return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+        if any(os.environ.get(name, "0") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):
+            return True
+        wanted = os.environ.get("CLICOLOR") != "0" and os.environ.get("TERM") != "dumb"
+        return wanted and stream.isatty()
 
 
 def _width(stream: TextIO) -> int:

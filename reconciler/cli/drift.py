@@ -21,7 +21,7 @@ from reconciler.cli import flags
 from reconciler.cli.connect import connections, journal, new_id, read_settings
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
-from reconciler.cli.outputs import to_github
+from reconciler.cli.outputs import plan_outputs, show_faults, to_github
 from reconciler.cli.policy import policy_of, read_as, sources_of
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
@@ -122,6 +122,10 @@ def drift(
             outcome = await run_round(asked, console, stop)
         show(outcome, shown, console)  # before the webhooks: a slow one may be interrupted
         to_github(lambda: drift_page(outcome), console)
+        if outcome.report:
+            plan_outputs(outcome.report.plan, console)
+        if outcome.error:
+            show_faults(outcome.error, console)
         await notified(outcome, notify, console, stop)
         return outcome
 

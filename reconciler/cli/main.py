@@ -82,6 +82,23 @@ def _terminated(_number: int, _frame: object) -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    """The exit code of one command line, which a workflow of GitHub gets as an output too."""
+    from reconciler.cli.console import Console, forget_output  # noqa: PLC0415 - not needed for the version
+
+    forget_output()
+    code = _called(arguments)
+    if os.environ.get("GITHUB_OUTPUT") and arguments and arguments[0] in _WITH_OUTPUTS:
+        from reconciler.cli.outputs import github_outputs  # noqa: PLC0415 - only under GitHub Actions
+
+        github_outputs({"exit_code": code}, Console())
+    return code
+
+
+_WITH_OUTPUTS = frozenset({"plan", "apply", "drift", "validate"})
+"""Commands that tell a workflow of GitHub how they ended."""
+
+
+def _called(arguments: list[str]) -> int:
     from typer.exceptions import TyperException  # noqa: PLC0415 - these imports are the costly ones
 
     from reconciler.cli.app import command  # noqa: PLC0415
@@ -90,11 +107,12 @@ def _run(arguments: list[str]) -> int:
     try:
         result = command(args=arguments, prog_name="reconciler", standalone_mode=False)
     except ReconcilerError as error:
-        return _failed(error, error.exit_code)
+        return _failed(error, error.exit_code, arguments)
     except TyperException as error:
-        return _failed(BadInput(error.format_message(), "see reconciler --help"), ExitCode.BAD_INPUT)
+        bad = BadInput(error.format_message(), "see reconciler --help")
+        return _failed(bad, ExitCode.BAD_INPUT, arguments)
     except KeyboardInterrupt:
-        return _failed(Interrupted("interrupted"), ExitCode.INTERRUPTED)
+        return _failed(Interrupted("interrupted"), ExitCode.INTERRUPTED, arguments)
     except Exception as error:
         if os.environ.get("RECONCILER_DEBUG"):
             import traceback  # noqa: PLC0415 - only here
@@ -104,12 +122,27 @@ def _run(arguments: list[str]) -> int:
             f"Internal error ({type(error).__name__}). This is a bug in reconciler",
             "please report it with the output under RECONCILER_DEBUG=1",
         )
-        return _failed(bug, ExitCode.ERROR)
+        return _failed(bug, ExitCode.ERROR, arguments)
     return int(result or 0)
 
 
-def _failed(error: ReconcilerError, code: int) -> int:
-    from reconciler.cli.console import Console  # noqa: PLC0415 - not needed for the version
+def _failed(error: ReconcilerError, code: int, arguments: Sequence[str] = ()) -> int:
+    from reconciler.cli.console import Console, has_printed  # noqa: PLC0415 - not needed for the version
 
-    Console().error(error)
+    console = Console()
+    console.error(error)
+    if arguments and arguments[0] in _WITH_OUTPUTS:
+        from reconciler.cli.outputs import show_faults  # noqa: PLC0415 - costly
+
+        show_faults(error, console)
+    if _as_json(arguments) and not has_printed():
+        from reconciler.render.json.error import error_json  # noqa: PLC0415 - builds models
+
+        console.json_text(error_json(error, int(code)))
     return int(code)
+
+
+def _as_json(arguments: Sequence[str]) -> bool:
+    """Whether a command line asks for JSON, as far as it can be told where the command could not read it."""
+    apart = any(list(arguments[at : at + 2]) == ["--format", "json"] for at in range(len(arguments)))
+    return apart or "--format=json" in arguments

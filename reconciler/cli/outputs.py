@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 from reconciler.cli.console import Console
 from reconciler.cli.flags import Format, OutputOptions
-from reconciler.errors import BadInput
+from reconciler.errors import BadInput, ReconcilerError
 from reconciler.files import append_to, write_file
 from reconciler.planning.plan import Plan
 from reconciler.render.text import plan_lines
@@ -101,6 +101,46 @@ def to_github(page: Callable[[], Page], console: Console) -> None:
             console.info(f"The job summary could not be written: {error.strerror}")
     if in_actions:
         console.commands(annotations)
+
+
+def github_outputs(values: Mapping[str, int | str], console: Console) -> None:
+    """Give a workflow of GitHub these outputs of its step; a failure is only a message."""
+    place = os.environ.get("GITHUB_OUTPUT")
+    if not place:
+        return
+    try:
+        append_to(Path(place), "".join(f"{name}={value}\n" for name, value in values.items()))
+    except OSError as error:
+        console.info(f"The outputs of the step could not be written: {error.strerror}")
+
+
+def plan_outputs(plan: Plan, console: Console) -> None:
+    """Give a workflow the numbers of a plan: what would be carried out, and whether anything is blocked."""
+    found = plan.totals
+    github_outputs(
+        {
+            "digest": plan.digest,
+            "add": found.add,
+            "change": found.change,
+            "destroy": found.destroy,
+            "blocked": "true" if plan.blocked else "false",
+        },
+        console,
+    )
+
+
+def show_faults(error: ReconcilerError, console: Console) -> None:
+    """Annotate the faults of manifests at their lines, when running under GitHub Actions."""
+    faults = [each for each in error.faults if each.line] if isinstance(error, BadInput) else []
+    if not faults:
+        return
+
+    def page() -> Page:
+        from reconciler.render import github  # noqa: PLC0415 - only under GitHub Actions
+
+        return github.faults_summary(error.message, faults), list(github.fault_annotations(faults))
+
+    to_github(page, console)
 
 
 def _json(plan: Plan) -> str:

@@ -27,7 +27,14 @@ from reconciler.cli.console import Console
 from reconciler.cli.flags import ConnectionOptions
 from reconciler.cli.interlock import Interlock
 from reconciler.cli.manifest_paths import manifest_paths
-from reconciler.cli.outputs import different, show_plan, tell_github, unnamed_losses, write_outputs
+from reconciler.cli.outputs import (
+    different,
+    plan_outputs,
+    show_plan,
+    tell_github,
+    unnamed_losses,
+    write_outputs,
+)
 from reconciler.cli.plan_files import save
 from reconciler.cli.policy import policy_of
 from reconciler.cli.signals import run_async
@@ -100,10 +107,11 @@ def plan(
     write_outputs(seen, outputs, apply)
     show_plan(seen, shown, console, apply)
     tell_github(seen, console, apply)
+    plan_outputs(seen, console)
     if out:
         console.info(f"Saved to {out}; apply exactly this with: reconciler apply {path_word(out)}")
     elif shown is flags.Format.TEXT and (way := _way_to_apply(made, apply)):
-        console.info(way)
+        console.text(way)  # with the plan: who has not got that must not apply it
     code = exit_code_of(made, console, detailed=detailed_exitcode)
     if outputs.out_markdown and (hidden := unnamed_losses(seen)):
         console.error(

@@ -10,10 +10,20 @@ from reconciler.render.words import count
 
 
 @flags.options
-def validate(paths: flags.Paths, *, follow_symlinks: flags.FollowSymlinks = False) -> int:
+def validate(
+    paths: flags.Paths,
+    *,
+    shown: flags.OutputFormat = flags.Output.TEXT,
+    follow_symlinks: flags.FollowSymlinks = False,
+) -> int:
     """Check manifests and report every fault of every file in one run."""
     console = Console()
     manifest = read(paths, follow_symlinks=follow_symlinks)
+    if shown is flags.Output.JSON:
+        from reconciler.render.json.validate import validate_json  # noqa: PLC0415 - one of two forms
+
+        console.json_text(validate_json(manifest))
+        return int(ExitCode.DONE)
     # The first note says how much was read, as the result does, which has no word for limits.
     for note in manifest.notes[bool(manifest.pools) :]:
         console.info(note)

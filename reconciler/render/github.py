@@ -9,9 +9,10 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
+from reconciler.errors import Fault
 from reconciler.planning.finding import Severity
 from reconciler.planning.plan import Plan
-from reconciler.render.markdown import plan_markdown
+from reconciler.render.markdown import code, plan_markdown, prose
 from reconciler.render.words import APPLY
 from reconciler.safe_text import safe_text
 
@@ -38,6 +39,22 @@ def plan_annotations(plan: Plan) -> Iterator[str]:
     for failure in plan.failures:
         sentences = [f"{failure.target} could not be planned: {failure.message}", failure.hint]
         yield annotation("error", "target-failed", sentences)
+
+
+def fault_annotations(faults: Iterable[Fault]) -> Iterator[str]:
+    """One workflow command per fault of the manifests, at its line."""
+    for each in faults:
+        yield annotation("error", "manifest", [each.what], f"{each.file}:{each.line}:{each.column}")
+
+
+def faults_summary(what: str, faults: Iterable[Fault]) -> str:
+    """The faults for the summary page of the run."""
+    lines = [
+        f"## {prose(what)}",
+        "",
+        *(f"- {code(f'{each.file}:{each.line}:{each.column}')} {prose(each.what)}" for each in faults),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def neutral(lines: Iterable[str]) -> Iterator[str]:

@@ -35,17 +35,17 @@ def test_a_plan_without_a_path_reads_the_folder_manifests_or_what_the_setting_na
 def test_a_plan_says_how_exactly_it_is_applied(run: Run, tmp_path: Path) -> None:
     path = manifest(tmp_path, [FINANCE])
     planned = run("plan", "--sandbox", str(path))
-    [line] = [each for each in planned.err.splitlines() if "Apply exactly this with: " in each]
+    [line] = [each for each in planned.out.splitlines() if "Apply exactly this with: " in each]
     words = line.split("Apply exactly this with: reconciler ")[1].split()
     assert words[:2] == ["apply", "--sandbox"]
     assert run(*words).code == 0
-    assert "Apply exactly" not in run("plan", "--sandbox", str(path)).err
+    assert "Apply exactly" not in run("plan", "--sandbox", str(path)).out
 
 
 def test_nothing_that_is_blocked_is_said_to_be_applicable(run: Run, tmp_path: Path) -> None:
     path = manifest(tmp_path, [FINANCE], "limits: {disks: 0}")
     blocked = run("plan", "--sandbox", str(path))
-    assert (blocked.code, "Apply exactly" in blocked.err) == (3, False)
+    assert (blocked.code, "Apply exactly" in blocked.out) == (3, False)
 
 
 def test_a_run_is_shown_by_how_its_id_begins(run: Run, tmp_path: Path) -> None:
@@ -105,3 +105,20 @@ def test_the_short_flag_of_help_is_understood_by_every_command(run: Run, command
     short, long = run(*command, "-h"), run(*command, "--help")
     assert (short.code, short.out) == (0, long.out)
     assert "Usage: reconciler" in short.out
+
+
+@pytest.mark.parametrize(
+    ("env", "coloured"),
+    [
+        ({}, False),
+        ({"FORCE_COLOR": "1"}, True),
+        ({"CLICOLOR_FORCE": "1"}, True),
+        ({"FORCE_COLOR": "0"}, False),
+        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+    ],
+)
+def test_colour_without_a_terminal_is_a_wish(
+    run: Run, tmp_path: Path, env: dict[str, str], coloured: bool
+) -> None:
+    shown = run("plan", "--sandbox", str(manifest(tmp_path, [FINANCE])), env=env)
+    assert ("\x1b[" in shown.out) is coloured

@@ -11,11 +11,13 @@ from reconciler.render.json.apply import ApplyDocument
 from reconciler.render.json.approval import ApprovalDocument
 from reconciler.render.json.doctor import DoctorDocument
 from reconciler.render.json.drift import AnyDriftDocument
+from reconciler.render.json.error import ErrorDocument
 from reconciler.render.json.explain import ExplainDocument
 from reconciler.render.json.history import AnyHistoryDocument
 from reconciler.render.json.marks import MarksDocument
 from reconciler.render.json.plan import PlanDocument
 from reconciler.render.json.resolve import ResolveDocument
+from reconciler.render.json.validate import ValidateDocument
 
 _DOCUMENTS: Final[dict[str, tuple[type[BaseModel], str]]] = {
     "plan": (PlanDocument, "A plan of reconciler"),
@@ -26,6 +28,8 @@ _DOCUMENTS: Final[dict[str, tuple[type[BaseModel], str]]] = {
     "explain": (ExplainDocument, "An explanation by reconciler"),
     "marks": (MarksDocument, "The surplus disks that wait for their grace"),
     "doctor": (DoctorDocument, "What reconciler doctor has checked"),
+    "validate": (ValidateDocument, "What reconciler validate has read"),
+    "error": (ErrorDocument, "A failure of any command of reconciler"),
     "approval": (ApprovalDocument, "An approval signed by reconciler approve"),
 }
 
