@@ -6,8 +6,13 @@ number grow.
 
 from __future__ import annotations
 
-from reconciler.apply.results import DriftRound
+from typing import TYPE_CHECKING
+
+from reconciler.apply.results import DriftReport, DriftRound
 from reconciler.safe_text import safe_text
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 _POOL_GAUGES = (
     ("reconciler_pool_surplus_disks", "Disks that are live but not declared", "surplus"),
@@ -39,24 +44,7 @@ def drift_metrics(round_: DriftRound) -> str:
                 pool.live.id if pool.live else "",
             )
             gauge.labels(*map(safe_text, labels)).set(getattr(each, attribute))
-    marked = Gauge(
-        "reconciler_pool_marked_disks",
-        "Surplus disks that wait for the end of their grace",
-        ("region", "project_id", "pool", "pool_id"),
-        registry=registry,
-    )
-    due = Gauge(
-        "reconciler_pool_first_due_timestamp_seconds",
-        "Time at which the first of the marked disks of a pool is due",
-        ("region", "project_id", "pool", "pool_id"),
-        registry=registry,
-    )
-    for each in report.measures_now if report else ():
-        at = each.pool.target.region, each.pool.target.project_id, each.pool.label
-        whose = [*map(safe_text, at), safe_text(each.pool.live.id if each.pool.live else "")]
-        marked.labels(*whose).set(len(each.pool.waiting))
-        if dues := [one.waits.due for one in each.pool.waiting if one.waits and one.waits.due]:
-            due.labels(*whose).set(min(dues).timestamp())
+    _marks(report, registry)
     seen = Gauge(
         "reconciler_target_last_seen_timestamp_seconds",
         "Time of the last check that read this target; of one never read, of the first that tried",
@@ -84,3 +72,24 @@ def drift_metrics(round_: DriftRound) -> str:
         if value is not None:
             Gauge(name, meaning, registry=registry).set(value)
     return generate_latest(registry).decode()
+
+
+def _marks(report: DriftReport | None, registry: CollectorRegistry) -> None:
+    """How many disks of each pool are marked, and when the first is due; no such series where none is."""
+    from prometheus_client import Gauge  # noqa: PLC0415 - as above
+
+    labels = ("region", "project_id", "pool", "pool_id")
+    number = "Surplus disks that wait for the end of their grace"
+    marked = Gauge("reconciler_pool_marked_disks", number, labels, registry=registry)
+    due: dict[tuple[str, ...], float] = {}
+    for pool in (each.pool for each in (report.measures_now if report else ())):
+        place = (pool.target.region, pool.target.project_id, pool.label, pool.live.id if pool.live else "")
+        whose = tuple(map(safe_text, place))
+        marked.labels(*whose).set(len(pool.waiting))
+        if dues := [each.waits.due for each in pool.waiting if each.waits and each.waits.due]:
+            due[whose] = min(dues).timestamp()
+    if due:
+        when = "Time at which the first of the marked disks of a pool is due"
+        first = Gauge("reconciler_pool_first_due_timestamp_seconds", when, labels, registry=registry)
+        for whose, moment in due.items():
+            first.labels(*whose).set(moment)
