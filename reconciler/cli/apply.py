@@ -31,10 +31,11 @@ from reconciler.engine.apply import ApplyRequest
 from reconciler.engine.apply import apply as run_apply
 from reconciler.errors import BadInput
 from reconciler.manifest.load import load
-from reconciler.model import Manifest, Selection
+from reconciler.model import Manifest, Policy, Selection
 from reconciler.planning.plan import Plan
 from reconciler.planning.selection import select
 from reconciler.render.apply_report import report_lines, report_page, resolution_lines
+from reconciler.settings import Settings
 
 
 @flags.options
@@ -95,13 +96,7 @@ def apply(
     clock = CLOCK.get()
     settings = read_settings(connection)
     if saved:
-        with journal_to_read(connection, settings, clock) as known:
-            if (
-                known
-            ):  # before anything else: of a plan that was applied, disks are gone and the time may be over
-                known.check_unclaimed(saved.id)
-        check_reviewed(saved, policy)
-        check_saved(saved, clock)
+        _check_saved(saved, policy, connection, settings)
     again = command("apply", [path for path, _ in saved.sources] if saved else paths)
     request = ApplyRequest(
         manifest=manifest,
@@ -158,6 +153,18 @@ def manifest_of(plan: Plan) -> Manifest:
     """The desired state a saved plan was made from."""
     desired = tuple(pool.desired for pool in plan.pools)
     return Manifest(desired, plan.limits, sources=plan.sources, selection=plan.selection)
+
+
+def _check_saved(
+    saved: Plan, policy: Policy | None, connection: flags.ConnectionOptions, settings: Settings
+) -> None:
+    """Raise unless a saved plan can still be applied: once, in its time, under the policy it was made under."""
+    clock = CLOCK.get()
+    with journal_to_read(connection, settings, clock) as known:
+        if known:  # before anything else: of a plan that was applied, disks are gone and the time may be over
+            known.check_unclaimed(saved.id)
+    check_reviewed(saved, policy)
+    check_saved(saved, clock)
 
 
 def _saved(paths: Sequence[Path], limits: flags.LimitOptions, selection: Selection) -> Plan | None:
