@@ -362,7 +362,7 @@ def test_the_cases_users_meet_today_end_as_declared(run: Run, tmp_path: Path) ->
         shown = run("plan", str(path), env=served.env)
         assert "Plan: 0 to add, 1 to change, 3 to destroy." in shown.out
         assert f"the-wrong-disk/{ids['the-wrong-disk'][0]} will be destroyed" in shown.out
-        assert f"a-resize/{ids['a-resize'][0]} will be expanded in place" in shown.out
+        assert f"a-resize/{ids['a-resize'][0]} will be updated in-place" in shown.out
         assert "another-order/" not in shown.out
 
         assert apply(run, served, path).code == 3  # three alike are for a person to decide

@@ -13,6 +13,7 @@ import pytest
 from tests import needs
 from tests.flows.conftest import FINANCE, ROOT, Run, manifest
 from tests.flows.serving import Served
+from tests.flows.skipping import TIME
 
 NAMESPACE = "reconciler-approval"
 
@@ -128,6 +129,7 @@ def test_what_removes_nothing_needs_nobodys_signature(office: Office) -> None:
 def test_bad_approvals_are_listed_with_their_reasons_and_spoil_no_good_one(office: Office) -> None:
     saved = office.folder / "plan.bin"
     office.approval("alice", "--expires", "1s", file="old.json")
+    TIME.skipped += 5
     assert office.run("plan", office.manifest, "--out", str(saved), env=office.env).code == 0
     office.approval("eve")
     office.approval("alice", digest="0" * 64, file="other-plan.json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,8 @@ def page(request: Request) -> Response:
         return JSONResponse({"error_code": "WKS.0403", "error_msg": "wilhelmina may not"}, 403)
     disks = [{"id": "d1", "type": "QUANTUM", "size": 50, "qubits": 3}]
     pool = {"id": "p1", "name": "p", "status": "DREAMING", "charging_mode": "7", "data_volumes": disks}
-    return JSONResponse({"total_count": 1, "desktop_pools": [pool | {"desktop_count": 1}]})
+    body = {"total_count": 1, "desktop_pools": [pool | {"desktop_count": 1}]}
+    return JSONResponse(body, headers={"Date": formatdate(usegmt=True)})
 
 
 def test_what_is_forbidden_unknown_or_an_hour_away_is_said(run: Run, served: Served, tmp_path: Path) -> None:

@@ -30,7 +30,9 @@ def test_plan_apply_plan_converges(run: Run, served: Served, tmp_path: Path) -> 
     assert planned.code == 2
     assert "Plan: 0 to add, 0 to change, 2 to destroy." in planned.out
     assert "SANDBOX" in planned.out
-    assert "This destroys 2 disks for good" in planned.out.strip().splitlines()[-1]
+    *_, loss, how = [line for line in planned.out.splitlines() if line]
+    assert "This destroys 2 disks for good" in loss
+    assert how.startswith("Apply exactly this with: reconciler apply ")
     assert served.posts() == []
 
     applied = run("apply", str(path), "--auto-approve", env=served.env)

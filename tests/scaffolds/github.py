@@ -451,7 +451,9 @@ class Runner:
                 break
             for line in output.read_text().splitlines():
                 name, _, value = line.partition("=")
-                outputs[name] = context[f"steps.{step['id']}.outputs.{name}"] = value
+                outputs[name] = value
+                if "id" in step:  # what other steps cannot name, they cannot read
+                    context[f"steps.{step['id']}.outputs.{name}"] = value
         return Job(ran.code, log, summary.read_text(), outputs)
 
 
