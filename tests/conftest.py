@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -35,6 +36,13 @@ LONG = (
     *("apply/test_second_check.py", "test_shards.py", "journal/test_processes.py", "flows/test_watch.py"),
 )
 """Where the tests are that take longest, the longest first."""
+
+
+def pytest_configure() -> None:
+    """Hear signals that whoever starts the tests ignores, as ``nohup`` does: programs of tests would inherit that."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)
