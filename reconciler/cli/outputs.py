@@ -49,11 +49,11 @@ def write_outputs(plan: Plan, outputs: OutputOptions, apply: str = APPLY) -> Non
             write_text(path, form(plan))
 
 
-def unnamed_losses(plan: Plan) -> int:
+def unnamed_losses(plan: Plan, apply: str) -> int:
     """How many pools that lose disks do not even have a line in the comment."""
     from reconciler.render.markdown import hidden_losses  # noqa: PLC0415 - one of four forms
 
-    return hidden_losses(plan)
+    return hidden_losses(plan, apply=apply)
 
 
 def different(saved: Path | None, outputs: OutputOptions) -> None:

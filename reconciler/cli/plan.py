@@ -113,7 +113,7 @@ def plan(
     elif shown is flags.Format.TEXT and (way := _way_to_apply(made, apply)):
         console.text(way)  # with the plan: who has not got that must not apply it
     code = exit_code_of(made, console, detailed=detailed_exitcode)
-    if outputs.out_markdown and (hidden := unnamed_losses(seen)):
+    if outputs.out_markdown and (hidden := unnamed_losses(seen, apply)):
         console.error(
             Refused(
                 f"{outputs.out_markdown} has no room to name {hidden} of the pools that lose disks",

@@ -38,41 +38,44 @@ def plan_markdown(plan: Plan, limit: int = LIMIT, apply: str = words.APPLY) -> s
     """
     head, foot = _head(plan), _foot(plan, apply)
     room = limit - len(head) - len(foot)
+    losses, hidden = _losses(plan, room)
+    if hidden:
+        return head + losses + foot
     # A loss is never left out: before anything else is cut, each pool that loses disks has its line.
-    losing = [_loss_line(plan, pool) for pool in _losing(plan)]
-    reserved = sum(map(len, losing)) + len(_LOSSES)
-    if reserved > room:
-        number = hidden_losses(plan, limit)
-        head += f"**{number} more pools lose disks than fit into this comment. Do not approve it.**\n\n"
-        return head + _LOSSES + "".join(_fit(losing, room - len(_LOSSES) - 200)) + "\n" + foot
-    spare = room - reserved
+    spare = room - len(losses)
+    allowed = fitting(_allowed(plan), spare // 3, "permission")
+    changed = fitting(_changed(plan), spare // 3, "manifest change")
+    spare -= len(allowed) + len(changed)
     findings = fitting(_findings(plan), spare // 2, "finding")
+    spare -= len(findings)
     details = _pools(plan)
-    whole = sum(map(len, details)) <= room - len(findings)
-    if whole:
-        return head + findings + "".join(details) + foot
-    pools = fitting(details, spare - len(findings), "pool")
-    return head + _LOSSES + "".join(losing) + "\n" + findings + pools + foot
+    if sum(map(len, details)) <= spare + len(losses):
+        return head + allowed + changed + findings + "".join(details) + foot
+    return head + allowed + changed + losses + findings + fitting(details, spare, "pool") + foot
 
 
-def hidden_losses(plan: Plan, limit: int = LIMIT) -> int:
-    """How many pools that lose disks a comment of this length cannot even name; such a comment must not be approved."""
-    losing = [_loss_line(plan, pool) for pool in _losing(plan)]
-    room = limit - len(_head(plan)) - len(_foot(plan, words.APPLY)) - len(_LOSSES)
-    if sum(map(len, losing)) <= room:
-        return 0
-    return len(losing) - len(_fit(losing, room - 200))
+def hidden_losses(plan: Plan, limit: int = LIMIT, apply: str = words.APPLY) -> int:
+    """How many pools that lose disks such a comment cannot even name; it must not be approved."""
+    return _losses(plan, limit - len(_head(plan)) - len(_foot(plan, apply)))[1]
 
 
-_LOSSES = "Pools that lose disks:\n\n"
+def _losses(plan: Plan, room: int) -> tuple[str, int]:
+    """One line for each pool that loses disks, and how many of them do not fit into ``room`` characters."""
+    several = review.several(plan)
+    lines = [_loss_line(pool, several=several) for pool in plan.pools if pool.loss.disks]
+    heading = "Pools that lose disks:\n\n"
+    if not lines:
+        return "", 0
+    if len(heading) + sum(map(len, lines)) + 1 <= room:
+        return f"{heading}{''.join(lines)}\n", 0
+    fitted = _fit(lines, room - len(heading) - 200)
+    hidden = len(lines) - len(fitted)
+    warning = f"**{hidden} more pools lose disks than fit into this comment. Do not approve it.**\n\n"
+    return f"{warning}{heading}{''.join(fitted)}\n", hidden
 
 
-def _losing(plan: Plan) -> list[PoolPlan]:
-    return [pool for pool in plan.pools if pool.loss.disks]
-
-
-def _loss_line(plan: Plan, pool: PoolPlan) -> str:
-    where = f"{code(str(pool.target))} " if review.several(plan) else ""
+def _loss_line(pool: PoolPlan, *, several: bool) -> str:
+    where = f"{code(str(pool.target))} " if several else ""
     return f"- {where}{code(pool.label)}: {words.pool_summary(pool)}\n"
 
 
@@ -153,26 +156,38 @@ def _head(plan: Plan) -> str:
     differing = words.inconsistent(plan)  # numbers only; which ones they are stands in the text and the JSON
     if differing:
         lines += [differing, ""]
-    return "\n".join(lines) + "\n" + "".join(f"{part}\n" for part in _review(plan))
+    return "\n".join(lines) + "\n"
 
 
-def _review(plan: Plan) -> Iterator[str]:
-    """What is allowed, and what the pull request changes of it, right below the totals."""
-    if permitted := review.allowed(plan):
-        yield f"**{review.ALLOWED}**\n"
-        yield from (
-            f"- {_sentence(each, as_code=True)}, set at {code(each.source, LONGEST)}" for each in permitted
-        )
-        yield ""
+def _allowed(plan: Plan) -> list[str]:
+    """What is allowed beyond the defaults, one line each."""
+    return _listed(
+        review.ALLOWED,
+        [
+            f"- {_sentence(each, as_code=True)}, set at {code(each.source, LONGEST)}\n"
+            for each in review.allowed(plan)
+        ],
+    )
+
+
+def _changed(plan: Plan) -> list[str]:
+    """What the pull request changes of it, what widens first."""
     compared = review.changed(plan)
     if compared is None:
-        return
-    yield f"**{review.CHANGED}**\n"
-    for each in compared:
-        yield f"- {'**widens**: ' if each.widens else ''}{_sentence(each)}, at {code(each.source, LONGEST)}"
-    if not compared:
-        yield review.NOTHING_CHANGED
-    yield ""
+        return []
+    lines = [
+        f"- {'**widens**: ' if each.widens else ''}{_sentence(each)}, at {code(each.source, LONGEST)}\n"
+        for each in compared
+    ]
+    return _listed(review.CHANGED, lines or [f"{review.NOTHING_CHANGED}\n"])
+
+
+def _listed(heading: str, lines: list[str]) -> list[str]:
+    """The lines with their heading before the first and a gap after the last; nothing without a line."""
+    if lines:
+        lines[0] = f"**{heading}**\n\n{lines[0]}"
+        lines[-1] += "\n"
+    return lines
 
 
 def _sentence(each: review.Sentence, *, as_code: bool = False) -> str:
@@ -208,11 +223,12 @@ def _finding(finding: Finding) -> str:
 
 def _pools(plan: Plan) -> list[str]:
     shown = [pool for pool in plan.pools if pool.drift or pool.ties]
-    return [_pool(plan, pool) for pool in sorted(shown, key=lambda pool: not pool.loss.disks)]
+    several = review.several(plan)
+    return [_pool(pool, several=several) for pool in sorted(shown, key=lambda pool: not pool.loss.disks)]
 
 
-def _pool(plan: Plan, pool: PoolPlan) -> str:
-    where = f"<code>{html.escape(safe_text(str(pool.target)))}</code> " if review.several(plan) else ""
+def _pool(pool: PoolPlan, *, several: bool) -> str:
+    where = f"<code>{html.escape(safe_text(str(pool.target)))}</code> " if several else ""
     name = html.escape(words.shortened(safe_text(pool.label), NAME_LENGTH)) or "(empty)"
     rows = [*(_row(pool, change) for change in words.settled(pool)), *_candidates(pool)]
     notes = "".join(f"{note}\n\n" for note in _notes(pool))

@@ -65,9 +65,9 @@ def plan_lines(plan: Plan) -> Iterator[Line]:
     if changed:
         yield Line("reconciler will perform the following actions:")
         yield Line()
-    target = None
+    target, several = None, review.several(plan)
     for pool in changed:
-        if review.several(plan) and pool.target != target:
+        if several and pool.target != target:
             yield Line(f"In {review.target_words(pool.target)}:", Tone.STRONG)
             yield Line()
         target = pool.target

@@ -15,7 +15,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from reconciler.model import Limit
-from reconciler.planning.plan import Plan
+from reconciler.planning.manifest_changes import Direction, ManifestChange
+from reconciler.planning.plan import Loss, Plan
 from reconciler.render import words
 from reconciler.render.markdown import LIMIT, MARKER, code, hidden_losses, plan_markdown, prose
 from tests import sample_plans
@@ -217,3 +218,25 @@ def test_the_approve_command_repeats_the_limits_of_flags() -> None:
     plan = sample_plans.two_removals()
     wide = replace(plan, limits=replace(plan.limits, disks=Limit(20, "--limit-disks")))
     assert f"reconciler apply PATH… --limit-disks 20 --approve {wide.digest}\n" in plan_markdown(wide)
+
+
+def test_ten_thousand_permissions_leave_room_for_the_losses_and_for_what_widens() -> None:
+    plan = sample_plans.many(20)
+    allowing = [replace(each, desired=replace(each.desired, allow_live_sessions=True)) for each in plan.pools]
+    quiet = [replace(allowing[0], changes=(), loss=Loss(), disk_losses=())] * 2_000
+    widened = (ManifestChange("limits.disks raised from 10 to 9999", Direction.WIDENS, "pools.yaml:3:10"),)
+    shown = plan_markdown(replace(plan, pools=(*allowing, *quiet), manifest_changes=widened))
+    assert len(shown) <= LIMIT
+    left = re.search(r"\*\*(\d+) more permissions not shown\.\*\*", shown)
+    assert left
+    assert shown.count("allow_live_sessions: true") + int(left[1]) == 2_020
+    assert "**widens**: `limits.disks` raised from 10 to 9999" in shown
+    assert all(f"<code>{each.label}</code>" in shown or f"- `{each.label}`: " in shown for each in allowing)
+
+
+def test_what_a_comment_cannot_name_is_counted_with_the_command_that_stands_in_it() -> None:
+    plan, apply = replace(sample_plans.many(30), findings=()), f"reconciler apply {'long/' * 200}"
+    limit = next(limit for limit in range(2_000, 20_000, 100) if not hidden_losses(plan, limit))
+    assert hidden_losses(plan, limit, apply) > 0
+    assert f"**{hidden_losses(plan, limit, apply)} more pools lose disks" in plan_markdown(plan, limit, apply)
+    assert "Do not approve it" not in plan_markdown(plan, limit)
