@@ -384,6 +384,10 @@ async def _with_leftovers(
     pools: Sequence[PoolPlan], connections: Connections, known: Known
 ) -> list[PoolPlan]:
     """The pools with what partial removals have left; one reading of the desktops of each pool that had one."""
+    if (
+        not known.partial
+    ):  # as a rule; else there would be a task for each of ten thousand pools that looks for nothing
+        return list(pools)
     gate = asyncio.Semaphore(DESKTOP_READS)
 
     async def looked(pool: PoolPlan) -> PoolPlan:

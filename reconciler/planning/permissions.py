@@ -61,10 +61,10 @@ def limit_word(name: str, value: int | None) -> str:
 
 def pool_permissions(pool: DesiredPool) -> Iterator[Permission]:
     """What one pool allows beyond the defaults."""
-    places = dict(pool.permitted_at)
 
     def allowed(key: str, value: str, note: str = "") -> Permission:
-        return Permission(f"{key}: {value}", str(places.get(key, pool.at)), pool.target, pool.label, note)
+        place = dict(pool.permitted_at).get(key, pool.at)
+        return Permission(f"{key}: {value}", str(place), pool.target, pool.label, note)
 
     if pool.allow_empty:
         ends = "the pool ends without any data disk" if not pool.disks else "not used: disks are declared"
@@ -77,15 +77,14 @@ def pool_permissions(pool: DesiredPool) -> Iterator[Permission]:
         yield allowed("on_tie", pool.on_tie.value, "among equal disks the tool chooses by their age")
     if pool.manage != DEFAULT_MANAGE:
         yield allowed("manage", action_words(pool.manage), "default: [remove]")
-    for disk in dict.fromkeys(pool.disks):
-        if disk.replace:
-            yield Permission(
-                "replace: true",
-                str(disk.at),
-                pool.target,
-                pool.label,
-                f"a disk with its data may go to make room for {disk.type} {disk.size} GB",
-            )
+    for disk in dict.fromkeys(disk for disk in pool.disks if disk.replace):
+        yield Permission(
+            "replace: true",
+            str(disk.at),
+            pool.target,
+            pool.label,
+            f"a disk with its data may go to make room for {disk.type} {disk.size} GB",
+        )
 
 
 def policy_permissions(policy: DriftPolicy) -> Iterator[Permission]:
