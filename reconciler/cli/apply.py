@@ -44,9 +44,7 @@ def apply(
         list[Path], typer.Argument(help="Manifests, or one saved plan.", metavar="PATH…|PLANFILE")
     ],
     *,
-    auto_approve: Annotated[
-        bool, typer.Option("--auto-approve", help="Do not prompt; every guard and limit still applies.")
-    ] = False,
+    auto_approve: flags.AutoApprove = False,
     approve: Annotated[
         str | None, typer.Option(help="Apply only if the plan has this digest.", metavar="DIGEST")
     ] = None,

@@ -92,6 +92,9 @@ LimitShareOfRun = Annotated[
     str | None,
     typer.Option(help="Most percent of all disks that may go.", metavar="N%", show_default="no limit"),
 ]
+AutoApprove = Annotated[
+    bool, typer.Option("--auto-approve", help="Do not prompt; every guard and limit still applies.")
+]
 SignedApprovals = Annotated[
     list[Path] | None,
     typer.Option(

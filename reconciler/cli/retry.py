@@ -43,9 +43,7 @@ def retry(
         ),
     ] = None,
     *,
-    auto_approve: Annotated[
-        bool, typer.Option("--auto-approve", help="Do not prompt; every guard and limit still applies.")
-    ] = False,
+    auto_approve: flags.AutoApprove = False,
     approve: Annotated[
         str | None, typer.Option(help="Retry only if its plan has this digest.", metavar="DIGEST")
     ] = None,

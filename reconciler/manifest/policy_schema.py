@@ -19,7 +19,7 @@ from reconciler.manifest.schema import (
     WindowEntry,
     json_schema,
 )
-from reconciler.manifest.wording import GRACE, SHARE, Vocabulary
+from reconciler.manifest.wording import GRACE, SHARE, WINDOW, Vocabulary
 
 Duration: TypeAlias = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}[smhd]$")]
 """``90s``, ``15m``, ``24h`` or ``3d``."""
@@ -146,12 +146,7 @@ POLICY: Final = Vocabulary(
         "backup": _DURATION,
         "announce": _DURATION,
         "windows": _WINDOWS,
-        "windows entry": "write a mapping with days, start, end and timezone",
-        "days": "write a list of days, such as [mon, tue]",
-        "days entry": "write mon, tue, wed, thu, fri, sat or sun",
-        "start": "write the time as 'HH:MM', from '00:00' to '23:59'",
-        "end": "write the time as 'HH:MM', from '00:00' to '23:59'",
-        "timezone": "write an IANA name, such as Asia/Bangkok",
+        **WINDOW,
         "approvals": "write a mapping such as {required: 2, signers: allowed_signers, max_age: 24h}",
         "required": "write how many people must sign: 1 to 100",
         "signers": "write the path of an allowed_signers file, relative to this file",

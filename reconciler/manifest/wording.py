@@ -67,6 +67,15 @@ SHARE: Final = "write whole percent with the sign, from 0% to 100%, such as 50%"
 GRACE: Final = "write a number with s, m, h or d, from 1s to 365d, such as 7d"
 _CHANGES: Final = "write a list of remove, expand and add, such as [remove]"
 _SWITCH: Final = "write true or false"
+WINDOW: Final[Mapping[str, str]] = {
+    "windows entry": "write a mapping with days, start, end and timezone",
+    "days": "write a list of days, such as [mon, tue]",
+    "days entry": "write mon, tue, wed, thu, fri, sat or sun",
+    "start": "write the time as 'HH:MM', from '00:00' to '23:59'",
+    "end": "write the time as 'HH:MM', from '00:00' to '23:59'",
+    "timezone": "write an IANA name, such as Asia/Bangkok",
+}
+"""Advice on a window, wherever it stands."""
 _ADVICE: Final[Mapping[str, str]] = {
     "version": "write version: 1",
     "target": "write target: {region: ap-southeast-3, project_id: the project's id}",
@@ -106,12 +115,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "correct entry": "write remove, expand or add",
     "disks_per_day": _CEILING,
     "windows": "write a list such as [{days: [sat], start: '22:00', end: '06:00', timezone: Asia/Bangkok}]",
-    "windows entry": "write a mapping with days, start, end and timezone",
-    "days": "write a list of days, such as [mon, tue]",
-    "days entry": "write mon, tue, wed, thu, fri, sat or sun",
-    "start": "write the time as 'HH:MM', from '00:00' to '23:59'",
-    "end": "write the time as 'HH:MM', from '00:00' to '23:59'",
-    "timezone": "write an IANA name, such as Asia/Bangkok",
+    **WINDOW,
 }
 
 MANIFEST: Final = Vocabulary(
