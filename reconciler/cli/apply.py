@@ -123,10 +123,10 @@ def apply(
                     shard=share,
                     group=run_group,
                     policy=policy,
+                    check_sources=lambda: sources.check(seen),
                     unnamed=anonymise,
                     log=console.info,
                 )
-                run = replace(run, check_sources=lambda: sources.check(seen))
                 with console.working("Reading the live pools"):
                     return await run_apply(request, run)
 
