@@ -6,7 +6,7 @@ The steps are left to ``engine.apply``, the ways to approve to ``approval``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +31,8 @@ from reconciler.engine.apply import ApplyRequest
 from reconciler.engine.apply import apply as run_apply
 from reconciler.errors import BadInput
 from reconciler.manifest.load import load
-from reconciler.model import Manifest, Policy, Selection
+from reconciler.manifest.sources import Seen, Sources
+from reconciler.model import Manifest, Policy, Selection, Shard
 from reconciler.planning.plan import Plan
 from reconciler.planning.selection import select
 from reconciler.render.apply_report import report_lines, report_page, resolution_lines
@@ -91,10 +92,8 @@ def apply(
     seen = read_as(manifest, policy, sources)
     for note in manifest.notes:
         console.info(note)
-    clock = CLOCK.get()
-    settings = read_settings(connection)
     if saved:
-        _check_saved(saved, policy, connection, settings)
+        _check_saved(saved, policy, connection, read_settings(connection))
     again = command("apply", [path for path, _ in saved.sources] if saved else paths)
     request = ApplyRequest(
         manifest=manifest,
@@ -110,25 +109,10 @@ def apply(
         mark_only=mark,
     )
 
+    rules = Rules(policy, sources, seen, share, run_group, unnamed=anonymise)
+
     async def work(stop: Stop) -> ApplyReport:
-        with journal(connection, settings, clock) as kept:
-            interlock = Interlock.of(manifest, connection.project_id, console.info, writes=True)
-            async with connections(manifest.targets, connection, settings, interlock) as opened:
-                run = RunContext(
-                    kept,
-                    clock,
-                    new_id,
-                    opened,
-                    stop=stop,
-                    shard=share,
-                    group=run_group,
-                    policy=policy,
-                    check_sources=lambda: sources.check(seen),
-                    unnamed=anonymise,
-                    log=console.info,
-                )
-                with console.working("Reading the live pools"):
-                    return await run_apply(request, run)
+        return await carry_out(request, rules, connection, console, stop)
 
     report = run_async(work)
     if anonymise:
@@ -145,6 +129,49 @@ def apply(
     else:
         to_github(lambda: report_page(report), console)
     return int(report.exit_code)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What an apply is held to besides its manifest and its approval."""
+
+    policy: Policy | None
+    sources: Sources
+    seen: Seen
+    """What the sources were when they were read: what has changed since is not carried out."""
+    share: Shard
+    group: str
+    unnamed: bool = False
+
+
+async def carry_out(
+    request: ApplyRequest,
+    rules: Rules,
+    connection: flags.ConnectionOptions,
+    console: Console,
+    stop: Stop,
+) -> ApplyReport:
+    """Open the journal and the targets, and apply: the one way, whoever asks for it."""
+    settings, clock = read_settings(connection), CLOCK.get()
+    targets = request.manifest.targets
+    with journal(connection, settings, clock, console.info) as kept:
+        interlock = Interlock.of(request.manifest, connection.project_id, console.info, writes=True)
+        async with connections(targets, connection, settings, interlock) as opened:
+            run = RunContext(
+                kept,
+                clock,
+                new_id,
+                opened,
+                stop=stop,
+                shard=rules.share,
+                group=rules.group,
+                policy=rules.policy,
+                check_sources=lambda: rules.sources.check(rules.seen),
+                unnamed=rules.unnamed,
+                log=console.info,
+            )
+            with console.working("Reading the live pools"):
+                return await run_apply(request, run)
 
 
 def manifest_of(plan: Plan) -> Manifest:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,6 +123,33 @@ def approval(console: Console, shown: flags.Output, given: Approval) -> Approve:
             await _ask(console)
         console.begin("Applying: following and proving every change")
         return Approved(way, signers)
+
+    return approved
+
+
+def approval_by(
+    decide: Callable[[Plan], str | None], signed: Signed | None, console: Console, *, anonymise: bool = False
+) -> Approve:
+    """Approval by a program: its ``decide`` sees the plan and names the digest that it approves, as ``--approve`` does.
+
+    What a policy asks people to sign still has to be signed.
+    """
+
+    async def approved(plan: Plan) -> Approved | None:
+        if plan.run_blocked or not plan.has_changes:
+            return None
+        digest: object = decide(anonymised(plan) if anonymise else plan)
+        if digest is None:
+            raise Refused("the approver did not approve this plan; nothing was sent")
+        if not (isinstance(digest, str) and re.fullmatch(DIGEST, digest)):
+            raise BadInput(
+                "the approver returned neither a digest nor None; nothing was sent",
+                "return plan.digest of the plan that it was given, or the digest of the plan that was reviewed",
+            )
+        _compare(plan, None, digest)
+        given = Approval(digest, signed=signed)
+        signers = _signed_by(plan, given, console)
+        return Approved(_way(given, signers), signers)
 
     return approved
 

@@ -9,7 +9,7 @@ import dataclasses
 import os
 import re
 import uuid
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -222,28 +222,32 @@ def own_sandbox(place: ConnectionOptions) -> list[str]:
 
 
 @contextmanager
-def journal(options: ConnectionOptions, settings: Settings, clock: Clock) -> Iterator[Journal]:
+def journal(
+    options: ConnectionOptions, settings: Settings, clock: Clock, say: Callable[[str], None] | None = None
+) -> Iterator[Journal]:
     """Open the journal: by flag, by environment, or a file in the user's state folder; says when it is new.
 
-    When all went well, a step of its upkeep is done at the end.
+    When all went well, a step of its upkeep is done at the end. What there is to say goes to ``say``, else to stderr.
     """
     from reconciler.cli.actor import origin  # noqa: PLC0415 - only where something is recorded
     from reconciler.journal.store import open_journal  # noqa: PLC0415 - its import is the costliest
 
-    told = Console().info
-    opened = open_journal(journal_url(options, settings), clock.now, told, origin=origin(os.environ))
+    say = say or Console().info
+    opened = open_journal(journal_url(options, settings), clock.now, say, origin=origin(os.environ))
     try:
         yield opened
         try:
             opened.tidy(settings.keep)
         except JournalError as error:  # what the command did is done all the same
-            Console().info(f"Warning: old records of the journal could not be pruned: {error.message}")
+            say(f"Warning: old records of the journal could not be pruned: {error.message}")
     finally:
         opened.close()
 
 
 @contextmanager
-def journal_to_read(place: ConnectionOptions, settings: Settings, clock: Clock) -> Iterator[Journal | None]:
+def journal_to_read(
+    place: ConnectionOptions, settings: Settings, clock: Clock, say: Callable[[str], None] | None = None
+) -> Iterator[Journal | None]:
     """Open the same journal only for reading; None when there is none yet. It is never created or migrated."""
     own = None if settings.journal else _own_journal(place)
     if own and _missing(own):
@@ -251,7 +255,7 @@ def journal_to_read(place: ConnectionOptions, settings: Settings, clock: Clock) 
         return
     from reconciler.journal.store import find_journal  # noqa: PLC0415 - its import is the costliest
 
-    found = find_journal(journal_url(place, settings), clock.now, Console().info)
+    found = find_journal(journal_url(place, settings), clock.now, say or Console().info)
     try:
         yield found
     finally:

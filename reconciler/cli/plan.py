@@ -163,19 +163,26 @@ def compute_plan(
     manifest: Manifest, limits: Limits, connection: ConnectionOptions, console: Console, asked: PlanRequest
 ) -> Plan:
     """Read the targets and plan, showing progress on a terminal."""
-    settings = read_settings(connection)
-    metadata = PlanMetadata(new_id(), CLOCK.get().now(), asked.lifetime, asked.shard, policy_of(connection))
 
     async def work(_stop: Stop) -> Plan:
-        interlock = Interlock.of(manifest, connection.project_id, console.info, writes=False)
-        async with connections(manifest.targets, connection, settings, interlock) as opened:
-            services = [each.service for each in opened.values() if isinstance(each, Connection)]
-            known = _known(services, connection, settings, console)
-            with console.working("Reading the live pools"):
-                made = await compute(manifest, limits, opened, metadata, known)
-                return await with_inconsistent_desktops(made, opened) if asked.desktops else made
+        return await planned(manifest, limits, connection, console, asked)
 
     return run_async(work)
+
+
+async def planned(
+    manifest: Manifest, limits: Limits, connection: ConnectionOptions, console: Console, asked: PlanRequest
+) -> Plan:
+    """The same inside an event loop, whose signals are its caller's."""
+    settings = read_settings(connection)
+    metadata = PlanMetadata(new_id(), CLOCK.get().now(), asked.lifetime, asked.shard, policy_of(connection))
+    interlock = Interlock.of(manifest, connection.project_id, console.info, writes=False)
+    async with connections(manifest.targets, connection, settings, interlock) as opened:
+        services = [each.service for each in opened.values() if isinstance(each, Connection)]
+        known = _known(services, connection, settings, console)
+        with console.working("Reading the live pools"):
+            made = await compute(manifest, limits, opened, metadata, known)
+            return await with_inconsistent_desktops(made, opened) if asked.desktops else made
 
 
 def _known(
@@ -183,7 +190,7 @@ def _known(
 ) -> Known:
     """What other runs left open or did in part, as far as there is a journal; it is only read."""
     clock = CLOCK.get()
-    with journal_to_read(connection, settings, clock) as kept:
+    with journal_to_read(connection, settings, clock, console.info) as kept:
         if kept:
             return known_of(kept, services, recorded_holds(kept, services, kept.now()), stays=False)
     where = journal_place(connection, settings)

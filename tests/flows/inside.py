@@ -27,9 +27,16 @@ class Ran:
 def run_inside(arguments: Sequence[str], env: Mapping[str, str], cwd: Path, stdin: str, clock: Clock) -> Ran:
     """Run one command line with this environment, folder, standard input and clock, and with no terminal."""
     given, out, err = _stream(stdin), _stream(), _stream()
-    with _environment(env), contextlib.chdir(cwd), _signals(), _streams(given, out, err), _time(clock):
+    with lent(env, cwd, clock), _streams(given, out, err):
         code = command_line.run(list(arguments))
     return Ran(code, _text(out), _text(err))
+
+
+@contextlib.contextmanager
+def lent(env: Mapping[str, str], cwd: Path, clock: Clock) -> Iterator[None]:
+    """This environment, folder and clock, for as long as the block runs; the streams stay."""
+    with _environment(env), contextlib.chdir(cwd), _signals(), _time(clock):
+        yield
 
 
 @contextlib.contextmanager

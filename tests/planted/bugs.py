@@ -43,6 +43,7 @@ TEMPORARY = "tests/api/test_temporary.py"
 REVIEWED = "tests/scaffolds/test_reviewed.py"
 MARKS = "tests/planning/test_marks.py"
 GRACE = "tests/flows/test_grace.py"
+LIBRARY = "tests/flows/test_library.py"
 
 
 @dataclass(frozen=True)
@@ -1344,5 +1345,26 @@ BUGS = (
         "return wanted and not any(_fits(pool, each) for each in selection.exclude)",
         "return wanted",
         f"{SELECTION}::test_only_the_selected_pools_are_planned_and_only_they_are_changed",
+    ),
+    Bug(
+        "what a program's approver returns is not compared with the plan",
+        "cli/approval.py",
+        "        _compare(plan, None, digest)\n",
+        "",
+        f"{LIBRARY}::test_nothing_is_sent_unless_the_approver_names_the_digest",
+    ),
+    Bug(
+        "a program's run belongs to no group, so its limits are its own",
+        "library.py",
+        'os.environ.get("RECONCILER_RUN_GROUP", "")',
+        '""',
+        f"{LIBRARY}::test_runs_of_a_group_share_their_limits_whoever_starts_them",
+    ),
+    Bug(
+        "a program needs no signatures",
+        "library.py",
+        "approve=approval_by(approve, signed, console, anonymise=anonymise)",
+        "approve=approval_by(approve, None, console, anonymise=anonymise)",
+        f"{LIBRARY}::test_what_people_have_to_sign_no_program_can_approve",
     ),
 )
