@@ -35,6 +35,7 @@ class Platform(StrEnum):
     ATLANTIS = "atlantis"
     KUBERNETES = "kubernetes"
     SYSTEMD = "systemd"
+    PRE_COMMIT = "pre-commit"
 
 
 _IDENTITIES = "create two identities, one to read and one to apply, with the policies in iam/"
@@ -84,6 +85,11 @@ _NEXT: Mapping[Platform, tuple[str, ...]] = {
         "expects them",
         "systemctl enable --now reconciler-drift.timer",
     ),
+    Platform.PRE_COMMIT: (
+        "install reconciler as .pre-commit-config.yaml says, and put it into your PATH",
+        "install pre-commit, and call pre-commit install in each clone",
+        _MANIFESTS,
+    ),
 }
 
 
@@ -111,7 +117,7 @@ def init(
         ),
     ] = False,
 ) -> int:
-    """Write ready-made workflows for github, gitlab, jenkins, atlantis, kubernetes or systemd."""
+    """Write ready-made files for github, gitlab, jenkins, atlantis, kubernetes, systemd or pre-commit."""
     console = Console()
     if check:
         return _check(platform, console)

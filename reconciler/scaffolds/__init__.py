@@ -1,6 +1,6 @@
 """The files that ``reconciler init`` writes: CI workflows, scheduler manifests, IAM policies.
 
-Each folder holds the files of one kind; those of ``iam`` come with every kind. ``cli`` writes them.
+Each folder holds the files of one kind; those of ``iam`` come with every kind that asks a service. ``cli`` writes them.
 """
 
 from __future__ import annotations
@@ -12,17 +12,20 @@ from importlib.resources.abc import Traversable
 from reconciler import __version__
 
 WITH_EVERY_KIND = "iam"
+WITHOUT_IDENTITY = "pre-commit"
 _MARK = "@VERSION@"
 _PACKAGE = "@PACKAGE@"
 
 
 def files(kind: str, package: str) -> dict[str, str]:
-    """Relative path and text of every file of a kind, including the IAM policies.
+    """Relative path and text of every file of a kind, with the IAM policies where it asks a service.
 
     ``package`` is what they pass to ``pip install``: it says where reconciler comes from, quoted for a shell.
     """
     root = resources.files(__package__)
     own = {path: text.replace(_PACKAGE, package) for path, text in _texts(root / kind, "")}
+    if kind == WITHOUT_IDENTITY:
+        return own
     shared = {f"iam/{path}": text for path, text in _texts(root / WITH_EVERY_KIND, "")}
     return own | shared
 
