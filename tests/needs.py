@@ -13,6 +13,8 @@ NO_SKIP = "RECONCILER_TESTS_NO_SKIP"
 
 _PACKAGES = {
     "curl": ("curl",),
+    "fish": ("fish",),
+    "zsh": ("zsh",),
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
     "gh": ("gh",),
     "git": ("git",),

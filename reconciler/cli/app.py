@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 import typer.core
 from typer.main import get_command
+
+from reconciler.cli.completion import Shell, script
 
 COMMANDS = {
     "plan": "Show which disks would go, and what that destroys; never writes.",
@@ -57,6 +59,12 @@ class Commands(typer.core.TyperGroup):
             )
         return self._loaded.get(cmd_name)
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """The commands and flags that begin so, without importing any command."""
+        item: Any = typer.core.CompletionItem  # type: ignore[attr-defined]  # what flags are completed with there
+        names = [item(name, help=about) for name, about in COMMANDS.items() if name.startswith(incomplete)]
+        return [*names, *super(typer.core.TyperGroup, self).shell_complete(ctx, incomplete)]
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the name is the group's
         """Write the list of commands without importing any."""
         with formatter.section("Commands"):
@@ -81,8 +89,25 @@ app = typer.Typer(
 )
 
 
+def _show(ctx: typer.Context, shell: Shell | None) -> None:
+    if shell and not ctx.resilient_parsing:  # while a line is completed nothing on it is carried out
+        from reconciler.cli.console import Console  # noqa: PLC0415 - the list of commands needs none
+
+        Console().text(script(shell))
+        raise typer.Exit
+
+
 @app.callback()
-def reconciler() -> None:
+def reconciler(
+    show_completion: Annotated[
+        Shell | None,
+        typer.Option(
+            help="Print the script that switches on completion in this shell.",
+            callback=_show,
+            is_eager=True,
+        ),
+    ] = None,
+) -> None:
     """Declarative reconciler for the data disks of Huawei Cloud Workspace desktop pools."""
 
 

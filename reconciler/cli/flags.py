@@ -136,18 +136,29 @@ Confirmed = Annotated[
 ]
 
 
+def pool_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names for a shell to complete."""
+    from reconciler.cli import completion  # noqa: PLC0415 - only for a shell
+
+    return completion.pool_names(ctx.params, ctx.args, incomplete)
+
+
 SelectedPools = Annotated[
     list[str] | None,
     typer.Option(
         "--pool",
         help="Only this declared pool, by name, id or pattern ('finance-*'); may be repeated.",
         metavar="NAME|ID",
+        autocompletion=pool_names,
     ),
 ]
 ExcludedPools = Annotated[
     list[str] | None,
     typer.Option(
-        "--exclude", help="Not this declared pool, written the same way; may be repeated.", metavar="NAME|ID"
+        "--exclude",
+        help="Not this declared pool, written the same way; may be repeated.",
+        metavar="NAME|ID",
+        autocompletion=pool_names,
     ),
 ]
 

@@ -49,7 +49,31 @@ def run(arguments: list[str]) -> int:
 
         write_at_once(f"reconciler {__version__}\n")
         return 0
+    # Asked by a shell, which gives no argument: on any other line this variable, left behind, changes nothing.
+    if not arguments and os.environ.get("_RECONCILER_COMPLETE"):
+        return _complete()
     return run_app(arguments)
+
+
+def _complete() -> int:
+    """Print the completions of the command line in the environment; no fault ever reaches the person who types."""
+    from contextlib import redirect_stderr  # noqa: PLC0415 - none of this is needed but for a shell
+    from io import StringIO  # noqa: PLC0415
+
+    from reconciler.cli.app import command  # noqa: PLC0415
+    from reconciler.cli.completion import VARIABLE, make_known  # noqa: PLC0415
+
+    make_known()
+    code = 1
+    with redirect_stderr(StringIO()):
+        try:
+            command(args=[], prog_name="reconciler", complete_var=VARIABLE)
+        except SystemExit as done:
+            code = done.code if isinstance(done.code, int) else 0
+        except Exception:
+            code = 1  # no completion is better than a message in the middle of a line
+    wait_until_written()
+    return code
 
 
 def run_app(arguments: Sequence[str]) -> int:
@@ -105,7 +129,7 @@ def _called(arguments: list[str]) -> int:
     from reconciler.errors import BadInput, ExitCode, Interrupted, ReconcilerError  # noqa: PLC0415
 
     try:
-        result = command(args=arguments, prog_name="reconciler", standalone_mode=False)
+        result = command(args=arguments, prog_name="reconciler", standalone_mode=False, complete_var="")
     except ReconcilerError as error:
         return _failed(error, error.exit_code, arguments)
     except TyperException as error:
