@@ -123,6 +123,7 @@ def plan_outputs(plan: Plan, console: Console) -> None:
             "add": found.add,
             "change": found.change,
             "destroy": found.destroy,
+            "marked": sum(len(pool.waiting) for pool in plan.pools),
             "blocked": "true" if plan.blocked else "false",
         },
         console,

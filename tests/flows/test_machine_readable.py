@@ -71,3 +71,13 @@ def test_a_step_gets_the_numbers_of_its_plan_as_outputs(run: Run, tmp_path: Path
         assert ran.code == code
         assert (given["exit_code"], given["destroy"], given["blocked"]) == (str(code), "1", "false"), command
         assert (given["add"], given["change"], len(given["digest"])) == ("0", "0", 64)
+        assert given["marked"] == "0"
+    waits = str(manifest(tmp_path, [FINANCE], "defaults: {grace: 7d}", "waits.yaml"))
+    outputs.unlink()
+    run(
+        "plan",
+        waits,
+        "--sandbox",
+        env={"GITHUB_OUTPUT": str(outputs), "RECONCILER_STATE_FOLDER": str(tmp_path / "new")},
+    )
+    assert {"marked=1", "destroy=0"} <= set(outputs.read_text(encoding="utf-8").splitlines())

@@ -382,7 +382,7 @@ def test_each_exit_code_that_needs_somebody_says_what_to_do_and_stays(
     done = bash(step["run"], tmp_path, env, ending(tmp_path / "bin", code), with_python(tmp_path / "bin"))
     assert re.search(rf"^::(error|warning|notice)::.*{re.escape(words)}", done.out, re.M), done.out
     if workflow == PLAN:
-        assert f"code={code}\n" in (tmp_path / "output").read_text()
+        assert f"exit_code={code}\n" in (tmp_path / "output").read_text()
     else:
         assert done.code == code
 

@@ -80,7 +80,7 @@ def test_the_token_of_a_github_job_plans_applies_and_looks_for_drift(
 
     planned = job("plan")
     outputs = dict(line.split("=") for line in (tmp_path / "output").read_text().splitlines())
-    assert outputs["code"] == "0", planned.out
+    assert outputs["exit_code"] == "0", planned.out
     applied = job("apply", **{"steps.approved.outputs.digest": outputs["digest"]})
     assert applied.code == 0, applied.out
     assert len(served.posts()) == 1

@@ -61,6 +61,13 @@ def test_every_file_says_this_version_and_is_well_formed(platform: Platform) -> 
             assert isinstance(json.loads(text), dict)
 
 
+@pytest.mark.parametrize("platform", list(Platform))
+def test_no_file_holds_a_program_of_its_own(platform: Platform) -> None:
+    assert not [
+        path for path, text in files(platform.value).items() if re.search(r"python3?\b[^\n]* -c\b", text)
+    ]
+
+
 def test_nothing_is_overwritten_without_force(tmp_path: Path, run: Run) -> None:
     (tmp_path / "iam").mkdir()
     (tmp_path / "iam" / "README.md").write_text("mine")
