@@ -142,13 +142,15 @@ class _Opening:
         # A signed request expires after 15 minutes; a request with a token can be replayed for a day.
         lifetime = None if isinstance(credentials, Password | Token) else SIGNATURE_LIFETIME
         service = Service(target, name, whom(identity))
+        workspace = LiveWorkspace(client)
         return Connection(
             service,
-            LiveWorkspace(client),
+            workspace,
             lifetime,
             renew=client.renew,
             service_time=lambda: client.service_time,
             notes=(unsure,) if unsure else (),
+            backups=workspace.backups,
         )
 
     def _find(self, target: Target) -> Identity:
@@ -185,12 +187,15 @@ async def _open_sandbox(target: Target, settings: Settings, stack: AsyncExitStac
     app = sandbox.create_app(store, clock=lambda: clock.now().timestamp())
     transport = sandbox_transport(app)
     keys = AccessKeys(sandbox.ACCESS_KEY, Secret(sandbox.SECRET_KEY))
-    here = dataclasses.replace(settings, endpoint=sandbox.IN_PROCESS_BASE_URL)
+    here = dataclasses.replace(
+        settings, endpoint=sandbox.IN_PROCESS_BASE_URL, cbr_endpoint=sandbox.IN_PROCESS_BASE_URL
+    )
     client = await stack.enter_async_context(open_client(here, keys, target, clock, transport))
     name = f"sandbox:{await client.announce()}"
     own = Whom("access key", "the sandbox itself", access_key=shortened(sandbox.ACCESS_KEY))
     service = Service(target, name, own)
-    return Connection(service, LiveWorkspace(client), service_time=lambda: client.service_time)
+    workspace = LiveWorkspace(client)
+    return Connection(service, workspace, service_time=lambda: client.service_time, backups=workspace.backups)
 
 
 @contextmanager

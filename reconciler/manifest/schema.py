@@ -59,6 +59,10 @@ _GRACE: Final = (
     "How long a disk must have been surplus, without interruption, before it is removed, such as 7d (s, m, h, d). "
     "Left out: it is removed at once."
 )
+_BACKUP: Final = (
+    "The backup that each desktop must have in the backup service (CBR) before it loses a copy. "
+    "Left out: none is needed."
+)
 _LIVE: Final = "true allows removing disks from desktops with a connected session. Left out: false."
 
 
@@ -84,6 +88,12 @@ class TargetEntry(Entry):
     )
 
 
+class BackupEntry(Entry):
+    """The backup without which no desktop loses a copy."""
+
+    within: Grace = Field(description="How old it may be at most, such as 24h (s, m, h, d).")
+
+
 class DefaultsEntry(Entry):
     """Values for every pool of this document that does not set its own."""
 
@@ -91,6 +101,7 @@ class DefaultsEntry(Entry):
     on_tie: Tie | None = Field(default=None, description=_TIE)
     manage: list[ManagedAction] | None = Field(default=None, description=_MANAGE)
     grace: Grace | None = Field(default=None, description=_GRACE)
+    backup: BackupEntry | None = Field(default=None, description=_BACKUP)
     allow_live_sessions: bool | None = Field(default=None, description=_LIVE)
 
 
@@ -161,6 +172,7 @@ class PoolEntry(Entry):
     on_tie: Tie | None = Field(default=None, description=_TIE)
     manage: list[ManagedAction] | None = Field(default=None, description=_MANAGE)
     grace: Grace | None = Field(default=None, description=_GRACE)
+    backup: BackupEntry | None = Field(default=None, description=_BACKUP)
 
 
 class WindowEntry(Entry):

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from reconciler.model import SHARES, Action, Disk, Limit, Limits
+from reconciler.planning.backups import backup_words
 from reconciler.planning.change import Change, Tie
 from reconciler.planning.finding import Finding, Severity
-from reconciler.planning.plan import PoolPlan, Totals, totals
+from reconciler.planning.plan import BACKUP, PoolPlan, Totals, totals
 
 STEADY = "STEADY"
 PREPAID = "0"
@@ -316,6 +317,37 @@ def _disks(disks: Sequence[Disk]) -> str:
     return ", ".join(f"disk {disk.id} ({disk.type} {disk.size} GB)" for disk in disks)
 
 
+def _backed(pool: PoolPlan) -> Iterator[Finding]:
+    """Every desktop that would lose a copy has a backup that is young enough, where one is asked for."""
+    if (rule := pool.backup) is None:
+        yield _passed(pool, BACKUP, "no backup is asked for")
+        return
+    losses = {each.disk_id: each.backups for each in pool.disk_losses}
+    lacking = False
+    for disk in pool.removed:
+        known = losses.get(disk.id)
+        if known and known.complete:
+            continue
+        lacking = True
+        yield replace(
+            _finding(
+                pool,
+                BACKUP,
+                f"disk {disk.id}: {backup_words(known, named=False) if known else 'its backups are not known'}",
+                measured=known.having if known and not known.unread else None,
+                limit=known.desktops if known and not known.unread else None,
+                allow="back these desktops up in the backup service, and plan again when it says available"
+                if known and not known.unread
+                else "let the backup service be read (cbr:backups:list), and plan again",
+            ),
+            source=str(rule.at),
+        )
+    if not lacking:
+        yield replace(
+            _passed(pool, BACKUP, "every desktop that would lose a copy has one"), source=str(rule.at)
+        )
+
+
 _POOL_CHECKS: tuple[Callable[[PoolPlan], Iterator[Finding]], ...] = (
     _doubt,
     _tie,
@@ -325,6 +357,7 @@ _POOL_CHECKS: tuple[Callable[[PoolPlan], Iterator[Finding]], ...] = (
     _protected,
     _rests_on_unmanaged,
     _sessions,
+    _backed,
 )
 
 
