@@ -204,6 +204,8 @@ class BackedVolume:
     status: str
     expires: datetime | None = None
     """``expired_at``; None: it does not end."""
+    restorable: bool = True
+    """False when its ``supported_restore_mode`` is ``na``: it cannot be restored (documented)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +225,8 @@ class Backup:
     """``children``; empty where the service names none, so that nobody knows which disks it holds."""
     replica: bool = False
     """``image_type`` is not ``backup``: the copy of a backup of another region."""
+    restorable: bool = True
+    """As above."""
 
 
 @dataclass(frozen=True, slots=True)

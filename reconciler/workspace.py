@@ -20,6 +20,7 @@ from reconciler.api.wire import (
     CopyBody,
     DesktopBody,
     EntitiesBody,
+    ExtendBody,
     JobBody,
     PoolBody,
     SubJobBody,
@@ -409,11 +410,21 @@ def _backup(body: BackupBody, project_id: str) -> Backup:
         made=made,
         expires=expires,
         volumes=tuple(
-            BackedVolume(_text(each.resource_id), _text(each.status), _moment(each.expired_at, body.id))
+            BackedVolume(
+                _text(each.resource_id),
+                _text(each.status),
+                _moment(each.expired_at, body.id),
+                _restorable(each.extend_info),
+            )
             for each in body.children or ()
         ),
         replica=body.image_type not in (None, "backup"),
+        restorable=_restorable(body.extend_info),
     )
+
+
+def _restorable(info: ExtendBody | None) -> bool:
+    return info is None or info.supported_restore_mode != "na"
 
 
 def _moment(text: str | None, backup_id: str) -> datetime | None:

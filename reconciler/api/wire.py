@@ -149,6 +149,13 @@ class SubJobsPage(msgspec.Struct, frozen=True):
     jobs: list[SubJobBody]
 
 
+class ExtendBody(msgspec.Struct, frozen=True):
+    """What else is known of a backup."""
+
+    supported_restore_mode: Text = None
+    """``na`` for one that cannot be restored (documented), else ``snapshot`` or ``backup``."""
+
+
 class ChildBody(msgspec.Struct, frozen=True):
     """The backup of one volume, within that of a desktop."""
 
@@ -156,6 +163,7 @@ class ChildBody(msgspec.Struct, frozen=True):
     """The volume."""
     status: Text = None
     expired_at: Text = None
+    extend_info: ExtendBody | None = None
 
 
 class BackupBody(msgspec.Struct, frozen=True):
@@ -172,6 +180,7 @@ class BackupBody(msgspec.Struct, frozen=True):
     protected_at: Text = None
     expired_at: Text = None
     children: list[ChildBody] | None = None
+    extend_info: ExtendBody | None = None
 
 
 class BackupsPage(msgspec.Struct, frozen=True):

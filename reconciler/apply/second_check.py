@@ -139,7 +139,9 @@ def _backup_rows(pages: Sequence[bytes]) -> list[dict[str, Any]]:
 
 
 def _usable(row: dict[str, Any], now: datetime) -> bool:
-    """Ended well, and not gone by now; what has no end lasts."""
+    """Ended well, not said to be beyond restoring, and not gone by now; what has no end lasts."""
+    if (row.get("extend_info") or {}).get("supported_restore_mode") == "na":
+        return False
     ends = row.get("expired_at")
     until = _time_of(ends)
     return row.get("status") == "available" and (not ends or (until is not None and until > now))

@@ -7,11 +7,12 @@ times and children of a backup are those of ``BackupResp`` (official SDK, ``huaw
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from reconciler.model import BackedVolume, Backup, BackupRule, DesiredPool, KnownBackup, LostCopy, Policy
+from reconciler.planning.permissions import age_words
 from reconciler.planning.plan import Backups, DiskLoss, PoolPlan, Unbacked
 
 AVAILABLE = "available"
@@ -96,10 +97,11 @@ def _usable(copy: LostCopy, known: Found) -> list[Backup]:
 
 
 def _is_good(backup: Backup, now: datetime) -> bool:
-    """Ended well, of this region, made by now, and not yet ended."""
+    """Ended well, of this region, one that can be restored at all, made by now, and not yet ended."""
     return (
         backup.status == AVAILABLE
         and not backup.replica
+        and backup.restorable
         and backup.made is not None
         and backup.made <= now + AHEAD
         and _lasts(backup.expires, now)
@@ -117,6 +119,7 @@ def _is_of(child: BackedVolume, copy: LostCopy, now: datetime) -> bool:
         bool(copy.volume_id)
         and child.volume_id == copy.volume_id
         and child.status == AVAILABLE
+        and child.restorable
         and _lasts(child.expires, now)
     )
 
@@ -134,8 +137,8 @@ def _kept(usable: Sequence[Backup]) -> Iterable[KnownBackup]:
     return (KnownBackup(each.id, _made(each).isoformat()) for each in usable[:KEPT])
 
 
-SHOWN = 10
-"""Desktops without a backup that one sentence names before ``and N more``."""
+SHOWN = 5
+"""Desktops without such a backup that one sentence names before ``and N more``."""
 
 
 def backup_words(known: Backups, *, named: bool = True) -> str:
@@ -158,30 +161,21 @@ def backup_words(known: Backups, *, named: bool = True) -> str:
 
 
 def _lacking(desktops: Sequence[Unbacked], *, named: bool) -> Iterator[str]:
-    """Those whose latest is too old, then those without any."""
+    """Those that have only older ones, then those without any."""
 
-    def listed(some: Sequence[Unbacked], form: Callable[[Unbacked], str]) -> str:
-        shown = ", ".join(form(each) for each in some[:SHOWN])
+    def listed(some: Sequence[Unbacked]) -> str:
+        names = [
+            (each.desktop_name if named else "") or f"desktop {each.desktop_id}" for each in some[:SHOWN]
+        ]
         more = f" and {len(some) - SHOWN} more" if len(some) > SHOWN else ""
-        return f"{shown}{more}"
-
-    def name(each: Unbacked) -> str:
-        return (each.desktop_name if named else "") or f"desktop {each.desktop_id}"
+        return f"{', '.join(names)}{more} {'has' if len(some) == 1 else 'have'}"
 
     if late := [each for each in desktops if each.latest]:
-        yield f"the latest of {listed(late, lambda each: f'{name(each)} is of {_moment(each.latest)}')}"
+        newest = max(each.latest for each in late if each.latest)
+        yield f"{listed(late)} only older ones, the newest of {_moment(newest)}"
     if none := [each for each in desktops if not each.latest]:
-        yield f"{listed(none, name)} {'has' if len(none) == 1 else 'have'} none"
+        yield f"{listed(none)} none"
 
 
-def age_words(age: timedelta) -> str:
-    """``24 h``, ``7 d``, ``90 min``: in the largest unit that is exact, days only above two of them."""
-    seconds = int(age.total_seconds())
-    for unit, size, least in (("d", 86400, 3 * 86400), ("h", 3600, 3600), ("min", 60, 60)):
-        if seconds >= least and seconds % size == 0:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
-
-
-def _moment(moment: datetime | None) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else "an unknown time"
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -22,10 +22,10 @@ from reconciler.model import (
     Target,
     Window,
 )
-from reconciler.planning.backups import age_words
 from reconciler.planning.permissions import (
     Permission,
     action_words,
+    age_words,
     grace_words,
     limit_word,
     pool_permissions,

@@ -44,7 +44,7 @@ def shown(project: Project, backup: Backup, now: float) -> Shown:
         "incremental": True,
         "extend_info": {
             "auto_trigger": True,
-            "supported_restore_mode": "backup",
+            "supported_restore_mode": backup.get("restore_mode", "backup"),
             "contain_system_disk": True,
         },
     }

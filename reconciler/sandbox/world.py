@@ -197,6 +197,8 @@ class Backup(TypedDict):
     """Status of the backups of these volumes; default that of the whole."""
     image_type: NotRequired[str]
     """Default ``backup``; ``replication`` for the copy of one of another region."""
+    restore_mode: NotRequired[str]
+    """``supported_restore_mode``; default ``backup``, ``na`` for one that cannot be restored (documented)."""
 
 
 class Project(TypedDict):
