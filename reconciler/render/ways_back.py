@@ -6,7 +6,7 @@ each line says what it rests on. What was destroyed is read from the journal alo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from reconciler.journal.records import NOT_APPLIED, Operation, RunRecord, State, Step
@@ -28,6 +28,8 @@ TRACE = (
     "bucket: look for the service Workspace at that time"
 )
 """Seven days: CTS service overview, ``How CTS Functions``; how it calls this operation is not documented."""
+ON_A_LINE = 6
+"""Ids on one line of a ticket."""
 _REMOVING = frozenset({Step.REMOVE, Step.RETRY})
 _CERTAIN = frozenset({State.DONE, State.PARTIAL})
 
@@ -41,7 +43,7 @@ class WayBack:
     """False when it is not proven that anything was destroyed."""
     trace: str
     ticket: str
-    """A text for the vendor's support; names nobody, only ids."""
+    """A text for the vendor's support, of several lines; names nobody, only ids."""
 
     @property
     def copies(self) -> tuple[LostCopy, ...]:
@@ -81,7 +83,7 @@ def way_back_lines(record: RunRecord) -> Iterator[Line]:
     yield Line(f"  recycle bin   {RECYCLE_BIN}")
     for each in found:
         yield Line(f"  For a support ticket about {each.operation.intent.pool_name}:")
-        yield Line(f"    {each.ticket}")
+        yield from (Line(f"    {line}") for line in each.ticket.splitlines())
 
 
 def _volume(copy: LostCopy) -> str:
@@ -111,12 +113,20 @@ def _trace(operation: Operation) -> str:
 def _ticket(operation: Operation) -> str:
     intent = operation.intent
     region, _, project = intent.pool.target.partition("/")
-    disks = ", ".join(disk.id for disk in intent.disks)
-    volumes = ", ".join(copy.volume_id for copy in intent.copies if copy.volume_id) or "not known"
+    volumes = [copy.volume_id for copy in intent.copies if copy.volume_id]
     backups = sorted({each.id for copy in intent.copies for each in copy.backups})
-    known = f" Backups of these desktops: {', '.join(backups)}." if backups else ""
-    return (
-        f"Region {region}, project {project}, Workspace desktop pool {intent.pool.pool_id}: on {_when(operation)} the "
-        f"data disks {disks} were removed by batch-delete ({_request(operation)}). Volumes: {volumes}.{known} "
-        "Please tell us whether any of them can still be restored, and keep what is left of them until then."
-    )
+    lines = [
+        f"Region {region}, project {project}, Workspace desktop pool {intent.pool.pool_id}: on {_when(operation)} its "
+        f"data disks were removed by batch-delete ({_request(operation)}).",
+        *_listed("Disks", [disk.id for disk in intent.disks]),
+        *_listed("Volumes", volumes),
+        *_listed("Backups of these desktops", backups),
+        "Please tell us whether any of these volumes can still be restored, and keep what is left of them until then.",
+    ]
+    return "\n".join(lines)
+
+
+def _listed(what: str, ids: Sequence[str]) -> Iterator[str]:
+    """The ids, so many a line that none of the lines is cut."""
+    for start in range(0, len(ids), ON_A_LINE):
+        yield f"{what}: {', '.join(ids[start : start + ON_A_LINE])}"

@@ -257,7 +257,7 @@ def _restoring(plan: Plan) -> str:
     if not known:
         return "Nobody can restore that data."
     newest = {copy.backups[0] for copy in known}
-    oldest = min(newest, key=lambda each: each.at)
+    oldest = min(newest, key=lambda each: (each.at, each.id))
     which = f"{oldest.id} of {made(oldest)}"
     has = f"backup {which}" if len(newest) == 1 else f"{len(newest)} backups, the oldest {which}"
     said = (

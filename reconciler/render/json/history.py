@@ -176,7 +176,7 @@ class WayBackEntry(_Kept):
     )
     trace: Text = Field(description="Where to look in Cloud Trace Service.")
     recycle_bin: Text
-    ticket: Text = Field(description="A text for the vendor's support; names nobody.")
+    ticket: Text = Field(description="A text for the vendor's support, of several lines; names nobody.")
 
 
 class DamagedEntry(_Kept):
