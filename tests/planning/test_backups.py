@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +19,7 @@ from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import judge_pool
 from reconciler.planning.permissions import age_words
 from reconciler.planning.plan import BACKUP, TRANSIENT_RULES, Backups, PoolPlan, pool_decision
-from tests.builders import AT, copies_of, entry, pool
+from tests.builders import AT, backup_page, copies_of, entry, pool
 
 NOW = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)
 DAY, MOMENT = timedelta(days=1), timedelta(microseconds=1)
@@ -95,6 +94,17 @@ def test_a_desktop_with_any_backup_that_counts_has_one() -> None:
     assert known(plan).having == 2
     assert known(plan).oldest == OTHER.made
     assert [each.id for each in plan.disk_losses[0].lost[0].backups] == ["b-8", "b-0"]
+
+
+def test_a_desktop_with_two_copies_needs_a_backup_of_each() -> None:
+    twice = tuple(
+        replace(each, copies=(*each.copies, replace(each.copies[1], volume_id=f"{each.id}-more")))
+        for each in DESKTOPS
+    )
+    [finding] = blocks(planned(replace(GOOD, volumes=(OWN,)), OTHER, desktops=twice))
+    assert (finding.measured, finding.limit) == (1, 2)
+    more = replace(GOOD, id="b-2", volumes=(BackedVolume("d-0-more", "available"),))
+    assert blocks(planned(replace(GOOD, volumes=(OWN,)), more, OTHER, desktops=twice)) == []
 
 
 def test_a_copy_whose_volume_is_not_known_is_in_no_backup_that_names_its_volumes() -> None:
@@ -201,37 +211,10 @@ def test_an_age_is_written_in_the_largest_unit_that_is_exact(age: timedelta, wor
 # --- the second check -------------------------------------------------------------------------------
 
 
-def page(backups: Sequence[Backup], **more: Any) -> bytes:
-    """The backup service's answer."""
-    rows = [
-        {
-            "id": each.id,
-            "resource_id": each.desktop_id,
-            "resource_type": "OS::Workspace::DesktopV2",
-            "status": each.status,
-            "image_type": "replication" if each.replica else "backup",
-            "protected_at": each.made and each.made.replace(tzinfo=None).isoformat(),
-            "expired_at": each.expires and each.expires.isoformat(),
-            "extend_info": {"supported_restore_mode": "backup" if each.restorable else "na"},
-            "children": [
-                {
-                    "resource_id": child.volume_id,
-                    "status": child.status,
-                    "expired_at": child.expires and child.expires.isoformat(),
-                    "extend_info": {"supported_restore_mode": "backup" if child.restorable else "na"},
-                }
-                for child in each.volumes
-            ],
-        }
-        for each in backups
-    ]
-    return json.dumps({"count": len(rows), "backups": rows} | more).encode()
-
-
 def agrees(plan: PoolPlan, backups: Sequence[Backup]) -> bool:
     copies = [copy for loss in plan.disk_losses for copy in loss.lost]
     try:
-        check_backups([page(backups)], copies, DAY, NOW)
+        check_backups([backup_page(backups)], copies, DAY, NOW)
     except SecondCheckFailed:
         return False
     return True
@@ -272,17 +255,17 @@ def random_backup(dice: random.Random, number: int) -> Backup:
         [b""],
         [b"[]"],
         [b'{"count": 2}'],
-        [page([GOOD, OTHER], count=3)],
-        [page([GOOD]), page([OTHER])],
-        [page([GOOD, OTHER, GOOD])],
-        [page([GOOD, OTHER]).replace(b"DesktopV2", b"Server")],
+        [backup_page([GOOD, OTHER], count=3)],
+        [backup_page([GOOD]), backup_page([OTHER])],
+        [backup_page([GOOD, OTHER, GOOD])],
+        [backup_page([GOOD, OTHER]).replace(b"DesktopV2", b"Server")],
         [],
     ],
     ids=["nothing", "a list", "no list", "fewer", "uncounted pages", "twice", "of a server", "no page"],
 )
 def test_the_second_check_refuses_a_list_that_is_not_whole(pages: list[bytes]) -> None:
     [loss] = planned(GOOD, OTHER).disk_losses
-    check_backups([page([GOOD, OTHER])], loss.lost, DAY, NOW)
-    check_backups([page([GOOD], count=2), page([OTHER], count=2)], loss.lost, DAY, NOW)
+    check_backups([backup_page([GOOD, OTHER])], loss.lost, DAY, NOW)
+    check_backups([backup_page([GOOD], count=2), backup_page([OTHER], count=2)], loss.lost, DAY, NOW)
     with pytest.raises(SecondCheckFailed):
         check_backups(pages, loss.lost, DAY, NOW)

@@ -43,6 +43,9 @@ TEMPORARY = "tests/api/test_temporary.py"
 REVIEWED = "tests/scaffolds/test_reviewed.py"
 MARKS = "tests/planning/test_marks.py"
 GRACE = "tests/flows/test_grace.py"
+BACKUPS = "tests/planning/test_backups.py"
+BACKED = "tests/flows/test_backups.py"
+BACK_UP = "tests/apply/test_backups.py"
 
 
 @dataclass(frozen=True)
@@ -1344,5 +1347,110 @@ BUGS = (
         "return wanted and not any(_fits(pool, each) for each in selection.exclude)",
         "return wanted",
         f"{SELECTION}::test_only_the_selected_pools_are_planned_and_only_they_are_changed",
+    ),
+    Bug(
+        "a backup that has expired counts",
+        "planning/backups.py",
+        "return expires is None or expires > now",
+        "return expires is None or expires != now",
+        f"{BACKUPS}::test_the_second_check_agrees_with_the_plan_on_any_backups",
+    ),
+    Bug(
+        "a backup of another volume of the desktop counts",
+        "planning/backups.py",
+        "        and child.volume_id == copy.volume_id\n",
+        "",
+        f"{BACKUPS}::test_a_backup_counts_at_its_limit_and_the_second_check_agrees",
+    ),
+    Bug(
+        "a backup that is still being made counts",
+        "planning/backups.py",
+        "        backup.status == AVAILABLE\n",
+        '        backup.status != "error"\n',
+        f"{BACKUPS}::test_a_backup_counts_at_its_limit_and_the_second_check_agrees",
+    ),
+    Bug(
+        "a backup that is exactly too old counts",
+        "planning/backups.py",
+        "if known.now - _made(each) < within]",
+        "if known.now - _made(each) <= within]",
+        f"{BACKUPS}::test_a_backup_counts_at_its_limit_and_the_second_check_agrees",
+    ),
+    Bug(
+        "one backup is enough for all copies of a desktop",
+        "planning/backups.py",
+        "        if all(young):\n",
+        "        if any(young):\n",
+        f"{BACKUPS}::test_a_desktop_with_two_copies_needs_a_backup_of_each",
+    ),
+    Bug(
+        "the looser of two demands for backups holds",
+        "planning/backups.py",
+        "return min(rules, key",
+        "return max(rules, key",
+        f"{BACKUPS}::test_the_stricter_of_entry_and_policy_holds",
+    ),
+    Bug(
+        "backups that could not be read count as there",
+        "planning/plan.py",
+        "return not self.unread and self.having == self.desktops",
+        "return bool(self.unread) or self.having == self.desktops",
+        f"{BACKUPS}::test_backups_that_could_not_be_read_block_every_removal",
+    ),
+    Bug(
+        "half a list of backups counts as the whole",
+        "api/client.py",
+        'bodies = await complete("backups", page, lambda each: each.id, BACKUPS_LIMIT, BACKUPS_OFFSET)',
+        "bodies = list((await page(0))[1])",
+        f"{BACKED}::test_a_thousand_backups_are_one_request_and_a_page_that_is_left_out_blocks",
+    ),
+    Bug(
+        "backups are not read again before the call",
+        "apply/pools.py",
+        "lambda: site.backups.after(began), lambda",
+        "lambda: site.backups.after(-1e9), lambda",
+        f"{BACK_UP}::test_what_was_read_for_another_pool_a_while_ago_is_read_again",
+    ),
+    Bug(
+        "nobody looks at the raw answer of the backup service",
+        "apply/pools.py",
+        "if withins := demanded(task.pool.desired, task.plan.policy) if copies else []:",
+        "if withins := demanded(task.pool.desired, task.plan.policy) if not copies else []:",
+        f"{BACK_UP}::test_a_raw_answer_that_does_not_bear_the_backups_out_stops_the_call",
+    ),
+    Bug(
+        "the second check lets an expired backup pass",
+        "apply/second_check.py",
+        "(until is not None and until > now)",
+        "until is not None",
+        f"{BACKUPS}::test_a_backup_counts_at_its_limit_and_the_second_check_agrees",
+    ),
+    Bug(
+        "an approval holds for older backups too",
+        "planning/plan.py",
+        '**({"backup": int(pool.backup.within.total_seconds())} if pool.backup else {}),',
+        "",
+        f"{BACKUPS}::test_the_decision_holds_how_old_a_backup_may_be_and_not_which_there_are",
+    ),
+    Bug(
+        "the journal forgets which backups there were",
+        "journal/rows.py",
+        "*([[list(each) for each in backups]] if backups else [])",
+        "*([] if backups else [])",
+        "tests/journal/test_damage.py::test_the_copies_of_what_was_removed_come_back_exactly",
+    ),
+    Bug(
+        "a retry needs no backups",
+        "engine/retry.py",
+        "    plan = await pool_with_backups(\n        plan,\n",
+        "    await pool_with_backups(\n        plan,\n",
+        f"{BACKED}::test_a_retry_needs_backups_of_what_is_left",
+    ),
+    Bug(
+        "the backup service is asked although nothing goes",
+        "planner.py",
+        "    if not pool.removed:\n        return replace(pool, backup=rule)\n",
+        "",
+        f"{BACKED}::test_nothing_is_asked_of_the_backup_service_where_nothing_would_go",
     ),
 )
