@@ -17,6 +17,7 @@ from reconciler.api.client import Renew, nothing_to_renew
 from reconciler.clock import Clock, SystemClock
 from reconciler.errors import PoolNotFound, ReadingDoubtful, ServiceError
 from reconciler.journal.records import Step
+from reconciler.logs import log, log_fine, logs
 from reconciler.model import ABSENT_DISKS, DesiredPool, Limits, Manifest, Policy, Pool, Shard, Target
 from reconciler.planning import policy
 from reconciler.planning.draft import needs_desktops
@@ -164,6 +165,9 @@ async def compute(
     limits = policy.within(limits, stamp.policy)
     pools = await _with_strangers(held, connections, known)
     judged, findings = judged_under(stamp.policy, pools, limits, stamp.created)
+    for each in judged:
+        _log_guards(each.findings, each.label)
+    _log_guards(findings)
     return Plan(
         id=stamp.id,
         services=tuple(each.service for each in connected),
@@ -216,7 +220,24 @@ async def plan_pool(
     pool = drafted(desired, live, settle=settle)
     if needs_desktops(pool):
         [pool] = await _with_desktops([pool], workspace, listing, clock, settle)
-    return judge_pool(pool)
+    pool = judge_pool(pool)
+    _log_guards(pool.findings, pool.label)
+    return pool
+
+
+def _log_guards(findings: Iterable[Finding], pool: str = "") -> None:
+    """Log what each guard found; what it let pass for those alone who want it all."""
+    if not logs("guards"):
+        return
+    for each in findings:
+        say = log_fine if each.severity is Severity.PASS else log
+        # Not the message, which another guard may one day make of names.
+        known: dict[str, str | int | None] = {
+            "pool": each.pool or pool,
+            "measured": each.measured,
+            "limit": each.limit,
+        }
+        say("guards", each.severity.value, rule=each.rule, **known)
 
 
 def _held(pool: PoolPlan, holds: Holds) -> PoolPlan:
