@@ -25,6 +25,11 @@ def logs(area: str) -> bool:
     return logging.getLogger(f"{TREE}.{area}").isEnabledFor(logging.INFO)
 
 
+def logs_fine(area: str) -> bool:
+    """Whether anybody listens who wants to see everything."""
+    return logging.getLogger(f"{TREE}.{area}").isEnabledFor(logging.DEBUG)
+
+
 def log(area: str, event: str, **fields: Value) -> None:
     """Log an event of an area (``api``, ``apply`` …) with what is known of it; times are seconds.
 

@@ -79,7 +79,8 @@ def apply(
         )
     policy = policy_of(connection)
     signed = signed_approvals(policy, approvals or ())
-    share = flags.share(shard, run_group)
+    group = flags.group_of(run_group)
+    share = flags.share(shard, group)
     if share.count > 1 and saved:
         raise BadInput("a saved plan already holds one share of the pools", "omit --shard, or plan again")
     if saved:
@@ -121,7 +122,7 @@ def apply(
                     opened,
                     stop=stop,
                     shard=share,
-                    group=run_group,
+                    group=group,
                     policy=policy,
                     check_sources=lambda: sources.check(seen),
                     unnamed=anonymise,

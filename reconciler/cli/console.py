@@ -107,11 +107,12 @@ class _Live:
 
     def draw(self) -> None:
         """Draw what there is to show, unless the terminal has not even taken what it was given before."""
-        if self.progress and _redraws(sys.stderr) and _taken(sys.stderr):
-            width, height = _size(sys.stderr)
-            lines = self.progress.lines(width, height)
-            before, self._drawn = self.cleared(), len(lines)
-            self.write(before + "".join(f"{line}\n" for line in lines))
+        with suppress(Exception):  # what is drawn must not stop what it is about
+            if self.progress and _redraws(sys.stderr) and _taken(sys.stderr):
+                width, height = _size(sys.stderr)
+                lines = self.progress.lines(width, height)
+                before, self._drawn = self.cleared(), len(lines)
+                self.write(before + "".join(f"{line}\n" for line in lines))
 
     def above(self, text: str) -> None:
         """Write lines that stay, above what is drawn."""
@@ -287,7 +288,7 @@ class Console:
         sys.stdout.write(text)
 
     def _colored(self, stream: TextIO) -> bool:
-        if _state["no_color"] or "NO_COLOR" in os.environ:
+        if _state["no_color"] or os.environ.get("NO_COLOR"):
             return False
         if any(os.environ.get(name, "0") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):
             return True
@@ -302,10 +303,12 @@ def _width(stream: TextIO) -> int:
 
 def _size(stream: TextIO) -> tuple[int, int]:
     """Columns and lines of a terminal; no columns where it does not say them."""
+    columns, lines = 0, 24
     with suppress(OSError, ValueError):
-        size = os.get_terminal_size(stream.fileno())
-        return int(os.environ.get("COLUMNS") or size.columns), size.lines
-    return 0, 24
+        columns, lines = os.get_terminal_size(stream.fileno())
+    with suppress(ValueError):
+        columns = int(os.environ.get("COLUMNS") or columns)
+    return columns, lines
 
 
 def _redraws(stream: TextIO) -> bool:

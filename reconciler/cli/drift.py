@@ -105,14 +105,15 @@ def drift(
     """Show how far pools are from their manifests; exit 2 when they differ. Writes only with --correct."""
     console = Console()
     notify = notifications(prometheus, webhooks(os.environ, webhook or []))
-    share = flags.share(shard, run_group) if correct else flags.shard(shard)
+    group = flags.group_of(run_group)
+    share = flags.share(shard, group) if correct else flags.shard(shard)
     asked = DriftRequest(
         list(paths),
         limits,
         connection,
         correct,
         share,
-        run_group,
+        group,
         follow_symlinks,
         selection.selection,
         anonymise,

@@ -136,9 +136,8 @@ ShardOf = Annotated[
 RunGroup = Annotated[
     str,
     typer.Option(
-        help="Runs of one group share their limits through the journal.",
+        help="Runs of one group share their limits through the journal (RECONCILER_RUN_GROUP).",
         metavar="ID",
-        envvar="RECONCILER_RUN_GROUP",
         show_default=False,
     ),
 ]
@@ -214,6 +213,11 @@ def shard(text: str) -> Shard:
             f"--shard {text!r} is not a share", "use 1/8 for the first of eight, up to 8/8 for the last"
         )
     return Shard(int(found[1]), int(found[2]))
+
+
+def group_of(given: str) -> str:
+    """The group of a run: by the flag, else by the setting; empty for a run of its own."""
+    return given or os.environ.get("RECONCILER_RUN_GROUP", "")
 
 
 def share(text: str, group: str) -> Shard:

@@ -22,7 +22,8 @@ MOST_POOLS = 10
 """Bars that are shown at the same time; more pools are only counted."""
 _BAR = 10
 """Columns of a bar without its brackets."""
-_WORKING = (Phase.CHECKING, Phase.WAITING, Phase.SENDING, Phase.JOB, Phase.PROVING)
+_NARROW, _WIDE = 60, 100
+"""Columns of a terminal below which little fits beside a name, and from which everything does."""
 
 
 @dataclass(slots=True)
@@ -82,6 +83,7 @@ class Progress:
         """Take in what a run says of itself."""
         match event:
             case RunBegan(shares):
+                self.what = "Applying"
                 self.shares = {each.pool_id: each for each in shares}
                 self.total, self.disks = len(shares), sum(each.disks for each in shares)
                 self.ended, self.disks_done, self.working = 0, 0, {}
@@ -130,13 +132,19 @@ class Progress:
     def lines(self, width: int, height: int) -> list[str]:
         """What stands at the bottom of a terminal of so many columns and lines."""
         shown = list(self.working.values())[: max(min(MOST_POOLS, height - 4), 0)]
-        found = [self._bar(each, width) for each in shown]
+        rows = [self._facts(each, width) for each in shown]
+        room = max(width - 1 - 4 - max(map(len, rows), default=0), 8)
+        names = [_cut(each.share.pool, room) for each in shown]
+        column = max(map(_columns, names), default=0)
+        found = [
+            f"  {name}{' ' * (column - _columns(name))}  {facts}"
+            for name, facts in zip(names, rows, strict=True)
+        ]
         if len(self.working) > len(shown):
             found.append(f"  and {count(len(self.working) - len(shown), 'more pool')}")
         if waits := self._waits():
             found.append(f"  {waits}")
-        head = self.what if not self.total or width < 60 else self.what.partition(":")[0]
-        found.append(f"{head}: {self._counted()}" if self.total else f"{head} · {self._counted()}")
+        found.append(f"{self.what}: {self._counted_short()}")
         return [_cut(each, width - 1) for each in found]
 
     def _counted(self) -> str:
@@ -146,23 +154,29 @@ class Progress:
         disks = f"{self.disks_done} of {count(self.disks, 'disk')}"
         return f"{self.ended} of {count(self.total, 'pool')}, {disks}, {elapsed}"
 
+    def _counted_short(self) -> str:
+        elapsed = clock_words(self.monotonic() - self.began)
+        if not self.total:
+            return elapsed
+        pools = f"{self.ended}/{count(self.total, 'pool')}"
+        return f"{pools}, {self.disks_done}/{count(self.disks, 'disk')}, {elapsed}"
+
     def _one(self, pool: _Pool) -> str:
         known = f", {pool.desktops[0]} of {count(pool.desktops[1], 'desktop')}" if pool.desktops else ""
         return f"{pool.share.pool} {pool.phase.value}{known}{until_words(pool.until)}"
 
-    def _bar(self, pool: _Pool, width: int) -> str:
+    def _facts(self, pool: _Pool, width: int) -> str:
+        """What stands beside a pool's name; on a wide terminal also until when it goes on."""
         elapsed = clock_words(self.monotonic() - pool.since)
         done, total = pool.desktops or (0, 0)
         filled = _BAR * done // total if total else 0
         bar = f"[{'#' * filled}{'-' * (_BAR - filled)}]"
-        if width < 60:
-            facts = f" {bar} {f'{done}/{total}' if total else pool.phase.value} {elapsed}"
-        else:
-            disks = f"{count(pool.share.disks, 'disk')}  " if pool.share.disks else ""
-            desktops = f"{done}/{count(total, 'desktop')}  " if total else ""
-            facts = f"  {bar}  {disks}{desktops}{pool.phase.value}{until_words(pool.until)}  {elapsed}"
-        name = _cut(pool.share.pool, max(width - 1 - len(facts) - 2, 8))
-        return f"  {name}{facts}"
+        if width < _NARROW:
+            return f"{bar} {f'{done}/{total}' if total else pool.phase.value} {elapsed}"
+        disks = count(pool.share.disks, "disk") if pool.share.disks else ""
+        desktops = f"{done}/{count(total, 'desktop')}" if total else ""
+        until = f"  until {pool.until:%H:%M} UTC" if pool.until and width >= _WIDE else ""
+        return f"{bar}  {disks:<7}  {desktops:<14}  {pool.phase.value:<8}  {elapsed:>5}{until}"
 
     def _waits(self) -> str:
         self.waits = {call: each for call, each in self.waits.items() if not self._over(each)}

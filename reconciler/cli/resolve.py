@@ -192,7 +192,8 @@ def _resolve(asked: _Request, console: Console) -> _Found:
             )
             if asked.decision:
                 return _Found([await _decide(asked, asked.decision, settings, ctx, interlock)])
-            return await _resolve_all(asked, settings, ctx, console, interlock)
+            with console.working("Resolving what earlier runs left open"):
+                return await _resolve_all(asked, settings, ctx, console, interlock)
 
     return run_async(work)
 

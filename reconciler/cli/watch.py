@@ -151,7 +151,8 @@ class _Listeners:
 
 async def _once(asked: drift.DriftRequest, notify: Notifications, console: Console, stop: Stop) -> ExitCode:
     """One round, whose webhooks are waited for; raises what is wrong with the input."""
-    outcome = await drift.run_round(asked, console, stop)
+    with console.working("Reading the live pools"):
+        outcome = await drift.run_round(asked, console, stop)
     if isinstance(outcome.error, BadInput):
         raise outcome.error
     _show(outcome, None, console)
@@ -165,7 +166,8 @@ async def _rounds(asked: drift.DriftRequest, state: Watch, listeners: _Listeners
     Raises ``BadInput`` when the first round finds wrong input; a later round reports it and the loop continues.
     """
     while True:
-        outcome = await drift.run_round(asked, listeners.console, stop)
+        with listeners.console.working("Reading the live pools"):
+            outcome = await drift.run_round(asked, listeners.console, stop)
         if state.last is None and isinstance(outcome.error, BadInput):
             raise outcome.error
         before = state.last
