@@ -155,8 +155,8 @@ def backup_words(known: Backups, *, named: bool = True) -> str:
         parts[0] += f", the oldest of {_moment(known.oldest)}"
     parts += _lacking(known.lacking, named=named)
     if known.undivided:
-        whose = "that desktop" if known.undivided == 1 else f"{known.undivided} desktops"
-        parts.append(f"which disks the backups of {whose} hold is not known")
+        whose = f"{known.undivided} desktop{'s'[: known.undivided != 1]}"
+        parts.append(f"it is not known which disks the backups of {whose} hold")
     return "; ".join(parts)
 
 

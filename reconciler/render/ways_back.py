@@ -25,13 +25,14 @@ RECYCLE_BIN = (
 """Off by default, 7 days: EVS user guide, ``Recycle Bin Overview``; desktop pools are not among its services there."""
 TRACE = (
     "Cloud Trace Service lists the operations of the last 7 days, older ones only where traces are transferred to a "
-    "bucket: look for the service Workspace at that time"
+    "bucket. Look there for the service Workspace at"
 )
 """Seven days: CTS service overview, ``How CTS Functions``; how it calls this operation is not documented."""
 ON_A_LINE = 6
 """Ids on one line of a ticket."""
 _REMOVING = frozenset({Step.REMOVE, Step.RETRY})
 _CERTAIN = frozenset({State.DONE, State.PARTIAL})
+_ENDED = {State.DONE: "", State.PARTIAL: " (done in part: some of these copies may be left)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def way_back_lines(record: RunRecord) -> Iterator[Line]:
     yield Line(f"  {NO_PROMISE}")
     for each in found:
         intent = each.operation.intent
-        how = "" if each.certain else " (not proven: it may have destroyed nothing)"
+        how = _ENDED.get(each.operation.state, " (not proven: it may have destroyed nothing)")
         yield Line(f"  {intent.pool_name} ({intent.pool.pool_id}), operation {each.operation.id}{how}")
         if not each.copies:
             yield Line("    volumes     not kept: the journal knows only the ids of the disks, above")
@@ -107,7 +108,7 @@ def _request(operation: Operation) -> str:
 
 
 def _trace(operation: Operation) -> str:
-    return f"{TRACE}, {_when(operation)} ({_request(operation)}, pool {operation.intent.pool.pool_id})."
+    return f"{TRACE} {_when(operation)} ({_request(operation)}, pool {operation.intent.pool.pool_id})."
 
 
 def _ticket(operation: Operation) -> str:

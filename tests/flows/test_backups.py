@@ -207,7 +207,7 @@ def test_where_backups_name_no_disks_the_plan_says_that_it_is_not_known_which_th
     back_up(served, named=False)
     planned = run("plan", str(path), env=env)
     assert planned.code == 0
-    assert "; which disks the backups of 12 desktops hold is not known" in planned.out
+    assert "; it is not known which disks the backups of 12 desktops hold" in planned.out
     assert removal(plan_of(run, path, env))["backups"]["disks_unknown"] == 12
     assert run("apply", str(path), "--auto-approve", env=env).code == 0
 
@@ -371,6 +371,8 @@ def test_a_retry_needs_backups_of_what_is_left(
     gone["status"] = "available"
     assert run("retry", left["operation"], str(path), "--auto-approve", env=env).code == 0
     assert len(served.posts()) == 2
+    first = run("history", "show", last_run(run, env), env=env).out
+    assert "(done in part: some of these copies may be left)" in first[first.index("Ways back") :]
     shown = run("history", "show", last_run(run, env, "retry"), env=env).out
     assert gone["id"] in shown[shown.index("Ways back") :]
 

@@ -132,7 +132,7 @@ def test_the_finding_has_number_limit_place_and_hint_and_names_desktops_by_their
     assert (finding.measured, finding.limit, finding.source) == (1, 2, "pools.yaml:5:3")
     assert finding.message == (
         "disk going: 1 of 2 desktops has a backup younger than 24 h, the oldest of 2026-11-25 22:00 UTC; "
-        "desktop d-0 has none; which disks the backups of that desktop hold is not known"
+        "desktop d-0 has none; it is not known which disks the backups of 1 desktop hold"
     )
     assert "back these desktops up" in finding.allow
     assert "pools.yaml" in finding.allow
