@@ -53,7 +53,7 @@ class Budgets:
         log("api", "waited for the budget", call=api, seconds=self._clock.monotonic() - begun)
 
     def _say(self, api: str, what: str, until: datetime | None) -> None:
-        with suppress(Exception):  # who listens must not fail a call
+        with suppress(Exception):  # of who listens
             self.waits(api, what, until)
 
     def pause(self, api: str, seconds: float) -> None:

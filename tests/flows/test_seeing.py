@@ -229,3 +229,14 @@ def test_a_variable_left_behind_approves_nothing_and_widens_nothing(
     left = {form.format(name): "1" for name in names for form in forms}
     ran = run("apply", "pools.yaml", env=served.env | left)
     assert (ran.code, served.posts()) == (3, [])
+
+
+def test_of_a_request_without_a_name_a_log_shows_the_host_alone(
+    run: Run, served: Served, tmp_path: Path
+) -> None:
+    """The address of a webhook is a secret, also where redaction has never heard of it."""
+    manifest(tmp_path, [FINANCE])
+    env = served.env | {"RECONCILER_WEBHOOK": f"{served.url}/q?k=x"}
+    err = run("drift", "pools.yaml", "--debug", env=env).err
+    [sent] = [line for line in err.splitlines() if "method=POST" in line]
+    assert ("host=127.0.0.1" in sent, "path=" in sent, "/q" in sent) == (True, False, False)
