@@ -106,6 +106,22 @@ def test_a_wait_is_said_once_and_again_when_there_is_another() -> None:
     assert "waiting" not in made.heartbeat()
 
 
+def test_a_wait_for_the_budget_is_shown_until_all_have_got_on_and_said_once_a_minute() -> None:
+    made, time = progress()
+    said = []
+    for time.seconds, what in (
+        (0.0, "the budget"),
+        (1.0, "the budget"),
+        (2.0, ""),
+        (3.0, "the budget"),
+        (61.0, ""),
+    ):
+        said.append(made.waiting("show pool", what, None))
+        assert ("  waiting for the budget" in made.lines(80, 24)) is bool(what)
+    assert said == ["waiting for the budget, for show pool", "", "", "", ""]
+    assert made.waiting("show pool", "the budget", None)
+
+
 def test_what_is_not_part_of_the_run_is_shown_and_not_counted() -> None:
     """An operation of an earlier run, which is resolved before the plan is made."""
     made, _ = progress(PoolMoved("7", "research", Phase.CHECKING))

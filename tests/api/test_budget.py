@@ -92,4 +92,5 @@ def test_who_waits_is_told_of_and_who_listens_badly_fails_no_call() -> None:
     assert heard == [
         ("list pools", "the service, which answered 429", False),
         ("list pools", "the budget of 200 requests a minute", True),
+        ("list pools", "", True),
     ]
