@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from reconciler import sandbox
+from reconciler.cli.logs import Asked, logging_as
+from reconciler.redaction import know
 from tests.flows.conftest import CALLS, FINANCE, Run, bare, manifest
 from tests.flows.inside import run_inside
 from tests.flows.serving import Served, serving
@@ -240,3 +242,13 @@ def test_of_a_request_without_a_name_a_log_shows_the_host_alone(
     err = run("drift", "pools.yaml", "--debug", env=env).err
     [sent] = [line for line in err.splitlines() if "method=POST" in line]
     assert ("host=127.0.0.1" in sent, "path=" in sent, "/q" in sent) == (True, False, False)
+
+
+def test_an_internal_error_is_in_a_debug_log_with_its_place_and_without_a_secret(tmp_path: Path) -> None:
+    know("a-secret-of-some-length")
+    log = tmp_path / "run.log"
+    with pytest.raises(ZeroDivisionError), logging_as(Asked(debug=True, file=log), {}):
+        raise ZeroDivisionError("by a-secret-of-some-length")
+    text = log.read_text()
+    assert ("Traceback" in text, "in test_an_internal_error" in text) == (True, True)
+    assert ("ZeroDivisionError: by ***" in text, "a-secret" in text) == (True, False)
