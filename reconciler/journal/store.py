@@ -806,6 +806,7 @@ class SqlJournal(Journal):
             "kind": kind,
             "detail": dict(detail),
         }
+        log_fine("journal", kind, operation=operation_id)
         connection.execute(insert(schema.events), event)
 
 
