@@ -261,6 +261,8 @@ class DesiredPool:
     """Which of remove, expand and add are carried out; the others are shown as drift."""
     grace: timedelta = timedelta(0)
     """How long a disk must have been surplus, without interruption, before it goes; zero: not at all."""
+    owner: str = field(default="", compare=False)
+    """Who is told of this pool alone; it decides nothing, so two entries that differ in it alone are equal."""
     permitted_at: tuple[tuple[str, Position], ...] = field(default=(), compare=False)
     """Where each key that permits something was set, in this entry or in ``defaults``; for people."""
 

@@ -218,6 +218,7 @@ def _pool(
         on_tie=OnTie(on_tie) if on_tie else None,
         manage=frozenset({Action.REMOVE}) if manage is None else frozenset(map(Action, manage)),
         grace=duration(grace) if grace else timedelta(0),
+        owner=entry.owner or defaults.owner or "",
         permitted_at=tuple((shared | _permitted_at(node, faults)).items()),
     )
 

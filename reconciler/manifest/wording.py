@@ -110,6 +110,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "manage": _CHANGES,
     "manage entry": "write remove, expand or add",
     "grace": GRACE,
+    "owner": "write a name of lower case letters, digits and '-', such as finance",
     "drift": "write a mapping with correct, disks_per_day and windows",
     "correct": _CHANGES,
     "correct entry": "write remove, expand or add",

@@ -54,6 +54,7 @@ pools:
     on_tie: remove_oldest
     manage: [remove, expand]
     grace: 36h
+    owner: finance
 """,
     )
     twin = DesiredDisk("SAS", 50, Position(file, 8, 9))
@@ -77,6 +78,7 @@ pools:
         manage=frozenset({Action.REMOVE, Action.EXPAND}),
         grace=timedelta(hours=36),
     )
+    assert pool.owner == "finance"  # which decides nothing, so it takes no part in the comparison
 
 
 def test_what_is_left_out_is_the_careful_choice(tmp_path: Path) -> None:
@@ -87,6 +89,7 @@ def test_what_is_left_out_is_the_careful_choice(tmp_path: Path) -> None:
     assert pool.on_tie is None
     assert pool.manage == {Action.REMOVE}
     assert pool.grace == timedelta(0)
+    assert pool.owner == ""
     assert not pool.allow_empty
     assert not pool.allow_live_sessions
     assert not pool.allow_count_mismatch
