@@ -97,7 +97,7 @@ def plan(
     declared = load(paths, follow_symlinks=follow_symlinks)
     manifest = select(declared, selection.selection)
     for note in manifest.notes:
-        console.info(note)
+        console.note(note)
     if teller:
         teller.say_unheard(manifest, console)
     before = _base(base, follow_symlinks=follow_symlinks) if base else None
@@ -120,7 +120,7 @@ def plan(
     plan_outputs(seen, console)
     way = _way_to_apply(made, apply)
     if out:
-        console.info(f"Saved to {out}; apply exactly this with: reconciler apply {path_word(out)}")
+        console.note(f"Saved to {out}; apply exactly this with: reconciler apply {path_word(out)}")
     elif shown is flags.Format.TEXT and way:
         console.text(way)  # with the plan: who has not got that must not apply it
     if teller and way:
@@ -231,7 +231,7 @@ def _known(
         if kept:
             return known_of(kept, services, recorded_holds(kept, services, kept.now()), stays=False)
     where = journal_place(connection, settings)
-    console.info(f"There is no journal at {where}: what other runs have left open is not known here.")
+    console.note(f"There is no journal at {where}: what other runs have left open is not known here.")
     return NOTHING
 
 
