@@ -162,7 +162,7 @@ def apply_manifests(
         sources,
         read_as(desired, policy, sources),
         Shard(),
-        os.environ.get("RECONCILER_RUN_GROUP", ""),  # such runs share their limits, whoever starts them
+        flags.group_of(""),  # such runs share their limits, whoever starts them
         unnamed=anonymise,
     )
     request = ApplyRequest(
@@ -187,6 +187,9 @@ class _Silent(Console):
         self._log = log
 
     def info(self, message: str) -> None:
+        self._log(message)
+
+    def note(self, message: str) -> None:
         self._log(message)
 
     def begin(self, what: str) -> None:

@@ -14,6 +14,7 @@ from reconciler.model import Action, DriftPolicy, Manifest, Target, Window
 from reconciler.planning.change import DESTROYING, Change
 from reconciler.planning.finding import Finding
 from reconciler.planning.leftovers import count_of
+from reconciler.planning.permissions import window_words
 from reconciler.planning.plan import Plan, PoolPlan
 
 MEMORY = timedelta(days=2)
@@ -195,11 +196,6 @@ def _closed(target: Target, policy: DriftPolicy | None, now: datetime) -> Findin
         source=str(policy.windows[0].at if policy.windows else policy.at),
         allow="wait for a window, correct or add one under windows, or apply by hand",
     )
-
-
-def window_words(window: Window) -> str:
-    """The window in words."""
-    return f"{'/'.join(window.days)} {window.start}-{window.end} {window.timezone}"
 
 
 def _refusal(pool: PoolPlan, policy: DriftPolicy, past: Past, used: int) -> Finding | None:

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from reconciler.model import Grant, Limit, Limits, Policy, Position
 from reconciler.planning import drift
 from reconciler.planning.finding import Finding, Severity
+from reconciler.planning.permissions import window_words
 from reconciler.planning.plan import Plan, PoolPlan
 
 WINDOW = "policy-window"
@@ -153,8 +154,8 @@ def _required(pool: PoolPlan, policy: Policy) -> Iterator[Finding]:
     if not (pool.removed or pool.ties):
         return
     for demanded, at in policy.require:
-        if demanded.startswith("grace: "):
-            continue  # fulfilled by waiting: what is not due is no removal of this plan
+        if demanded.startswith(("grace: ", "backup: ")):
+            continue  # grace is fulfilled by waiting: what is not due is no removal; the backups have their guard
         yield _finding(
             pool,
             "policy-require",
@@ -188,7 +189,7 @@ def _targets(pools: Sequence[PoolPlan], policy: Policy) -> Iterator[Finding]:
 def _window(pools: Sequence[PoolPlan], policy: Policy, now: datetime) -> Finding:
     """Whether an apply of these pools may begin now; what changes nothing needs no window."""
     idle = not any(pool.pending and not pool.blocked for pool in pools)
-    words = ", ".join(map(drift.window_words, policy.windows))
+    words = ", ".join(map(window_words, policy.windows))
     is_open = idle or any(drift.opens(window, now) for window in policy.windows)
     return Finding(
         rule=WINDOW,
