@@ -5,7 +5,6 @@ Callers decide what to time, and for how long to wait.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -38,6 +37,8 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         """Wait for this many seconds; returns at once for zero or less."""
+        import asyncio  # noqa: PLC0415 - the help of a command waits for nothing
+
         await asyncio.sleep(max(seconds, 0.0))
 
 

@@ -5,7 +5,6 @@ What is printed is left to ``render``.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
@@ -160,6 +159,8 @@ class Console:
 
         Waits in the event loop, because a blocking read would keep signals from being handled.
         """
+        import asyncio  # noqa: PLC0415 - a tenth of `--help`, which asks nothing
+
         self.end()
         print(question, end="", file=sys.stderr, flush=True)
         loop, terminal = asyncio.get_running_loop(), sys.stdin.fileno()

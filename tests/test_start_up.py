@@ -1,0 +1,41 @@
+"""What a command imports before it does anything: start-up time without a clock."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.flows.conftest import FINANCE, bare, manifest
+
+COSTLY = {
+    *("asyncio", "pydantic", "yaml", "httpx", "sqlalchemy", "starlette", "uvicorn"),
+    *("rich", "jinja2", "deepdiff", "prometheus_client", "apprise", "jsonschema"),
+}
+"""The libraries that take milliseconds to import, ours included only through them."""
+
+
+@pytest.mark.parametrize(
+    ("line", "needed"),
+    [
+        (["version"], set[str]()),
+        (["--help"], set[str]()),
+        (["validate", "pools.yaml"], {"pydantic", "yaml"}),
+        (["plan", "--sandbox", "pools.yaml"], {"asyncio", "pydantic", "yaml", "httpx", "starlette"}),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_command_imports_only_what_it_needs(line: list[str], needed: set[str], tmp_path: Path) -> None:
+    manifest(tmp_path, [FINANCE])
+    code = (
+        f"import sys; from reconciler.cli.main import run; code = run({line})\n"
+        f"sys.stderr.flush(); sys.stdout.flush()\n"
+        f"open('imported', 'w').write(' '.join(sys.modules)); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=bare(tmp_path), capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert set((tmp_path / "imported").read_text().split()) & COSTLY == needed
