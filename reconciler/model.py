@@ -317,6 +317,8 @@ class DesiredPool:
     """How long a disk must have been surplus, without interruption, before it goes; zero: not at all."""
     backup: BackupRule | None = None
     """What backup each desktop must have before it loses a copy; None: no backup is asked for."""
+    owner: str = field(default="", compare=False)
+    """Who is told of this pool alone; it decides nothing, so two entries that differ in it alone are equal."""
     permitted_at: tuple[tuple[str, Position], ...] = field(default=(), compare=False)
     """Where each key that permits something was set, in this entry or in ``defaults``; for people."""
 

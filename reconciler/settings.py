@@ -117,6 +117,30 @@ def webhooks(environ: Mapping[str, str], flags: Sequence[str]) -> tuple[str, ...
     return tuple(each for text in found for each in text.split())
 
 
+OWNED = "RECONCILER_WEBHOOK_"
+"""Before an owner in capitals, with ``_`` for ``-``: the webhooks that hear of the owner's pools alone."""
+_OWNED = re.compile(rf"{OWNED}[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
+"""The variables that an owner can have; a manifest's rule for owners allows exactly one owner for each."""
+
+
+def owner_variable(owner: str) -> str:
+    """The variable with the webhooks of an owner of pools."""
+    return OWNED + owner.upper().replace("-", "_")
+
+
+def owners_webhooks(environ: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The addresses by owner, of every such variable that is set; raises ``BadInput`` for one that no owner has."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name in sorted(each for each in environ if each.startswith(OWNED)):
+        if not _OWNED.fullmatch(name):
+            what = f"{name} is the variable of no owner; write the owner in capitals, with '_' for '-'"
+            raise BadInput("the settings are invalid", faults=(Fault(ENVIRONMENT, 0, 0, what),))
+        addresses = tuple(from_file(environ[name], ENVIRONMENT, name).split())
+        if addresses:
+            found[name.removeprefix(OWNED).lower().replace("_", "-")] = addresses
+    return found
+
+
 MOST_IN_FILE = 64 * 1024
 """Bytes of a file that holds a setting."""
 
@@ -164,9 +188,10 @@ _IN_ADDRESS = re.compile(r"://([^/?#\s]*)@")
 
 def secrets_of(environ: Mapping[str, str]) -> Iterator[str]:
     """What is secret in an environment, whoever uses it: by the names of variables, and passwords in addresses."""
-    for each in environ.get("RECONCILER_WEBHOOK", "").split():
-        yield from parts_of_address(each)
     for name, value in environ.items():
+        if name == "RECONCILER_WEBHOOK" or name.startswith(OWNED):
+            for each in value.split():
+                yield from parts_of_address(each)
         text = value.strip()
         if _SECRET_NAME.search(name) and not text.startswith(("/", "@")):
             yield from (value, text)

@@ -10,6 +10,8 @@ from reconciler.settings import (
     Settings,
     backup_endpoint,
     default_endpoint,
+    owner_variable,
+    owners_webhooks,
     read_settings,
     secrets_of,
     webhooks,
@@ -203,6 +205,35 @@ def test_an_endpoint_of_one_region_outranks_the_general_one_and_a_flag_outranks_
 
 
 # --- settings that are secrets ------------------------------------------------------------------
+
+
+def test_each_owner_has_a_variable_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "hook"
+    file.write_text("https://b.example.com/2 https://c.example.com/3\n", encoding="utf-8")
+    environ = {
+        owner_variable("finance"): "https://a.example.com/1",
+        owner_variable("team-4-east"): f"@{file}",
+        owner_variable("nobody"): "",
+        "RECONCILER_WEBHOOK": "https://all.example.com",
+    }
+    assert set(environ) >= {"RECONCILER_WEBHOOK_FINANCE", "RECONCILER_WEBHOOK_TEAM_4_EAST"}
+    assert owners_webhooks(environ) == {
+        "finance": ("https://a.example.com/1",),
+        "team-4-east": ("https://b.example.com/2", "https://c.example.com/3"),
+    }
+
+
+@pytest.mark.parametrize("name", ["finance", "A__B", "_A", "A_", "", "4"])
+def test_a_variable_that_no_owner_can_have_is_refused(name: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        owners_webhooks({f"RECONCILER_WEBHOOK_{name}": "https://a.example.com/T0PSECRET"})
+    [fault] = refused.value.faults
+    assert "is the variable of no owner" in fault.what
+    assert "T0PSECRET" not in fault.what
+
+
+def test_the_address_of_an_owner_is_a_secret() -> None:
+    assert "/T0PSECRET" in set(secrets_of({"RECONCILER_WEBHOOK_FINANCE": "https://a.example.com/T0PSECRET"}))
 
 
 def test_webhooks_come_from_flags_or_the_environment_several_at_a_time_or_from_files(tmp_path: Path) -> None:

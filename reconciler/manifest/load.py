@@ -229,6 +229,7 @@ def _pool(
         manage=frozenset({Action.REMOVE}) if manage is None else frozenset(map(Action, manage)),
         grace=duration(grace) if grace else timedelta(0),
         backup=BackupRule(duration(backup.within), (shared | places)["backup"]) if backup else None,
+        owner=entry.owner or defaults.owner or "",
         permitted_at=tuple((shared | places).items()),
     )
 

@@ -116,6 +116,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "grace": GRACE,
     "backup": "write a mapping such as {within: 24h}",
     "within": GRACE,
+    "owner": "write a name of lower case letters, digits and '-', such as finance",
     "drift": "write a mapping with correct, disks_per_day and windows",
     "correct": _CHANGES,
     "correct entry": "write remove, expand or add",

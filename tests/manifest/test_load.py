@@ -56,6 +56,7 @@ pools:
     manage: [remove, expand]
     grace: 36h
     backup: {within: 24h}
+    owner: finance
 """,
     )
     twin = DesiredDisk("SAS", 50, Position(file, 8, 9))
@@ -82,6 +83,7 @@ pools:
     )
     assert pool.backup
     assert pool.backup.at == Position(file, 17, 13)  # no part of what is compared
+    assert pool.owner == "finance"  # which decides nothing, so it takes no part in the comparison
 
 
 def test_what_is_left_out_is_the_careful_choice(tmp_path: Path) -> None:
@@ -93,6 +95,7 @@ def test_what_is_left_out_is_the_careful_choice(tmp_path: Path) -> None:
     assert pool.manage == {Action.REMOVE}
     assert pool.grace == timedelta(0)
     assert pool.backup is None
+    assert pool.owner == ""
     assert not pool.allow_empty
     assert not pool.allow_live_sessions
     assert not pool.allow_count_mismatch

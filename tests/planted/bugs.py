@@ -46,6 +46,8 @@ GRACE = "tests/flows/test_grace.py"
 BACKUPS = "tests/planning/test_backups.py"
 BACKED = "tests/flows/test_backups.py"
 BACK_UP = "tests/apply/test_backups.py"
+SEEING = "tests/flows/test_seeing.py"
+API_BUDGET = "tests/api/test_budget.py"
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ BUGS = (
     Bug(
         "a retry sends what is left although it has grown since it was approved",
         "engine/retry.py",
-        "    if grown or pool_decision",
+        "    if beyond(pool, approved) or pool_decision",
         "    if pool_decision",
         f"{RETRY}::test_copies_that_appear_between_approval_and_call_are_not_approved",
     ),
@@ -388,8 +390,8 @@ BUGS = (
     Bug(
         "the oldest outcome is delivered first",
         "notify/courier.py",
-        "outcome = box.waiting.pop()",
-        "outcome = box.waiting.popleft()",
+        "letter = box.waiting.pop()",
+        "letter = box.waiting.popleft()",
         f"{COURIER}::test_the_newest_outcome_is_delivered_first",
     ),
     Bug(
@@ -1452,5 +1454,42 @@ BUGS = (
         "    if not pool.removed:\n        return replace(pool, backup=rule)\n",
         "",
         f"{BACKED}::test_nothing_is_asked_of_the_backup_service_where_nothing_would_go",
+    ),
+    Bug(
+        "who cannot show the progress stops the run",
+        "apply/context.py",
+        "        with suppress(Exception):\n            self.observer(event)",
+        "        self.observer(event)",
+        f"{RUN}::test_who_shows_the_progress_gets_every_change_of_state_and_decides_nothing",
+    ),
+    Bug(
+        "who hears of a wait badly fails a call",
+        "api/budget.py",
+        "        with suppress(Exception):  # of who listens\n            self.waits(api, what, until)",
+        "        self.waits(api, what, until)",
+        f"{API_BUDGET}::test_who_waits_is_told_of_and_who_listens_badly_fails_no_call",
+    ),
+    Bug(
+        "others may read a log",
+        "files.py",
+        "flags | os.O_NONBLOCK, 0o600)",
+        "flags | os.O_NONBLOCK, 0o644)",
+        f"{SEEING}::test_a_log_file_is_for_its_user_alone_and_is_added_to",
+    ),
+    Bug(
+        "a log is written through a link",
+        "files.py",
+        "    refuse_link(path)\n    stream = _is_stream(path)\n",
+        "    stream = True\n",
+        f"{SEEING}::test_a_log_that_cannot_be_written_is_refused_before_anything_is_sent",
+    ),
+    Bug(
+        "a log shows the addresses of webhooks",
+        "api/transport.py",
+        """ if call else ""
+    known""",
+        """
+    known""",
+        f"{SEEING}::test_of_a_request_without_a_name_a_log_shows_the_host_alone",
     ),
 )
