@@ -115,7 +115,7 @@ BUGS = (
     Bug(
         "a retry sends what is left although it has grown since it was approved",
         "engine/retry.py",
-        "    if grown or pool_decision",
+        "    if beyond(pool, approved) or pool_decision",
         "    if pool_decision",
         f"{RETRY}::test_copies_that_appear_between_approval_and_call_are_not_approved",
     ),
@@ -390,8 +390,8 @@ BUGS = (
     Bug(
         "the oldest outcome is delivered first",
         "notify/courier.py",
-        "outcome = box.waiting.pop()",
-        "outcome = box.waiting.popleft()",
+        "letter = box.waiting.pop()",
+        "letter = box.waiting.popleft()",
         f"{COURIER}::test_the_newest_outcome_is_delivered_first",
     ),
     Bug(
