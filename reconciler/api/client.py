@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
@@ -21,7 +22,7 @@ from reconciler.api.paging import complete
 from reconciler.api.retry import DEFAULT_TIMING, Retries, RetryableError, Throttled, Timing
 from reconciler.api.signing import SIGNED_AT
 from reconciler.api.token import ONCE
-from reconciler.api.transport import Answer, ProtocolError, fetch, httpx, through
+from reconciler.api.transport import ATTEMPT, CALL_NAME, Answer, ProtocolError, fetch, httpx, through
 from reconciler.clock import Clock
 from reconciler.errors import CredentialsError, PermissionDenied, ReadingDoubtful, ServiceError
 from reconciler.journal.records import Outcome
@@ -38,11 +39,19 @@ POOLS_LIMIT, POOLS_OFFSET = 1000, 20_000
 DESKTOPS_LIMIT, DESKTOPS_OFFSET = 100, 10_000
 JOBS_LIMIT, JOBS_OFFSET = 1000, 10_000
 """Items a page, and the highest offset (documented)."""
+BACKUPS_LIMIT, BACKUPS_OFFSET = 1000, 100_000
+"""Backups a page (documented: 1 to 1,000); no document has a highest offset, so this one is ours."""
+DESKTOP = "OS::Workspace::DesktopV2"
+"""The backup service's word for a desktop (documented)."""
 UNTRUSTED = (
     "the server's certificate is not trusted here: add its authority to the system's certificates, "
     "or name a file with it in SSL_CERT_FILE"
 )
 SANDBOX_HEADER = "x-reconciler-sandbox"
+
+
+BackupService = Callable[[], AbstractAsyncContextManager["WorkspaceClient"]]
+"""Opens a client for the backup service of a project, for one reading."""
 
 
 async def nothing_to_renew() -> datetime | None:
@@ -91,10 +100,13 @@ class WorkspaceClient:
         self._reads = reads
         self._writes = writes
         self._root = f"{base}/v2/{_segment(project_id)}"
+        self._backups = f"{base}/v3/{_segment(project_id)}/backups"
         self._base = base
+        self.project_id = project_id
         self._clock = clock
         self._timing = timing
-        self._budgets = Budgets(clock)
+        self.budgets = Budgets(clock)
+        """What all calls wait for; its ``waits`` may be set to hear of that."""
         self._slots = asyncio.Semaphore(concurrency)
         self._answered = False
         self.renew: Renew = nothing_to_renew
@@ -109,6 +121,8 @@ class WorkspaceClient:
         """The name of the simulated world that answered; empty for the real service."""
         self.service_time: datetime | None = None
         """The time of the latest answer by its ``Date``; None while none had one."""
+        self.backup_service: BackupService | None = None
+        """Opens a client for the backup service, which has another address; None: there is none."""
 
     async def announce(self) -> str:
         """Ask who answers at this address; returns the name of the sandbox, or nothing."""
@@ -188,9 +202,43 @@ class WorkspaceClient:
 
         return await complete("sub-jobs", page, lambda each: each.id, JOBS_LIMIT, JOBS_OFFSET)
 
+    async def backups(self) -> tuple[list[wire.BackupBody], tuple[bytes, ...]]:
+        """Every backup of a desktop, complete, with the raw pages; to be asked of the backup service's client.
+
+        One request per 1,000: a desktop alone could be asked for, but a pool can have thousands. They come sorted
+        by id, so that a backup that is made meanwhile moves no other to another page unseen.
+        """
+        size = _Size("backups")
+        pages: dict[int, bytes] = {}
+
+        def decode(body: bytes) -> wire.BackupsPage:
+            return wire.decode(body, wire.BackupsPage)
+
+        async def page(offset: int) -> tuple[int, Sequence[wire.BackupBody]]:
+            query = {
+                "resource_type": DESKTOP,
+                "limit": BACKUPS_LIMIT,
+                "offset": offset,
+                "sort": "id:asc",
+            }
+            if offset == 0:
+                pages.clear()
+            take = size.of(offset, decode)
+
+            def kept(answer: Answer) -> wire.BackupsPage:
+                found = take(answer)
+                pages[offset] = answer.body
+                return found
+
+            found = await self._read("list backups", self._backups, query, kept)
+            return found.count, found.backups
+
+        bodies = await complete("backups", page, lambda each: each.id, BACKUPS_LIMIT, BACKUPS_OFFSET)
+        return bodies, tuple(pages.values())
+
     async def write_place(self, verb: Verb) -> None:
         """Wait for a place in the budget of this write; after a 429 that may take minutes."""
-        await self._budgets.write(verb)
+        await self.budgets.write(verb)
 
     async def post_volumes(
         self, verb: Verb, pool_id: str, body: Mapping[str, Any], signed_at: datetime
@@ -230,7 +278,7 @@ class WorkspaceClient:
                 url(),
                 content=json.dumps(body).encode(),
                 headers={"Content-Type": "application/json"},
-                extensions={SIGNED_AT: signed_at, ONCE: True, "trace": trace},
+                extensions={SIGNED_AT: signed_at, ONCE: True, "trace": trace, CALL_NAME: verb},
             )
             self.requests[verb] += 1
             answer = await fetch(self._writes, request, self._timing.write)
@@ -239,7 +287,7 @@ class WorkspaceClient:
         except Exception as error:
             return of_error(error, sending_began=began, through=through(self._writes))
         if outcome.status == 429:
-            self._budgets.pause(verb, self._timing.throttled_wait(outcome.retry_after))
+            self.budgets.pause(verb, self._timing.throttled_wait(outcome.retry_after))
         return outcome
 
     def _pool(self, pool_id: str) -> str:
@@ -249,13 +297,13 @@ class WorkspaceClient:
         retries = Retries(self._clock, self._timing)
 
         async def attempt() -> T:
-            await self._budgets.read(call)
+            await self.budgets.read(call)
             async with self._slots:
                 with retries.timed():
                     answer = await self._get(call, url, query, retries)
             if answer.status == 429:
                 wait = self._timing.throttled_wait(retry_after(answer.headers, self._clock.now()))
-                self._budgets.pause(call, wait)
+                self.budgets.pause(call, wait)
                 raise Throttled(failure(call, answer.status, answer.headers, answer.body), wait)
             return _taken(call, answer, take)
 
@@ -271,7 +319,11 @@ class WorkspaceClient:
         seconds = retries.left()
         # The service's older pages call Content-Type mandatory even on a GET (documented).
         request = self._reads.build_request(
-            "GET", url, params=dict(query), headers={"Content-Type": "application/json"}
+            "GET",
+            url,
+            params=dict(query),
+            headers={"Content-Type": "application/json"},
+            extensions={CALL_NAME: call, ATTEMPT: retries.attempts},
         )
         try:
             answer = await fetch(self._reads, request, seconds)

@@ -28,6 +28,7 @@ from reconciler.planning.plan import Plan
 from reconciler.planning.plan_file import read
 from reconciler.render import words
 from reconciler.render.text import Line, Tone, plan_lines
+from reconciler.render.ways_back import way_back_lines
 
 
 def runs_lines(runs: Sequence[Run]) -> Iterator[Line]:
@@ -82,6 +83,7 @@ def run_lines(record: RunRecord, *, anonymise: bool = False) -> Iterator[Line]:
         detail = {} if event.kind in (PLAN_APPROVED, DESKTOPS) else event.detail
         said = "".join(f"  {name}: {value}" for name, value in detail.items() if value != "")
         yield Line(f"  {_time(event.at)}  {event.kind}{said}", Tone.FAINT)
+    yield from way_back_lines(record)
 
 
 def approved_plan(record: RunRecord) -> Plan | None:
@@ -119,7 +121,9 @@ def _operation_lines(operation: Operation) -> Iterator[Line]:
         for copy in intent.copies:
             if copy.disk_id == disk.id:
                 volume = copy.volume_id or "unknown"
-                yield Line(f"      copy    volume {volume}, {copy.size} GB, on {_desktop(copy)}")
+                backups = ", ".join(each.id for each in copy.backups)
+                backed = f", backups {backups}" if backups else ""
+                yield Line(f"      copy    volume {volume}, {copy.size} GB, on {_desktop(copy)}{backed}")
     yield Line(f"    operation {operation.id}, opened {_time(operation.opened)} UTC")
     if operation.outcome:
         outcome = operation.outcome
