@@ -42,6 +42,11 @@ def pool_values(pool: PoolKey) -> dict[str, Any]:
     return {"target": pool.target, "service": pool.service, "pool_id": pool.pool_id}
 
 
+def place_values(target: str | None, service: str | None) -> dict[str, Any]:
+    """The columns that name a target and a service, without what is not given."""
+    return {name: value for name, value in (("target", target), ("service", service)) if value is not None}
+
+
 def intent_values(intent: Intent) -> dict[str, Any]:
     """The columns an intent fills."""
     return pool_values(intent.pool) | {

@@ -5,7 +5,7 @@ Connecting is left to ``database``, the meaning of rows to ``rows`` and ``store`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
+    ColumnElement,
     Connection,
     DateTime,
     Dialect,
@@ -355,6 +356,16 @@ def readable_operations(version: int) -> Select[Any]:
         return select(operations)
     later = {"copies", "intent_sum", "state_sum"}
     return select(*(column for column in operations.c if column.name not in later))
+
+
+def matching(table: Table, *columns: str) -> list[ColumnElement[bool]]:
+    """That columns have the values which ``given`` gives when the statement runs, so that it is composed once."""
+    return [table.c[name] == bindparam(f"at_{name}") for name in columns]
+
+
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of columns for a statement with ``matching``."""
+    return {f"at_{name}": value for name, value in values.items()}
 
 
 def version_of(connection: Connection, where: str) -> int | None:

@@ -304,9 +304,8 @@ BUGS = (
     Bug(
         "what was opened while the clock was ahead counts for neither day",
         "journal/store.py",
-        "            _operations.c.opened >= since,\n            _operations.c.id != besides,",
-        "            _operations.c.opened.between(since, since + timedelta(days=1)),\n"
-        "            _operations.c.id != besides,",
+        "fence.judge(connection, self._queries.uses, wanted)",
+        "fence.judge(connection, self._queries.uses.where(_operations.c.opened < since + timedelta(1)), wanted)",
         f"{BUDGET}::test_a_clock_that_is_set_back_over_midnight_gives_neither_day_more",
     ),
     Bug(
@@ -348,8 +347,8 @@ BUGS = (
     Bug(
         "an alarm holds nothing back after its run",
         "engine/resolution.py",
-        "    return standing_holds(ctx.journal, services)\n",
-        "    return damaged_holds(ctx.journal, services)\n",
+        "    return damaged | alarm_holds(ctx.journal, services)\n",
+        "    return damaged\n",
         f"{REMEDIATION}::test_an_alarm_stops_the_others_in_its_own_run_and_then_holds_its_pool_back_alone",
     ),
     Bug(
