@@ -40,6 +40,7 @@ PARTS = {
     "`target`": "TargetEntry",
     "`pools[]`": "PoolEntry",
     "`disks[]`": "DiskEntry",
+    "`announce`": "AnnounceEntry",
     "`defaults`": "DefaultsEntry",
     "`limits`": "LimitsEntry",
     "`drift`": "DriftEntry",

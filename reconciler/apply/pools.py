@@ -98,7 +98,9 @@ async def _one_call(task: Task, call: Call, expected: Counter[DiskEffect], index
             ctx.check_sources()
         if stopped := _stopped(ctx, index):
             return stopped
-        rule = GraceRule(grace_of(task.pool.desired, task.plan.policy), task.site.service_time())
+        obeyed = task.plan.policy
+        told = obeyed.announce if obeyed else None
+        rule = GraceRule(grace_of(task.pool.desired, obeyed), task.site.service_time(), told)
         result = await carry_out(call, intent, task.site, ctx, rule)
         wait = _wait_after(result.outcome) if result.status is Status.REJECTED else None
         if wait is None or attempt + 1 == ctx.options.tries:

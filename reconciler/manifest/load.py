@@ -194,6 +194,7 @@ def _pool(
     on_tie = entry.on_tie or defaults.on_tie
     manage = entry.manage if entry.manage is not None else defaults.manage
     grace = entry.grace or defaults.grace
+    announce = entry.announce or defaults.announce
     live = (
         entry.allow_live_sessions if entry.allow_live_sessions is not None else defaults.allow_live_sessions
     )
@@ -218,6 +219,7 @@ def _pool(
         on_tie=OnTie(on_tie) if on_tie else None,
         manage=frozenset({Action.REMOVE}) if manage is None else frozenset(map(Action, manage)),
         grace=duration(grace) if grace else timedelta(0),
+        announce=announce.text if announce else "",
         permitted_at=tuple((shared | _permitted_at(node, faults)).items()),
     )
 

@@ -22,6 +22,7 @@ from reconciler.render.json.base import (
     Text,
     json_text,
 )
+from reconciler.render.json.marks import AnnouncementEntry, announcement_entry
 from reconciler.render.json.plan import PlanDocument, plan_document
 
 FORMAT_VERSION: Final = "1.3"
@@ -188,6 +189,9 @@ class RunDocument(RunEntry, Document):
         description="Those it opened and those it took over, in order of opening."
     )
     damaged: list[DamagedEntry] = Field(description="Its operations whose rows are damaged; usually empty.")
+    announcements: list[AnnouncementEntry] = Field(
+        description="Messages to the people of pools that it sent, oldest first."
+    )
     events: list[EventEntry] = Field(description="In order of writing.")
 
 
@@ -215,6 +219,7 @@ def run_json(record: RunRecord, indent: int | None = 2, *, anonymise: bool = Fal
             plan=plan_document(plan) if plan else None,
             operations=[OperationEntry.model_validate(each) for each in record.operations],
             damaged=[DamagedEntry.model_validate(each) for each in record.damaged],
+            announcements=[announcement_entry(each) for each in record.announcements],
             events=[EventEntry.model_validate(each) for each in events],
         ),
         indent,
