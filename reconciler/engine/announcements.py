@@ -25,7 +25,7 @@ from reconciler.planning.announcements import going, notice, obstacle
 from reconciler.planning.change import Heard
 from reconciler.planning.drift import decided, is_being_changed
 from reconciler.planning.marks import Marks, waiting, with_marks
-from reconciler.planning.plan import Plan, PoolPlan
+from reconciler.planning.plan import HELD_RULES, Plan, PoolPlan
 
 FOR_ALL = frozenset({401, 403, 429})
 """HTTP statuses with which the service would answer every other message of the target right now as well."""
@@ -54,9 +54,13 @@ async def announce(plan: Plan, manifest: Manifest, ctx: RunContext) -> Plan:
 
 
 def _may_be_told(pool: PoolPlan, manages: Mapping[Position, frozenset[Action]]) -> bool:
-    """Whether its people are told anything: only by a reading that says which disks are surplus, as with marks."""
+    """Whether its people are told anything: only by a reading that says which disks are surplus, as with marks.
+
+    And of no pool of which nobody knows what is happening to it: its job is looked for among the pool's jobs.
+    """
     told = pool.desired.at in manages and pool.desired.announce and pool.grace
-    return bool(told and pool.live and decided(pool) and not is_being_changed(pool))
+    held = any(each.rule in HELD_RULES for each in pool.findings)
+    return bool(told and pool.live and decided(pool) and not is_being_changed(pool) and not held)
 
 
 def _wanted(

@@ -33,11 +33,13 @@ REACHED_NOBODY = (State.NOT_SENT.value, State.REJECTED.value)
 
 def find(connection: Connection, target: str | None, service: str | None) -> tuple[Announcement, ...]:
     """The messages about marks that are there, oldest first."""
-    query = select(announcements).where(_has_mark()).order_by(announcements.c.begun, announcements.c.id)
+    # From the few marks to their messages, however many there ever were of marks that are gone.
+    query = select(announcements).select_from(marks.join(announcements, _of_mark()))
+    query = query.order_by(announcements.c.begun, announcements.c.id)
     if target is not None:
-        query = query.where(announcements.c.target == target)
+        query = query.where(marks.c.target == target)
     if service is not None:
-        query = query.where(announcements.c.service == service)
+        query = query.where(marks.c.service == service)
     return tuple(map(rows.to_announcement, connection.execute(query)))
 
 
@@ -91,7 +93,9 @@ def check_told(
 
 def forget(connection: Connection, before: datetime) -> None:
     """Delete messages from before that time whose marks are gone; while a mark is there, they keep it from twice."""
-    connection.execute(delete(announcements).where(announcements.c.begun < before, ~_has_mark()))
+    connection.execute(
+        delete(announcements).where(announcements.c.begun < before, ~exists().where(_of_mark()))
+    )
 
 
 def _accepted(connection: Connection, mark: Mark) -> datetime | None:
@@ -118,6 +122,6 @@ def _same(new: NewAnnouncement) -> list[ColumnElement[bool]]:
     return [*_about(new.mark), announcements.c.once == new.once]
 
 
-def _has_mark() -> ColumnElement[bool]:
+def _of_mark() -> ColumnElement[bool]:
     names = ("target", "service", "pool_id", "disk_id", "first_seen")
-    return exists().where(and_(*(marks.c[name] == announcements.c[name] for name in names)))
+    return and_(*(marks.c[name] == announcements.c[name] for name in names))

@@ -277,7 +277,8 @@ def send_notifications(call: Call) -> bytes:
     """``notifications`` of a pool: a text to its desktops, as a job (documented); what its end means is inferred."""
     _known(call)
     pool = _pool(call)
-    job = changes.notify(call.world, pool, _document(call), (call.now, call.now + call.job_seconds))
+    end = call.now + call.job_seconds
+    job = changes.notify(call.world, pool, _document(call), (call.now, end))
     return encode({"job_id": job["id"]})
 
 

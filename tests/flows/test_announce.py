@@ -16,7 +16,7 @@ from reconciler import sandbox
 from reconciler.sandbox.store import Store
 from tests.flows.conftest import Run, manifest
 from tests.flows.rounds import watched
-from tests.flows.serving import Served, listening
+from tests.flows.serving import Served, listening, serving
 from tests.flows.skipping import TIME
 
 DAY = 86400.0
@@ -175,6 +175,22 @@ def test_nobody_is_told_of_a_disk_that_stays(
     assert "marked 1 disk" in marked.err
     assert why.replace("DISK", surplus(served)) in marked.err
     assert len(messages(served)) == ("accepted" in why)
+
+
+def test_the_job_of_a_message_holds_no_expansion_of_its_pool_up(run: Run, tmp_path: Path) -> None:
+    with serving(sandbox.default_world(), job_seconds=600.0) as served:
+        env = served.env | kept(tmp_path)
+        served.pool("finance-analysts")["behaviour"]["seconds"] = 0.1
+        grows = FINANCE.replace("size: 100", "size: 120").replace("grace", "manage: [remove, expand], grace")
+        path = str(manifest(tmp_path, [grows]))
+        run("apply", path, "--mark", env=env)
+        TIME.skipped += 120
+        done = run("apply", path, "--auto-approve", env=env)
+        assert done.code == 0, done.err
+        assert [each["path"].rpartition("/")[2] for each in served.posts()] == [
+            "notifications",
+            "batch-expand",
+        ]
 
 
 def test_a_grace_of_less_than_two_days_is_announced_once(
