@@ -154,8 +154,8 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
         )
     if call.step is Step.REMOVE and (others := strangers(ctx.journal, site.key(call.pool_id), known)):
         ctx.log(f"{fresh.label}: {restored_words(others)}")
-    running = known & await site.running[call.step].after(ctx.clock.monotonic())
-    if running - _messages(call, site, ctx):
+    others = known - _messages(call, site, ctx)
+    if others & await site.running[call.step].after(ctx.clock.monotonic()):
         raise Refused(f"pool {fresh.label} has a running job", "apply again when it has ended")
     if call.step is Step.REMOVE:
         sent = [(disk.id, disk.type, disk.size) for disk in call.disks]

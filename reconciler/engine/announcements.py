@@ -123,7 +123,7 @@ async def _one(new: NewAnnouncement, connection: Connection, ctx: RunContext) ->
         await connection.workspace.message_place()
         await connection.renew()
         signed_at = ctx.clock.now().replace(microsecond=0)
-        if not ctx.journal.open_announcement(new, ctx.run_id):
+        if not ctx.journal.open_announcement(new, ctx.run_id, connection.service_time()):
             return True
     except ReconcilerError as error:
         _say(new.mark.pool_name, f"{_about(new)} was not sent: {error.message}", ctx)

@@ -582,9 +582,12 @@ class Journal(Protocol):
     ) -> tuple[Announcement, ...]:
         """The messages about the marks that there are, oldest first; None means every target or every service."""
 
-    def open_announcement(self, new: NewAnnouncement, run_id: str) -> bool:
+    def open_announcement(
+        self, new: NewAnnouncement, run_id: str, service_time: datetime | None = None
+    ) -> bool:
         """Record that a message is about to be sent; False when it must not be.
 
+        Its time is the later of the journal's clock and ``service_time``, so that nobody has known for too long.
         It must not when it was sent before, unless that certainly reached nobody, and when the mark is gone or is
         another one by now. Of two runs that ask at once one is told True.
         """

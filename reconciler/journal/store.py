@@ -644,7 +644,9 @@ class SqlJournal(Journal):
         with self._database.read() as connection:
             return announcements.find(connection, target, service)
 
-    def open_announcement(self, new: NewAnnouncement, run_id: str) -> bool:
+    def open_announcement(
+        self, new: NewAnnouncement, run_id: str, service_time: datetime | None = None
+    ) -> bool:
         """Record that a message is about to be sent; False when it must not be."""
         key = new.mark.key
         with self._database.write() as connection:
@@ -652,7 +654,8 @@ class SqlJournal(Journal):
             self._database.take_turn(connection, f"{key.pool.target} {key.pool.service}")
             insert_new = self._database.insert_new(schema.announcements)
             now = self._clock.now(connection)
-            if not announcements.begin(connection, insert_new, new, run_id, now):
+            begun = max(now, service_time or now)
+            if not announcements.begin(connection, insert_new, new, run_id, begun):
                 return False
             detail = {
                 "id": new.id,

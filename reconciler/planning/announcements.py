@@ -39,8 +39,8 @@ def notice(told: Sequence[Told], waits: Waits, now: datetime) -> Notice | None:
     last_day = waits.due - BEFORE
     if waits.due - waits.since < LEAST or now < last_day:
         return None
-    of_date = [each for each in got if each.due == waits.due]
-    if any(each.notice is Notice.REMINDER or each.at >= last_day for each in of_date):
+    # A reminder is itself such a message: it is sent on the last day, by the earlier clock, and dated by the later.
+    if any(each.due == waits.due and each.at >= last_day for each in got):
         return None
     return Notice.REMINDER
 

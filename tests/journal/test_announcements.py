@@ -128,6 +128,14 @@ def test_a_mark_that_was_cleared_and_made_anew_is_another_one(journal: Journal, 
     assert only(journal).id == "message-2"
 
 
+def test_a_message_has_the_later_of_two_clocks(journal: Journal) -> None:
+    mark = marked(journal)
+    ahead, behind = START + timedelta(hours=1), START - timedelta(hours=1)
+    assert journal.open_announcement(message(mark), "run-1", ahead)
+    assert journal.open_announcement(message(mark, 2, Notice.REMINDER), "run-1", behind)
+    assert sorted(each.begun for each in journal.announcements()) == [START, ahead]
+
+
 def test_of_runners_that_ask_at_once_one_sends(url: str, journal: Journal) -> None:
     mark = marked(journal)
     journals = [open_at(url, HandClock()) for _ in range(4)]
