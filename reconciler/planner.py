@@ -17,11 +17,12 @@ from reconciler.api.client import Renew, nothing_to_renew
 from reconciler.clock import Clock, SystemClock
 from reconciler.errors import PoolNotFound, ReadingDoubtful, ServiceError
 from reconciler.journal.records import Step
+from reconciler.logs import log, log_fine, logs, logs_fine
 from reconciler.model import ABSENT_DISKS, DesiredPool, Limits, Manifest, Policy, Pool, Shard, Target
 from reconciler.planning import policy
 from reconciler.planning.draft import needs_desktops
 from reconciler.planning.finding import Finding, Severity
-from reconciler.planning.guards import judge, judge_pool
+from reconciler.planning.guards import judge, judge_pool, pool_checks, run_checks
 from reconciler.planning.inconsistent_desktops import InconsistentDesktops, inconsistent_desktop
 from reconciler.planning.leftovers import PartialRemoval, leftovers
 from reconciler.planning.marks import Marks, Settle, as_it_is, never_ends, with_grace
@@ -164,6 +165,7 @@ async def compute(
     limits = policy.within(limits, stamp.policy)
     pools = await _with_strangers(held, connections, known)
     judged, findings = judged_under(stamp.policy, pools, limits, stamp.created)
+    _log_guards(judged, (*findings, *run_checks(judged, limits)) if logs_fine("guards") else findings)
     return Plan(
         id=stamp.id,
         services=tuple(each.service for each in connected),
@@ -216,7 +218,26 @@ async def plan_pool(
     pool = drafted(desired, live, settle=settle)
     if needs_desktops(pool):
         [pool] = await _with_desktops([pool], workspace, listing, clock, settle)
-    return judge_pool(pool)
+    pool = judge_pool(pool)
+    _log_guards([pool])
+    return pool
+
+
+def _log_guards(pools: Iterable[PoolPlan], findings: Sequence[Finding] = ()) -> None:
+    """Log what the guards found; those that let pass, which are in no plan, for who wants to see everything."""
+    if not logs("guards"):
+        return
+    found = [(each, pool.label) for pool in pools for each in pool.findings]
+    if logs_fine("guards"):
+        changing = [pool for pool in pools if pool.live and pool.pending]
+        checks = ((each, pool.label) for pool in changing for each in pool_checks(pool))
+        found += [(each, label) for each, label in checks if each.severity is Severity.PASS]
+    seen = dict.fromkeys((*found, *((each, "") for each in findings)))
+    for each, label in seen:
+        say = log_fine if each.severity is Severity.PASS else log
+        # Not the message, which another guard may one day make of names.
+        numbers = {"measured": each.measured, "limit": each.limit}
+        say("guards", each.severity.value, rule=each.rule, pool=each.pool or label, **numbers)
 
 
 def _held(pool: PoolPlan, holds: Holds) -> PoolPlan:

@@ -5,7 +5,9 @@ Text from the service is made safe here, once, on entry. Which pools matter is l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -174,6 +176,8 @@ class LiveWorkspace:
 
     def __init__(self, client: WorkspaceClient) -> None:
         self._client = client
+        self.jobs_seen: Callable[[Mapping[str, int]], None] = lambda _left: None
+        """Is given, whenever jobs are asked for, how many sub-jobs of each are unfinished; decides nothing."""
 
     @property
     def client(self) -> WorkspaceClient:
@@ -239,7 +243,10 @@ class LiveWorkspace:
     async def running_jobs(self, step: Step) -> frozenset[str]:
         """Ids of the jobs of this kind that still have an unfinished sub-job."""
         bodies = await self._client.sub_jobs(job_type=JOB_TYPES[step] or None, statuses=_UNFINISHED)
-        return frozenset(body.job_id for body in bodies if body.job_id)
+        left = Counter(body.job_id for body in bodies if body.job_id)
+        with suppress(Exception):  # who listens must not fail a reading
+            self.jobs_seen(left)
+        return frozenset(left)
 
     async def pool_jobs(self, pool_id: str, step: Step) -> frozenset[str]:
         """Ids of all jobs of this kind that the pool ever had."""

@@ -21,7 +21,7 @@ from reconciler.api.paging import complete
 from reconciler.api.retry import DEFAULT_TIMING, Retries, RetryableError, Throttled, Timing
 from reconciler.api.signing import SIGNED_AT
 from reconciler.api.token import ONCE
-from reconciler.api.transport import Answer, ProtocolError, fetch, httpx, through
+from reconciler.api.transport import ATTEMPT, CALL_NAME, Answer, ProtocolError, fetch, httpx, through
 from reconciler.clock import Clock
 from reconciler.errors import CredentialsError, PermissionDenied, ReadingDoubtful, ServiceError
 from reconciler.journal.records import Outcome
@@ -94,7 +94,8 @@ class WorkspaceClient:
         self._base = base
         self._clock = clock
         self._timing = timing
-        self._budgets = Budgets(clock)
+        self.budgets = Budgets(clock)
+        """What all calls wait for; its ``waits`` may be set to hear of that."""
         self._slots = asyncio.Semaphore(concurrency)
         self._answered = False
         self.renew: Renew = nothing_to_renew
@@ -190,7 +191,7 @@ class WorkspaceClient:
 
     async def write_place(self, verb: Verb) -> None:
         """Wait for a place in the budget of this write; after a 429 that may take minutes."""
-        await self._budgets.write(verb)
+        await self.budgets.write(verb)
 
     async def post_volumes(
         self, verb: Verb, pool_id: str, body: Mapping[str, Any], signed_at: datetime
@@ -242,7 +243,7 @@ class WorkspaceClient:
                 url(),
                 content=json.dumps(body).encode(),
                 headers={"Content-Type": "application/json"},
-                extensions={SIGNED_AT: signed_at, ONCE: True, "trace": trace},
+                extensions={SIGNED_AT: signed_at, ONCE: True, "trace": trace, CALL_NAME: verb},
             )
             self.requests[verb] += 1
             answer = await fetch(self._writes, request, self._timing.write)
@@ -251,7 +252,7 @@ class WorkspaceClient:
         except Exception as error:
             return of_error(error, sending_began=began, through=through(self._writes))
         if outcome.status == 429:
-            self._budgets.pause(verb, self._timing.throttled_wait(outcome.retry_after))
+            self.budgets.pause(verb, self._timing.throttled_wait(outcome.retry_after))
         return outcome
 
     def _pool(self, pool_id: str) -> str:
@@ -261,13 +262,13 @@ class WorkspaceClient:
         retries = Retries(self._clock, self._timing)
 
         async def attempt() -> T:
-            await self._budgets.read(call)
+            await self.budgets.read(call)
             async with self._slots:
                 with retries.timed():
                     answer = await self._get(call, url, query, retries)
             if answer.status == 429:
                 wait = self._timing.throttled_wait(retry_after(answer.headers, self._clock.now()))
-                self._budgets.pause(call, wait)
+                self.budgets.pause(call, wait)
                 raise Throttled(failure(call, answer.status, answer.headers, answer.body), wait)
             return _taken(call, answer, take)
 
@@ -283,7 +284,11 @@ class WorkspaceClient:
         seconds = retries.left()
         # The service's older pages call Content-Type mandatory even on a GET (documented).
         request = self._reads.build_request(
-            "GET", url, params=dict(query), headers={"Content-Type": "application/json"}
+            "GET",
+            url,
+            params=dict(query),
+            headers={"Content-Type": "application/json"},
+            extensions={CALL_NAME: call, ATTEMPT: retries.attempts},
         )
         try:
             answer = await fetch(self._reads, request, seconds)

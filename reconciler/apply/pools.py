@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from reconciler.apply.calls import DiskEffect, call_effects, calls, effects
 from reconciler.apply.context import RunContext, TargetContext
+from reconciler.apply.events import Phase, PoolMoved
 from reconciler.apply.group import claim
 from reconciler.apply.marks import marks_of
 from reconciler.apply.operation import carry_out
@@ -105,7 +107,9 @@ async def _one_call(task: Task, call: Call, expected: Counter[DiskEffect], index
         wait = _wait_after(result.outcome) if result.status is Status.REJECTED else None
         if wait is None or attempt + 1 == ctx.options.tries:
             break
-        ctx.log(f"{task.pool.label}: {result.message}; waiting {wait:.0f} s, then reading again")
+        words = f"{result.message}; waiting {wait:.0f} s, then reading again"
+        until = ctx.clock.now() + timedelta(seconds=wait)
+        ctx.tell(PoolMoved(call.pool_id, task.pool.label, Phase.WAITING, words, until))
         await ctx.clock.sleep(wait)
     return result
 
@@ -154,8 +158,8 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
         )
     if call.step is Step.REMOVE and (others := strangers(ctx.journal, site.key(call.pool_id), known)):
         ctx.log(f"{fresh.label}: {restored_words(others)}")
-    others = known - _messages(call, site, ctx)
-    if others & await site.running[call.step].after(ctx.clock.monotonic()):
+    holding = known - _messages(call, site, ctx)
+    if holding & await site.running[call.step].after(ctx.clock.monotonic()):
         raise Refused(f"pool {fresh.label} has a running job", "apply again when it has ended")
     if call.step is Step.REMOVE:
         sent = [(disk.id, disk.type, disk.size) for disk in call.disks]
@@ -226,6 +230,10 @@ async def _steady(pool_id: str, index: int, site: TargetContext, ctx: RunContext
         # Before the first call a pool that is not steady is somebody else's doing: the guards block it.
         if index == 0 or reading.pool.status == STEADY or ctx.clock.monotonic() >= deadline:
             return reading
+        if not polls:
+            until = ctx.clock.now() + timedelta(seconds=deadline - ctx.clock.monotonic())
+            words = f"waiting until the pool is {STEADY} again after the call before"
+            ctx.tell(PoolMoved(pool_id, reading.pool.name, Phase.WAITING, words, until))
         await ctx.clock.sleep(delay(polls))
         polls += 1
 

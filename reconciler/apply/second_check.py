@@ -71,7 +71,7 @@ def check_retry(
     if not left or not all(going) or len(disks) != len(approved) or len(disks) > 10:
         raise _no("the retry names no copy, a copy of no disk, or more than ten disks")
     if stray := sorted(going - disks.keys()):
-        raise _no(f"disk {', '.join(stray)} is none that this operation was approved to remove")
+        raise _no(f"disk {', '.join(stray)} was not approved to be removed by this operation")
     if len({(copy.desktop_id, copy.volume_id or copy.disk_id) for copy in left}) != len(left):
         raise _no("a copy is named twice")
     for copy in left:

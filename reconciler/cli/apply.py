@@ -79,7 +79,8 @@ def apply(
         )
     policy = policy_of(connection)
     signed = signed_approvals(policy, approvals or ())
-    share = flags.share(shard, run_group)
+    group = flags.group_of(run_group)
+    share = flags.share(shard, group)
     if share.count > 1 and saved:
         raise BadInput("a saved plan already holds one share of the pools", "omit --shard, or plan again")
     if saved:
@@ -90,7 +91,7 @@ def apply(
     sources = sources_of(() if saved else paths, connection, follow_symlinks=follow_symlinks)
     seen = read_as(manifest, policy, sources)
     for note in manifest.notes:
-        console.info(note)
+        console.note(note)
     clock = CLOCK.get()
     settings = read_settings(connection)
     if saved:
@@ -121,11 +122,12 @@ def apply(
                     opened,
                     stop=stop,
                     shard=share,
-                    group=run_group,
+                    group=group,
                     policy=policy,
                     check_sources=lambda: sources.check(seen),
                     unnamed=anonymise,
                     log=console.info,
+                    observer=console.saw,
                 )
                 with console.working("Reading the live pools"):
                     return await run_apply(request, run)
@@ -135,9 +137,9 @@ def apply(
         report = unnamed_report(report)
     _show(report, shown, console)
     if mark:
-        console.info("Marked only: nothing was removed.")
+        console.note("Marked only: nothing was removed.")
     if approve and report.plan and not report.plan.has_changes:
-        console.info("Nothing to do; the approved digest was not used.")
+        console.note("Nothing to do; the approved digest was not used.")
     if report.plan:
         plan_outputs(report.plan, console)
     if report.plan and not report.results:

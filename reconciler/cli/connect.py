@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from reconciler.api.client import WorkspaceClient
 from reconciler.api.connect import open_client, open_keys
 from reconciler.api.temporary import TemporaryKeys
 from reconciler.api.transport import sandbox_transport
@@ -141,10 +142,11 @@ class _Opening:
             name = f"sandbox:{world_name}"
         # A signed request expires after 15 minutes; a request with a token can be replayed for a day.
         lifetime = None if isinstance(credentials, Password | Token) else SIGNATURE_LIFETIME
+        workspace = _shown(client)
         service = Service(target, name, whom(identity))
         return Connection(
             service,
-            LiveWorkspace(client),
+            workspace,
             lifetime,
             renew=client.renew,
             service_time=lambda: client.service_time,
@@ -190,7 +192,15 @@ async def _open_sandbox(target: Target, settings: Settings, stack: AsyncExitStac
     name = f"sandbox:{await client.announce()}"
     own = Whom("access key", "the sandbox itself", access_key=shortened(sandbox.ACCESS_KEY))
     service = Service(target, name, own)
-    return Connection(service, LiveWorkspace(client), service_time=lambda: client.service_time)
+    return Connection(service, _shown(client), service_time=lambda: client.service_time)
+
+
+def _shown(client: WorkspaceClient) -> LiveWorkspace:
+    """What makes the calls of a target, such that stderr shows what they wait for and how far jobs are."""
+    console = Console()
+    workspace = LiveWorkspace(client)
+    client.budgets.waits, workspace.jobs_seen = console.waits, console.saw_jobs
+    return workspace
 
 
 @contextmanager

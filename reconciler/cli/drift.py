@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -104,14 +105,15 @@ def drift(
     """Show how far pools are from their manifests; exit 2 when they differ. Writes only with --correct."""
     console = Console()
     notify = notifications(prometheus, webhooks(os.environ, webhook or []))
-    share = flags.share(shard, run_group) if correct else flags.shard(shard)
+    group = flags.group_of(run_group)
+    share = flags.share(shard, group) if correct else flags.shard(shard)
     asked = DriftRequest(
         list(paths),
         limits,
         connection,
         correct,
         share,
-        run_group,
+        group,
         follow_symlinks,
         selection.selection,
         anonymise,
@@ -165,14 +167,14 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
     try:
         manifest = select(load(asked.paths, follow_symlinks=asked.follow_symlinks), asked.selection)
 
-        def once(note: str) -> None:
+        def once(note: str, say: Callable[[str], None] = console.info) -> None:
             if note not in memory.noted:
                 memory.noted.add(note)
-                console.info(note)
+                say(note)
 
         memory.sights = {each: memory.sights.get(each, started) for each in manifest.targets}
         for note in manifest.notes:
-            once(note)
+            once(note, console.note)
         interlock = Interlock.of(manifest, asked.connection.project_id, once, writes=asked.remediate)
         settings = read_settings(asked.connection)
         policy = policy_of(asked.connection)  # read again in each round, as the manifests are
@@ -194,6 +196,7 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
                     check_sources=lambda: sources.check(seen),
                     unnamed=asked.anonymise,
                     log=console.info,
+                    observer=console.saw,
                 )
                 if asked.remediate:
                     unsettled = _unsettled(before, seen) if asked.settled else ""

@@ -137,15 +137,15 @@ def init(
         except OSError as error:
             message = f"{error.filename or path} cannot be written: {error.strerror}"
             raise BadInput(message, "use --dir to name a folder you can write to") from None
-        console.info(f"Wrote {path}")
+        console.note(f"Wrote {path}")
     if here and (absent := set(installation.dependencies(here, _JOURNAL_EXTRA)) - set(known)):
         console.info(
             f"The files install the extra {_JOURNAL_EXTRA}, which is not installed here: {CONSTRAINTS} holds no "
             f"version of {', '.join(sorted(absent))}. Install {DISTRIBUTION}[{_JOURNAL_EXTRA}] and run init again."
         )
-    console.info("Next:")
+    console.note("Next:")
     for number, step in enumerate(_NEXT[platform], 1):
-        console.info(f"  {number}. {step}")
+        console.note(f"  {number}. {step}")
     return int(ExitCode.DONE)
 
 

@@ -89,7 +89,7 @@ def plan(
     declared = load(paths, follow_symlinks=follow_symlinks)
     manifest = select(declared, selection.selection)
     for note in manifest.notes:
-        console.info(note)
+        console.note(note)
     before = _base(base, follow_symlinks=follow_symlinks) if base else None
     changes = None if before is None else manifest_changes(before, declared)
     made = compute_plan(
@@ -109,7 +109,7 @@ def plan(
     tell_github(seen, console, apply)
     plan_outputs(seen, console)
     if out:
-        console.info(f"Saved to {out}; apply exactly this with: reconciler apply {path_word(out)}")
+        console.note(f"Saved to {out}; apply exactly this with: reconciler apply {path_word(out)}")
     elif shown is flags.Format.TEXT and (way := _way_to_apply(made, apply)):
         console.text(way)  # with the plan: who has not got that must not apply it
     code = exit_code_of(made, console, detailed=detailed_exitcode)
@@ -187,7 +187,7 @@ def _known(
         if kept:
             return known_of(kept, services, recorded_holds(kept, services, kept.now()), stays=False)
     where = journal_place(connection, settings)
-    console.info(f"There is no journal at {where}: what other runs have left open is not known here.")
+    console.note(f"There is no journal at {where}: what other runs have left open is not known here.")
     return NOTHING
 
 

@@ -124,7 +124,7 @@ def watch(
             if health_port is not None:
                 pages = {"/healthz": state.healthz, "/metrics": state.gauges}
                 port = await stack.enter_async_context(health.serving(health_address, health_port, pages))
-                console.info(f"Health: http://{_host(health_address)}:{port}/healthz and /metrics")
+                console.note(f"Health: http://{_host(health_address)}:{port}/healthz and /metrics")
             await stack.enter_async_context(courier.working())
             try:
                 if once:
@@ -133,7 +133,7 @@ def watch(
             except asyncio.CancelledError:
                 if once or not stop.requested:
                     raise
-        console.info("Stopped; no change was in progress.")
+        console.note("Stopped; no change was in progress.")
         return ExitCode.DONE
 
     # A terminal that is closed hangs up too, and must not leave a watch behind that nobody sees.
@@ -151,7 +151,8 @@ class _Listeners:
 
 async def _once(asked: drift.DriftRequest, notify: Notifications, console: Console, stop: Stop) -> ExitCode:
     """One round, whose webhooks are waited for; raises what is wrong with the input."""
-    outcome = await drift.run_round(asked, console, stop)
+    with console.working("Reading the live pools"):
+        outcome = await drift.run_round(asked, console, stop)
     if isinstance(outcome.error, BadInput):
         raise outcome.error
     _show(outcome, None, console)
@@ -165,7 +166,8 @@ async def _rounds(asked: drift.DriftRequest, state: Watch, listeners: _Listeners
     Raises ``BadInput`` when the first round finds wrong input; a later round reports it and the loop continues.
     """
     while True:
-        outcome = await drift.run_round(asked, listeners.console, stop)
+        with listeners.console.working("Reading the live pools"):
+            outcome = await drift.run_round(asked, listeners.console, stop)
         if state.last is None and isinstance(outcome.error, BadInput):
             raise outcome.error
         before = state.last
@@ -176,7 +178,7 @@ async def _rounds(asked: drift.DriftRequest, state: Watch, listeners: _Listeners
         listeners.notify.write_gauges(outcome, listeners.console.info)
         listeners.courier.post(outcome, news=_news(outcome, before))
         if await state.pause():
-            listeners.console.info("Hung up: reading everything again.")
+            listeners.console.note("Hung up: reading everything again.")
             asked.memory.noted.clear()
 
 

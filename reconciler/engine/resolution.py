@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.decision import DECIDED, Decision, decide
+from reconciler.apply.events import Phase, PoolMoved
 from reconciler.apply.resolve import resolve, still_open
 from reconciler.apply.results import Resolution, Result, Status
 from reconciler.engine.holds import HELD, UNRESOLVED, damaged_holds, hold, standing_holds
@@ -39,7 +40,9 @@ async def resolve_all(
                 found = await resolve(operation, site, ctx)
                 state = "resolved" if found.resolved else "still open"
                 said = found.result
-                ctx.log(f"{operation.intent.pool_name}: {state}: {said.status}: {said.message}")
+                pool = operation.intent.pool.pool_id, operation.intent.pool_name
+                words = f"{state}: {said.status}: {said.message}"
+                ctx.tell(PoolMoved(*pool, Phase.ENDED, words, good=found.resolved, done=said.done))
                 return found
             except PoolHeld as held:
                 return held

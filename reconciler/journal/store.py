@@ -65,6 +65,7 @@ from reconciler.journal.records import (
     State,
     Step,
 )
+from reconciler.logs import log_fine
 
 _operations = schema.operations
 
@@ -400,6 +401,7 @@ class SqlJournal(Journal):
         with self._database.write() as connection:
             lease = {"lease_until": self._clock.now(connection) + timedelta(seconds=lease_seconds)}
             fence.write(connection, operation_id, owner, lease)
+        log_fine("journal", "lease renewed", operation=operation_id, owner=owner, lease=lease_seconds)
 
     def record_outcome(self, operation_id: str, owner: str, outcome: Outcome) -> None:
         """Record the outcome; raises ``PoolHeld`` when another run owns the operation or it is closed."""

@@ -205,6 +205,7 @@ def planted(folder: Path, url: str, hook: str = "") -> dict[str, str]:
         "IAM_TOKEN": IAM_TOKEN,
         "GITHUB_ACTIONS": "true",
         "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
+        "RECONCILER_LOG": "debug",
     }
 
 
@@ -222,7 +223,7 @@ OUT = ("--out", "plan.bin", "--out-json", "p.json", "--out-html", "p.html", "--o
 COMMANDS = (
     ("plan", "pools.yaml", *OUT),
     ("apply", "pools.yaml", "--auto-approve", "--wait-timeout", "30s", "--format", "json"),
-    ("drift", "pools.yaml", "--format", "json"),
+    ("drift", "pools.yaml", "--format", "json", "--log-file", "run.log", "--log-format=json"),
     ("resolve",),
     ("explain", "finance-analysts", "pools.yaml"),
     ("import", "--out", "imported", "--region", sandbox.REGION, "--project-id", sandbox.PROJECT_ID),

@@ -905,8 +905,8 @@ BUGS = (
     Bug(
         "calls are sent into a running job",
         "apply/pools.py",
-        "    if others & await site.running[call.step]",
-        "    if others & await site.running[Step.ADD]",
+        "    if holding & await site.running[call.step]",
+        "    if holding & await site.running[Step.ADD]",
         f"{POOLS}::test_nothing_is_sent_into_a_running_job",
     ),
     Bug(
@@ -1451,8 +1451,8 @@ BUGS = (
     Bug(
         "the job of a message keeps a pool from being expanded",
         "apply/pools.py",
-        "    others = known - _messages(call, site, ctx)\n",
-        "    others = known\n",
+        "    holding = known - _messages(call, site, ctx)\n",
+        "    holding = known\n",
         f"{ANNOUNCE}::test_the_job_of_a_message_holds_no_expansion_of_its_pool_up",
     ),
     Bug(
