@@ -19,7 +19,7 @@ from reconciler.apply.operation import SEND_GRACE
 from reconciler.errors import JournalError, ReconcilerError, StalePlan
 from reconciler.journal.records import Mark, MarkKey, NewAnnouncement, Outcome, PoolKey, State
 from reconciler.manifest.message import filled_in
-from reconciler.model import Action, Manifest, Notice, Position
+from reconciler.model import Action, DesiredPool, Manifest, Notice, Position
 from reconciler.planner import Connection
 from reconciler.planning.announcements import going, notice, obstacle
 from reconciler.planning.change import Heard
@@ -37,7 +37,7 @@ async def announce(plan: Plan, manifest: Manifest, ctx: RunContext) -> Plan:
     ``manifest``: says what each pool manages, which the plan of a run that corrects may have narrowed. Call it right
     after the marks were kept, in the runs that keep them and in no other.
     """
-    manages = {each.at: each.manage for each in manifest.pools if each.announce}
+    manages = {each.at: each.manage for each in manifest.pools if each.announce and _allowed(each, ctx)}
     concerned = [pool for pool in plan.pools if _may_be_told(pool, manages)]
     if not concerned:
         return plan
@@ -51,6 +51,12 @@ async def announce(plan: Plan, manifest: Manifest, ctx: RunContext) -> Plan:
             began |= bool(wanted)
             await _tell(wanted, connection, ctx)
     return with_marks(plan, marks_of(ctx.journal, plan.services)) if began else plan
+
+
+def _allowed(pool: DesiredPool, ctx: RunContext) -> bool:
+    """Whether the policy lets its target be worked on; a message is a write as well."""
+    targets = ctx.policy.targets if ctx.policy else None
+    return targets is None or str(pool.target) in {each.value for each in targets}
 
 
 def _may_be_told(pool: PoolPlan, manages: Mapping[Position, frozenset[Action]]) -> bool:

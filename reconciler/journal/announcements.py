@@ -19,6 +19,7 @@ from reconciler.journal.records import (
     Mark,
     NewAnnouncement,
     Outcome,
+    PoolKey,
     State,
 )
 from reconciler.journal.schema import announcements, marks
@@ -47,6 +48,13 @@ def of_run(connection: Connection, run_id: str) -> tuple[Announcement, ...]:
     """The messages that a run sent last, oldest first."""
     query = select(announcements).where(announcements.c.run_id == run_id)
     ordered = query.order_by(announcements.c.begun, announcements.c.id)
+    return tuple(map(rows.to_announcement, connection.execute(ordered)))
+
+
+def of_pool(connection: Connection, pool: PoolKey) -> tuple[Announcement, ...]:
+    """Every message about disks of one pool, oldest first."""
+    same = [announcements.c[name] == value for name, value in rows.pool_values(pool).items()]
+    ordered = select(announcements).where(*same).order_by(announcements.c.begun, announcements.c.id)
     return tuple(map(rows.to_announcement, connection.execute(ordered)))
 
 

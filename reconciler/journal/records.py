@@ -582,6 +582,9 @@ class Journal(Protocol):
     ) -> tuple[Announcement, ...]:
         """The messages about the marks that there are, oldest first; None means every target or every service."""
 
+    def messages(self, pool: PoolKey) -> tuple[Announcement, ...]:
+        """Every message about disks of one pool, also about marks that are gone, oldest first."""
+
     def open_announcement(
         self, new: NewAnnouncement, run_id: str, service_time: datetime | None = None
     ) -> bool:

@@ -646,6 +646,13 @@ class SqlJournal(Journal):
         with self._database.read() as connection:
             return announcements.find(connection, target, service)
 
+    def messages(self, pool: PoolKey) -> tuple[Announcement, ...]:
+        """Every message about disks of one pool, also about marks that are gone, oldest first."""
+        if not self._has_announcements:
+            return ()
+        with self._database.read() as connection:
+            return announcements.of_pool(connection, pool)
+
     def open_announcement(
         self, new: NewAnnouncement, run_id: str, service_time: datetime | None = None
     ) -> bool:

@@ -5,6 +5,7 @@ Reading a policy is left to ``manifest.policy``; whether enough people signed to
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -190,8 +191,10 @@ def _untold(pool: PoolPlan, policy: Policy, at: Position) -> Iterator[Finding]:
 def _silence(pool: PoolPlan, change: Change, least: timedelta) -> tuple[str, str]:
     """Why its people count as not told, and what a person can do about it."""
     disk = change.live.id if change.live else ""
-    clear = f"reconciler marks clear {pool.label}/{disk}"
+    clear = f"reconciler marks clear {shlex.quote(f'{pool.label}/{disk}')}"
     anew = f"{clear}: the next apply marks it anew and tells them, and its grace begins again"
+    if pool.retry_of and change.heard_for is None:
+        return "nobody was told before the removal that this is to finish", "delete the copies in the console"
     if change.heard_for is not None:
         left = least - change.heard_for
         return "they have known for too short a time", f"wait for another {_span(left)}"

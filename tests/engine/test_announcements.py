@@ -17,12 +17,12 @@ from reconciler.engine.apply import ApplyRequest
 from reconciler.engine.apply import apply as run_apply
 from reconciler.errors import CredentialsError, ExitCode, JournalError, StalePlan
 from reconciler.journal.records import Journal, Outcome, State
-from reconciler.model import DesiredPool, Disk, Limits, Manifest
+from reconciler.model import DesiredPool, Disk, Limits, Manifest, Placed, Policy
 from reconciler.planner import Connection
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
 from tests.apply.harness import GOING, Harness, Scripted, harness
-from tests.builders import TARGET, entry, pool
+from tests.builders import AT, TARGET, entry, pool
 from tests.simulation.scenario import Killed, Mortal
 from tests.simulation.service import TruePool
 
@@ -122,6 +122,14 @@ def test_nobody_is_told_by_files_that_have_changed_since_and_the_marks_are_made(
     assert post(world).left == []
     assert any("pools.yaml has changed" in line for line in world.said)
     marking(world)
+    assert len(post(world).left) == 1
+
+
+def test_nobody_is_told_in_a_target_that_the_policy_does_not_allow(world: Harness) -> None:
+    elsewhere = Placed("cn-north-4/0123456789abcdef0123456789abcdef", AT)
+    marking(world, policy=Policy("policy.yaml", "0" * 64, targets=(elsewhere,)))
+    assert post(world).left == []
+    marking(world, policy=Policy("policy.yaml", "0" * 64, targets=(elsewhere, Placed(str(TARGET), AT))))
     assert len(post(world).left) == 1
 
 

@@ -18,6 +18,7 @@ from tests.flows.conftest import Run, manifest
 from tests.flows.rounds import watched
 from tests.flows.serving import Served, listening, serving
 from tests.flows.skipping import TIME
+from tests.flows.test_partial import DECLARED, in_part
 
 DAY = 86400.0
 WEEK = 7 * DAY
@@ -347,3 +348,22 @@ def test_a_pull_request_that_takes_the_message_away_widens_what_may_happen(
         [change] = [each for each in found["changed_by_base"] if "message" in each["what"]]
         changes[change["what"].split()[-1]] = change["direction"]
     assert changes == {"removed": "widens", "added": "narrows", "changed": "neutral"}
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_retry_goes_by_what_people_knew_before_the_removal_that_it_finishes(
+    run: Run, tmp_path: Path, told: bool
+) -> None:
+    declared = DECLARED.replace("disks:", f"grace: 7d, announce: {{text: '{TEXT}'}}, disks:")
+    quiet = DECLARED.replace("disks:", "grace: 7d, disks:")
+    path = str(manifest(tmp_path, [declared if told else quiet]))
+    with in_part() as served:
+        run("apply", path, "--mark", env=served.env)
+        TIME.skipped += 8 * DAY
+        assert run("apply", path, "--auto-approve", env=served.env).code == 6
+        demands = policy(tmp_path, "24h")
+        document = json.loads(run("plan", "--format", "json", path, env=served.env).out)
+        operation = str(document["leftovers"][0]["operation"])
+        again = run("retry", operation, path, *demands, "--auto-approve", env=served.env)
+        assert again.code == (0 if told else 3), again.err
+        assert ("nobody was told before the removal that this is to finish" in again.err + again.out) != told

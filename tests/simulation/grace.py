@@ -87,8 +87,8 @@ class Story:
         self.names = {name: name for name in self.graces}
         self.since: dict[Place, float] = {}
         """Since when each disk can have been surplus without interruption, in true seconds."""
-        self.until: dict[Place, float] = {}
-        """Until when a person lets it wait."""
+        self.until: dict[Place, list[tuple[float, float]]] = defaultdict(list)
+        """From when and until when a person lets it wait: what went before he said so is none of it."""
         self.serial = 0
         self.service = Service(loop, self.rng, {name: self._pool(name) for name in self.graces})
 
@@ -162,6 +162,7 @@ class Story:
 
     async def _want(self) -> None:
         """For a while every disk is declared; whoever sees that ends the clock of all of them."""
+        await asyncio.sleep(120)  # a pool that a dead run seems to be changing is looked at by nobody
         if not self.service.still():
             return
         before = {each.id: each.wanted for each in self.service.pools_.values()}
@@ -172,7 +173,7 @@ class Story:
             if self.names[place.id[0]] == place.name:  # else it was not found, and nothing was seen of it
                 for disk in place.disks:
                     self.since[place.id, disk] = self.loop.moment
-                    self.until.pop((place.id, disk), None)
+                    self._end((place.id, disk))
             place.wanted = before[place.id]
 
     async def _rename(self) -> None:
@@ -202,12 +203,17 @@ class Story:
                 if self.rng.random() < 0.5:
                     self.journal.clear_mark(mark.key, "person", "amara")
                     self.since[place] = now
-                    self.until.pop(place, None)
+                    self._end(place)
                 else:
                     until = now + self.rng.uniform(0.5, 3) * DAY
                     self.journal.extend_mark(mark.key, "person", "amara", START + timedelta(seconds=until))
-                    self.until[place] = max(until, self.until.get(place, 0.0))
+                    self.until[place].append((now, until))
                 self.verdict.objections += 1
+
+    def _end(self, place: Place) -> None:
+        """Its mark is gone, and with it what anybody said of it."""
+        now = self.loop.moment
+        self.until[place] = [(said, min(until, now)) for said, until in self.until[place]]
 
     async def _step(self) -> None:
         """The machine's clock, and so the journal's, is set ahead or back."""
@@ -250,7 +256,7 @@ class Story:
         # What happened to a disk after it was deleted is nobody's promise.
         if self.since[place] <= at < self.since[place] + grace:
             self._complain(f"{place} went {self.since[place] + grace - at:.0f} s before it was due")
-        if at < self.until.get(place, 0.0):
+        if any(said <= at < until for said, until in self.until[place]):
             self._complain(f"{place} went although a person let it wait")
 
         if self.notice is None:
