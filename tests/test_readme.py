@@ -39,6 +39,7 @@ PARTS = {
     "The document": "",
     "`target`": "TargetEntry",
     "`pools[]`": "PoolEntry",
+    "`backup`": "BackupEntry",
     "`disks[]`": "DiskEntry",
     "`announce`": "AnnounceEntry",
     "`defaults`": "DefaultsEntry",

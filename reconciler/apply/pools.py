@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from reconciler.apply.calls import DiskEffect, call_effects, calls, effects
 from reconciler.apply.context import RunContext, TargetContext
@@ -18,12 +18,12 @@ from reconciler.apply.marks import marks_of
 from reconciler.apply.operation import carry_out
 from reconciler.apply.polling import delay
 from reconciler.apply.results import PoolResult, Result, Status
-from reconciler.apply.second_check import check_removal
+from reconciler.apply.second_check import check_backups, check_removal
 from reconciler.apply.strangers import restored_words, strangers
 from reconciler.errors import Refused, StalePlan
 from reconciler.journal.records import GraceRule, Intent, Outcome, SentDisk, Step
 from reconciler.model import DesiredPool, LostCopy, Policy
-from reconciler.planner import plan_pool
+from reconciler.planner import later_of, plan_pool, pool_with_backups
 from reconciler.planning import policy
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import STEADY, run_checks
@@ -133,6 +133,7 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
     site, ctx = task.site, task.ctx
     # Taken before the pool is read: any run that acts on the pool from here on makes the intent stale.
     generation = ctx.journal.generation(site.key(call.pool_id))
+    began = ctx.clock.monotonic()
     reading = await _steady(call.pool_id, index, site, ctx)
     fresh = await plan_pool(
         task.pool.desired,
@@ -142,6 +143,9 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
         lambda: site.pools.after(ctx.clock.monotonic()),
         ctx.clock,
         settle=_settle(task),
+        back=lambda pool: pool_with_backups(
+            pool, task.plan.policy, lambda: site.backups.after(began), lambda: _now(site, ctx)
+        ),
     )
     _undoubted(fresh)
     fresh = policy.judge_pool(fresh, task.plan.policy)
@@ -167,6 +171,10 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
             reading.raw, call.pool_id, sent, sparing(task.pool.desired, task.plan.policy), task.plan.limits
         )
     touched = {disk.id for disk in call.disks}
+    copies = tuple(_copies(fresh, touched)) if call.step is Step.REMOVE else ()
+    if withins := demanded(task.pool.desired, task.plan.policy) if copies else []:
+        # The reading that the plan just made rests on, checked by other means: no second one is asked for.
+        check_backups((await site.backups.after(began)).pages, copies, min(withins), _now(site, ctx))
     # Again, as waiting and reading may have taken long: between the intent and the wire nothing may wait.
     keys_end = await site.renew()
     # The request is signed once, with this time, so the journal knows until when it can be accepted.
@@ -185,7 +193,7 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
         signed_at=signed_at,
         not_after=site.not_after(signed_at, keys_end),
         plan_digest=task.digest,
-        copies=tuple(_copies(fresh, touched)) if call.step is Step.REMOVE else (),
+        copies=copies,
     )
 
 
@@ -208,6 +216,16 @@ def _settle(task: Task) -> Settle:
         return with_grace(pool, plan.policy, known.by(site.service_time()))
 
     return settle
+
+
+def _now(site: TargetContext, ctx: RunContext) -> datetime:
+    """The time by which a backup is at its oldest."""
+    return later_of(ctx.clock.now(), site.service_time())
+
+
+def demanded(desired: DesiredPool, obeyed: Policy | None) -> list[timedelta]:
+    """How old backups may be, by the entry and by the policy; empty where neither asks for one."""
+    return [each.within for each in (desired.backup, obeyed.backup if obeyed else None) if each]
 
 
 def sparing(desired: DesiredPool, obeyed: Policy | None) -> DesiredPool:

@@ -152,7 +152,7 @@ async def _apply(request: ApplyRequest, ctx: RunContext) -> ApplyReport:
     if not ctx.stop.requested and any(each.status is Status.DONE for each in results):
         afterwards = Known(holds, jobs=known.jobs, held_now=known.held_now, marks=known.marks)
         remaining = await _remaining(request, replace(report, results=results), afterwards, ctx)
-    report = replace(report, results=results, in_flight=own, remaining=remaining)
+    report = replace(report, results=results, in_flight=own, remaining=remaining, approved=approved)
     code = _code(report)
     if code is ExitCode.DONE and ctx.stop.requested:
         code = (

@@ -665,6 +665,9 @@ class Journal(Protocol):
     def drifting(self, pools: Collection[PoolKey], since: datetime) -> frozenset[PoolKey]:
         """The pools whose latest point was measured at or after a time, and had surplus or missing disks."""
 
+    def drifting_since(self, pools: Collection[PoolKey]) -> Mapping[PoolKey, datetime]:
+        """The first point of each pool after its last one without surplus and missing disks, where there is one."""
+
     def check(self) -> None:
         """Read the whole journal once; raises ``JournalError`` when it is damaged. A server checks its own files."""
 

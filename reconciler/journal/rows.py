@@ -36,7 +36,7 @@ from reconciler.journal.records import (
     Step,
     Way,
 )
-from reconciler.model import LostCopy, Notice
+from reconciler.model import KnownBackup, LostCopy, Notice
 
 
 def pool_values(pool: PoolKey) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def intent_values(intent: Intent) -> dict[str, Any]:
         "signed_at": intent.signed_at,
         "not_after": intent.not_after,
         "plan_digest": intent.plan_digest,
-        "copies": [[*copy[:-1], list(copy.users)] for copy in intent.copies],
+        "copies": [_copy_values(copy) for copy in intent.copies],
     }
 
 
@@ -149,10 +149,16 @@ def to_operation(row: Row[Any]) -> Operation:
     )
 
 
-def _to_copy(
-    disk_id: str, desktop_id: str, desktop_name: str, volume_id: str, size: int, users: list[str]
-) -> LostCopy:
-    return LostCopy(disk_id, desktop_id, desktop_name, volume_id, size, tuple(users))
+def _copy_values(copy: LostCopy) -> list[Any]:
+    """A copy as the journal keeps it; its backups come last, where there are any, so that older rows have none."""
+    *plain, users, backups = copy
+    return [*plain, list(users), *([[list(each) for each in backups]] if backups else [])]
+
+
+def _to_copy(*kept: Any) -> LostCopy:
+    disk_id, desktop_id, desktop_name, volume_id, size, users, *rest = kept
+    backups = tuple(KnownBackup(*each) for each in rest[0]) if rest else ()
+    return LostCopy(disk_id, desktop_id, desktop_name, volume_id, size, tuple(users), backups)
 
 
 def _to_outcome(row: Row[Any]) -> Outcome | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -88,19 +88,44 @@ _LATEST_DRIFTS = """
 """Pools whose latest point has drift: one look into an index for each, however many points it has."""
 
 
-def _drifting(pools: str) -> TextClause:
+_DRIFTS_SINCE = """
+    SELECT pool.value, (
+        SELECT min(point.at) FROM reconciler_drift AS point
+        WHERE point.pool_id = pool.value AND point.target = :target AND point.service = :service
+        AND point.at > COALESCE((
+            SELECT max(clean.at) FROM reconciler_drift AS clean
+            WHERE clean.pool_id = pool.value AND clean.target = :target AND clean.service = :service
+            AND clean.surplus = 0 AND clean.missing = 0
+        ), :since)
+    ) AS began FROM POOLS AS pool
+"""
+"""When the drift of each pool began that is going on: its first point after the last clean one."""
+
+
+def _over_pools(query: str, pools: str) -> TextClause:
     since = bindparam("since", type_=schema.Utc)
-    return text(_LATEST_DRIFTS.replace("POOLS", pools)).bindparams(since)
+    return text(query.replace("POOLS", pools)).bindparams(since)
 
 
-_DRIFTING = {
-    "sqlite": _drifting("json_each(:ids)"),
-    "postgresql": _drifting("json_array_elements_text(CAST(:ids AS json))"),
+_ARRAYS = {"sqlite": "json_each(:ids)", "postgresql": "json_array_elements_text(CAST(:ids AS json))"}
+_DRIFTING = {each: _over_pools(_LATEST_DRIFTS, pools) for each, pools in _ARRAYS.items()}
+_BEGAN = {
+    each: _over_pools(_DRIFTS_SINCE, pools).columns(value=schema.Words, began=schema.Utc)
+    for each, pools in _ARRAYS.items()
 }
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
 _CLOCK = select(func.clock_timestamp(type_=schema.Utc))
 NOBODY = Origin()
 Tell = Callable[[str], None]
 """Receives one line for the user."""
+
+
+def _by_service(pools: Iterable[PoolKey]) -> dict[tuple[str, str], list[str]]:
+    """The ids of pools, by target and service."""
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for each in pools:
+        found[each.target, each.service].append(each.pool_id)
+    return found
 
 
 def open_journal(
@@ -795,9 +820,7 @@ class SqlJournal(Journal):
 
     def drifting(self, pools: Collection[PoolKey], since: datetime) -> frozenset[PoolKey]:
         """The pools whose latest point was measured at or after a time, and had surplus or missing disks."""
-        by_service: dict[tuple[str, str], list[str]] = defaultdict(list)
-        for each in pools:
-            by_service[each.target, each.service].append(each.pool_id)
+        by_service = _by_service(pools)
         query = _DRIFTING["sqlite" if self._database.sqlite else "postgresql"]
         found: set[PoolKey] = set()
         with self._database.read() as connection:
@@ -806,6 +829,18 @@ class SqlJournal(Journal):
                 drifting = connection.execute(query, values).scalars()
                 found.update(PoolKey(target, service, pool_id) for pool_id in drifting)
         return frozenset(found)
+
+    def drifting_since(self, pools: Collection[PoolKey]) -> Mapping[PoolKey, datetime]:
+        """The first point of each pool after its last one without surplus and missing disks, where there is one."""
+        query = _BEGAN["sqlite" if self._database.sqlite else "postgresql"]
+        began: dict[PoolKey, datetime] = {}
+        with self._database.read() as connection:
+            for (target, service), ids in _by_service(pools).items():
+                values = {"ids": json.dumps(ids), "target": target, "service": service, "since": _EVER}
+                for pool_id, at in connection.execute(query, values):
+                    if at is not None:
+                        began[PoolKey(target, service, pool_id)] = at
+        return began
 
     # --- upkeep ---------------------------------------------------------------------------------
 
@@ -866,6 +901,7 @@ class SqlJournal(Journal):
             "kind": kind,
             "detail": dict(detail),
         }
+        log_fine("journal", kind, operation=operation_id)
         connection.execute(insert(schema.events), event)
 
 

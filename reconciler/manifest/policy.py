@@ -24,7 +24,7 @@ from reconciler.manifest.policy_schema import POLICY, CeilingsEntry, PolicyEntry
 from reconciler.manifest.rules import check_window, maps
 from reconciler.manifest.scalars import duration
 from reconciler.manifest.tree import Map, Seq
-from reconciler.model import ApprovalRule, Limit, Limits, Placed, Policy
+from reconciler.model import ApprovalRule, BackupRule, Limit, Limits, Placed, Policy
 
 
 def read_policy(path: Path) -> Policy:
@@ -97,6 +97,7 @@ def _policy(entry: PolicyEntry, root: Map, source: tuple[Path, str], faults: Fau
         require=tuple(_required(entry, root, faults)),
         grace=duration(entry.require.grace) if entry.require.grace else timedelta(0),
         announce=_notice(entry.require.announce),
+        backup=_backup(entry, root, faults),
         windows=windows(entry.windows or (), root, faults),
         approvals=_approvals(entry, root, path, faults),
         protect_pools=_placed(protect, "pools", faults),
@@ -138,6 +139,12 @@ def _notice(value: object) -> timedelta | None:
     if value is None:
         return None
     return timedelta(0) if value is True else duration(str(value))
+
+
+def _backup(entry: PolicyEntry, root: Map, faults: Faults) -> BackupRule | None:
+    if (within := entry.require.backup) is None:
+        return None
+    return BackupRule(duration(within), faults.position(cast(Map, root["require"]).value_mark("backup")))
 
 
 def _approvals(entry: PolicyEntry, root: Map, path: Path, faults: Faults) -> ApprovalRule | None:

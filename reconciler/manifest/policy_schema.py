@@ -69,9 +69,10 @@ class RequireEntry(Entry):
         default=None,
         description="The least grace of every pool, such as 3d; a longer one of a manifest holds.",
     )
-    backup: Duration | None = Field(
+    backup: Grace | None = Field(
         default=None,
-        description="How old its backup may be, such as 24h. This version cannot fulfil it, so nothing is removed.",
+        description="How old the backup of each desktop may be that loses a copy, such as 24h; a shorter time of a "
+        "manifest holds.",
     )
     announce: Notified | None = Field(
         default=None,
@@ -159,7 +160,7 @@ POLICY: Final = Vocabulary(
         "forbid entry": "write allow_empty, allow_live_sessions, on_tie, replace, remediation or retry",
         "require": "write a mapping such as {grace: 3d, backup: 24h}",
         "grace": GRACE,
-        "backup": _DURATION,
+        "backup": GRACE,
         "announce": "write true, or how long before a removal, such as 24h",
         "windows": _WINDOWS,
         **WINDOW,

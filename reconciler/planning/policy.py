@@ -156,8 +156,8 @@ def _required(pool: PoolPlan, policy: Policy) -> Iterator[Finding]:
     if not (pool.removed or pool.ties):
         return
     for demanded, at in policy.require:
-        if demanded.startswith("grace: "):
-            continue  # fulfilled by waiting: what is not due is no removal of this plan
+        if demanded.startswith(("grace: ", "backup: ")):
+            continue  # grace is fulfilled by waiting: what is not due is no removal; the backups have their guard
         if demanded.startswith("announce: "):
             yield from _untold(pool, policy, at)
             continue

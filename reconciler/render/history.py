@@ -30,6 +30,7 @@ from reconciler.planning.plan_file import read
 from reconciler.render import words
 from reconciler.render.marks import announcement_words
 from reconciler.render.text import Line, Tone, plan_lines
+from reconciler.render.ways_back import way_back_lines
 
 SHOWN_TEXT: Final = 200
 """Characters shown of a message; the JSON has all of it."""
@@ -92,6 +93,7 @@ def run_lines(record: RunRecord, *, anonymise: bool = False) -> Iterator[Line]:
         detail = {} if event.kind in (PLAN_APPROVED, DESKTOPS) else _brief(event.detail)
         said = "".join(f"  {name}: {value}" for name, value in detail.items() if value != "")
         yield Line(f"  {_time(event.at)}  {event.kind}{said}", Tone.FAINT)
+    yield from way_back_lines(record)
 
 
 def _brief(detail: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -134,7 +136,9 @@ def _operation_lines(operation: Operation) -> Iterator[Line]:
         for copy in intent.copies:
             if copy.disk_id == disk.id:
                 volume = copy.volume_id or "unknown"
-                yield Line(f"      copy    volume {volume}, {copy.size} GB, on {_desktop(copy)}")
+                backups = ", ".join(each.id for each in copy.backups)
+                backed = f", backups {backups}" if backups else ""
+                yield Line(f"      copy    volume {volume}, {copy.size} GB, on {_desktop(copy)}{backed}")
     yield Line(f"    operation {operation.id}, opened {_time(operation.opened)} UTC")
     if operation.outcome:
         outcome = operation.outcome

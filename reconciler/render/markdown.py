@@ -250,6 +250,8 @@ def _row(pool: PoolPlan, change: Change) -> str:
         why += "; shown only"
     if told := words.told(pool, change):
         why += f"; {prose(told)}"
+    if backed := words.backed(loss):
+        why += f"; {prose(backed)}"
     cells = (
         f"`{symbol}`" if symbol else "",
         code(change.live.id) if change.live and change.live.id else "new" if not change.live else "no id",

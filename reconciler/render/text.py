@@ -153,6 +153,8 @@ def _attributes(pool: PoolPlan, change: Change) -> Iterator[tuple[str, str]]:
     loss = words.disk_loss(pool, change)
     if loss:
         yield "copies", f"{loss.copies}, together {loss.gigabytes} GB"
+    if backed := words.backed(loss):
+        yield "backup", backed
     for note in words.drift_notes(change):
         yield "note", f"{note} (shown only)"
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
 
-from . import changes, errors, view
+from . import backups, changes, errors, view
 from .world import JOB_TYPES, Desktop, Job, Pool, Project, VolumeKind, World, pool_status
 
 MAX_TEXT: Final = 255
@@ -241,6 +241,30 @@ def _wanted_job(call: Call, job: Job) -> bool:
         and _one(call, "job_type") in (None, JOB_TYPES[job["kind"]])
         and _one(call, "desktop_pool_id") in (None, job["pool_id"])
     )
+
+
+_SORTED_BY: Final = ("created_at", "updated_at", "name", "status", "protected_at", "id")
+"""What the list of backups can be sorted by (documented)."""
+
+
+def list_backups(call: Call) -> bytes:
+    """The project's backups of desktops, at most 1,000 a page (documented); newest first unless sorted otherwise.
+
+    That ``count`` counts all that fit, not the page, is inferred.
+    """
+    _known(call, "resource_type", "resource_id", "status", "sort", "limit", "offset")
+    offset, limit = _page(call, default=1000, least=1, most=1000, furthest=999_999_999)
+    kept = call.project.get("backups", []) if _one(call, "resource_type") in (None, backups.DESKTOP) else []
+    found = [backups.shown(call.project, each, call.now) for each in kept]
+    resource, statuses = _one(call, "resource_id"), call.query.get("status")
+    found = [each for each in found if resource in (None, each["resource_id"])]
+    found = [each for each in found if not statuses or each["status"] in statuses]
+    name, _, order = (_one(call, "sort") or "created_at").partition(":")
+    if name not in _SORTED_BY or order not in ("", "asc", "desc"):
+        raise errors.backup_invalid(f"The list cannot be sorted by {name}:{order}.")
+    found.sort(key=lambda each: str(each[name] or ""), reverse=order != "asc")
+    shown = found[offset : offset + limit]
+    return encode({"backups": shown, "count": len(found), "offset": offset, "limit": limit})
 
 
 # --- changing -----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from reconciler.apply.results import PoolResult, Status
 from reconciler.apply.second_check import SecondCheckFailed
 from reconciler.errors import CredentialsError, PoolHeld, Refused, ServiceError, StalePlan
 from reconciler.journal.records import Claim, Outcome, SentDisk, StaleGeneration, State, Step
-from reconciler.model import Action, ApplyTo, DesiredDisk, Disk, Placed, Policy
+from reconciler.model import Action, ApplyTo, BackupRule, DesiredDisk, Disk, Placed, Policy
 from reconciler.planner import plan_pool
 from reconciler.workspace import Call, JobEnd, PoolReading
 from tests.apply.harness import GOING, KEPT, LIFETIME, Harness, Scripted, harness, removal
@@ -285,9 +285,9 @@ class Misread(Scripted):
     [
         Policy("policy.yaml", "1", protect_disks=(Placed(GOING.id, AT),)),
         Policy("policy.yaml", "1", protect_pools=(Placed("po*", AT),)),
-        Policy("policy.yaml", "1", require=(Placed("backup: 24h", AT),)),
+        Policy("policy.yaml", "1", backup=BackupRule(timedelta(hours=24), AT)),
     ],
-    ids=["disk", "pool", "require"],
+    ids=["disk", "pool", "backup"],
 )
 def test_the_policy_holds_once_more_right_before_the_call(policy: Policy) -> None:
     async def scenario(world: Harness) -> PoolResult:

@@ -165,10 +165,10 @@ def test_true_demands_that_the_message_was_accepted_and_no_more() -> None:
 
 
 def test_what_this_version_cannot_fulfil_blocks_every_removal_and_nothing_else() -> None:
-    rule = under(require=placed("backup: 24h"))
+    rule = under(require=placed("sermon: 3d", "backup: 24h"))
     found = judge_pool(planned(), rule).findings
-    assert blocking(found) == ["policy-require"]
-    assert "demands backup: 24h before a removal, and this version cannot fulfil it" in found[0].message
+    assert blocking(found) == ["policy-require"]  # backups have a guard of their own
+    assert "demands sermon: 3d before a removal, and this version cannot fulfil it" in found[0].message
     grows = pool(entry("SSD", 200), name="finance-eu", manage=frozenset({Action.EXPAND}))
     assert judge_pool(planned(grows, (KEPT,)), rule) == planned(grows, (KEPT,))
 

@@ -48,6 +48,11 @@ WHEN_TOLD = "tests/planning/test_announcements.py"
 MESSAGES = "tests/journal/test_announcements.py"
 ANNOUNCE = "tests/flows/test_announce.py"
 GRACE_STORY = "tests/simulation/test_grace.py::test_no_disk_goes_before_it_is_due_and_nobody_is_told_twice"
+BACKUPS = "tests/planning/test_backups.py"
+BACKED = "tests/flows/test_backups.py"
+BACK_UP = "tests/apply/test_backups.py"
+SEEING = "tests/flows/test_seeing.py"
+API_BUDGET = "tests/api/test_budget.py"
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ BUGS = (
     Bug(
         "a retry sends what is left although it has grown since it was approved",
         "engine/retry.py",
-        "    if grown or pool_decision",
+        "    if beyond(pool, approved) or pool_decision",
         "    if pool_decision",
         f"{RETRY}::test_copies_that_appear_between_approval_and_call_are_not_approved",
     ),
@@ -390,8 +395,8 @@ BUGS = (
     Bug(
         "the oldest outcome is delivered first",
         "notify/courier.py",
-        "outcome = box.waiting.pop()",
-        "outcome = box.waiting.popleft()",
+        "letter = box.waiting.pop()",
+        "letter = box.waiting.popleft()",
         f"{COURIER}::test_the_newest_outcome_is_delivered_first",
     ),
     Bug(
@@ -1468,5 +1473,147 @@ BUGS = (
         "return wanted and not any(_fits(pool, each) for each in selection.exclude)",
         "return wanted",
         f"{SELECTION}::test_only_the_selected_pools_are_planned_and_only_they_are_changed",
+    ),
+    Bug(
+        "a backup that has expired counts",
+        "planning/backups.py",
+        "return expires is None or expires > now",
+        "return expires is None or expires != now",
+        f"{BACKUPS}::test_the_second_check_agrees_with_the_plan_on_any_backups",
+    ),
+    Bug(
+        "a backup of another volume of the desktop counts",
+        "planning/backups.py",
+        "        and child.volume_id == copy.volume_id\n",
+        "",
+        f"{BACKUPS}::test_a_backup_counts_at_its_limit_and_the_second_check_agrees",
+    ),
+    Bug(
+        "a backup that is still being made counts",
+        "planning/backups.py",
+        "        backup.status == AVAILABLE\n",
+        '        backup.status != "error"\n',
+        f"{BACKUPS}::test_a_backup_counts_at_its_limit_and_the_second_check_agrees",
+    ),
+    Bug(
+        "a backup that is exactly too old counts",
+        "planning/backups.py",
+        "if known.now - _made(each) < within]",
+        "if known.now - _made(each) <= within]",
+        f"{BACKUPS}::test_a_backup_counts_at_its_limit_and_the_second_check_agrees",
+    ),
+    Bug(
+        "one backup is enough for all copies of a desktop",
+        "planning/backups.py",
+        "        if all(young):\n",
+        "        if any(young):\n",
+        f"{BACKUPS}::test_a_desktop_with_two_copies_needs_a_backup_of_each",
+    ),
+    Bug(
+        "the looser of two demands for backups holds",
+        "planning/backups.py",
+        "return min(rules, key",
+        "return max(rules, key",
+        f"{BACKUPS}::test_the_stricter_of_entry_and_policy_holds",
+    ),
+    Bug(
+        "backups that could not be read count as there",
+        "planning/plan.py",
+        "return not self.unread and self.having == self.desktops",
+        "return bool(self.unread) or self.having == self.desktops",
+        f"{BACKUPS}::test_backups_that_could_not_be_read_block_every_removal",
+    ),
+    Bug(
+        "half a list of backups counts as the whole",
+        "api/client.py",
+        'bodies = await complete("backups", page, lambda each: each.id, BACKUPS_LIMIT, BACKUPS_OFFSET)',
+        "bodies = list((await page(0))[1])",
+        f"{BACKED}::test_a_thousand_backups_are_one_request_and_a_page_that_is_left_out_blocks",
+    ),
+    Bug(
+        "backups are not read again before the call",
+        "apply/pools.py",
+        "lambda: site.backups.after(began), lambda",
+        "lambda: site.backups.after(-1e9), lambda",
+        f"{BACK_UP}::test_what_was_read_for_another_pool_a_while_ago_is_read_again",
+    ),
+    Bug(
+        "nobody looks at the raw answer of the backup service",
+        "apply/pools.py",
+        "if withins := demanded(task.pool.desired, task.plan.policy) if copies else []:",
+        "if withins := demanded(task.pool.desired, task.plan.policy) if not copies else []:",
+        f"{BACK_UP}::test_a_raw_answer_that_does_not_bear_the_backups_out_stops_the_call",
+    ),
+    Bug(
+        "the second check lets an expired backup pass",
+        "apply/second_check.py",
+        "(until is not None and until > now)",
+        "until is not None",
+        f"{BACKUPS}::test_a_backup_counts_at_its_limit_and_the_second_check_agrees",
+    ),
+    Bug(
+        "an approval holds for older backups too",
+        "planning/plan.py",
+        '**({"backup": int(pool.backup.within.total_seconds())} if pool.backup else {}),',
+        "",
+        f"{BACKUPS}::test_the_decision_holds_how_old_a_backup_may_be_and_not_which_there_are",
+    ),
+    Bug(
+        "the journal forgets which backups there were",
+        "journal/rows.py",
+        "*([[list(each) for each in backups]] if backups else [])",
+        "*([] if backups else [])",
+        "tests/journal/test_damage.py::test_the_copies_of_what_was_removed_come_back_exactly",
+    ),
+    Bug(
+        "a retry needs no backups",
+        "engine/retry.py",
+        "    plan = await pool_with_backups(\n        plan,\n",
+        "    await pool_with_backups(\n        plan,\n",
+        f"{BACKED}::test_a_retry_needs_backups_of_what_is_left",
+    ),
+    Bug(
+        "the backup service is asked although nothing goes",
+        "planner.py",
+        "    if not pool.removed:\n        return replace(pool, backup=rule)\n",
+        "",
+        f"{BACKED}::test_nothing_is_asked_of_the_backup_service_where_nothing_would_go",
+    ),
+    Bug(
+        "who cannot show the progress stops the run",
+        "apply/context.py",
+        "        with suppress(Exception):\n            self.observer(event)",
+        "        self.observer(event)",
+        f"{RUN}::test_who_shows_the_progress_gets_every_change_of_state_and_decides_nothing",
+    ),
+    Bug(
+        "who hears of a wait badly fails a call",
+        "api/budget.py",
+        "        with suppress(Exception):  # of who listens\n            self.waits(api, what, until)",
+        "        self.waits(api, what, until)",
+        f"{API_BUDGET}::test_who_waits_is_told_of_and_who_listens_badly_fails_no_call",
+    ),
+    Bug(
+        "others may read a log",
+        "files.py",
+        "flags | os.O_NONBLOCK, 0o600)",
+        "flags | os.O_NONBLOCK, 0o644)",
+        f"{SEEING}::test_a_log_file_is_for_its_user_alone_and_is_added_to",
+    ),
+    Bug(
+        "a log is written through a link",
+        "files.py",
+        "    refuse_link(path)\n    stream = _is_stream(path)\n",
+        "    stream = True\n",
+        f"{SEEING}::test_a_log_that_cannot_be_written_is_refused_before_anything_is_sent",
+    ),
+    Bug(
+        "a log shows the addresses of webhooks",
+        "api/transport.py",
+        """ if call else ""
+    known""",
+        """
+    known""",
+        f"{SEEING}::test_of_a_request_without_a_name_a_log_shows_the_host_alone",
     ),
 )
