@@ -13,7 +13,7 @@ from reconciler.model import Action, Notice, Policy
 from reconciler.planning.change import DESTROYING, Change, Heard, Told, Waits, is_carried_out
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import pool_checks
-from reconciler.planning.plan import TRANSIENT_RULES, PoolPlan
+from reconciler.planning.plan import BACKUP, TRANSIENT_RULES, PoolPlan
 from reconciler.planning.policy import REQUIRE, judge_pool
 
 BEFORE = timedelta(days=1)
@@ -65,7 +65,8 @@ def obstacle(pool: PoolPlan, manage: frozenset[Action], obeyed: Policy | None) -
     )
     due = replace(pool, desired=replace(pool.desired, manage=manage), changes=changes, findings=())
     found = (*pool_checks(due), *judge_pool(due, obeyed).findings)
-    passing = TRANSIENT_RULES | {REQUIRE}
+    # Nor does it matter yet whether there are backups: those that count on that day are not made yet.
+    passing = TRANSIENT_RULES | {REQUIRE, BACKUP}
     return next(
         (each for each in found if each.severity is Severity.BLOCK and each.rule not in passing), None
     )

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from reconciler.model import Action, Disk, Notice, Pool
+from reconciler.model import Action, BackupRule, Disk, Notice, Pool
 from reconciler.planning.announcements import going, notice, obstacle
 from reconciler.planning.change import Heard, Told, Waits
 from reconciler.planning.draft import draft
 from reconciler.planning.marks import DiskMark, Marks, with_grace
 from reconciler.planning.plan import PoolPlan
-from tests.builders import TARGET, entry, pool
+from tests.builders import AT, TARGET, entry, pool
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
@@ -110,8 +110,9 @@ def test_the_disks_are_those_that_go_once_they_are_due() -> None:
         (planned(protect=("going",)), "protected"),
         (replace(planned(), live=Pool("pool-1", "pool", (KEPT, GOING), charging_mode="0")), "prepaid"),
         (replace(planned(), live=Pool("pool-1", "pool", (KEPT, GOING), status="TEMPORARY")), ""),
+        (replace(planned(), backup=BackupRule(DAY, AT)), ""),
     ],
-    ids=["protected", "prepaid", "busy right now"],
+    ids=["protected", "prepaid", "busy right now", "no backup yet"],
 )
 def test_what_a_guard_will_keep_is_an_obstacle_and_what_passes_by_itself_is_none(
     plan: PoolPlan, rule: str
