@@ -20,8 +20,15 @@ from tests.scaffolds.test_prometheus import promtool, rules
 STARTED = sample_plans.MADE
 
 
-def round_of(plan: Plan, **known: int) -> DriftRound:
-    report = DriftReport("run", plan, measure(plan), exit_code=ExitCode.CHANGES, **known)
+def round_of(plan: Plan, opened: int = 0, unresolved: int = 0) -> DriftRound:
+    report = DriftReport(
+        "run",
+        plan,
+        measure(plan),
+        unresolved=unresolved,
+        open_operations=opened,
+        exit_code=ExitCode.CHANGES,
+    )
     sights = tuple(Sight(each.target, STARTED) for each in plan.services)
     return DriftRound(STARTED, 2.0, ExitCode.CHANGES, report, sights=sights)
 
@@ -37,9 +44,7 @@ def samples(text: str) -> dict[tuple[str, str], float]:
 
 def full() -> str:
     """Metrics of every name."""
-    return metrics(
-        round_of(sample_plans.waiting(), open_operations=2, unresolved=1), Deliveries(3, 2, 1, {"0"})
-    )
+    return metrics(round_of(sample_plans.waiting(), 2, 1), Deliveries(3, 2, 1, {"0"}))
 
 
 def test_promtool_has_nothing_to_say_about_any_metric(tmp_path: Path) -> None:
@@ -58,7 +63,7 @@ def test_each_alert_asks_for_metrics_that_there_are() -> None:
 def test_sizes_are_bytes_and_messages_and_operations_are_counted() -> None:
     plan = sample_plans.two_removals()
     [found] = measure(plan)
-    told = samples(metrics(round_of(plan, open_operations=2, unresolved=1), Deliveries(3, 2, 1, {"0"})))
+    told = samples(metrics(round_of(plan, 2, 1), Deliveries(3, 2, 1, {"0"})))
     assert told["reconciler_pool_surplus_bytes", found.pool.label] == found.surplus_gb * 10**9 > 0
     assert (told["reconciler_open_operations", ""], told["reconciler_unresolved_operations", ""]) == (2, 1)
     by_result = {
