@@ -41,6 +41,8 @@ class Settings:
     """Origin of IAM; None: derived from the region."""
     sts_endpoint: str | None = None
     """Origin of STS, which gives keys for a token of an identity provider; None: derived from the region."""
+    cbr_endpoint: str | None = None
+    """Origin of CBR, the backup service; None: beside the service, or derived from the region."""
     journal: str | None = field(default=None, repr=False)
     """SQLAlchemy URL, which can contain a password; None: the default location."""
     concurrency: int = DEFAULT_CONCURRENCY
@@ -73,6 +75,7 @@ def read_settings(
         regional={} if endpoint else _regional(environ, faults),
         iam_endpoint=_endpoint(environ, _IAM_NAMES, None, faults),
         sts_endpoint=_endpoint(environ, _STS_NAMES, None, faults),
+        cbr_endpoint=_endpoint(environ, {"RECONCILER_CBR_ENDPOINT": ""}, None, faults),
         journal=_journal(environ, journal),
         concurrency=_concurrency(environ, faults),
         keep=_keep(environ, faults),
@@ -312,6 +315,21 @@ def default_endpoint(service: str, region: str) -> str:
         )
     domain = "myhuaweicloud.eu" if region.startswith("eu-west-1") else "myhuaweicloud.com"
     return f"https://{service}.{region}.{domain}"
+
+
+def backup_endpoint(settings: Settings, region: str) -> str:
+    """Origin of the backup service: as set, or ``cbr.{region}`` of the service's own domain.
+
+    A service on this machine answers for both, so that a simulated one never sends anybody to a real one.
+    """
+    if settings.cbr_endpoint:
+        return settings.cbr_endpoint
+    host = urlsplit(settings.endpoint or "").hostname or ""
+    if settings.endpoint and is_loopback(host):
+        return settings.endpoint
+    if settings.endpoint and host.startswith(f"workspace.{region}."):
+        return settings.endpoint.replace("://workspace.", "://cbr.", 1)
+    return default_endpoint("cbr", region)
 
 
 def region_of(address: str) -> str:

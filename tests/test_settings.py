@@ -8,6 +8,7 @@ import pytest
 from reconciler.errors import BadInput
 from reconciler.settings import (
     Settings,
+    backup_endpoint,
     default_endpoint,
     owner_variable,
     owners_webhooks,
@@ -144,6 +145,42 @@ def test_every_fault_is_told_at_once() -> None:
 )
 def test_the_default_endpoint_follows_the_region(region: str, host: str) -> None:
     assert default_endpoint("workspace", region) == host
+
+
+@pytest.mark.parametrize(
+    ("environ", "address"),
+    [
+        ({}, "https://cbr.ap-southeast-3.myhuaweicloud.com"),
+        (
+            {"RECONCILER_ENDPOINT": "https://workspace.ap-southeast-3.example.com:8443"},
+            "https://cbr.ap-southeast-3.example.com:8443",
+        ),
+        (
+            {"RECONCILER_ENDPOINT": "https://gateway.example.com"},
+            "https://cbr.ap-southeast-3.myhuaweicloud.com",
+        ),
+        ({"RECONCILER_ENDPOINT": "http://127.0.0.1:8080"}, "http://127.0.0.1:8080"),
+        (
+            {
+                "RECONCILER_CBR_ENDPOINT": "https://backup.example.com/",
+                "RECONCILER_ENDPOINT": "http://[::1]:1",
+            },
+            "https://backup.example.com",
+        ),
+    ],
+    ids=["region", "domain of the service", "gateway", "this machine", "as set"],
+)
+def test_the_backup_service_is_beside_the_service_unless_it_is_set(
+    environ: dict[str, str], address: str
+) -> None:
+    assert backup_endpoint(read_settings(environ), "ap-southeast-3") == address
+
+
+def test_a_bad_address_of_the_backup_service_is_refused_by_its_name() -> None:
+    with pytest.raises(BadInput) as refusal:
+        read_settings({"RECONCILER_CBR_ENDPOINT": f"https://u:{HIDDEN}@backup.example.com"})
+    assert "RECONCILER_CBR_ENDPOINT must not contain" in fault(refusal)
+    assert HIDDEN not in fault(refusal)
 
 
 @pytest.mark.parametrize("region", ["", "evil.example/", "a@b", "A", "a--b", "-a"])
