@@ -19,6 +19,7 @@ from reconciler import sandbox
 from reconciler.sandbox import seed
 from tests.flows.conftest import Run, manifest
 from tests.flows.serving import Served, listening, serving
+from tests.flows.test_watch import watching
 
 P = "{name: p, owner: finance, apply_to: all, disks: [{type: SSD, size: 100}]}"
 Q = "{name: q-of-others, apply_to: all, disks: [{type: SSD, size: 100}]}"
@@ -236,3 +237,21 @@ def test_a_setting_that_cannot_be_used_is_refused_before_anything_is_done(
         ran = run("apply", path, "--auto-approve", env=service.env | {f"RECONCILER_WEBHOOK_{name}": value})
         assert (ran.code, "T0PSECRET" in ran.out + ran.err) == (9, False)
     assert service.posts() == []
+
+
+def test_a_watch_tells_an_owner_what_is_new_of_the_owner_s_pools_alone(
+    tmp_path: Path, service: Served, hooks: Hooks
+) -> None:
+    calm_q = "{name: q-of-others, disks: [{type: SSD, size: 100}, {type: SAS, size: 50}]}"
+    path = manifest(tmp_path, [P, Q])
+    with watching(tmp_path, service, str(path), "--every", "1s", env=hooks.env) as running:
+        running.until(lambda: len(hooks.every) == len(hooks.finance) == 1)
+        manifest(tmp_path, [P, calm_q])
+        running.until(lambda: len(hooks.every) == 2)
+        manifest(tmp_path, [CALM_P, calm_q])
+        running.until(lambda: len(hooks.finance) == 2)
+    assert [each["text"] for each in hooks.finance] == [
+        "1 of 1 pool of finance needs attention.",
+        "No drift in 1 pool of finance.",
+    ]
+    assert [each["severity"] for each in hooks.finance] == ["warning", "success"]

@@ -11,7 +11,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
@@ -74,13 +74,15 @@ class Watching:
 
 
 @contextmanager
-def watching(folder: Path, served: Served, *arguments: str) -> Iterator[Watching]:
+def watching(
+    folder: Path, served: Served, *arguments: str, env: Mapping[str, str] | None = None
+) -> Iterator[Watching]:
     log = folder / "watch.log"
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             [*started.command(), "watch", *arguments],
             cwd=folder,
-            env=bare(folder) | served.env,
+            env=bare(folder) | served.env | dict(env or {}),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

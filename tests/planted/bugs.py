@@ -21,6 +21,8 @@ REMEDIATION = "tests/engine/test_remediation.py"
 STEPS = "tests/engine/test_stepping_clock.py"
 WRITERS = "tests/flows/test_slow_writers.py"
 WATCHERS = "tests/simulation/test_watchers.py"
+MESSAGES = "tests/flows/test_messages.py"
+WEBHOOKS = "tests/notify/test_webhooks.py"
 COURIER = "tests/notify/test_courier.py"
 PLANNER = "tests/test_planner.py"
 DECISION = "tests/apply/test_decision.py"
@@ -1472,6 +1474,34 @@ BUGS = (
         "return wanted and not any(_fits(pool, each) for each in selection.exclude)",
         "return wanted",
         f"{SELECTION}::test_only_the_selected_pools_are_planned_and_only_they_are_changed",
+    ),
+    Bug(
+        "an owner hears what an apply did to the pools of others",
+        "render/notification.py",
+        "tuple(each for each in parts if owner in (EVERYBODY, each.owner))",
+        "tuple(parts)",
+        f"{MESSAGES}::test_the_people_of_a_pool_hear_of_their_pool_and_of_nothing_else",
+    ),
+    Bug(
+        "an owner hears of the drift of others",
+        "render/notification.py",
+        "if texts and owner in (EVERYBODY, pool.desired.owner):",
+        "if texts:",
+        f"{MESSAGES}::test_the_people_of_a_pool_hear_of_their_pool_and_of_nothing_else",
+    ),
+    Bug(
+        "a message is sent again although the answer will not change",
+        "notify/webhooks.py",
+        "if not error.transient or ",
+        "if ",
+        f"{WEBHOOKS}::test_an_answer_that_will_not_change_is_told_and_not_repeated",
+    ),
+    Bug(
+        "a message holds a secret",
+        "notify/webhooks.py",
+        "        return redact(value)\n",
+        "        return value\n",
+        f"{WEBHOOKS}::test_a_message_is_an_output_and_holds_no_secret",
     ),
     Bug(
         "a backup that has expired counts",
