@@ -33,14 +33,15 @@ from sqlalchemy import (
 )
 
 from reconciler.errors import JournalError, StalePlan
+from reconciler.journal import announcements, fence, marks, rows, schema, upkeep
 from reconciler.journal import budget as day
-from reconciler.journal import fence, marks, rows, schema, upkeep
 from reconciler.journal.database import Database, parse, place
 from reconciler.journal.records import (
     DAMAGED_HINT,
     FINAL,
     OUTCOMES,
     Alarm,
+    Announcement,
     Approved,
     Claim,
     ClosedBy,
@@ -53,6 +54,7 @@ from reconciler.journal.records import (
     Journal,
     Mark,
     MarkKey,
+    NewAnnouncement,
     NewMark,
     Now,
     Operation,
@@ -410,6 +412,7 @@ class SqlJournal(Journal):
                 events=tuple(rows.to_event(row) for row in own),
                 operations=_sound(known),
                 damaged=_damaged(known),
+                announcements=announcements.of_run(connection, run_id) if self._has_announcements else (),
             )
 
     # --- operations -----------------------------------------------------------------------------
@@ -448,7 +451,9 @@ class SqlJournal(Journal):
             }
             fence.hold(connection, new_pool, new_operation, intent, values)
             if grace and intent.step is Step.REMOVE:
-                marks.check_due(intent, grace, marks.of_pool(connection, intent.pool), now)
+                found = marks.of_pool(connection, intent.pool)
+                marks.check_due(intent, grace, found, now)
+                announcements.check_told(connection, intent, grace, found, now)
             if budget and intent.step is Step.REMOVE:
                 # Refusing rolls the new operation back.
                 others = self._uses(connection, intent.pool, day.midnight(now), besides=intent.operation_id)
@@ -686,6 +691,61 @@ class SqlJournal(Journal):
                 detail = {"disk": marks.words(key), "by": by, "until": until.isoformat()}
                 self._note(connection, run_id, None, marks.EXTENDED, detail)
         return found
+
+    # --- announcements --------------------------------------------------------------------------
+
+    @property
+    def _has_announcements(self) -> bool:
+        return self._version >= schema.ANNOUNCEMENTS_SINCE
+
+    def announcements(
+        self, target: str | None = None, service: str | None = None
+    ) -> tuple[Announcement, ...]:
+        """The messages about the marks that there are, oldest first."""
+        if not self._has_announcements:
+            return ()
+        with self._database.read() as connection:
+            return announcements.find(connection, target, service)
+
+    def messages(self, pool: PoolKey) -> tuple[Announcement, ...]:
+        """Every message about disks of one pool, also about marks that are gone, oldest first."""
+        if not self._has_announcements:
+            return ()
+        with self._database.read() as connection:
+            return announcements.of_pool(connection, pool)
+
+    def open_announcement(
+        self, new: NewAnnouncement, run_id: str, service_time: datetime | None = None
+    ) -> bool:
+        """Record that a message is about to be sent; False when it must not be."""
+        key = new.mark.key
+        with self._database.write() as connection:
+            # One at a time with whoever marks, clears or extends here, so that the mark stays as it is looked at.
+            self._database.take_turn(connection, f"{key.pool.target} {key.pool.service}")
+            insert_new = self._database.insert_new(schema.announcements)
+            now = self._clock.now(connection)
+            begun = max(now, service_time or now)
+            if not announcements.begin(connection, insert_new, new, run_id, begun):
+                return False
+            detail = {
+                "id": new.id,
+                "disk": marks.words(key),
+                "notice": new.notice.value,
+                "due": new.due.isoformat(),
+                "text": new.text,
+            }
+            self._note(connection, run_id, None, announcements.BEGUN, detail)
+        return True
+
+    def record_announcement(self, announcement_id: str, run_id: str, outcome: Outcome) -> None:
+        """Record what became of a message."""
+        if outcome.state not in OUTCOMES:
+            raise ValueError(f"{outcome.state} is not an outcome of a call")
+        with self._database.write() as connection:
+            if announcements.end(connection, announcement_id, run_id, outcome):
+                detail = {"id": announcement_id} | rows.outcome_values(outcome)
+                del detail["state"]
+                self._note(connection, run_id, None, announcements.ENDED, detail)
 
     # --- once-only plans and budgets --------------------------------------------------------------
 

@@ -43,6 +43,11 @@ TEMPORARY = "tests/api/test_temporary.py"
 REVIEWED = "tests/scaffolds/test_reviewed.py"
 MARKS = "tests/planning/test_marks.py"
 GRACE = "tests/flows/test_grace.py"
+TELLING = "tests/engine/test_announcements.py"
+WHEN_TOLD = "tests/planning/test_announcements.py"
+MESSAGES = "tests/journal/test_announcements.py"
+ANNOUNCE = "tests/flows/test_announce.py"
+GRACE_STORY = "tests/simulation/test_grace.py::test_no_disk_goes_before_it_is_due_and_nobody_is_told_twice"
 BACKUPS = "tests/planning/test_backups.py"
 BACKED = "tests/flows/test_backups.py"
 BACK_UP = "tests/apply/test_backups.py"
@@ -904,8 +909,8 @@ BUGS = (
     Bug(
         "calls are sent into a running job",
         "apply/pools.py",
-        "    if known & await site.running[call.step]",
-        "    if known & await site.running[Step.ADD]",
+        "    if holding & await site.running[call.step]",
+        "    if holding & await site.running[Step.ADD]",
         f"{POOLS}::test_nothing_is_sent_into_a_running_job",
     ),
     Bug(
@@ -1319,7 +1324,7 @@ BUGS = (
         "engine/marks.py",
         "            made = ctx.journal.keep_marks(ctx.run_id, new, sorted(gone), ",
         "            made = ctx.journal.keep_marks(ctx.run_id, new, [], ",
-        "tests/simulation/test_grace.py::test_no_disk_goes_before_it_is_due",
+        GRACE_STORY,
     ),
     Bug(
         "a pool that is not found under its name loses its marks",
@@ -1331,9 +1336,128 @@ BUGS = (
     Bug(
         "rounds that correct mark nothing",
         "engine/remediation.py",
-        "keep_marks(report.plan, manifest, replace(ctx, run_id=report.run_id))",
+        "keep_marks(report.plan, manifest, round_)",
         "report.plan",
         f"{GRACE}::test_a_watch_that_corrects_marks_and_removes_what_is_due",
+    ),
+    Bug(
+        "a message whose outcome is unknown is said to have reached nobody",
+        "apply/marks.py",
+        "HEARD.get(message.state, Heard.UNKNOWN)",
+        "HEARD.get(message.state, Heard.REFUSED)",
+        f"{ANNOUNCE}::test_a_message_of_which_nobody_knows_whether_it_arrived_is_never_repeated",
+    ),
+    Bug(
+        "the journal lets a message be sent again whatever became of it",
+        "journal/announcements.py",
+        "update(announcements).where(*_same(new), announcements.c.outcome.in_(REACHED_NOBODY))",
+        "update(announcements).where(*_same(new))",
+        f"{MESSAGES}::test_what_may_have_reached_somebody_is_never_sent_again",
+    ),
+    Bug(
+        "of two runners that tell at once both do",
+        "journal/announcements.py",
+        "    return connection.execute(again.values(begun | said | nothing)).rowcount == 1\n",
+        "    connection.execute(again.values(begun | said | nothing))\n    return True\n",
+        f"{MESSAGES}::test_of_runners_that_ask_at_once_one_sends",
+    ),
+    Bug(
+        "a message is sent before its intent is in the journal",
+        "engine/announcements.py",
+        "if not ctx.journal.open_announcement(new, ctx.run_id, connection.service_time()):",
+        "if not ctx.run_id:",
+        GRACE_STORY,
+    ),
+    Bug(
+        "people are told of a mark that a person has just extended",
+        "journal/announcements.py",
+        "row is not None and row.extended_until == mark.extended_until",
+        "row is not None",
+        f"{MESSAGES}::test_nobody_is_told_of_a_mark_that_has_changed_since_the_text_was_made",
+    ),
+    Bug(
+        "a reminder does not follow the date",
+        "journal/records.py",
+        'return f"{self.notice.value} {self.due.isoformat()}"',
+        "return self.notice.value",
+        f"{MESSAGES}::test_a_reminder_is_sent_once_for_each_date",
+    ),
+    Bug(
+        "a reminder is sent on and on",
+        "planning/announcements.py",
+        "if any(each.due == waits.due and each.at >= last_day for each in got):",
+        "if False:",
+        f"{WHEN_TOLD}::test_each_message_has_its_time_and_is_sent_once",
+    ),
+    Bug(
+        "a reminder is sent however short the wait is",
+        "planning/announcements.py",
+        "if waits.due - waits.since < LEAST or now < last_day:",
+        "if now < last_day:",
+        f"{WHEN_TOLD}::test_a_grace_of_less_than_two_days_has_no_reminder",
+    ),
+    Bug(
+        "people are told of a protected disk",
+        "engine/announcements.py",
+        "if messages and (kept := obstacle(pool, manage, run[2].policy)):",
+        "if messages and (kept := obstacle(pool, frozenset(), run[2].policy)):",
+        f"{ANNOUNCE}::test_nobody_is_told_of_a_disk_that_stays",
+    ),
+    Bug(
+        "people are told by half a manifest",
+        "engine/announcements.py",
+        "            ctx.check_sources()\n",
+        "            pass\n",
+        f"{TELLING}::test_nobody_is_told_by_files_that_have_changed_since_and_the_marks_are_made",
+    ),
+    Bug(
+        "a message that was rejected for all is tried for all",
+        "engine/announcements.py",
+        "        return outcome.status not in FOR_ALL\n",
+        "        return True\n",
+        f"{TELLING}::test_what_would_befall_every_other_message_leaves_those_for_the_next_run",
+    ),
+    Bug(
+        "the policy lets disks go of which nobody was told",
+        "planning/policy.py",
+        "if change.heard_for is not None and change.heard_for >= least:",
+        "if True:",
+        f"{POLICY}::test_nothing_goes_before_its_people_have_known_for_as_long_as_the_policy_demands",
+    ),
+    Bug(
+        "a message that nobody got counts as heard",
+        "planning/marks.py",
+        "if each.heard is Heard.ACCEPTED]",
+        "if each.heard is not Heard.REFUSED]",
+        f"{ANNOUNCE}::test_the_policy_lets_nothing_go_before_the_message_was_accepted",
+    ),
+    Bug(
+        "whether people were told is not checked right before a call",
+        "journal/store.py",
+        "                announcements.check_told(connection, intent, grace, found, now)\n",
+        "",
+        f"{MESSAGES}::test_a_removal_waits_for_the_message_in_the_transaction_that_opens_it",
+    ),
+    Bug(
+        "messages of marks that are there are pruned, and sent again",
+        "journal/announcements.py",
+        ", ~exists().where(_of_mark()))",
+        ")",
+        f"{MESSAGES}::test_pruning_keeps_a_message_for_as_long_as_its_mark",
+    ),
+    Bug(
+        "by a clock that is behind, people have known for too long",
+        "journal/store.py",
+        "begun = max(now, service_time or now)",
+        "begun = now",
+        f"{MESSAGES}::test_a_message_has_the_later_of_two_clocks",
+    ),
+    Bug(
+        "the job of a message keeps a pool from being expanded",
+        "apply/pools.py",
+        "    holding = known - _messages(call, site, ctx)\n",
+        "    holding = known\n",
+        f"{ANNOUNCE}::test_the_job_of_a_message_holds_no_expansion_of_its_pool_up",
     ),
     Bug(
         "a selected pool that another entry declares too is changed",
