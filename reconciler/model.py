@@ -39,6 +39,15 @@ class ApplyTo(StrEnum):
     ALL = "all"
 
 
+class Notice(StrEnum):
+    """Which of the messages about a marked disk."""
+
+    MARKED = "marked"
+    """The disk has been marked."""
+    REMINDER = "reminder"
+    """It is due within a day."""
+
+
 class OnTie(StrEnum):
     """Which of several equally good disks to remove, where the manifest lets the tool choose."""
 
@@ -315,6 +324,8 @@ class DesiredPool:
     """Which of remove, expand and add are carried out; the others are shown as drift."""
     grace: timedelta = timedelta(0)
     """How long a disk must have been surplus, without interruption, before it goes; zero: not at all."""
+    announce: str = ""
+    """What the people of the pool are told of a marked disk, with fields to fill in; empty: nothing."""
     backup: BackupRule | None = None
     """What backup each desktop must have before it loses a copy; None: no backup is asked for."""
     owner: str = field(default="", compare=False)
@@ -443,6 +454,8 @@ class Policy:
     """What must have been done before a removal, each as ``name: duration``."""
     grace: timedelta = timedelta(0)
     """The grace among these: the least that every pool has, whatever its manifest says."""
+    announce: timedelta | None = None
+    """How long before a removal the message about it must have been accepted; None: none is demanded."""
     backup: BackupRule | None = None
     """The backup among these."""
     windows: tuple[Window, ...] = ()

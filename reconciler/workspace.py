@@ -161,6 +161,15 @@ class Workspace(Protocol):
     async def send(self, call: Call, signed_at: datetime) -> Outcome:
         """Send one write at once, once; never raises for what network or service do."""
 
+    async def message_place(self) -> None:
+        """Wait until the budget of messages has room for one; no other write takes from it, nor it from others."""
+
+    async def send_message(self, pool_id: str, text: str, signed_at: datetime) -> Outcome:
+        """Send a message to the people of a pool, as ``send`` does; the job in the answer is not followed.
+
+        What its end says of the desktops, or of people who are not logged in, is not documented.
+        """
+
     async def job(self, job_id: str) -> Job | None:
         """How the job stands; None when the service does not know it, or cannot be asked for it."""
 
@@ -235,6 +244,14 @@ class LiveWorkspace:
         if call.step is Step.RETRY:
             return await self._client.post_retry(call.job_id, signed_at)
         return await self._client.post_volumes(_VERBS[call.step], call.pool_id, body_of(call), signed_at)
+
+    async def message_place(self) -> None:
+        """Wait until the budget of messages has room for one."""
+        await self._client.write_place("notifications")
+
+    async def send_message(self, pool_id: str, text: str, signed_at: datetime) -> Outcome:
+        """Send a message to the people of a pool, at once, once."""
+        return await self._client.post_message(pool_id, text, signed_at)
 
     async def job(self, job_id: str) -> Job | None:
         """How the job stands; one that cannot be asked for is one that the service does not know."""

@@ -41,6 +41,7 @@ PARTS = {
     "`pools[]`": "PoolEntry",
     "`backup`": "BackupEntry",
     "`disks[]`": "DiskEntry",
+    "`announce`": "AnnounceEntry",
     "`defaults`": "DefaultsEntry",
     "`limits`": "LimitsEntry",
     "`drift`": "DriftEntry",

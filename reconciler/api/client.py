@@ -31,7 +31,7 @@ from reconciler.safe_text import safe_text
 T = TypeVar("T")
 Renew = Callable[[], Awaitable[datetime | None]]
 """Renews credentials that are about to end, and returns when those end that sign the next write; None: not known."""
-Verb = Literal["batch-delete", "batch-expand", "batch-add", "retry"]
+Verb = Literal["batch-delete", "batch-expand", "batch-add", "retry", "notifications"]
 
 MOST_LISTED = 64 * 1024 * 1024
 """Bytes of one whole list, over its pages; 10,000 pools have about 25 MB."""
@@ -252,6 +252,18 @@ class WorkspaceClient:
             "retry",
             lambda: f"{self._root}/workspace-jobs/{_segment(job_id)}/actions",
             {"op_type": "retry"},
+            signed_at,
+        )
+
+    async def post_message(self, pool_id: str, text: str, signed_at: datetime) -> Outcome:
+        """Send a message to the people of a pool, as ``_post`` does (SendDesktopPoolNotifications of the SDK, v2).
+
+        The body is ``notifications``, a text without a documented bound; the answer is the id of a job.
+        """
+        return await self._post(
+            "notifications",
+            lambda: f"{self._pool(pool_id)}/notifications",
+            {"notifications": text},
             signed_at,
         )
 

@@ -113,7 +113,8 @@ def _backup_service(
         base = backup_endpoint(settings, target.region)
         async with open_http(base, auth, transport) as http:
             service = WorkspaceClient(http, http, base, target.project_id, clock)
-            service.listen, service.requests = client.listen, client.requests
+            # One budget for all readings of a run, although each has a client of its own.
+            service.listen, service.requests, service.budgets = client.listen, client.requests, client.budgets
             service.about = f"the backup service is at {base}; RECONCILER_CBR_ENDPOINT names another address"
             yield service
 

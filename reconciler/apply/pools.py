@@ -29,7 +29,7 @@ from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import STEADY, run_checks
 from reconciler.planning.marks import Settle, grace_of, waiting_in, with_grace
 from reconciler.planning.plan import TRANSIENT_RULES, Plan, PoolPlan, pool_decision
-from reconciler.workspace import HANDLE_TYPES, UNLISTED, Call, PoolReading
+from reconciler.workspace import HANDLE_TYPES, JOB_TYPES, UNLISTED, Call, PoolReading
 
 ADDING_WAIT = 300.0
 """Seconds to wait after WKS.0407, the service's "disks are being added" (observed: five minutes)."""
@@ -100,7 +100,9 @@ async def _one_call(task: Task, call: Call, expected: Counter[DiskEffect], index
             ctx.check_sources()
         if stopped := _stopped(ctx, index):
             return stopped
-        rule = GraceRule(grace_of(task.pool.desired, task.plan.policy), task.site.service_time())
+        obeyed = task.plan.policy
+        told = obeyed.announce if obeyed else None
+        rule = GraceRule(grace_of(task.pool.desired, obeyed), task.site.service_time(), told)
         result = await carry_out(call, intent, task.site, ctx, rule)
         wait = _wait_after(result.outcome) if result.status is Status.REJECTED else None
         if wait is None or attempt + 1 == ctx.options.tries:
@@ -160,7 +162,8 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
         )
     if call.step is Step.REMOVE and (others := strangers(ctx.journal, site.key(call.pool_id), known)):
         ctx.log(f"{fresh.label}: {restored_words(others)}")
-    if known & await site.running[call.step].after(ctx.clock.monotonic()):
+    holding = known - _messages(call, site, ctx)
+    if holding & await site.running[call.step].after(ctx.clock.monotonic()):
         raise Refused(f"pool {fresh.label} has a running job", "apply again when it has ended")
     if call.step is Step.REMOVE:
         sent = [(disk.id, disk.type, disk.size) for disk in call.disks]
@@ -192,6 +195,15 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
         plan_digest=task.digest,
         copies=copies,
     )
+
+
+def _messages(call: Call, site: TargetContext, ctx: RunContext) -> frozenset[str]:
+    """Jobs that only tell the pool's people of marked disks; they are listed where no kind of job can be asked for."""
+    if JOB_TYPES[call.step]:
+        return frozenset()
+    told = ctx.journal.announcements(str(site.service.target), site.service.name)
+    mine = (each.outcome for each in told if each.key.pool.pool_id == call.pool_id)
+    return frozenset(each.job_id for each in mine if each and each.job_id)
 
 
 def _settle(task: Task) -> Settle:

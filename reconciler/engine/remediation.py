@@ -13,6 +13,7 @@ from reconciler import __version__
 from reconciler.apply.context import Options, RunContext
 from reconciler.apply.results import ApplyReport, DriftReport, Due, LivePool, live_pool
 from reconciler.engine.acting import identities, record_identities
+from reconciler.engine.announcements import announce
 from reconciler.engine.apply import DEFAULT_LIFETIME, ApplyRequest, apply
 from reconciler.engine.holds import open_alarms, standing_holds
 from reconciler.engine.known import known_of
@@ -157,7 +158,8 @@ async def remediate(manifest: Manifest, limits: Limits, ctx: RunContext, unsettl
         drifts = any(each.drifts for each in report.measures)
         return replace(report, refused=(_waits(unsettled),) if drifts else ())
     # Of the whole manifest, also of pools that no policy lets be corrected, as with a person's apply.
-    report = _dated(report, keep_marks(report.plan, manifest, replace(ctx, run_id=report.run_id)))
+    round_ = replace(ctx, run_id=report.run_id)
+    report = _dated(report, await announce(keep_marks(report.plan, manifest, round_), manifest, round_))
     permission = _permission(report.plan, manifest.drift, ctx)
     report = replace(report, refused=permission.refused)
     if not permission.pools and not report.unresolved:

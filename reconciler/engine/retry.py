@@ -255,7 +255,7 @@ def _plan_of(pool: PoolPlan, task: _Task) -> Plan:
     request, site, ctx = task.request, task.site, task.ctx
     now = ctx.clock.now()
     limits = policy.within(request.limits, ctx.policy)
-    judged, findings = judged_under(ctx.policy, [pool], limits, now)
+    judged, findings = judged_under(ctx.policy, [_as_told(pool, task)], limits, now)
     made = Plan(
         id=ctx.new_id(),
         services=(site.service,),
@@ -269,6 +269,21 @@ def _plan_of(pool: PoolPlan, task: _Task) -> Plan:
         policy=ctx.policy,
     )
     return policy.acting(made, now)
+
+
+def _as_told(pool: PoolPlan, task: _Task) -> PoolPlan:
+    """The pool with what its people knew before the removal began; the marks are gone with the disks."""
+    journal, operation = task.ctx.journal, task.operation
+    if not (task.ctx.policy and task.ctx.policy.announce is not None):
+        return pool
+    first: dict[str, datetime] = {}
+    for each in journal.messages(operation.intent.pool):
+        if each.state is State.ACCEPTED and each.begun < operation.opened:
+            first.setdefault(each.key.disk_id, each.begun)
+    now = journal.now()
+    known = {disk: now - begun for disk, begun in first.items()}
+    changes = (replace(each, heard_for=known.get(each.live.id if each.live else "")) for each in pool.changes)
+    return replace(pool, changes=tuple(changes))
 
 
 async def _send(task: _Task, approved: PoolPlan, digest: str) -> Result:

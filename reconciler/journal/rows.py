@@ -15,6 +15,7 @@ from sqlalchemy import Row
 from reconciler.journal.checksum import intent_sum, state_sum, storable
 from reconciler.journal.records import (
     Alarm,
+    Announcement,
     Approved,
     ClosedBy,
     DamagedOperation,
@@ -23,6 +24,7 @@ from reconciler.journal.records import (
     Intent,
     Mark,
     MarkKey,
+    NewAnnouncement,
     NewMark,
     Operation,
     Origin,
@@ -34,12 +36,17 @@ from reconciler.journal.records import (
     Step,
     Way,
 )
-from reconciler.model import KnownBackup, LostCopy
+from reconciler.model import KnownBackup, LostCopy, Notice
 
 
 def pool_values(pool: PoolKey) -> dict[str, Any]:
     """The columns that name a pool."""
     return {"target": pool.target, "service": pool.service, "pool_id": pool.pool_id}
+
+
+def place_values(target: str | None, service: str | None) -> dict[str, Any]:
+    """The columns that name a target and a service, without what is not given."""
+    return {name: value for name, value in (("target", target), ("service", service)) if value is not None}
 
 
 def intent_values(intent: Intent) -> dict[str, Any]:
@@ -271,6 +278,36 @@ def to_mark(row: Row[Any]) -> Mark:
         grace=timedelta(seconds=row.grace),
         extended_until=row.extended_until,
         extended_by=row.extended_by,
+    )
+
+
+def announcement_values(new: NewAnnouncement) -> dict[str, Any]:
+    """The columns that a message fills before it is sent; its time is the journal's."""
+    return pool_values(new.mark.key.pool) | {
+        "id": new.id,
+        "disk_id": new.mark.key.disk_id,
+        "first_seen": new.mark.first_seen,
+        "once": new.once,
+        "pool_name": new.mark.pool_name,
+        "notice": new.notice.value,
+        "due": new.due,
+        "text": new.text,
+    }
+
+
+def to_announcement(row: Row[Any]) -> Announcement:
+    """One row of the announcements table."""
+    return Announcement(
+        id=row.id,
+        key=MarkKey(PoolKey(row.target, row.service, row.pool_id), row.disk_id),
+        pool_name=row.pool_name,
+        first_seen=row.first_seen,
+        notice=Notice(row.notice),
+        due=row.due,
+        text=row.text,
+        run_id=row.run_id,
+        begun=row.begun,
+        outcome=_to_outcome(row),
     )
 
 

@@ -202,6 +202,7 @@ def _pool(
     on_tie = entry.on_tie or defaults.on_tie
     manage = entry.manage if entry.manage is not None else defaults.manage
     grace = entry.grace or defaults.grace
+    announce = entry.announce or defaults.announce
     backup = entry.backup or defaults.backup
     live = (
         entry.allow_live_sessions if entry.allow_live_sessions is not None else defaults.allow_live_sessions
@@ -228,6 +229,7 @@ def _pool(
         on_tie=OnTie(on_tie) if on_tie else None,
         manage=frozenset({Action.REMOVE}) if manage is None else frozenset(map(Action, manage)),
         grace=duration(grace) if grace else timedelta(0),
+        announce=announce.text if announce else "",
         backup=BackupRule(duration(backup.within), (shared | places)["backup"]) if backup else None,
         owner=entry.owner or defaults.owner or "",
         permitted_at=tuple((shared | places).items()),

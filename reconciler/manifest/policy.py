@@ -96,6 +96,7 @@ def _policy(entry: PolicyEntry, root: Map, source: tuple[Path, str], faults: Fau
         forbid=_placed(root, "forbid", faults),
         require=tuple(_required(entry, root, faults)),
         grace=duration(entry.require.grace) if entry.require.grace else timedelta(0),
+        announce=_notice(entry.require.announce),
         backup=_backup(entry, root, faults),
         windows=windows(entry.windows or (), root, faults),
         approvals=_approvals(entry, root, path, faults),
@@ -126,7 +127,18 @@ def _required(entry: PolicyEntry, root: Map, faults: Faults) -> Iterator[Placed]
     names: Iterable[str] = entry.require.model_fields_set
     for name in sorted(names):
         mark = cast(Map, root["require"]).value_mark(name)
-        yield Placed(f"{name}: {getattr(entry.require, name)}", faults.position(mark))
+        yield Placed(f"{name}: {_plain(getattr(entry.require, name))}", faults.position(mark))
+
+
+def _plain(value: object) -> str:
+    return "true" if value is True else str(value)
+
+
+def _notice(value: object) -> timedelta | None:
+    """How long before a removal the message about it must have been accepted; None where none is demanded."""
+    if value is None:
+        return None
+    return timedelta(0) if value is True else duration(str(value))
 
 
 def _backup(entry: PolicyEntry, root: Map, faults: Faults) -> BackupRule | None:

@@ -19,6 +19,8 @@ MIN_SIZE: Final = 10
 """GB; the smallest data disk (documented)."""
 SIZE_STEP: Final = 10
 """GB; every size is a multiple of this (documented)."""
+LONGEST_MESSAGE: Final = 500
+"""Characters of the text of a message; the service's own bound is not documented."""
 LONGEST_GRACE: Final = timedelta(days=365)
 """A longer grace is a slip of the pen: nobody waits for it, and nothing would ever go."""
 
@@ -61,6 +63,10 @@ _GRACE: Final = (
     "How long a disk must have been surplus, without interruption, before it is removed, such as 7d (s, m, h, d). "
     "Left out: it is removed at once."
 )
+_ANNOUNCE: Final = (
+    "Message to the people of the pool when a disk is marked, and again a day before it goes. "
+    "Left out: none is sent."
+)
 _BACKUP: Final = (
     "The backup that each desktop must have in the backup service (CBR) before it loses a copy. "
     "Left out: none is needed."
@@ -94,6 +100,16 @@ class TargetEntry(Entry):
     )
 
 
+class AnnounceEntry(Entry):
+    """A message of the service to the people of a pool about a disk that waits for the end of its grace."""
+
+    text: str = Field(
+        min_length=1,
+        max_length=LONGEST_MESSAGE,
+        description="The text; {disk}, {size}, {date} and {pool} are filled in.",
+    )
+
+
 class BackupEntry(Entry):
     """The backup without which no desktop loses a copy."""
 
@@ -107,6 +123,7 @@ class DefaultsEntry(Entry):
     on_tie: Tie | None = Field(default=None, description=_TIE)
     manage: list[ManagedAction] | None = Field(default=None, description=_MANAGE)
     grace: Grace | None = Field(default=None, description=_GRACE)
+    announce: AnnounceEntry | None = Field(default=None, description=_ANNOUNCE)
     backup: BackupEntry | None = Field(default=None, description=_BACKUP)
     allow_live_sessions: bool | None = Field(default=None, description=_LIVE)
     owner: Owner | None = Field(default=None, description=_OWNER)
@@ -179,6 +196,7 @@ class PoolEntry(Entry):
     on_tie: Tie | None = Field(default=None, description=_TIE)
     manage: list[ManagedAction] | None = Field(default=None, description=_MANAGE)
     grace: Grace | None = Field(default=None, description=_GRACE)
+    announce: AnnounceEntry | None = Field(default=None, description=_ANNOUNCE)
     backup: BackupEntry | None = Field(default=None, description=_BACKUP)
     owner: Owner | None = Field(default=None, description=_OWNER)
 

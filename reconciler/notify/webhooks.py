@@ -30,7 +30,7 @@ from reconciler.settings import is_loopback, parts_of_address
 
 SECONDS = 10.0
 """Seconds for one try, however slowly the other side answers."""
-WAITS = (1.0, 5.0)
+WAITS = (1.0, 3.0)
 """Seconds before the second try and the third, which is the last."""
 LONGEST_WAIT = 15.0
 """Seconds that a ``Retry-After`` is waited for; who asks for more gets no other try."""

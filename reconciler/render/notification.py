@@ -375,7 +375,8 @@ def _own_drift(report: DriftReport | None, parts: Sequence[_Part], owner: str) -
     mine = words.count(sum(pool.desired.owner == owner for pool in pools), "pool")
     if not parts:
         return f"No drift in {mine} of {owner}.", Level.SUCCESS
-    return f"{len(parts)} of {mine} of {owner} need attention.", worst_of(each.level for each in parts)
+    verb = "needs" if len(parts) == 1 else "need"
+    return f"{len(parts)} of {mine} of {owner} {verb} attention.", worst_of(each.level for each in parts)
 
 
 def _corrected(part: _Part) -> bool:
@@ -454,7 +455,7 @@ def _linked(value: str) -> str:
     from reconciler.render.markdown import code  # noqa: PLC0415 - as above
 
     plain = safe_text(value)
-    is_link = plain.startswith(("https://", "http://")) and not set(plain) & set(" <>`\"'()[]\\|")
+    is_link = plain.startswith(("https://", "http://")) and not set(plain) & set(" <>`\"'()[]\\|@")
     return f"<{plain}>" if is_link else code(plain, len(plain))
 
 

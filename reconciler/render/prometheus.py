@@ -53,7 +53,7 @@ def drift_metrics(round_: DriftRound, deliveries: Deliveries) -> str:
 
     class Collected:
         def collect(self) -> Iterable[Metric]:
-            return _metrics(round_, deliveries)
+            return (each for each in _metrics(round_, deliveries) if each.samples)
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Collected())

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from reconciler.model import Action, ApplyTo, DesiredDisk, Disk, KnownBackup, Policy, Pool
+from reconciler.model import Action, ApplyTo, DesiredDisk, Disk, KnownBackup, Notice, Policy, Pool
 from reconciler.planning.anonymous import Unnamed
 from reconciler.planning.backups import backup_words
-from reconciler.planning.change import Change, Waits
+from reconciler.planning.change import Change, Heard, Told, Waits
 from reconciler.planning.leftovers import Leftovers
 from reconciler.planning.permissions import grace_words
 from reconciler.planning.plan import DiskLoss, Plan, PoolPlan, Service, Totals, totals
@@ -112,6 +112,27 @@ def waits(found: Waits, *, who: bool = True) -> str:
         f"will be destroyed after {found.due:%Y-%m-%d %H:%M} UTC "
         f"(surplus since {found.since:%Y-%m-%d}; {grace}{extended})"
     )
+
+
+def told(pool: PoolPlan, change: Change) -> str:
+    """What the people of the pool have been notified of a disk that goes; empty where nobody is to be notified."""
+    if not change.live or not (change.waits or change.destroys):
+        return ""
+    if not change.told:
+        return "its people are not notified yet" if pool.desired.announce else ""
+    return "; ".join(map(_told, change.told))
+
+
+def _told(message: Told) -> str:
+    what = "reminder" if message.notice is Notice.REMINDER else "announcement"
+    at = f"{message.at:%Y-%m-%d %H:%M} UTC"
+    match message.heard:
+        case Heard.ACCEPTED:
+            return f"{'reminded' if message.notice is Notice.REMINDER else 'announced'} {at}"
+        case Heard.REFUSED:
+            return f"{what} of {at} not accepted ({message.why})"
+        case Heard.UNKNOWN:
+            return f"not known whether the {what} of {at} arrived ({message.why}); it is not repeated"
 
 
 def objection(pool: PoolPlan, change: Change) -> str:

@@ -62,6 +62,7 @@ OPERATIONS: Final = (
     Operation("batch-delete", "POST", _POOL + "/volumes/batch-delete", operations.delete_volumes),
     Operation("batch-add", "POST", _POOL + "/volumes/batch-add", operations.add_volumes),
     Operation("batch-expand", "POST", _POOL + "/volumes/batch-expand", operations.expand_volumes),
+    Operation("send-notifications", "POST", _POOL + "/notifications", operations.send_notifications),
     Operation("show-job", "GET", "/workspace-jobs/{job_id}", operations.show_job),
     Operation("retry-job", "POST", "/workspace-jobs/{job_id}/actions", operations.retry_job),
     Operation("list-sub-jobs", "GET", "/workspace-sub-jobs", operations.list_sub_jobs),

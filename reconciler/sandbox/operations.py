@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from . import backups, changes, errors, view
-from .world import JOB_TYPES, Desktop, Job, Kind, Pool, Project, World, pool_status
+from .world import JOB_TYPES, Desktop, Job, Pool, Project, VolumeKind, World, pool_status
 
 MAX_TEXT: Final = 255
 """Characters of a parameter (documented)."""
@@ -297,7 +297,16 @@ def retry_job(call: Call) -> bytes:
     return encode({"job_id": again["id"]})
 
 
-def _submit(call: Call, kind: Kind) -> bytes:
+def send_notifications(call: Call) -> bytes:
+    """``notifications`` of a pool: a text to its desktops, as a job (documented); what its end means is inferred."""
+    _known(call)
+    pool = _pool(call)
+    end = call.now + call.job_seconds
+    job = changes.notify(call.world, pool, _document(call), (call.now, end))
+    return encode({"job_id": job["id"]})
+
+
+def _submit(call: Call, kind: VolumeKind) -> bytes:
     _known(call)
     pool = _pool(call)
     end = call.now + pool["behaviour"].get("seconds", call.job_seconds)

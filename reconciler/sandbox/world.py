@@ -27,7 +27,9 @@ FORMAT = 1
 LAG = 0.3
 """Seconds for which a pool stays TEMPORARY after its job ended (observed: desktops lag behind the job)."""
 
-Kind = Literal["delete", "add", "expand"]
+VolumeKind = Literal["delete", "add", "expand"]
+"""What changes the disks of a pool."""
+Kind = VolumeKind | Literal["notify"]
 Ending = Literal["success", "fail", "partial"]
 HandleType = Literal["ONLY_FOR_EXPAND", "FOR_EXPAND_AND_IDLE", "FOR_EXPAND_AND_ALL"]
 
@@ -35,8 +37,9 @@ JOB_TYPES: dict[Kind, str] = {
     "delete": "deleteDesktopPoolVolumes",
     "add": "addDesktopPoolVolumes",
     "expand": "expandVolumes",
+    "notify": "sendNotifications",
 }
-"""Documented names, except that of expanding, which no source gives."""
+"""Documented names, except those of expanding and of messages, which no source gives."""
 
 
 class Disk(TypedDict):

@@ -18,6 +18,25 @@ FAULTS: dict[str, list[str]] = {
     "alias-as-key": ["3:1: aliases ('*name') are not allowed; write a word as the key"],
     "alias": ["7:9: aliases ('*name') are not allowed; write the value out"],
     "anchor": ["6:9: anchors ('&name') are not allowed; write each value out"],
+    "announce-blank": ["6:22: text: is blank; write what the people are to read"],
+    "announce-empty": ["6:22: text: must not be empty; write what the people of the pool are to read, 1 to"],
+    "announce-is-text": ["6:15: announce: 'disks go' is not accepted; write a mapping such as {text:"],
+    "announce-of-defaults-without-grace": [
+        "8:5: announce: the pool has no grace, so a disk goes before anybody can read of it; write"
+    ],
+    "announce-too-long": ["6:22: text: 501 characters are too many; write what the people of the pool are"],
+    "announce-unknown-field": [
+        "6:22: text: '{date' is no field; write {disk}, {size}, {date}, {pool}, and no other braces",
+        "6:22: text: '{who}' is no field; write {disk}, {size}, {date}, {pool}, and no other braces",
+    ],
+    "announce-unknown-key": [
+        "6:15: 'text' is missing; write what the people of the pool are to read, 1 to 500",
+        "6:16: unknown key 'texts'; did you mean 'text'?",
+    ],
+    "announce-without-grace": [
+        "5:5: announce: the pool has no grace, so a disk goes before anybody can read of it; write"
+    ],
+    "announce-without-text": ["6:15: 'text' is missing; write what the people of the pool are to read, 1 to"],
     "apply-to-misspelt": ["7:15: apply_to: 'idel' is unknown; write new, idle or all; did you mean"],
     "bad-indentation": ["5:4: a '- ' is missing here; check the indentation"],
     "bidi-character": ['4:12: control character \\u202e; remove it, or write "\\u202e" in double'],

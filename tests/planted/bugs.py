@@ -21,6 +21,8 @@ REMEDIATION = "tests/engine/test_remediation.py"
 STEPS = "tests/engine/test_stepping_clock.py"
 WRITERS = "tests/flows/test_slow_writers.py"
 WATCHERS = "tests/simulation/test_watchers.py"
+MESSAGES = "tests/flows/test_messages.py"
+WEBHOOKS = "tests/notify/test_webhooks.py"
 COURIER = "tests/notify/test_courier.py"
 PLANNER = "tests/test_planner.py"
 DECISION = "tests/apply/test_decision.py"
@@ -44,6 +46,11 @@ REVIEWED = "tests/scaffolds/test_reviewed.py"
 MARKS = "tests/planning/test_marks.py"
 GRACE = "tests/flows/test_grace.py"
 LIBRARY = "tests/flows/test_library.py"
+TELLING = "tests/engine/test_announcements.py"
+WHEN_TOLD = "tests/planning/test_announcements.py"
+MESSAGES = "tests/journal/test_announcements.py"
+ANNOUNCE = "tests/flows/test_announce.py"
+GRACE_STORY = "tests/simulation/test_grace.py::test_no_disk_goes_before_it_is_due_and_nobody_is_told_twice"
 BACKUPS = "tests/planning/test_backups.py"
 BACKED = "tests/flows/test_backups.py"
 BACK_UP = "tests/apply/test_backups.py"
@@ -305,9 +312,8 @@ BUGS = (
     Bug(
         "what was opened while the clock was ahead counts for neither day",
         "journal/store.py",
-        "            _operations.c.opened >= since,\n            _operations.c.id != besides,",
-        "            _operations.c.opened.between(since, since + timedelta(days=1)),\n"
-        "            _operations.c.id != besides,",
+        "fence.judge(connection, self._queries.uses, wanted)",
+        "fence.judge(connection, self._queries.uses.where(_operations.c.opened < since + timedelta(1)), wanted)",
         f"{BUDGET}::test_a_clock_that_is_set_back_over_midnight_gives_neither_day_more",
     ),
     Bug(
@@ -349,8 +355,8 @@ BUGS = (
     Bug(
         "an alarm holds nothing back after its run",
         "engine/resolution.py",
-        "    return standing_holds(ctx.journal, services)\n",
-        "    return damaged_holds(ctx.journal, services)\n",
+        "    return damaged | alarm_holds(ctx.journal, services)\n",
+        "    return damaged\n",
         f"{REMEDIATION}::test_an_alarm_stops_the_others_in_its_own_run_and_then_holds_its_pool_back_alone",
     ),
     Bug(
@@ -906,8 +912,8 @@ BUGS = (
     Bug(
         "calls are sent into a running job",
         "apply/pools.py",
-        "    if known & await site.running[call.step]",
-        "    if known & await site.running[Step.ADD]",
+        "    if holding & await site.running[call.step]",
+        "    if holding & await site.running[Step.ADD]",
         f"{POOLS}::test_nothing_is_sent_into_a_running_job",
     ),
     Bug(
@@ -1321,7 +1327,7 @@ BUGS = (
         "engine/marks.py",
         "            made = ctx.journal.keep_marks(ctx.run_id, new, sorted(gone), ",
         "            made = ctx.journal.keep_marks(ctx.run_id, new, [], ",
-        "tests/simulation/test_grace.py::test_no_disk_goes_before_it_is_due",
+        GRACE_STORY,
     ),
     Bug(
         "a pool that is not found under its name loses its marks",
@@ -1333,9 +1339,128 @@ BUGS = (
     Bug(
         "rounds that correct mark nothing",
         "engine/remediation.py",
-        "keep_marks(report.plan, manifest, replace(ctx, run_id=report.run_id))",
+        "keep_marks(report.plan, manifest, round_)",
         "report.plan",
         f"{GRACE}::test_a_watch_that_corrects_marks_and_removes_what_is_due",
+    ),
+    Bug(
+        "a message whose outcome is unknown is said to have reached nobody",
+        "apply/marks.py",
+        "HEARD.get(message.state, Heard.UNKNOWN)",
+        "HEARD.get(message.state, Heard.REFUSED)",
+        f"{ANNOUNCE}::test_a_message_of_which_nobody_knows_whether_it_arrived_is_never_repeated",
+    ),
+    Bug(
+        "the journal lets a message be sent again whatever became of it",
+        "journal/announcements.py",
+        "update(announcements).where(*_same(new), announcements.c.outcome.in_(REACHED_NOBODY))",
+        "update(announcements).where(*_same(new))",
+        f"{MESSAGES}::test_what_may_have_reached_somebody_is_never_sent_again",
+    ),
+    Bug(
+        "of two runners that tell at once both do",
+        "journal/announcements.py",
+        "    return connection.execute(again.values(begun | said | nothing)).rowcount == 1\n",
+        "    connection.execute(again.values(begun | said | nothing))\n    return True\n",
+        f"{MESSAGES}::test_of_runners_that_ask_at_once_one_sends",
+    ),
+    Bug(
+        "a message is sent before its intent is in the journal",
+        "engine/announcements.py",
+        "if not ctx.journal.open_announcement(new, ctx.run_id, connection.service_time()):",
+        "if not ctx.run_id:",
+        GRACE_STORY,
+    ),
+    Bug(
+        "people are told of a mark that a person has just extended",
+        "journal/announcements.py",
+        "row is not None and row.extended_until == mark.extended_until",
+        "row is not None",
+        f"{MESSAGES}::test_nobody_is_told_of_a_mark_that_has_changed_since_the_text_was_made",
+    ),
+    Bug(
+        "a reminder does not follow the date",
+        "journal/records.py",
+        'return f"{self.notice.value} {self.due.isoformat()}"',
+        "return self.notice.value",
+        f"{MESSAGES}::test_a_reminder_is_sent_once_for_each_date",
+    ),
+    Bug(
+        "a reminder is sent on and on",
+        "planning/announcements.py",
+        "if any(each.due == waits.due and each.at >= last_day for each in got):",
+        "if False:",
+        f"{WHEN_TOLD}::test_each_message_has_its_time_and_is_sent_once",
+    ),
+    Bug(
+        "a reminder is sent however short the wait is",
+        "planning/announcements.py",
+        "if waits.due - waits.since < LEAST or now < last_day:",
+        "if now < last_day:",
+        f"{WHEN_TOLD}::test_a_grace_of_less_than_two_days_has_no_reminder",
+    ),
+    Bug(
+        "people are told of a protected disk",
+        "engine/announcements.py",
+        "if messages and (kept := obstacle(pool, manage, run[2].policy)):",
+        "if messages and (kept := obstacle(pool, frozenset(), run[2].policy)):",
+        f"{ANNOUNCE}::test_nobody_is_told_of_a_disk_that_stays",
+    ),
+    Bug(
+        "people are told by half a manifest",
+        "engine/announcements.py",
+        "            ctx.check_sources()\n",
+        "            pass\n",
+        f"{TELLING}::test_nobody_is_told_by_files_that_have_changed_since_and_the_marks_are_made",
+    ),
+    Bug(
+        "a message that was rejected for all is tried for all",
+        "engine/announcements.py",
+        "        return outcome.status not in FOR_ALL\n",
+        "        return True\n",
+        f"{TELLING}::test_what_would_befall_every_other_message_leaves_those_for_the_next_run",
+    ),
+    Bug(
+        "the policy lets disks go of which nobody was told",
+        "planning/policy.py",
+        "if change.heard_for is not None and change.heard_for >= least:",
+        "if True:",
+        f"{POLICY}::test_nothing_goes_before_its_people_have_known_for_as_long_as_the_policy_demands",
+    ),
+    Bug(
+        "a message that nobody got counts as heard",
+        "planning/marks.py",
+        "if each.heard is Heard.ACCEPTED]",
+        "if each.heard is not Heard.REFUSED]",
+        f"{ANNOUNCE}::test_the_policy_lets_nothing_go_before_the_message_was_accepted",
+    ),
+    Bug(
+        "whether people were told is not checked right before a call",
+        "journal/store.py",
+        "                announcements.check_told(connection, intent, grace, found, now)\n",
+        "",
+        f"{MESSAGES}::test_a_removal_waits_for_the_message_in_the_transaction_that_opens_it",
+    ),
+    Bug(
+        "messages of marks that are there are pruned, and sent again",
+        "journal/announcements.py",
+        ", ~exists().where(_of_mark()))",
+        ")",
+        f"{MESSAGES}::test_pruning_keeps_a_message_for_as_long_as_its_mark",
+    ),
+    Bug(
+        "by a clock that is behind, people have known for too long",
+        "journal/store.py",
+        "begun = max(now, service_time or now)",
+        "begun = now",
+        f"{MESSAGES}::test_a_message_has_the_later_of_two_clocks",
+    ),
+    Bug(
+        "the job of a message keeps a pool from being expanded",
+        "apply/pools.py",
+        "    holding = known - _messages(call, site, ctx)\n",
+        "    holding = known\n",
+        f"{ANNOUNCE}::test_the_job_of_a_message_holds_no_expansion_of_its_pool_up",
     ),
     Bug(
         "a selected pool that another entry declares too is changed",
@@ -1371,6 +1496,34 @@ BUGS = (
         "approve=approval_by(approve, signed, console, anonymise=anonymise)",
         "approve=approval_by(approve, None, console, anonymise=anonymise)",
         f"{LIBRARY}::test_what_people_have_to_sign_no_program_can_approve",
+    ),
+    Bug(
+        "an owner hears what an apply did to the pools of others",
+        "render/notification.py",
+        "tuple(each for each in parts if owner in (EVERYBODY, each.owner))",
+        "tuple(parts)",
+        f"{MESSAGES}::test_the_people_of_a_pool_hear_of_their_pool_and_of_nothing_else",
+    ),
+    Bug(
+        "an owner hears of the drift of others",
+        "render/notification.py",
+        "if texts and owner in (EVERYBODY, pool.desired.owner):",
+        "if texts:",
+        f"{MESSAGES}::test_the_people_of_a_pool_hear_of_their_pool_and_of_nothing_else",
+    ),
+    Bug(
+        "a message is sent again although the answer will not change",
+        "notify/webhooks.py",
+        "if not error.transient or ",
+        "if ",
+        f"{WEBHOOKS}::test_an_answer_that_will_not_change_is_told_and_not_repeated",
+    ),
+    Bug(
+        "a message holds a secret",
+        "notify/webhooks.py",
+        "        return redact(value)\n",
+        "        return value\n",
+        f"{WEBHOOKS}::test_a_message_is_an_output_and_holds_no_secret",
     ),
     Bug(
         "a backup that has expired counts",

@@ -156,7 +156,8 @@ def test_lists_stand_under_a_name_beside_their_version() -> None:
 def test_a_run_is_shown_whole_and_its_operations_name_themselves_first() -> None:
     found = json.loads(run_json(record()))
     [listed] = json.loads(history_json([record().run]))["runs"]
-    assert list(found) == ["format_version", *listed, "plan", "operations", "damaged", "events", "ways_back"]
+    parts = ["plan", "operations", "damaged", "announcements", "events", "ways_back"]
+    assert list(found) == ["format_version", *listed, *parts]
     assert found["plan"] == json.loads(plan_json(sample_plans.everything()))
     assert [each["kind"] for each in found["events"]] == ["operation.closed"]
     [operation] = found["operations"]

@@ -66,6 +66,7 @@ class Mortal:
     WRITES = frozenset(
         {"open_run", "close_run", "record_event", "open_operation", "renew_lease", "record_outcome"}
         | {"close_operation", "take_over", "claim_plan", "keep_marks"}
+        | {"open_announcement", "record_announcement"}
     )
 
     def __init__(self, journal: Journal, dies_at: int | None, *, before: bool) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from tests.simulation.backups import run_all
 from tests.simulation.test_simulation import SEEDS
 
-MANY = max(SEEDS // 50, 1)
+MANY = max(SEEDS // 100, 1)
 
 
 def test_no_copy_goes_without_a_backup_of_its_own() -> None:
@@ -18,9 +18,9 @@ def test_no_copy_goes_without_a_backup_of_its_own() -> None:
         for each in verdicts
         for what in each.complaints
     ] == []
-    if MANY >= 40:  # not a promise of the tool: the simulation meets what it is for
-        assert sum(each.deleted for each in verdicts) > 50
+    if MANY >= 20:  # not a promise of the tool: the simulation meets what it is for
+        assert sum(each.deleted for each in verdicts) > 40
         assert (
             min(sum(getattr(each, name) for each in verdicts) for name in ("crashes", "retried", "refused"))
-            > 5
+            > 3
         )

@@ -23,6 +23,7 @@ from reconciler.render.json.base import (
     Text,
     json_text,
 )
+from reconciler.render.json.marks import AnnouncementEntry, announcement_entry
 from reconciler.render.json.plan import PlanDocument, plan_document
 from reconciler.render.ways_back import RECYCLE_BIN, WayBack, ways_back
 
@@ -214,6 +215,9 @@ class RunDocument(RunEntry, Document):
         description="Those it opened and those it took over, in order of opening."
     )
     damaged: list[DamagedEntry] = Field(description="Its operations whose rows are damaged; usually empty.")
+    announcements: list[AnnouncementEntry] = Field(
+        description="Messages to the people of pools that it sent, oldest first."
+    )
     events: list[EventEntry] = Field(description="In order of writing.")
     ways_back: list[WayBackEntry] = Field(
         description="Every handle that is left of what the run destroyed; empty when it destroyed nothing."
@@ -255,6 +259,7 @@ def run_json(record: RunRecord, indent: int | None = 2, *, anonymise: bool = Fal
             plan=plan_document(plan) if plan else None,
             operations=[OperationEntry.model_validate(each) for each in record.operations],
             damaged=[DamagedEntry.model_validate(each) for each in record.damaged],
+            announcements=[announcement_entry(each) for each in record.announcements],
             events=[EventEntry.model_validate(each) for each in events],
             ways_back=[_way_back(each) for each in ways_back(record)],
         ),

@@ -7,9 +7,9 @@ from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import Field
 
-from reconciler.model import Action, ApplyTo, Copy, Disk, Limit, LostCopy, Policy, Selection, Whom
+from reconciler.model import Action, ApplyTo, Copy, Disk, Limit, LostCopy, Notice, Policy, Selection, Whom
 from reconciler.planning.backups import backup_words
-from reconciler.planning.change import Change, Rule, Tie
+from reconciler.planning.change import Change, Heard, Rule, Tie, Told
 from reconciler.planning.inconsistent_desktops import InconsistentDesktop
 from reconciler.planning.manifest_changes import Direction, ManifestChange
 from reconciler.planning.plan import Backups, Plan, PoolPlan, Totals
@@ -255,6 +255,19 @@ class MarkedEntry(Entry):
     extended_by: Text | None = Field(description="Who lets it wait longer than its grace; null: nobody.")
 
 
+class MessageEntry(Entry):
+    """One message to the people of a pool about one of its disks."""
+
+    notice: Notice = Field(description="marked: the first one; reminder: a day before the disk is due.")
+    heard: Heard = Field(
+        description="accepted: the service took it; refused: nobody got it; unknown: nobody knows, and it is not "
+        "repeated."
+    )
+    at: Moment = Field(description="When it was sent.")
+    due: Moment = Field(description="The time that it named.")
+    why: Text | None = Field(description="The answer, where it was not accepted.")
+
+
 class MarkedSummaryEntry(Entry):
     """The removals that are only marked: in no count and under no limit of this plan, and not in its digest."""
 
@@ -275,6 +288,9 @@ class ResourceChange(Entry):
     change: ChangeEntry
     action_reason: Rule | Literal["marked"] = Field(description="marked: surplus, and not due yet.")
     marked: MarkedEntry | None = Field(description="Null unless action_reason is marked.")
+    announcements: list[MessageEntry] = Field(
+        description="What its people have been notified since it was marked, oldest first."
+    )
     differs: list[Text] = Field(description="Declared attributes that differ; never a reason to remove.")
     declared_at: Text | None = Field(description="file:line:column; null for a disk that is not declared.")
     copies: Count | None = Field(description="Copies destroyed; null when the disk is not destroyed.")
@@ -607,6 +623,7 @@ def resource_change(pool: PoolPlan, change: Change) -> ResourceChange:
         ),
         action_reason="marked" if change.waits else change.rule,
         marked=_marked(change),
+        announcements=[message_entry(each) for each in change.told],
         differs=list(change.differs),
         declared_at=str(change.desired.at) if change.desired else None,
         copies=loss.copies if loss else None,
@@ -642,6 +659,11 @@ def _marked(change: Change) -> MarkedEntry | None:
         grace_seconds=int(waits.grace.total_seconds()),
         extended_by=waits.extended_by or None,
     )
+
+
+def message_entry(told: Told) -> MessageEntry:
+    """One message as JSON."""
+    return MessageEntry(notice=told.notice, heard=told.heard, at=told.at, due=told.due, why=told.why or None)
 
 
 def _marked_summary(plan: Plan) -> MarkedSummaryEntry:
