@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import needs
 from tests.flows.conftest import bare
 
 _EXPRESSION = re.compile(r"\$\{\{ (.+?) \}\}")
@@ -21,6 +22,14 @@ class Step:
 
     code: int
     out: str
+
+
+def git(folder: Path, *words: str) -> None:
+    """Run git in a folder, as nobody in particular."""
+    who = {f"GIT_{role}_{what}": "a@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    env = {"PATH": os.environ["PATH"], "HOME": str(folder), **who}
+    command = [needs.program("git"), "-c", "init.defaultBranch=main", *words]
+    subprocess.run(command, cwd=folder, env=env, check=True, capture_output=True)
 
 
 _COPY = """\

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -26,7 +25,7 @@ from tests.flows.conftest import FINANCE, STUDIO, Run, manifest
 from tests.flows.serving import Served, listening
 from tests.scaffolds.github import BOT, HEAD, MERGE, REPOSITORY, GitHub, Runner, hosting
 from tests.scaffolds.installing import Installer, files
-from tests.scaffolds.shell import bash, ending, with_python
+from tests.scaffolds.shell import bash, ending, git, with_python
 
 PLAN, APPLY, DRIFT = "reconciler-plan", "reconciler-apply", "reconciler-drift"
 MARK = "<!-- reconciler-plan -->"
@@ -87,27 +86,14 @@ def test_from_pull_request_to_merge_to_schedule(runner: Runner, github: GitHub, 
 
 
 def test_a_plan_says_what_the_pull_request_widens(runner: Runner, github: GitHub) -> None:
-    def git(*words: str) -> None:
-        who = {
-            "GIT_AUTHOR_NAME": "a",
-            "GIT_AUTHOR_EMAIL": "a@b",
-            "GIT_COMMITTER_NAME": "a",
-            "GIT_COMMITTER_EMAIL": "a@b",
-        }
-        env = {"PATH": os.environ["PATH"], "HOME": str(runner.checkout), **who}
-        subprocess.run(
-            ["git", "-c", "init.defaultBranch=main", *words], cwd=runner.checkout, env=env, check=True
-        )
-
-    needs.program("git")
-    git("init", "--quiet")
-    git("add", ".")
-    git("commit", "--quiet", "--message", "target branch")
-    git("switch", "--quiet", "--create", "topic")
+    git(runner.checkout, "init", "--quiet")
+    git(runner.checkout, "add", ".")
+    git(runner.checkout, "commit", "--quiet", "--message", "target branch")
+    git(runner.checkout, "switch", "--quiet", "--create", "topic")
     manifest(runner.checkout / "manifests", [FINANCE], "limits: {disks: 9999}")
-    git("commit", "--quiet", "--all", "--message", "more")
-    git("switch", "--quiet", "--detach", "main")
-    git("merge", "--quiet", "--no-ff", "--message", "merge", "topic")
+    git(runner.checkout, "commit", "--quiet", "--all", "--message", "more")
+    git(runner.checkout, "switch", "--quiet", "--detach", "main")
+    git(runner.checkout, "merge", "--quiet", "--no-ff", "--message", "merge", "topic")
     planned = runner.pull_request(PLAN, HEAD)
     assert planned.code == 0, planned.log
     widened = "- **widens**: `limits.disks` raised from 10 to 9999, at `manifests/pools.yaml:3:17`"
