@@ -26,7 +26,11 @@ class Step:
 
 def git(folder: Path, *words: str) -> None:
     """Run git in a folder, as nobody in particular."""
-    who = {f"GIT_{role}_{what}": "a@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    who = {
+        f"GIT_{role}_{what}": "a@example.org"
+        for role in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    }
     env = {"PATH": os.environ["PATH"], "HOME": str(folder), **who}
     command = [needs.program("git"), "-c", "init.defaultBranch=main", *words]
     subprocess.run(command, cwd=folder, env=env, check=True, capture_output=True)
@@ -38,6 +42,22 @@ if [ $# = 5 ] && [ "$1 $2 $3 $4" = "-I -m venv --clear" ]; then
   cp -a '{made}' "$5"
   exec sed -i "s|{made}|$5|" "$5"/bin/pip* "$5"/bin/reconciler
 fi
+"""
+
+
+_AHEAD = """\
+#!{python} -I
+import sys
+from datetime import timedelta
+from reconciler.clock import CLOCK, SystemClock
+from reconciler.cli.main import main
+
+class Ahead(SystemClock):
+    def now(self):
+        return super().now() + timedelta(seconds={seconds})
+
+CLOCK.set(Ahead())
+sys.exit(main())
 """
 
 
@@ -59,6 +79,14 @@ def ending(folder: Path, code: int) -> Path:
     """A folder for PATH with a program called ``reconciler`` that does nothing but end with this code."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "reconciler").write_text(f"#!/bin/sh\nexit {code}\n")
+    (folder / "reconciler").chmod(0o755)
+    return folder
+
+
+def ahead(folder: Path, environment: Path, seconds: float) -> Path:
+    """A folder for PATH with the ``reconciler`` of an environment, by a clock that is so far ahead."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "reconciler").write_text(_AHEAD.format(python=environment / "bin" / "python", seconds=seconds))
     (folder / "reconciler").chmod(0o755)
     return folder
 

@@ -113,7 +113,9 @@ def test_plans_and_applies_are_under_the_policy_of_the_server_and_signatures_are
     tmp_path: Path,
 ) -> None:
     for stage in ("plan", "apply"):
-        [policy] = [each["env"] for each in steps(stage) if each.get("env", {}).get("name") == "RECONCILER_POLICY"]
+        [policy] = [
+            each["env"] for each in steps(stage) if each.get("env", {}).get("name") == "RECONCILER_POLICY"
+        ]
         assert policy["value"] == "/etc/reconciler/policy.yaml"
     (tmp_path / "etc" / "approvals").mkdir(parents=True)
     program = tmp_path / "bin" / "reconciler"
