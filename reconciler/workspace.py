@@ -5,6 +5,7 @@ Text from the service is made safe here, once, on entry. Which pools matter is l
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -13,21 +14,23 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
-from reconciler.api.client import Verb, WorkspaceClient
+from reconciler.api.client import DESKTOP, Verb, WorkspaceClient
 from reconciler.api.outcome import JOB_ID
 from reconciler.api.paging import MoreThanListed
 from reconciler.api.wire import (
+    BackupBody,
     CopyBody,
     DesktopBody,
     EntitiesBody,
+    ExtendBody,
     JobBody,
     PoolBody,
     SubJobBody,
     VolumeBody,
 )
-from reconciler.errors import ReadingDoubtful
+from reconciler.errors import ReadingDoubtful, ServiceError
 from reconciler.journal.records import Outcome, Step
-from reconciler.model import ABSENT_DISKS, ApplyTo, Copy, Desktop, Disk, Pool
+from reconciler.model import ABSENT_DISKS, ApplyTo, BackedVolume, Backup, Copy, Desktop, Disk, Pool
 from reconciler.planning.readings import pool_doubts
 from reconciler.redaction import SHOWN
 from reconciler.safe_text import all_safe, safe_text
@@ -54,6 +57,8 @@ JOB_TYPES = {
     Step.EXPAND: "",
     Step.RETRY: "deleteDesktopPoolVolumes",
 }
+BACKUP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
+"""A UUID by all documents. Where it is another text nothing is planned, so that it can stand in any sentence."""
 _VERBS: dict[Step, Verb] = {
     Step.REMOVE: "batch-delete",
     Step.EXPAND: "batch-expand",
@@ -127,6 +132,14 @@ class PoolReading:
     raw: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class BackupReading:
+    """Every backup of a desktop in the project, with the raw pages for the second check."""
+
+    backups: tuple[Backup, ...]
+    pages: tuple[bytes, ...]
+
+
 class Workspace(Protocol):
     """One target of the service as planning and applying see it."""
 
@@ -147,6 +160,15 @@ class Workspace(Protocol):
 
     async def send(self, call: Call, signed_at: datetime) -> Outcome:
         """Send one write at once, once; never raises for what network or service do."""
+
+    async def message_place(self) -> None:
+        """Wait until the budget of messages has room for one; no other write takes from it, nor it from others."""
+
+    async def send_message(self, pool_id: str, text: str, signed_at: datetime) -> Outcome:
+        """Send a message to the people of a pool, as ``send`` does; the job in the answer is not followed.
+
+        What its end says of the desktops, or of people who are not logged in, is not documented.
+        """
 
     async def job(self, job_id: str) -> Job | None:
         """How the job stands; None when the service does not know it, or cannot be asked for it."""
@@ -191,6 +213,14 @@ class LiveWorkspace:
         """Every desktop of the pool with its copies."""
         return tuple(_desktop(body) for body in await self._client.desktops(pool_id))
 
+    async def backups(self) -> BackupReading:
+        """Every backup of a desktop, from the backup service; raises ``ServiceError`` rather than guess."""
+        if self._client.backup_service is None:
+            raise ServiceError("no backup service is connected here")
+        async with self._client.backup_service() as service:
+            bodies, pages = await service.backups()
+        return BackupReading(tuple(_backup(body, self._client.project_id) for body in bodies), pages)
+
     async def differing(self, pool_id: str) -> Differing:
         """The desktops whose disks are not those of the pool: counted first, read only where there are any."""
         counts = await self._client.inconsistent_statics(pool_id)
@@ -214,6 +244,14 @@ class LiveWorkspace:
         if call.step is Step.RETRY:
             return await self._client.post_retry(call.job_id, signed_at)
         return await self._client.post_volumes(_VERBS[call.step], call.pool_id, body_of(call), signed_at)
+
+    async def message_place(self) -> None:
+        """Wait until the budget of messages has room for one."""
+        await self._client.write_place("notifications")
+
+    async def send_message(self, pool_id: str, text: str, signed_at: datetime) -> Outcome:
+        """Send a message to the people of a pool, at once, once."""
+        return await self._client.post_message(pool_id, text, signed_at)
 
     async def job(self, job_id: str) -> Job | None:
         """How the job stands; one that cannot be asked for is one that the service does not know."""
@@ -377,6 +415,55 @@ def _copy(volume: CopyBody) -> Copy:
         type=safe_text(volume.type),
         size=volume.size,
         created=_time(volume.create_time or ""),
+    )
+
+
+def _backup(body: BackupBody, project_id: str) -> Backup:
+    """One backup; raises ``ReadingDoubtful`` for what contradicts itself or what was asked for."""
+    if not BACKUP_ID.fullmatch(body.id):
+        raise _no_backup("one has an id that is none", body.id)
+    if body.resource_type != DESKTOP or body.project_id not in (None, project_id):
+        raise _no_backup("it is not of a desktop of this project", body.id)
+    made, expires = _moment(body.protected_at, body.id), _moment(body.expired_at, body.id)
+    if made and expires and expires < made:
+        raise _no_backup("it ended before it was made", body.id)
+    return Backup(
+        id=body.id,
+        desktop_id=_text(body.resource_id),
+        status=_text(body.status),
+        made=made,
+        expires=expires,
+        volumes=tuple(
+            BackedVolume(
+                _text(each.resource_id),
+                _text(each.status),
+                _moment(each.expired_at, body.id),
+                _restorable(each.extend_info),
+            )
+            for each in body.children or ()
+        ),
+        replica=body.image_type not in (None, "backup"),
+        restorable=_restorable(body.extend_info),
+    )
+
+
+def _restorable(info: ExtendBody | None) -> bool:
+    return info is None or info.supported_restore_mode != "na"
+
+
+def _moment(text: str | None, backup_id: str) -> datetime | None:
+    """A time that may be left out, but that must be one where it is there: without it nothing would ever end."""
+    if not text:
+        return None
+    if (moment := _time(text)) is None:
+        raise _no_backup("one of its times is none", backup_id)
+    return moment
+
+
+def _no_backup(why: str, backup_id: str) -> ReadingDoubtful:
+    return ReadingDoubtful(
+        f"the list of backups contradicts itself: backup {safe_text(backup_id)[:64]}: {why}",
+        "plan again; if it stays so, ask the vendor's support",
     )
 
 

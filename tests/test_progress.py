@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from reconciler.apply.events import Phase, PoolMoved, RunBegan, Share
+from reconciler.cli.live import Live
 from reconciler.cli.progress import MOST_POOLS, Progress, clock_words, until_words
 
 NOON = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
@@ -105,6 +106,22 @@ def test_a_wait_is_said_once_and_again_when_there_is_another() -> None:
     assert "waiting" not in made.heartbeat()
 
 
+def test_a_wait_for_the_budget_is_shown_until_all_have_got_on_and_said_once_a_minute() -> None:
+    made, time = progress()
+    said = []
+    for time.seconds, what in (
+        (0.0, "the budget"),
+        (1.0, "the budget"),
+        (2.0, ""),
+        (3.0, "the budget"),
+        (61.0, ""),
+    ):
+        said.append(made.waiting("show pool", what, None))
+        assert ("  waiting for the budget" in made.lines(80, 24)) is bool(what)
+    assert said == ["waiting for the budget, for show pool", "", "", "", ""]
+    assert made.waiting("show pool", "the budget", None)
+
+
 def test_what_is_not_part_of_the_run_is_shown_and_not_counted() -> None:
     """An operation of an earlier run, which is resolved before the plan is made."""
     made, _ = progress(PoolMoved("7", "research", Phase.CHECKING))
@@ -118,3 +135,35 @@ def test_times_are_those_of_a_clock() -> None:
         "0:00", "0:00", "1:02", "59:59", "1:00:00",
     ]  # fmt: skip
     assert until_words(None) == ""
+
+
+def test_a_log_gets_a_heartbeat_a_minute_after_its_latest_line(capfd: pytest.CaptureFixture[str]) -> None:
+    seconds, said = [0.0], list[str]()
+    live = Live(now=lambda: seconds[0])
+    live.begin("Applying", said.append)
+    counts = []
+    for seconds[0] in (59.0, 60.0, 61.0):
+        live.tick()
+        counts.append(len(said))
+    assert counts == [0, 1, 2]  # what is said goes through the console, which was left out here
+    live.above("a change of state\n")
+    for seconds[0] in (62.0, 120.0, 121.0):
+        live.tick()
+        counts.append(len(said))
+    assert counts[3:] == [2, 2, 3]
+    live.end()
+    seconds[0] = 1000.0
+    live.tick()
+    assert len(said) == 3
+    assert capfd.readouterr().err == "a change of state\n"
+
+
+def test_a_display_that_fails_stops_nothing() -> None:
+    live = Live(now=lambda: 60.0 if live.progress else 0.0)
+
+    def fails(_line: str) -> None:
+        raise ValueError("no line")
+
+    live.begin("Applying", fails)
+    live.tick()
+    live.end()

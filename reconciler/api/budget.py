@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -16,7 +16,8 @@ from reconciler.clock import Clock
 from reconciler.logs import log
 
 Waits = Callable[[str, str, datetime | None], None]
-"""Hears that calls of an API wait: its name, for what, and until when where that is known. Decides nothing."""
+"""Hears that calls of an API wait: its name, for what, and until when where that is known; for nothing once all
+have got on. Decides nothing."""
 
 READS_A_MINUTE = 200
 WRITES_A_MINUTE = 100
@@ -31,6 +32,7 @@ class Budgets:
         self._reads: dict[str, AsyncLimiter] = defaultdict(lambda: _limiter(READS_A_MINUTE))
         self._writes: dict[str, AsyncLimiter] = defaultdict(lambda: _limiter(WRITES_A_MINUTE))
         self._paused_until: dict[str, float] = {}
+        self._waiting = Counter[str]()
         self.waits: Waits = lambda _api, _what, _until: None
 
     async def read(self, api: str) -> None:
@@ -49,11 +51,17 @@ class Budgets:
             return
         self._say(api, f"the budget of {a_minute} requests a minute", None)
         begun = self._clock.monotonic()
-        await limiter.acquire()
+        self._waiting[api] += 1
+        try:
+            await limiter.acquire()
+        finally:
+            self._waiting[api] -= 1
+            if not self._waiting[api]:
+                self._say(api, "", None)
         log("api", "waited for the budget", call=api, seconds=self._clock.monotonic() - begun)
 
     def _say(self, api: str, what: str, until: datetime | None) -> None:
-        with suppress(Exception):  # who listens must not fail a call
+        with suppress(Exception):  # of who listens
             self.waits(api, what, until)
 
     def pause(self, api: str, seconds: float) -> None:

@@ -17,9 +17,15 @@ from reconciler.clock import Clock
 from reconciler.journal.records import DayBudget, Journal, PoolKey, Step
 from reconciler.logs import log as log_event
 from reconciler.model import Policy, Pool, Shard, Target
-from reconciler.planner import CLOCKS_APART, Connection, Connections, PlanMetadata, no_time
+from reconciler.planner import (
+    CLOCKS_APART,
+    Connection,
+    Connections,
+    PlanMetadata,
+    no_time,
+)
 from reconciler.planning.plan import Service
-from reconciler.workspace import Workspace
+from reconciler.workspace import BackupReading, Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,8 @@ class TargetContext:
     running: dict[Step, CoalescedRead[frozenset[str]]]
     request_lifetime: float | None
     """Seconds after signing within which a request can still be accepted; None when there is no bound."""
+    backups: CoalescedRead[BackupReading]
+    """Every backup of a desktop; asked right before a removal that needs one."""
     renew: Renew = nothing_to_renew
     service_time: Callable[[], datetime | None] = no_time
 
@@ -88,6 +96,7 @@ class TargetContext:
             CoalescedRead(workspace.pools, clock),
             {step: running(step) for step in Step},
             connection.request_lifetime,
+            CoalescedRead(connection.backups, clock),
             connection.renew,
             connection.service_time,
         )

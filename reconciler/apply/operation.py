@@ -185,7 +185,8 @@ async def follow(
 
 
 def _tell_of_job(intent: Intent, job_id: str, ctx: RunContext) -> None:
-    until = ctx.clock.now() + timedelta(seconds=ctx.options.wait_timeout)
+    wait = ctx.options.wait_timeout
+    until = ctx.clock.now() + timedelta(seconds=wait) if wait else None
     pool = intent.pool.pool_id, intent.pool_name
     ctx.tell(PoolMoved(*pool, Phase.JOB, f"job {job_id} accepted", until, job_id))
 

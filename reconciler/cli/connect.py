@@ -151,6 +151,7 @@ class _Opening:
             renew=client.renew,
             service_time=lambda: client.service_time,
             notes=(unsure,) if unsure else (),
+            backups=workspace.backups,
         )
 
     def _find(self, target: Target) -> Identity:
@@ -187,12 +188,15 @@ async def _open_sandbox(target: Target, settings: Settings, stack: AsyncExitStac
     app = sandbox.create_app(store, clock=lambda: clock.now().timestamp())
     transport = sandbox_transport(app)
     keys = AccessKeys(sandbox.ACCESS_KEY, Secret(sandbox.SECRET_KEY))
-    here = dataclasses.replace(settings, endpoint=sandbox.IN_PROCESS_BASE_URL)
+    here = dataclasses.replace(
+        settings, endpoint=sandbox.IN_PROCESS_BASE_URL, cbr_endpoint=sandbox.IN_PROCESS_BASE_URL
+    )
     client = await stack.enter_async_context(open_client(here, keys, target, clock, transport))
     name = f"sandbox:{await client.announce()}"
     own = Whom("access key", "the sandbox itself", access_key=shortened(sandbox.ACCESS_KEY))
     service = Service(target, name, own)
-    return Connection(service, _shown(client), service_time=lambda: client.service_time)
+    workspace = _shown(client)
+    return Connection(service, workspace, service_time=lambda: client.service_time, backups=workspace.backups)
 
 
 def _shown(client: WorkspaceClient) -> LiveWorkspace:

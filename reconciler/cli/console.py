@@ -9,15 +9,13 @@ import asyncio
 import json
 import os
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from reconciler.cli.commands import complete
-from reconciler.cli.stdio import TolerantStream
-from reconciler.clock import CLOCK
+from reconciler.cli.live import Live, redraws, size_of
 from reconciler.errors import BadInput, ReconcilerError
 from reconciler.render.text import Line, Tone
 from reconciler.render.wrap import wrapped
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.apply.events import Event
-    from reconciler.cli.progress import Progress, Ticker
 
 _CODES = {
     Tone.STRONG: "1",
@@ -65,72 +62,8 @@ def quiet(given: bool) -> bool:
     return given
 
 
-class _Live:
-    """The work that stderr shows; one for this process, as there is one stderr.
-
-    On a terminal it is drawn at the bottom again and again. In a log it is a line when there was none for a while.
-    """
-
-    def __init__(self) -> None:
-        self.progress: Progress | None = None
-        self._ticker: Ticker | None = None
-        self._drawn = 0
-        """Lines that stand at the bottom of the terminal."""
-        self._said = 0.0
-        """When a log got its latest line, by the machine's clock: the heartbeat of a log is for people."""
-
-    def begin(self, what: str) -> None:
-        from reconciler.cli.progress import Progress, Ticker  # noqa: PLC0415 - not needed by what ends at once
-
-        self.end()
-        clock = CLOCK.get()
-        self.progress, self._said = Progress(what, clock.monotonic, clock.now), time.monotonic()
-        self._ticker = Ticker(self.tick)
-        self._ticker.start()
-        self.draw()
-
-    def end(self) -> None:
-        if self._ticker:
-            self._ticker.stop()
-        self.write(self.cleared())
-        self.progress = self._ticker = None
-
-    def tick(self) -> None:
-        from reconciler.cli.progress import HEARTBEAT  # noqa: PLC0415 - imported long ago
-
-        if not self.progress:
-            return
-        if _redraws(sys.stderr):
-            self.draw()
-        elif time.monotonic() - self._said >= HEARTBEAT:
-            Console().note(self.progress.heartbeat())
-
-    def draw(self) -> None:
-        """Draw what there is to show, unless the terminal has not even taken what it was given before."""
-        with suppress(Exception):  # what is drawn must not stop what it is about
-            if self.progress and _redraws(sys.stderr) and _taken(sys.stderr):
-                width, height = _size(sys.stderr)
-                lines = self.progress.lines(width, height)
-                before, self._drawn = self.cleared(), len(lines)
-                self.write(before + "".join(f"{line}\n" for line in lines))
-
-    def above(self, text: str) -> None:
-        """Write lines that stay, above what is drawn."""
-        self._said = time.monotonic()
-        self.write(self.cleared() + text)
-        self.draw()
-
-    def cleared(self) -> str:
-        """What takes the drawn lines back."""
-        lines, self._drawn = self._drawn, 0
-        return f"\x1b[{lines}A\r\x1b[J" if lines else ""
-
-    def write(self, text: str) -> None:
-        if text:
-            print(text, end="", file=sys.stderr, flush=True)
-
-
-_live = _Live()
+_live = Live()
+"""One for this process, as there is one stderr."""
 
 
 class Console:
@@ -184,7 +117,7 @@ class Console:
         if _live.progress:
             _live.progress.saw(event)
         if isinstance(event, PoolMoved) and event.words:
-            bars = _live.progress is not None and _redraws(sys.stderr)
+            bars = _live.progress is not None and redraws(sys.stderr)
             if event.ended or not bars:
                 self.note(f"{event.pool}: {event.words}{until_words(event.until)}")
         _live.draw()
@@ -200,7 +133,7 @@ class Console:
         if not _live.progress:
             return
         words = _live.progress.waiting(call, what, until)
-        if words and not _redraws(sys.stderr):
+        if words and not redraws(sys.stderr):
             self.note(f"{_live.progress.what}: {words}")
         _live.draw()
 
@@ -216,7 +149,7 @@ class Console:
     def begin(self, what: str) -> None:
         """Show progress until ``end``; messages scroll above it."""
         if not _state["quiet"]:
-            _live.begin(what)
+            _live.begin(what, self.note)
 
     def end(self) -> None:
         """Stop showing progress."""
@@ -284,7 +217,7 @@ class Console:
     @staticmethod
     def _write(text: str) -> None:
         _state["printed"] = True
-        _live.write(_live.cleared())  # both streams may be the same terminal
+        _live.clear()  # both streams may be the same terminal
         sys.stdout.write(text)
 
     def _colored(self, stream: TextIO) -> bool:
@@ -298,28 +231,7 @@ class Console:
 
 def _width(stream: TextIO) -> int:
     """Columns of the terminal; 0 where there is none, so that what is piped stays as it is."""
-    return _size(stream)[0] if stream.isatty() else 0
-
-
-def _size(stream: TextIO) -> tuple[int, int]:
-    """Columns and lines of a terminal; no columns where it does not say them."""
-    columns, lines = 0, 24
-    with suppress(OSError, ValueError):
-        columns, lines = os.get_terminal_size(stream.fileno())
-    with suppress(ValueError):
-        columns = int(os.environ.get("COLUMNS") or columns)
-    return columns, lines
-
-
-def _redraws(stream: TextIO) -> bool:
-    """Whether lines can be taken back and drawn again: on a terminal that is no log of a CI."""
-    able = os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("CI")
-    return able and stream.isatty() and _size(stream)[0] > 0
-
-
-def _taken(stream: TextIO) -> bool:
-    """Whether all that was written has reached the terminal; of what stands still, nothing more is drawn."""
-    return stream.taken() if isinstance(stream, TolerantStream) else True
+    return size_of(stream)[0] if stream.isatty() else 0
 
 
 def _fitted(lines: Iterable[Line], width: int) -> Iterator[Line]:

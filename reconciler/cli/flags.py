@@ -87,6 +87,15 @@ PolicyFile = Annotated[
         metavar="FILE",
     ),
 ]
+Webhooks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--webhook",
+        help="Notify this address: https gets JSON, others go through apprise. An address is a secret, and others "
+        "on this machine can read a command line: prefer RECONCILER_WEBHOOK, or @FILE.",
+        metavar="URL|@FILE",
+    ),
+]
 OutMarkdown = Annotated[Path | None, typer.Option(help="Also write the plan as Markdown.", metavar="FILE")]
 OutHtml = Annotated[Path | None, typer.Option(help="Also write the plan as a page.", metavar="FILE")]
 OutJson = Annotated[Path | None, typer.Option(help="Also write the plan as JSON.", metavar="FILE")]

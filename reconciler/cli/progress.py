@@ -53,7 +53,6 @@ class _Wait:
 
     what: str
     until: datetime | None
-    since: float
 
 
 @dataclass(slots=True)
@@ -74,6 +73,8 @@ class Progress:
     working: dict[str, _Pool] = field(default_factory=dict)
     shares: dict[str, Share] = field(default_factory=dict)
     waits: dict[str, _Wait] = field(default_factory=dict)
+    said: dict[tuple[str, str], float] = field(default_factory=dict)
+    """When a line said that a call waits, and for what."""
 
     def __post_init__(self) -> None:
         """Count from now on."""
@@ -110,17 +111,23 @@ class Progress:
 
     def waiting(self, call: str, what: str, until: datetime | None) -> str:
         """Take in that calls wait; what is to be said of it, nothing where it was said a moment ago."""
-        known = self.waits.get(call)
-        self.waits[call] = _Wait(what, until, self.monotonic())
-        if known and known.what == what and not self._over(known):
+        if not what:
+            self.waits.pop(call, None)
             return ""
+        known = self.waits.get(call)
+        if known and known.what == what and not self._over(known):
+            known.until = until
+            return ""
+        lately = self.said.get((call, what), -HEARTBEAT)
+        self.waits[call] = _Wait(what, until)
+        # A budget that is used up is waited for again and again.
+        if not until and self.monotonic() - lately < HEARTBEAT:
+            return ""
+        self.said[call, what] = self.monotonic()
         return f"waiting for {what}, for {call}{until_words(until)}"
 
     def _over(self, wait: _Wait) -> bool:
-        """Whether a wait has ended, as far as is known: one for the budget is said anew each time it is needed."""
-        if wait.until:
-            return self.now() >= wait.until
-        return self.monotonic() - wait.since > HEARTBEAT
+        return wait.until is not None and self.now() >= wait.until
 
     def heartbeat(self) -> str:
         """One line that says that the work goes on."""

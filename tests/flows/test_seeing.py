@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from reconciler import sandbox
+from reconciler.cli.logs import Asked, logging_as
+from reconciler.redaction import know
 from tests.flows.conftest import CALLS, FINANCE, Run, bare, manifest
 from tests.flows.inside import run_inside
 from tests.flows.serving import Served, serving
@@ -229,3 +231,24 @@ def test_a_variable_left_behind_approves_nothing_and_widens_nothing(
     left = {form.format(name): "1" for name in names for form in forms}
     ran = run("apply", "pools.yaml", env=served.env | left)
     assert (ran.code, served.posts()) == (3, [])
+
+
+def test_of_a_request_without_a_name_a_log_shows_the_host_alone(
+    run: Run, served: Served, tmp_path: Path
+) -> None:
+    """The address of a webhook is a secret, also where redaction has never heard of it."""
+    manifest(tmp_path, [FINANCE])
+    env = served.env | {"RECONCILER_WEBHOOK": f"{served.url}/q?k=x"}
+    err = run("drift", "pools.yaml", "--debug", env=env).err
+    [sent] = [line for line in err.splitlines() if "method=POST" in line]
+    assert ("host=127.0.0.1" in sent, "path=" in sent, "/q" in sent) == (True, False, False)
+
+
+def test_an_internal_error_is_in_a_debug_log_with_its_place_and_without_a_secret(tmp_path: Path) -> None:
+    know("a-secret-of-some-length")
+    log = tmp_path / "run.log"
+    with pytest.raises(ZeroDivisionError), logging_as(Asked(debug=True, file=log), {}):
+        raise ZeroDivisionError("by a-secret-of-some-length")
+    text = log.read_text()
+    assert ("Traceback" in text, "in test_an_internal_error" in text) == (True, True)
+    assert ("ZeroDivisionError: by ***" in text, "a-secret" in text) == (True, False)

@@ -11,7 +11,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
@@ -74,13 +74,15 @@ class Watching:
 
 
 @contextmanager
-def watching(folder: Path, served: Served, *arguments: str) -> Iterator[Watching]:
+def watching(
+    folder: Path, served: Served, *arguments: str, env: Mapping[str, str] | None = None
+) -> Iterator[Watching]:
     log = folder / "watch.log"
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             [*started.command(), "watch", *arguments],
             cwd=folder,
-            env=bare(folder) | served.env,
+            env=bare(folder) | served.env | dict(env or {}),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -209,7 +211,8 @@ def test_a_webhook_that_is_down_changes_nothing_but_a_line(service: Served, tmp_
         path = manifest(tmp_path, [ONE_SSD])
         with watching(tmp_path, service, str(path), "--every", "1s", "--webhook", hook) as running:
             running.until(lambda: running.rounds() >= 2)
-            assert "Warning: the webhook http://127.0.0.1/… was not delivered: it cannot be" in running.said
+            line = "Warning: the webhook http://127.0.0.1/… was not delivered: it cannot be"
+            running.until(lambda: line in running.said)
             assert "T0PSECRET" not in running.said
             assert running.end() == 0
 
