@@ -26,7 +26,7 @@ from reconciler import sandbox
 from reconciler.cli.github import Ask, NotThere
 from reconciler.errors import ServiceError
 from tests.scaffolds.installing import Installer, files
-from tests.scaffolds.shell import Step, bash, resolved, with_python
+from tests.scaffolds.shell import Step, ahead, bash, resolved, with_python
 
 BOT = "github-actions[bot]"
 REPOSITORY = "example/pools"
@@ -60,6 +60,9 @@ class GitHub:
     rights: dict[str, str] = field(default_factory=dict)
     """By person: what they may do here, if not write."""
     comments: list[dict[str, Any]] = field(default_factory=list)
+    issues: list[dict[str, Any]] = field(default_factory=list)
+    dispatched: list[dict[str, Any]] = field(default_factory=list)
+    """What was asked for to start workflows by hand, with the workflow."""
     settings: dict[str, Any] = field(default_factory=dict)
     """By address below the repository: what an administrator reads."""
     permissions: Mapping[str, str] = field(default_factory=lambda: PERMISSIONS)
@@ -178,6 +181,11 @@ class GitHub:
         """Somebody comments the pull request."""
         self.comments.append({"id": len(self.comments) + 1, "user": {"login": who}, "body": body})
 
+    def issue(self, who: str, **told: Any) -> None:
+        """Somebody opens an issue."""
+        number = 50 + len(self.issues)
+        self.issues.append({"number": number, "user": {"login": who}, "state": "open", **told})
+
     def routes(self) -> list[Route]:
         """What the workflows ask, each with the permission that GitHub documents for it."""
         base = f"/repos/{REPOSITORY}"
@@ -198,6 +206,9 @@ class GitHub:
             return int(request.path_params["id"])
 
         return [
+            Route(base + "/issues", self._issues, methods=["GET", "POST"]),
+            Route(base + "/issues/{id:int}", self._change_issue, methods=["PATCH"]),
+            Route(base + "/actions/workflows/{name}/dispatches", self._dispatch, methods=["POST"]),
             Route(base + "/issues/5/comments", self._comments, methods=["GET", "POST"]),
             Route(base + "/issues/comments/{id:int}", self._edit, methods=["PATCH"]),
             get("/commits/{sha}/pulls", "pull-requests", self._pulls_of),
@@ -263,6 +274,35 @@ class GitHub:
             self.comment(BOT, (await request.json())["body"])
             return JSONResponse(self.comments[-1], 201)
         return _page(request, self.comments)
+
+    async def _issues(self, request: Request) -> Response:
+        if not self._may("issues", "write" if request.method == "POST" else "read"):
+            return _forbidden()
+        if request.method == "POST":
+            self.issue(BOT, **await request.json())
+            return JSONResponse(self.issues[-1], 201)
+        wanted = request.query_params
+        return _page(
+            request,
+            [
+                each
+                for each in self.issues
+                if each["state"] == wanted["state"] and wanted["labels"] in each["labels"]
+            ],
+        )
+
+    async def _change_issue(self, request: Request) -> Response:
+        if not self._may("issues", "write"):
+            return _forbidden()
+        [found] = [each for each in self.issues if each["number"] == request.path_params["id"]]
+        found |= await request.json()
+        return JSONResponse(found)
+
+    async def _dispatch(self, request: Request) -> Response:
+        if not self._may("actions", "write"):
+            return _forbidden()
+        self.dispatched.append({"workflow": request.path_params["name"], **await request.json()})
+        return Response(status_code=204)
 
     async def _edit(self, request: Request) -> Response:
         if not self._may("pull-requests", "write"):
@@ -355,6 +395,8 @@ class Runner:
         self._programs = with_python(folder / "bin")
         self._installer = installer
         self._runs = self._attempts = 0
+        self.days = 0.0
+        """By which the clocks of machines are ahead; that of the sandbox is ``TIME``."""
 
     def pull_request(self, workflow: str, head: str, *, again: int = 0) -> Job:
         """Run for a commit of pull request 5, or let that run run again."""
@@ -441,6 +483,8 @@ class Runner:
                 assert (made.parent.parent / "path").read_text() == f"{made}/bin\n"
                 (machine / "temp" / "reconciler").symlink_to(made)
                 path.append(machine / "temp" / "reconciler" / "bin")
+                if self.days:
+                    path.insert(0, ahead(machine / "ahead", made, self.days * 86400))
                 continue
             assert "${{" not in step["run"], "data of others must come through the environment"
             output.write_text("")
@@ -459,7 +503,10 @@ class Runner:
 
 def _wanted(step: Mapping[str, Any], event: str, context: Mapping[str, str]) -> bool:
     condition = step.get("if", "")
-    assert condition in ("", "github.event_name == 'pull_request'", "inputs.approvals == ''"), condition
+    known = ("", "github.event_name == 'pull_request'", "inputs.approvals == ''", "inputs.disk != ''")
+    assert condition in known, condition
+    if condition == "inputs.disk != ''":
+        return bool(context.get("inputs.disk"))
     if condition.startswith("inputs"):
         return not context.get("inputs.approvals")
     return not condition or event == "pull_request"

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import needs
 from tests.flows.conftest import bare
 from tests.flows.started import CLIENT
 
@@ -22,6 +23,18 @@ class Step:
 
     code: int
     out: str
+
+
+def git(folder: Path, *words: str) -> None:
+    """Run git in a folder, as nobody in particular."""
+    who = {
+        f"GIT_{role}_{what}": "a@example.org"
+        for role in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    }
+    env = {"PATH": os.environ["PATH"], "HOME": str(folder), **who}
+    command = [needs.program("git"), "-c", "init.defaultBranch=main", *words]
+    subprocess.run(command, cwd=folder, env=env, check=True, capture_output=True)
 
 
 _COPY = """\
@@ -50,6 +63,22 @@ def quickened(program: Path) -> None:
     program.chmod(0o755)
 
 
+_AHEAD = """\
+#!{python} -I
+import sys
+from datetime import timedelta
+from reconciler.clock import CLOCK, SystemClock
+from reconciler.cli.main import main
+
+class Ahead(SystemClock):
+    def now(self):
+        return super().now() + timedelta(seconds={seconds})
+
+CLOCK.set(Ahead())
+sys.exit(main())
+"""
+
+
 def with_python(folder: Path, record: Path | None = None, made: Path | None = None) -> Path:
     """A folder for PATH that has the Python of these tests; it notes the environment in which it is started.
 
@@ -68,6 +97,14 @@ def ending(folder: Path, code: int) -> Path:
     """A folder for PATH with a program called ``reconciler`` that does nothing but end with this code."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "reconciler").write_text(f"#!/bin/sh\nexit {code}\n")
+    (folder / "reconciler").chmod(0o755)
+    return folder
+
+
+def ahead(folder: Path, environment: Path, seconds: float) -> Path:
+    """A folder for PATH with the ``reconciler`` of an environment, by a clock that is so far ahead."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "reconciler").write_text(_AHEAD.format(python=environment / "bin" / "python", seconds=seconds))
     (folder / "reconciler").chmod(0o755)
     return folder
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,12 @@ from reconciler.journal.store import open_journal
 from tests import needs
 from tests.flows.conftest import FINANCE, STUDIO, Run, manifest
 from tests.flows.serving import Served, listening
+from tests.flows.skipping import TIME
 from tests.scaffolds.github import BOT, HEAD, MERGE, REPOSITORY, GitHub, Runner, hosting
 from tests.scaffolds.installing import Installer, files
-from tests.scaffolds.shell import bash, ending, with_python
+from tests.scaffolds.shell import bash, ending, git, with_python
 
-PLAN, APPLY, DRIFT = "reconciler-plan", "reconciler-apply", "reconciler-drift"
+PLAN, APPLY, DRIFT, DUE = "reconciler-plan", "reconciler-apply", "reconciler-drift", "reconciler-due"
 MARK = "<!-- reconciler-plan -->"
 
 
@@ -86,28 +86,76 @@ def test_from_pull_request_to_merge_to_schedule(runner: Runner, github: GitHub, 
     assert run.origin.run_url == f"https://github.invalid/{REPOSITORY}/actions/runs/1"
 
 
-def test_a_plan_says_what_the_pull_request_widens(runner: Runner, github: GitHub) -> None:
-    def git(*words: str) -> None:
-        who = {
-            "GIT_AUTHOR_NAME": "a",
-            "GIT_AUTHOR_EMAIL": "a@b",
-            "GIT_COMMITTER_NAME": "a",
-            "GIT_COMMITTER_EMAIL": "a@b",
-        }
-        env = {"PATH": os.environ["PATH"], "HOME": str(runner.checkout), **who}
-        subprocess.run(
-            ["git", "-c", "init.defaultBranch=main", *words], cwd=runner.checkout, env=env, check=True
-        )
+def test_from_merge_to_mark_to_due_to_removal_with_one_issue_and_a_person_s_approval(
+    runner: Runner, github: GitHub, served: Served
+) -> None:
+    def day(number: float) -> None:
+        runner.days, TIME.skipped = number, number * 86400
 
-    needs.program("git")
-    git("init", "--quiet")
-    git("add", ".")
-    git("commit", "--quiet", "--message", "target branch")
-    git("switch", "--quiet", "--create", "topic")
+    github.issue("forger", title="x", labels=["reconciler-due"], body="<!-- reconciler-due none -->")
+    manifest(runner.checkout / "manifests", [FINANCE.replace("{name", "{grace: 7d, name")])
+    runner.pull_request(PLAN, HEAD)
+    github.reviewed()
+    github.merged()
+    merged = runner.push(APPLY, MERGE)
+    assert (merged.code, served.posts()) == (0, []), merged.log
+    assert "marked 1 disk" in merged.log
+    disk = re.findall(r"to object: reconciler marks extend (finance-analysts/\S+)", merged.log)[0]
+    day(5)
+    assert (runner.schedule(DUE).code, github.issues[1:], github.dispatched) == (0, [], [])
+    until = f"{TIME.now() + timedelta(days=4):%Y-%m-%d}"
+    assert runner.by_hand(DUE, disk=disk, until=until).code == 0
+    day(7.5)
+    assert (runner.schedule(DUE).code, github.issues[1:]) == (0, []), "somebody lets it wait"
+
+    for number in (9.5, 10):  # the next day it is the same issue, and the same apply that waits
+        day(number)
+        listed = runner.schedule(DUE)
+        assert (listed.code, served.posts()) == (0, []), listed.log
+        [issue], [start] = github.issues[1:], github.dispatched
+    digest = start["inputs"]["digest"]
+    assert start == {"workflow": f"{APPLY}.yml", "ref": "main", "inputs": {"digest": digest}}
+    assert (issue["user"]["login"], issue["state"], issue["labels"]) == (BOT, "open", ["reconciler-due"])
+    assert issue["body"].startswith(f"<!-- reconciler-due {digest} -->\n")
+    for words in (disk.partition("/")[2], "the workflow `reconciler due`", "marks clear", "1 to destroy"):
+        assert words in issue["body"]
+    # The marking alone, and who started it, remove nothing.
+    assert (runner.by_hand(APPLY, digest=digest).code, served.posts()) == (3, [])
+    assert (runner.by_hand(APPLY, approver="bob", digest="0" * 64).code, served.posts()) == (4, [])
+    removed = runner.by_hand(APPLY, approver="bob", digest=digest)
+    assert (removed.code, len(served.posts())) == (0, 1), removed.log
+    assert runner.schedule(DUE).code == 0
+    assert [each["state"] for each in github.issues] == ["open", "closed"]
+    assert len(github.dispatched) == 1
+    assert runner.schedule(DRIFT).code == 0
+
+
+def test_what_is_due_and_blocked_or_has_to_be_signed_is_listed_and_starts_nothing(
+    tmp_path: Path, runner: Runner, github: GitHub, served: Served
+) -> None:
+    manifest(runner.checkout / "manifests", [FINANCE], "limits: {disks: 0}")
+    assert runner.schedule(DUE).code == 3
+    assert "They cannot be removed now" in github.issues[0]["body"]
+    manifest(runner.checkout / "manifests", [FINANCE])
+    runner.variables["RECONCILER_POLICY"] = "version: 1\napprovals: {required: 2, signers: allowed_signers}"
+    people = [ssh_key(tmp_path, name)[1] for name in ("alice", "bob")]
+    runner.variables["RECONCILER_SIGNERS"] = "\n".join(people)
+    assert runner.schedule(DUE).code == 0
+    [issue] = github.issues
+    assert "reconciler approve --digest" in issue["body"]
+    assert "this many people: 2" in issue["body"]
+    assert (github.dispatched, served.posts()) == ([], [])
+
+
+def test_a_plan_says_what_the_pull_request_widens(runner: Runner, github: GitHub) -> None:
+    git(runner.checkout, "init", "--quiet")
+    git(runner.checkout, "add", ".")
+    git(runner.checkout, "commit", "--quiet", "--message", "target branch")
+    git(runner.checkout, "switch", "--quiet", "--create", "topic")
     manifest(runner.checkout / "manifests", [FINANCE], "limits: {disks: 9999}")
-    git("commit", "--quiet", "--all", "--message", "more")
-    git("switch", "--quiet", "--detach", "main")
-    git("merge", "--quiet", "--no-ff", "--message", "merge", "topic")
+    git(runner.checkout, "commit", "--quiet", "--all", "--message", "more")
+    git(runner.checkout, "switch", "--quiet", "--detach", "main")
+    git(runner.checkout, "merge", "--quiet", "--no-ff", "--message", "merge", "topic")
     planned = runner.pull_request(PLAN, HEAD)
     assert planned.code == 0, planned.log
     widened = "- **widens**: `limits.disks` raised from 10 to 9999, at `manifests/pools.yaml:3:17`"
@@ -281,7 +329,7 @@ def test_an_audit_finds_nothing_in_the_workflows(command: list[str], tmp_path: P
 
 def test_every_action_is_pinned_to_one_commit_and_only_the_apply_gets_what_can_change_pools() -> None:
     every = {path: text for path, text in files("github").items() if path.endswith(".yml")}
-    assert len(every) == 3
+    assert len(every) == 4
     pins = {pin for text in every.values() for pin in re.findall(r"- uses: (.+)", text)}
     assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", pin) for pin in pins)
     assert len(pins) == len({pin.split("@")[0] for pin in pins}) == 3
@@ -295,7 +343,8 @@ def test_every_action_is_pinned_to_one_commit_and_only_the_apply_gets_what_can_c
         )
         assert (job["environment"] == "production") == (APPLY in path)
         written = {name for name, level in job["permissions"].items() if level == "write"}
-        assert written == ({"id-token", "pull-requests"} if PLAN in path else {"id-token"})
+        more = {PLAN: {"pull-requests"}, DUE: {"issues", "actions"}}.get(Path(path).stem, set())
+        assert written == {"id-token"} | more
         assert job["permissions"]["contents"] == "read"
         # What may start from a pull request gets an environment of its own.
         assert (job["environment"] == "reconciler-plan") == (PLAN in path)

@@ -48,6 +48,13 @@ def test_what_a_person_approved_is_what_is_applied_on_another_machine(
             env = {"HOME": str(folder), "WORKSPACE_TMP": str(tools), **served.env, **variables}
             return bash(script, folder, env, python)
 
+        target = tools / "base" / "manifests"
+        target.mkdir(parents=True)
+        manifest(target, [FINANCE], "limits: {disks: 9}")
+        compared = run(plan_branch, "two")
+        assert compared.code == 0
+        assert "limits.disks raised from 9 to 10" in " ".join(compared.out.split())
+        shutil.rmtree(target.parent)
         assert run(plan_branch, "two").code == 0
         assert (tmp_path / "two" / "plan.html").exists()
         planned = run(plan, "one")
@@ -124,6 +131,15 @@ def test_each_exit_code_that_needs_somebody_says_what_to_do_and_stays(
     assert done.code == code
     assert (tmp_path / "plan.html").exists() == (name != "Plan"), "no other plan is shown"
     assert words in done.out
+
+
+def test_a_branch_is_compared_with_its_target_checked_out_beside_it_before_there_is_a_secret() -> None:
+    found = stage(BRANCHES, "Plan")
+    beside = found[found.index('dir("${env.WORKSPACE_TMP}/base")') : found.index("withCredentials")]
+    assert "deleteDir()" in beside, "of an earlier build"
+    assert "refs/heads/${env.CHANGE_TARGET ?: 'main'}" in beside
+    assert '--base "$WORKSPACE_TMP/base/manifests"' in found
+    assert "--base" not in MAIN, "main is its own target"
 
 
 def test_braces_and_quotes_are_closed() -> None:

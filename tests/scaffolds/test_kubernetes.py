@@ -56,13 +56,15 @@ def script(path: str, mounted: Path) -> str:
 def mounted(tmp_path: Path) -> Path:
     """Manifests and secrets as ConfigMaps and Secrets are mounted: links to a folder behind a link."""
     folder = tmp_path / "mounted"
-    for name in ("manifests", "secrets", "approval"):
+    for name in ("manifests", "secrets", "approval", "policy"):
         (folder / name / "..2026_01_01").mkdir(parents=True)
         (folder / name / "..data").symlink_to("..2026_01_01")
     manifest(folder / "manifests" / "..data", [FINANCE, STUDIO, CALLS])
     (folder / "manifests" / "pools.yaml").symlink_to("..data/pools.yaml")
     keys = f"ak = {sandbox.ACCESS_KEY}\nsk = {sandbox.SECRET_KEY}\nproject_id = {sandbox.PROJECT_ID}\n"
     (folder / "secrets" / "credentials").write_text(f"[basic]\n{keys}")
+    (folder / "policy" / "..data" / "policy.yaml").write_text("version: 1\nceilings: {disks: 9}\n")
+    (folder / "policy" / "policy.yaml").symlink_to("..data/policy.yaml")
     (folder / "secrets" / "journal").write_text(f"sqlite:///{tmp_path}/shared.db")
     return folder
 
@@ -71,7 +73,8 @@ def environment(path: str, mounted: Path, served: Served) -> dict[str, str]:
     """What the container's environment is, with what is mounted where the test has it, and no secret."""
     [container] = pod(path)["containers"]
     own = {each["name"]: each["value"] for each in container["env"] if "value" in each}
-    own["HUAWEICLOUD_SDK_CREDENTIALS_FILE"] = str(mounted) + own["HUAWEICLOUD_SDK_CREDENTIALS_FILE"]
+    for name in ("HUAWEICLOUD_SDK_CREDENTIALS_FILE", "RECONCILER_POLICY"):
+        own[name] = str(mounted) + own[name]
     del own["RECONCILER_STATE_FOLDER"]
     return own | {name: value for name, value in served.env.items() if not name.startswith("HUAWEICLOUD_")}
 
@@ -113,12 +116,15 @@ def test_only_the_apply_gets_what_can_change_pools_and_secrets_are_files() -> No
             for name, each in volumes.items()
             if name in mounts
         }
-    manifests, approval = "reconciler-manifests", "reconciler-approval"
+    manifests, approval, policy = "reconciler-manifests", "reconciler-approval", "reconciler-policy"
     assert named == {
-        "apply-sharded-job.yaml": {manifests, approval, "reconciler-apply"},
-        "drift-cronjob.yaml": {manifests, "reconciler-plan"},
-        "drift-watch.yaml": {manifests, "reconciler-plan"},
+        "apply-sharded-job.yaml": {manifests, approval, policy, "reconciler-apply"},
+        "drift-cronjob.yaml": {manifests, policy, "reconciler-plan"},
+        "drift-watch.yaml": {manifests, policy, "reconciler-plan"},
     }
+    for path in WITH_PODS:  # each a folder of its own, as whoever may change one may not change another
+        volumes = pod(path)["volumes"]
+        assert len({str(each) for each in volumes}) == len(volumes)
     assert not any(document["kind"] == "Secret" for document in DOCUMENTS.values())
 
 
@@ -189,6 +195,7 @@ def test_all_shares_together_do_the_whole_reviewed_work_and_share_the_limits(
     unread = share(0)
     assert (unread.code, served.posts()) == (1, []), unread.out
     assert "approval/1" in unread.out
+    assert "#   export RECONCILER_POLICY=policy.yaml\n" in text
     planned = bash("\n".join(re.sub("(?m)^#   ", "", each) for each in lines), mounted, own, *programs)
     assert planned.code == 0, planned.out
     assert len(list((mounted / "plans").glob("*.html"))) == 3
