@@ -10,13 +10,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from reconciler.api.client import Renew, nothing_to_renew
-from reconciler.apply.polling import CoalescedRead
+from reconciler.apply.polling import CoalescedRead, Pace
 from reconciler.clock import Clock
 from reconciler.journal.records import DayBudget, Journal, PoolKey, Step
 from reconciler.model import Policy, Pool, Shard, Target
 from reconciler.planner import CLOCKS_APART, Connection, Connections, PlanMetadata, no_time
 from reconciler.planning.plan import Service
 from reconciler.workspace import Workspace
+
+PARALLELISM = 10
+"""As Terraform's: what whoever runs both expects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class Options:
     """Seconds after a job's end within which the disks must show its effect: they lag behind the job."""
     wait: bool = True
     """False leaves an accepted operation open for the next run."""
-    parallelism: int = 4
+    parallelism: int = PARALLELISM
     """Pools worked on at the same time, after the first one alone."""
     tries: int = 3
     """How often a rejected call may be made, each time from a fresh reading."""
@@ -66,6 +69,7 @@ class TargetContext:
     workspace: Workspace
     pools: CoalescedRead[tuple[Pool, ...]]
     running: dict[Step, CoalescedRead[frozenset[str]]]
+    pace: Pace
     request_lifetime: float | None
     """Seconds after signing within which a request can still be accepted; None when there is no bound."""
     renew: Renew = nothing_to_renew
@@ -74,16 +78,17 @@ class TargetContext:
     @classmethod
     def of(cls, connection: Connection, clock: Clock) -> TargetContext:
         """The context of one connection."""
-        workspace = connection.workspace
+        workspace, pace = connection.workspace, Pace()
 
         def running(step: Step) -> CoalescedRead[frozenset[str]]:
-            return CoalescedRead(lambda: workspace.running_jobs(step), clock)
+            return CoalescedRead(lambda: workspace.running_jobs(step), clock, pace.spacing)
 
         return cls(
             connection.service,
             workspace,
-            CoalescedRead(workspace.pools, clock),
+            CoalescedRead(workspace.pools, clock, pace.spacing),
             {step: running(step) for step in Step},
+            pace,
             connection.request_lifetime,
             connection.renew,
             connection.service_time,
@@ -112,6 +117,10 @@ def _settled() -> None:
     """Nothing decides this run that could have changed."""
 
 
+def nothing_shown() -> None:
+    """Nobody waits for a pool to show its effect."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunContext:
     """Everything a run uses from outside, so that a test can pass in its own."""
@@ -138,6 +147,8 @@ class RunContext:
     """Raises ``StalePlan`` when the files that decide the run have changed; asked right before calls."""
     unnamed: bool = False
     """True: what is logged and what is recorded as the result names desktops by their ids alone."""
+    shown: Callable[[], None] = nothing_shown
+    """Called when a reading after a job that ended well shows its whole effect and nothing else missing."""
     log: Callable[[str], None] = _quiet
     """Receives one line per event that the user should see."""
 

@@ -6,7 +6,7 @@ Sending and following are left to ``operation``, the order of pools to ``run``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from reconciler.apply.calls import DiskEffect, call_effects, calls, effects
@@ -57,6 +57,8 @@ class Task:
     digest: str
     site: TargetContext
     ctx: RunContext
+    make_room: Callable[[], None] = lambda: None
+    """Lets the next pool begin, while this one only waits for its second reading."""
     progress: Progress = field(default_factory=Progress)
 
 
@@ -68,8 +70,11 @@ async def apply_pool(task: Task) -> PoolResult:
     expected = effects(task.pool)
     planned = expected.total()
     result = Result(Status.DONE, "nothing to do")
-    for index, call in enumerate(calls(task.pool)):
-        result = await _one_call(task, call, expected, index)
+    going = tuple(calls(task.pool))
+    for index, call in enumerate(going):
+        last = index + 1 == len(going)
+        each = replace(task, ctx=replace(task.ctx, shown=task.make_room)) if last else task
+        result = await _one_call(each, call, expected, index)
         task.progress.done += result.done
         if result.status is not Status.DONE:
             break

@@ -7,10 +7,10 @@ What follows from it is left to ``operation`` and ``resolve``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from reconciler.apply.context import RunContext, TargetContext
+from reconciler.apply.context import RunContext, TargetContext, nothing_shown
 from reconciler.apply.polling import delay, is_transient
 from reconciler.errors import ServiceError
 from reconciler.journal.records import Intent, Step
@@ -91,9 +91,16 @@ def _holds(desktop: Desktop | None, lost: LostCopy) -> bool:
     )
 
 
-async def observe(intent: Intent, site: TargetContext, ctx: RunContext, seconds: float) -> Observation:
+async def observe(
+    intent: Intent,
+    site: TargetContext,
+    ctx: RunContext,
+    seconds: float,
+    shown: Callable[[], None] = nothing_shown,
+) -> Observation:
     """Read until two readings in a row show the whole effect, or an alarm, or for ``seconds``.
 
+    ``shown`` is called when a reading shows the whole effect and nothing else missing, which proves nothing yet.
     Returns what two readings in a row agreed on; renews the lease. Raises ``ServiceError`` when the
     service cannot be read, and ``PoolHeld`` when another run has taken the operation over.
     """
@@ -111,6 +118,8 @@ async def observe(intent: Intent, site: TargetContext, ctx: RunContext, seconds:
             seen = now_seen
             if agreeing >= NEEDED and (seen.complete or seen.alarming):
                 return seen
+            if seen.complete:
+                shown()
         moment = ctx.clock.monotonic()
         if polls == 0 and moment < deadline and not (seen and seen.complete):
             ctx.log(
