@@ -58,6 +58,11 @@ def no_time() -> datetime | None:
     return None
 
 
+def always_room(_call: str) -> bool:
+    """There is no budget."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """One target, ready to be asked."""
@@ -72,6 +77,8 @@ class Connection:
     """Renews credentials before a write is decided, and says when those end that will sign it."""
     notes: tuple[Finding, ...] = ()
     """What a review of any plan for this target has to know about the connection."""
+    room: Callable[[str], bool] = always_room
+    """Whether the budget of a call that reads has room for more than is needed."""
     service_time: Callable[[], datetime | None] = no_time
     """The time of the service's latest answer, by its ``Date``; None where it sent none."""
 

@@ -35,6 +35,11 @@ class Budgets:
         await self._writes[api].acquire()
         await self._pause(api)
 
+    def has_room(self, api: str) -> bool:
+        """Whether half of what can be read of ``api`` at once is left: only then may anybody ask more than needed."""
+        free = self._reads[api].has_capacity(READS_A_MINUTE / 4)
+        return free and self._paused_until.get(api, 0.0) <= self._clock.monotonic()
+
     def pause(self, api: str, seconds: float) -> None:
         """Stop all calls of ``api`` for this many seconds, after the service answered 429."""
         until = self._clock.monotonic() + seconds

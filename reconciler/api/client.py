@@ -42,6 +42,8 @@ UNTRUSTED = (
     "the server's certificate is not trusted here: add its authority to the system's certificates, "
     "or name a file with it in SSL_CERT_FILE"
 )
+POOLS, SUB_JOBS = "list pools", "list sub-jobs"
+"""The calls that polls share, each with a budget of its own."""
 SANDBOX_HEADER = "x-reconciler-sandbox"
 
 
@@ -94,7 +96,8 @@ class WorkspaceClient:
         self._base = base
         self._clock = clock
         self._timing = timing
-        self._budgets = Budgets(clock)
+        self.budgets = Budgets(clock)
+        """What all calls wait for."""
         self._slots = asyncio.Semaphore(concurrency)
         self._answered = False
         self.renew: Renew = nothing_to_renew
@@ -122,7 +125,7 @@ class WorkspaceClient:
         async def page(offset: int) -> tuple[int, Sequence[wire.PoolBody]]:
             query = {"limit": POOLS_LIMIT, "offset": offset}
             url = f"{self._root}/desktop-pools"
-            found = await self._read("list pools", url, query, size.of(offset, wire.decode_pools))
+            found = await self._read(POOLS, url, query, size.of(offset, wire.decode_pools))
             return found.total_count, found.desktop_pools
 
         # A declared pool that stays unseen is refused as not found: one request reads a thousand pools.
@@ -183,14 +186,14 @@ class WorkspaceClient:
             query.update({name: value for name, value in given.items() if value is not None})
             url = f"{self._root}/workspace-sub-jobs"
             take = size.of(offset, lambda body: wire.decode(body, wire.SubJobsPage))
-            found = await self._read("list sub-jobs", url, query, take)
+            found = await self._read(SUB_JOBS, url, query, take)
             return found.total_count, found.jobs
 
         return await complete("sub-jobs", page, lambda each: each.id, JOBS_LIMIT, JOBS_OFFSET)
 
     async def write_place(self, verb: Verb) -> None:
         """Wait for a place in the budget of this write; after a 429 that may take minutes."""
-        await self._budgets.write(verb)
+        await self.budgets.write(verb)
 
     async def post_volumes(
         self, verb: Verb, pool_id: str, body: Mapping[str, Any], signed_at: datetime
@@ -239,7 +242,7 @@ class WorkspaceClient:
         except Exception as error:
             return of_error(error, sending_began=began, through=through(self._writes))
         if outcome.status == 429:
-            self._budgets.pause(verb, self._timing.throttled_wait(outcome.retry_after))
+            self.budgets.pause(verb, self._timing.throttled_wait(outcome.retry_after))
         return outcome
 
     def _pool(self, pool_id: str) -> str:
@@ -249,13 +252,13 @@ class WorkspaceClient:
         retries = Retries(self._clock, self._timing)
 
         async def attempt() -> T:
-            await self._budgets.read(call)
+            await self.budgets.read(call)
             async with self._slots:
                 with retries.timed():
                     answer = await self._get(call, url, query, retries)
             if answer.status == 429:
                 wait = self._timing.throttled_wait(retry_after(answer.headers, self._clock.now()))
-                self._budgets.pause(call, wait)
+                self.budgets.pause(call, wait)
                 raise Throttled(failure(call, answer.status, answer.headers, answer.body), wait)
             return _taken(call, answer, take)
 

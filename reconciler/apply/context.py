@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from reconciler.api.client import Renew, nothing_to_renew
+from reconciler.api.client import POOLS, SUB_JOBS, Renew, nothing_to_renew
 from reconciler.apply.polling import CoalescedRead, Pace
 from reconciler.clock import Clock
 from reconciler.journal.records import DayBudget, Journal, PoolKey, Step
@@ -81,12 +81,14 @@ class TargetContext:
         workspace, pace = connection.workspace, Pace()
 
         def running(step: Step) -> CoalescedRead[frozenset[str]]:
-            return CoalescedRead(lambda: workspace.running_jobs(step), clock, pace.spacing)
+            return CoalescedRead(
+                lambda: workspace.running_jobs(step), clock, pace.spacing, lambda: connection.room(SUB_JOBS)
+            )
 
         return cls(
             connection.service,
             workspace,
-            CoalescedRead(workspace.pools, clock, pace.spacing),
+            CoalescedRead(workspace.pools, clock, pace.spacing, lambda: connection.room(POOLS)),
             {step: running(step) for step in Step},
             pace,
             connection.request_lifetime,

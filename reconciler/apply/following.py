@@ -1,19 +1,24 @@
-"""When to ask for one job's details while it is followed: what its owner knows of it, and how far it has come.
+"""One operation while it is waited for: when to ask for its job's details, and when to renew its lease.
 
-The looks themselves, and what follows from them, are left to ``operation``.
+The looks themselves, and what follows from them, are left to ``operation`` and ``proof``.
 """
 
 from __future__ import annotations
 
-from reconciler.apply.polling import UNHURRIED, Pace, delay_at
+from reconciler.apply.context import RunContext
+from reconciler.apply.polling import Pace, delay_at
+from reconciler.journal.records import Intent
 from reconciler.workspace import Job, JobEnd
+
+RENEWED_AFTER = 1 / 12
+"""Share of a lease after which it is renewed at the next look; looks come up to a quarter of a usual one apart."""
 
 
 class Following:
     """One accepted job on its way to its end; ages are seconds since it was accepted."""
 
     def __init__(self, begun: float, pace: Pace) -> None:
-        self._begun = self._renewed = begun
+        self._begun = begun
         self._pace = pace
         self._was_listed = False
         self._running = 0.0
@@ -47,9 +52,18 @@ class Following:
         elif job.end is JobEnd.SUCCEEDED:
             self._pace.learn(self._running, age)
 
-    def renews(self, moment: float) -> bool:
-        """Whether it is time to renew the lease again: looks may come more often than that is worth a write."""
-        due = moment - self._renewed >= UNHURRIED
-        if due:
-            self._renewed = moment
-        return due
+
+class Hold:
+    """The lease of an operation that is waited for: renewed in time, and not at each look, since each is a write."""
+
+    def __init__(self, intent: Intent, ctx: RunContext) -> None:
+        self._operation_id = intent.operation_id
+        self._ctx = ctx
+        self._renewed = ctx.clock.monotonic()
+
+    def keep(self) -> None:
+        """Renew the lease if it is time; raises ``PoolHeld`` when another run has taken the operation over."""
+        ctx, now = self._ctx, self._ctx.clock.monotonic()
+        if now - self._renewed >= ctx.options.lease * RENEWED_AFTER:
+            ctx.journal.renew_lease(self._operation_id, ctx.run_id, ctx.options.lease)
+            self._renewed = now

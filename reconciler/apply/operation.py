@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from reconciler.apply.alarms import raise_for
 from reconciler.apply.context import RunContext, TargetContext, nothing_shown
-from reconciler.apply.following import Following
+from reconciler.apply.following import Following, Hold
 from reconciler.apply.partial import ByDesktop, by_desktop, unnamed
 from reconciler.apply.partial import words as desktop_words
 from reconciler.apply.polling import is_transient
@@ -330,7 +330,7 @@ async def wait_for_job(intent: Intent, job_id: str, site: TargetContext, ctx: Ru
     """Poll until the job has ended; RUNNING when the deadline comes first, None when its record vanished."""
     start = ctx.clock.monotonic()
     deadline = start + ctx.options.wait_timeout
-    following = Following(start, site.pace)
+    following, hold = Following(start, site.pace), Hold(intent, ctx)
     unknown = 0
     while True:
         gap = following.gap(ctx.clock.monotonic())
@@ -352,8 +352,7 @@ async def wait_for_job(intent: Intent, job_id: str, site: TargetContext, ctx: Ru
             continue  # one failed reading is no reason to stop following an accepted call
         finally:
             # Also after a failed reading: while this run waits, no other may take the operation over.
-            if following.renews(ctx.clock.monotonic()):
-                ctx.journal.renew_lease(intent.operation_id, ctx.run_id, ctx.options.lease)
+            hold.keep()
         # A single "no such job" may come from a stale replica, so it does not count yet.
         if asked:
             unknown = unknown + 1 if job is None else 0

@@ -65,11 +65,16 @@ class CoalescedRead(Generic[T]):
     """One reading at a time; everyone who waits for it gets the same value (single flight)."""
 
     def __init__(
-        self, read: Callable[[], Awaitable[T]], clock: Clock, spacing: Callable[[], float] = lambda: UNHURRIED
+        self,
+        read: Callable[[], Awaitable[T]],
+        clock: Clock,
+        spacing: Callable[[], float] = lambda: UNHURRIED,
+        room: Callable[[], bool] = lambda: True,
     ) -> None:
         self._read = read
         self._clock = clock
         self._spacing = spacing
+        self._room = room
         self._lock = asyncio.Lock()
         self._began = float("-inf")
         self._value: T | None = None
@@ -84,7 +89,8 @@ class CoalescedRead(Generic[T]):
             if self._value is None or self._began < moment:
                 # Cleared first: after an error or a cancelled waiter, nobody must get the value from before.
                 self._value = None
-                apart = min(self._spacing(), spacing)
+                # Where the budget runs low, the rest of it is for what each pool has to ask.
+                apart = min(self._spacing(), spacing) if self._room() else UNHURRIED
                 await self._clock.sleep(self._began + apart - self._clock.monotonic())
                 self._began = self._clock.monotonic()
                 self._value = await self._read()

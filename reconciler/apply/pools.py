@@ -157,7 +157,7 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
         )
     if call.step is Step.REMOVE and (others := strangers(ctx.journal, site.key(call.pool_id), known)):
         ctx.log(f"{fresh.label}: {restored_words(others)}")
-    if known & await site.running[call.step].after(ctx.clock.monotonic()):
+    if known and known & await site.running[call.step].after(ctx.clock.monotonic()):
         raise Refused(f"pool {fresh.label} has a running job", "apply again when it has ended")
     if call.step is Step.REMOVE:
         sent = [(disk.id, disk.type, disk.size) for disk in call.disks]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.apply.context import RunContext, TargetContext, nothing_shown
+from reconciler.apply.following import Hold
 from reconciler.apply.polling import delay, is_transient
 from reconciler.errors import ServiceError
 from reconciler.journal.records import Intent, Step
@@ -105,13 +106,14 @@ async def observe(
     service cannot be read, and ``PoolHeld`` when another run has taken the operation over.
     """
     deadline = ctx.clock.monotonic() + seconds
+    hold = Hold(intent, ctx)
     seen: Observation | None = None
     agreeing = 0
     due = ctx.clock.monotonic()
     polls = 0
     while True:
         now_seen = await _seen(intent, site, due, retry=ctx.clock.monotonic() < deadline)
-        ctx.journal.renew_lease(intent.operation_id, ctx.run_id, ctx.options.lease)
+        hold.keep()
         # A doubtful reading counts neither for nor against: it leaves the row of agreeing ones as it is.
         if now_seen is not None:
             agreeing = agreeing + 1 if now_seen == seen else 1

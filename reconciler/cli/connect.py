@@ -147,6 +147,7 @@ class _Opening:
             LiveWorkspace(client),
             lifetime,
             renew=client.renew,
+            room=client.budgets.has_room,
             service_time=lambda: client.service_time,
             notes=(unsure,) if unsure else (),
         )
@@ -190,7 +191,9 @@ async def _open_sandbox(target: Target, settings: Settings, stack: AsyncExitStac
     name = f"sandbox:{await client.announce()}"
     own = Whom("access key", "the sandbox itself", access_key=shortened(sandbox.ACCESS_KEY))
     service = Service(target, name, own)
-    return Connection(service, LiveWorkspace(client), service_time=lambda: client.service_time)
+    return Connection(
+        service, LiveWorkspace(client), room=client.budgets.has_room, service_time=lambda: client.service_time
+    )
 
 
 @contextmanager

@@ -900,8 +900,8 @@ BUGS = (
     Bug(
         "calls are sent into a running job",
         "apply/pools.py",
-        "    if known & await site.running[call.step]",
-        "    if known & await site.running[Step.ADD]",
+        "    if known and known & await site.running[call.step]",
+        "    if known and known & await site.running[Step.ADD]",
         f"{POOLS}::test_nothing_is_sent_into_a_running_job",
     ),
     Bug(
@@ -913,8 +913,8 @@ BUGS = (
     ),
     Bug(
         "the hold on a pool is not renewed",
-        "apply/operation.py",
-        "            ctx.journal.renew_lease(intent.operation_id, ctx.run_id, ctx.options.lease)\n",
+        "apply/following.py",
+        "            ctx.journal.renew_lease(self._operation_id, ctx.run_id, ctx.options.lease)\n",
         "            pass\n",
         f"{OPERATION}::test_a_run_that_follows_a_long_job_keeps_its_hold",
     ),
@@ -1344,5 +1344,41 @@ BUGS = (
         "return wanted and not any(_fits(pool, each) for each in selection.exclude)",
         "return wanted",
         f"{SELECTION}::test_only_the_selected_pools_are_planned_and_only_they_are_changed",
+    ),
+    Bug(
+        "a pool makes room for the next one although its job did only a part",
+        "apply/operation.py",
+        "shown = ctx.shown if end is JobEnd.SUCCEEDED else nothing_shown",
+        "shown = ctx.shown",
+        f"{RUN}::test_a_pool_whose_job_ended_badly_or_whose_effect_does_not_show_makes_no_room",
+    ),
+    Bug(
+        "a pool makes room for the next one before a reading shows its effect",
+        "apply/proof.py",
+        "            if seen.complete:\n                shown()\n",
+        "            shown()\n",
+        f"{RUN}::test_a_pool_whose_job_ended_badly_or_whose_effect_does_not_show_makes_no_room",
+    ),
+    Bug(
+        "any number of pools wait for their second reading",
+        "apply/run.py",
+        "                self._places -= 1\n",
+        "",
+        f"{RUN}::test_as_many_pools_wait_for_their_second_reading_as_are_worked_on_and_no_more",
+    ),
+    Bug(
+        "three answers of one moment mean that a job is gone",
+        "apply/following.py",
+        "            # Several such answers mean that its record is gone, so they must lie apart.\n"
+        "            self._next_ask = age + delay_at(age)\n",
+        "            self._next_ask = age\n",
+        "tests/apply/test_following.py::test_answers_that_a_job_is_not_known_lie_apart_before_they_count",
+    ),
+    Bug(
+        "polls take the budget from what each pool has to ask",
+        "apply/polling.py",
+        "if self._room() else UNHURRIED",
+        "if True else UNHURRIED",
+        "tests/apply/test_following.py::test_shared_reads_hurry_only_while_the_budget_has_room",
     ),
 )
