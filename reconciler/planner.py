@@ -167,7 +167,7 @@ async def compute(
     connected = [each for each in map(connections.__getitem__, targets) if isinstance(each, Connection)]
     notes.extend(note for each in connected for note in each.notes)
     pools = await _with_leftovers(pools, connections, known)
-    held = [_held(pool, known.holds) for pool in pools]
+    held = [_held(pool, known.holds) for pool in pools] if known.holds else pools
     limits = policy.within(limits, stamp.policy)
     pools = await _with_strangers(held, connections, known)
     judged, findings = judged_under(stamp.policy, pools, limits, stamp.created)
@@ -193,7 +193,7 @@ def judged_under(
 ) -> tuple[tuple[PoolPlan, ...], tuple[Finding, ...]]:
     """Pools with what the guards and a policy have against each, and the findings about all of them together."""
     # Before the limits: what the policy blocks does not change, and so does not count.
-    judged, findings = judge([policy.judge_pool(each, obeyed) for each in pools], limits)
+    judged, findings = judge([policy.judge_pool(each, obeyed) for each in pools] if obeyed else pools, limits)
     if obeyed:
         of_run = policy.run_checks(judged, obeyed, now)
         findings += tuple(each for each in of_run if each.severity is not Severity.PASS)
@@ -548,7 +548,7 @@ def _twice(desired: DesiredPool, first: DesiredPool, live: Pool) -> Finding:
 
 def _name_pin_holders(pool: PoolPlan, pools: Iterable[Pool]) -> PoolPlan:
     """Say which pool has the pinned disk when this one does not."""
-    if not any(each.rule == "pin-not-live" for each in pool.findings):
+    if not (pool.findings and any(each.rule == "pin-not-live" for each in pool.findings)):
         return pool
     pinned = {disk.id for disk in pool.desired.disks if disk.id}
     holders = {

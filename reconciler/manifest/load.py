@@ -43,6 +43,7 @@ from reconciler.model import (
 
 _PERMITTING: Final = ("allow_empty", "allow_live_sessions", "allow_count_mismatch", "on_tie", "manage")
 """Keys that permit what is refused by default; a review names the line of each."""
+_PERMITTING_KEYS: Final = frozenset(_PERMITTING)
 _PLACES: Final = 4
 """Most given paths that one line names."""
 
@@ -180,7 +181,9 @@ _Places = dict[str, Position]
 
 
 def _permitted_at(node: Map | None, faults: Faults) -> _Places:
-    return {key: faults.position(node.value_mark(key)) for key in _PERMITTING if node and key in node}
+    if not node or _PERMITTING_KEYS.isdisjoint(node):  # as a rule
+        return {}
+    return {key: faults.position(node.value_mark(key)) for key in _PERMITTING if key in node}
 
 
 def _pool(

@@ -53,7 +53,8 @@ def run_checks(pools: Sequence[PoolPlan], limits: Limits) -> Iterator[Finding]:
 
     Blocked pools are not going to change, so they do not count.
     """
-    counted = totals([pool for pool in pools if not pool.blocked])
+    free = [pool for pool in pools if not (pool.findings and pool.blocked)]
+    counted = totals(free)
     measured = {
         "disks": counted.destroy,
         "copies": counted.copies,
@@ -79,7 +80,7 @@ def run_checks(pools: Sequence[PoolPlan], limits: Limits) -> Iterator[Finding]:
             source=limit.source,
             allow=_raised(name, limit, str(number)) if over else "",
         )
-    yield from _shares([pool for pool in pools if not pool.blocked], limits)
+    yield from _shares(free, limits)
 
 
 def _raised(name: str, limit: Limit, number: str) -> str:

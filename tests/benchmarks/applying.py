@@ -21,10 +21,9 @@ HEADING = "| pools | budget of requests | floor | wall | CPU | requests | reques
 
 def floor(pools: int, *, budgeted: bool) -> float:
     """Seconds that the jobs need, one alone and then ten at a time; with a budget, until the last call may leave."""
-    if budgeted:
-        at_once = WRITES_A_MINUTE / 2
-        return max((pools - at_once) / at_once * 60, 0.0) + JOB_SECONDS
-    return JOB_SECONDS * (1 - -(pools - 1) // PARALLELISM)
+    jobs = float(JOB_SECONDS * (1 - -(pools - 1) // PARALLELISM))
+    at_once = WRITES_A_MINUTE / 2
+    return max(jobs, (pools - at_once) / at_once * 60 + JOB_SECONDS) if budgeted else jobs
 
 
 def applied(pools: int, *, budgeted: bool) -> Cost:
