@@ -98,6 +98,7 @@ class Candidate:
 
 
 _KEEP = Action.KEEP
+_NOTHING_LOST = Loss()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ class PoolPlan:
     ties: tuple[Tie, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     """One per disk of the ties, in their order; empty while the desktops were not read."""
-    loss: Loss = field(default_factory=Loss)
+    loss: Loss = _NOTHING_LOST
     disk_losses: tuple[DiskLoss, ...] = ()
     findings: tuple[Finding, ...] = ()
     """Findings about this pool alone."""
