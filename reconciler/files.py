@@ -76,6 +76,23 @@ def append_to(path: Path, text: str) -> None:
         file.write(text)
 
 
+def open_to_append(path: Path) -> int:
+    """A descriptor to add to a file with, which is made for this user alone where there is none.
+
+    Raises ``OSError``, also for what is no file, such as a pipe that nobody reads.
+    """
+    refuse_link(path)
+    stream = _is_stream(path)
+    # Without O_NONBLOCK the opening of a pipe would wait for a reader.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_APPEND | (0 if stream else os.O_NOFOLLOW)
+    number = os.open(path, flags | os.O_NONBLOCK, 0o600)
+    os.set_blocking(number, True)
+    if stream or stat.S_ISREG(os.fstat(number).st_mode):
+        return number
+    os.close(number)
+    raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+
+
 def _opened(path: Path, how: int, mode: int) -> int:
     refuse_link(path)
     # A link that appears after that look is not followed either.

@@ -79,19 +79,19 @@ def recorded_package(distribution: Distribution | None) -> Package:
     """What the installer recorded about this installation; raises ``BadInput`` where that is too little."""
     if distribution is None:
         raise _refused("this program is not installed, so nothing says where another machine gets it")
-    told = direct_url(distribution)
-    if told is None:
+    recorded = direct_url(distribution)
+    if recorded is None:
         raise _refused(
             "this installation came from an index or --find-links, of which installers record nothing"
         )
-    url = str(told.get("url", ""))
-    if "dir_info" in told:
+    url = str(recorded.get("url", ""))
+    if "dir_info" in recorded:
         raise _refused("this installation came from a folder, of which installers record no commit")
-    if vcs := told.get("vcs_info"):
+    if vcs := recorded.get("vcs_info"):
         if vcs.get("vcs") != "git":
             raise _refused("this installation came from a repository that is not git's")
         return Package(f" @ {_checked_address(f'git+{url}@{commit(distribution)}', 'its repository')}")
-    archive = told.get("archive_info") or {}
+    archive = recorded.get("archive_info") or {}
     hashes = dict(archive.get("hashes") or [str(archive.get("hash", "")).split("=", 1)] * ("hash" in archive))
     if url.startswith("file:"):
         raise _refused("this installation came from a file: address, which is of no use on another machine")
@@ -112,10 +112,10 @@ def installed() -> Distribution | None:
 def direct_url(distribution: Distribution) -> dict[str, Any] | None:
     """The record of PEP 610; None where there is none, which means an index or ``--find-links``."""
     try:
-        told = json.loads(distribution.read_text("direct_url.json") or "null")
+        recorded = json.loads(distribution.read_text("direct_url.json") or "null")
     except ValueError:
         return None
-    return told if isinstance(told, dict) else None
+    return recorded if isinstance(recorded, dict) else None
 
 
 def commit(distribution: Distribution) -> str:
@@ -126,16 +126,16 @@ def commit(distribution: Distribution) -> str:
 
 def origin(distribution: Distribution | None) -> str:
     """In words, what this installation came from; never with a password."""
-    told = direct_url(distribution) if distribution else None
+    recorded = direct_url(distribution) if distribution else None
     if distribution is None:
         return "not installed"
-    if told is None:
+    if recorded is None:
         return "an index or --find-links"
-    if "dir_info" in told:
+    if "dir_info" in recorded:
         return "a folder"
-    kind = "a repository" if "vcs_info" in told else "an archive"
+    kind = "a repository" if "vcs_info" in recorded else "an archive"
     # The host alone: the rest of an address can hold a token.
-    host = urlsplit(str(told.get("url", ""))).hostname
+    host = urlsplit(str(recorded.get("url", ""))).hostname
     return f"{kind} at {host}" if host else kind
 
 

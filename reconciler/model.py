@@ -39,6 +39,15 @@ class ApplyTo(StrEnum):
     ALL = "all"
 
 
+class Notice(StrEnum):
+    """Which of the messages about a marked disk."""
+
+    MARKED = "marked"
+    """The disk has been marked."""
+    REMINDER = "reminder"
+    """It is due within a day."""
+
+
 class OnTie(StrEnum):
     """Which of several equally good disks to remove, where the manifest lets the tool choose."""
 
@@ -172,6 +181,14 @@ class Copy:
     created: datetime | None = None
 
 
+class KnownBackup(NamedTuple):
+    """A backup of a desktop, as far as it can be named later; what can be restored from it is not documented."""
+
+    id: str
+    at: str
+    """When it was made (``protected_at``), as ``2026-11-25T22:10:00+00:00``."""
+
+
 class LostCopy(NamedTuple):
     """One copy that a removal destroys; ids are all that a backup, an audit or a support ticket can go by later."""
 
@@ -185,6 +202,42 @@ class LostCopy(NamedTuple):
     """GB."""
     users: tuple[str, ...] = ()
     """Names of the people of that desktop, sorted."""
+    backups: tuple[KnownBackup, ...] = ()
+    """Usable backups of the desktop that may hold this copy, newest first; empty where nobody asked for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackedVolume:
+    """One child of a desktop's backup: the backup of one volume (``children`` of CBR's ``BackupResp``)."""
+
+    volume_id: str
+    """``resource_id``; empty when left out."""
+    status: str
+    expires: datetime | None = None
+    """``expired_at``; None: it does not end."""
+    restorable: bool = True
+    """False when its ``supported_restore_mode`` is ``na``: it cannot be restored (documented)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """One backup of a desktop in the backup service, CBR (``BackupResp`` of the official SDK)."""
+
+    id: str
+    desktop_id: str
+    """``resource_id``, taken for the id that Workspace gives the desktop (inferred: no document says so)."""
+    status: str
+    """``available``, or ``protecting``, ``deleting``, ``restoring``, ``error``, ``waiting_…`` (documented)."""
+    made: datetime | None = None
+    """``protected_at``; None while nothing has been backed up yet."""
+    expires: datetime | None = None
+    """``expired_at``; None: it does not end."""
+    volumes: tuple[BackedVolume, ...] = ()
+    """``children``; empty where the service names none, so that nobody knows which disks it holds."""
+    replica: bool = False
+    """``image_type`` is not ``backup``: the copy of a backup of another region."""
+    restorable: bool = True
+    """As above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +294,16 @@ class DesiredDisk:
 
 
 @dataclass(frozen=True, slots=True)
+class BackupRule:
+    """A backup without which no desktop may lose a copy."""
+
+    within: timedelta
+    """How old it may be at most."""
+    at: Position = field(compare=False)
+    """Where that is demanded, in a manifest or in the policy."""
+
+
+@dataclass(frozen=True, slots=True)
 class DesiredPool:
     """One pool entry of a manifest."""
 
@@ -263,6 +326,12 @@ class DesiredPool:
     """Which of remove, expand and add are carried out; the others are shown as drift."""
     grace: timedelta = timedelta(0)
     """How long a disk must have been surplus, without interruption, before it goes; zero: not at all."""
+    announce: str = ""
+    """What the people of the pool are told of a marked disk, with fields to fill in; empty: nothing."""
+    backup: BackupRule | None = None
+    """What backup each desktop must have before it loses a copy; None: no backup is asked for."""
+    owner: str = field(default="", compare=False)
+    """Who is told of this pool alone; it decides nothing, so two entries that differ in it alone are equal."""
     permitted_at: tuple[tuple[str, Position], ...] = field(default=(), compare=False)
     """Where each key that permits something was set, in this entry or in ``defaults``; for people."""
 
@@ -387,6 +456,10 @@ class Policy:
     """What must have been done before a removal, each as ``name: duration``."""
     grace: timedelta = timedelta(0)
     """The grace among these: the least that every pool has, whatever its manifest says."""
+    announce: timedelta | None = None
+    """How long before a removal the message about it must have been accepted; None: none is demanded."""
+    backup: BackupRule | None = None
+    """The backup among these."""
     windows: tuple[Window, ...] = ()
     """When an apply may begin; empty: at any time."""
     approvals: ApprovalRule | None = None

@@ -17,18 +17,20 @@ from reconciler.api.client import Renew, nothing_to_renew
 from reconciler.clock import Clock, SystemClock
 from reconciler.errors import PoolNotFound, ReadingDoubtful, ServiceError
 from reconciler.journal.records import Step
+from reconciler.logs import log, log_fine, logs, logs_fine
 from reconciler.model import ABSENT_DISKS, DesiredPool, Limits, Manifest, Policy, Pool, Shard, Target
 from reconciler.planning import policy
+from reconciler.planning.backups import Found, found, rule_of, with_backups
 from reconciler.planning.draft import needs_desktops
 from reconciler.planning.finding import Finding, Severity
-from reconciler.planning.guards import judge, judge_pool
+from reconciler.planning.guards import judge, judge_pool, pool_checks, run_checks
 from reconciler.planning.inconsistent_desktops import InconsistentDesktops, inconsistent_desktop
 from reconciler.planning.leftovers import PartialRemoval, leftovers
 from reconciler.planning.marks import Marks, Settle, as_it_is, never_ends, with_grace
 from reconciler.planning.plan import Plan, PoolPlan, Service, TargetFailure
 from reconciler.planning.readings import Counts, counted, doubted, drafted, looked_into, read_words
 from reconciler.planning.suggestion import with_nearest_names
-from reconciler.workspace import Workspace
+from reconciler.workspace import BackupReading, Workspace
 
 DESKTOP_READS = 8
 """Pools whose desktops are read at the same time, per target."""
@@ -63,6 +65,15 @@ def always_room(_call: str) -> bool:
     return True
 
 
+async def no_backups() -> BackupReading:
+    """There is no backup service; raises ``ServiceError``, so that what needs a backup is blocked."""
+    raise ServiceError("no backup service is connected here")
+
+
+ReadBackups = Callable[[], Awaitable[BackupReading]]
+"""Reads every backup of a desktop in a target's project; raises ``ServiceError`` rather than guess."""
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """One target, ready to be asked."""
@@ -81,6 +92,8 @@ class Connection:
     """Whether the budget of a call that reads has room for more than is needed."""
     service_time: Callable[[], datetime | None] = no_time
     """The time of the service's latest answer, by its ``Date``; None where it sent none."""
+    backups: ReadBackups = no_backups
+    """Asks the backup service; nobody does where nothing demands a backup."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +134,15 @@ class Known:
 
 
 NOTHING = Known()
+Back = Callable[[PoolPlan], Awaitable[PoolPlan]]
+"""Adds to a pool what backups there are of what it would lose."""
+
+
+async def as_found(pool: PoolPlan) -> PoolPlan:
+    """Adds nothing."""
+    return pool
+
+
 Listing = Callable[[], Awaitable[Sequence[Pool]]]
 """Lists all pools of a target, in a reading that begins when it is called."""
 
@@ -167,10 +189,12 @@ async def compute(
     connected = [each for each in map(connections.__getitem__, targets) if isinstance(each, Connection)]
     notes.extend(note for each in connected for note in each.notes)
     pools = await _with_leftovers(pools, connections, known)
+    pools = await _all_with_backups(pools, connections, stamp)
     held = [_held(pool, known.holds) for pool in pools] if known.holds else pools
     limits = policy.within(limits, stamp.policy)
     pools = await _with_strangers(held, connections, known)
     judged, findings = judged_under(stamp.policy, pools, limits, stamp.created)
+    _log_guards(judged, (*findings, *run_checks(judged, limits)) if logs_fine("guards") else findings)
     return Plan(
         id=stamp.id,
         services=tuple(each.service for each in connected),
@@ -218,12 +242,102 @@ async def plan_pool(
     clock: Clock,
     *,
     settle: Settle = as_it_is,
+    back: Back = as_found,
 ) -> PoolPlan:
     """Plan one pool from a reading of it, counting its desktops when it loses a disk."""
     pool = drafted(desired, live, settle=settle)
     if needs_desktops(pool):
         [pool] = await _with_desktops([pool], workspace, listing, clock, settle)
-    return judge_pool(pool)
+    pool = judge_pool(await back(pool))
+    _log_guards([pool])
+    return pool
+
+
+def _log_guards(pools: Iterable[PoolPlan], findings: Sequence[Finding] = ()) -> None:
+    """Log what the guards found; those that let pass, which are in no plan, for who wants to see everything."""
+    if not logs("guards"):
+        return
+    found = [(each, pool.label) for pool in pools for each in pool.findings]
+    if logs_fine("guards"):
+        changing = [pool for pool in pools if pool.live and pool.pending]
+        checks = ((each, pool.label) for pool in changing for each in pool_checks(pool))
+        found += [(each, label) for each, label in checks if each.severity is Severity.PASS]
+    seen = dict.fromkeys((*found, *((each, "") for each in findings)))
+    for each, label in seen:
+        say = log_fine if each.severity is Severity.PASS else log
+        # Not the message, which another guard may one day make of names.
+        numbers = {"measured": each.measured, "limit": each.limit}
+        say("guards", each.severity.value, rule=each.rule, pool=each.pool or label, **numbers)
+
+
+async def pool_with_backups(
+    pool: PoolPlan, obeyed: Policy | None, read: ReadBackups, now: Callable[[], datetime]
+) -> PoolPlan:
+    """The pool with the backups that it needs; they are read only where it loses a disk and one is asked for.
+
+    A reading that fails does not end the plan: the guard blocks the removals that needed it.
+    """
+    if (rule := rule_of(pool.desired, obeyed)) is None:
+        return pool
+    if not pool.removed:
+        return replace(pool, backup=rule)
+    try:
+        reading = await read()
+    except ServiceError as error:
+        advice = f" ({error.hint})" if error.hint else ""
+        return with_backups(pool, rule, Found(now(), unread=f"{error.message}{advice}"))
+    return with_backups(pool, rule, found(reading.backups, now()))
+
+
+async def _all_with_backups(
+    pools: Sequence[PoolPlan], connections: Connections, stamp: PlanMetadata
+) -> list[PoolPlan]:
+    """The pools with their backups; one reading for all pools of a target."""
+    if not any(rule_of(pool.desired, stamp.policy) for pool in pools):
+        return list(pools)  # as a rule; else there would be a task for each of ten thousand pools
+    readings = {
+        target: _Once(connection.backups)
+        for target, connection in connections.items()
+        if isinstance(connection, Connection)
+    }
+
+    async def looked(pool: PoolPlan) -> PoolPlan:
+        connection = connections[pool.target]
+        if not isinstance(connection, Connection):
+            return pool
+
+        def now() -> datetime:
+            return later_of(stamp.created, connection.service_time())
+
+        return await pool_with_backups(pool, stamp.policy, readings[pool.target].read, now)
+
+    return [await looked(pool) for pool in pools]
+
+
+class _Once:
+    """One reading for all who ask, whether it came to something or failed."""
+
+    def __init__(self, read: ReadBackups) -> None:
+        self._read = read
+        self._reading: BackupReading | None = None
+        self._failure: ServiceError | None = None
+
+    async def read(self) -> BackupReading:
+        """The reading; raises the same error each time."""
+        if self._failure:
+            raise self._failure
+        if self._reading is None:
+            try:
+                self._reading = await self._read()
+            except ServiceError as error:
+                self._failure = error
+                raise
+        return self._reading
+
+
+def later_of(here: datetime, there: datetime | None) -> datetime:
+    """The later of two clocks: by it a backup is at its oldest, and ends first."""
+    return max(here, there) if there else here
 
 
 def _held(pool: PoolPlan, holds: Holds) -> PoolPlan:

@@ -41,6 +41,8 @@ class Settings:
     """Origin of IAM; None: derived from the region."""
     sts_endpoint: str | None = None
     """Origin of STS, which gives keys for a token of an identity provider; None: derived from the region."""
+    cbr_endpoint: str | None = None
+    """Origin of CBR, the backup service; None: beside the service, or derived from the region."""
     journal: str | None = field(default=None, repr=False)
     """SQLAlchemy URL, which can contain a password; None: the default location."""
     concurrency: int = DEFAULT_CONCURRENCY
@@ -73,6 +75,7 @@ def read_settings(
         regional={} if endpoint else _regional(environ, faults),
         iam_endpoint=_endpoint(environ, _IAM_NAMES, None, faults),
         sts_endpoint=_endpoint(environ, _STS_NAMES, None, faults),
+        cbr_endpoint=_endpoint(environ, {"RECONCILER_CBR_ENDPOINT": ""}, None, faults),
         journal=_journal(environ, journal),
         concurrency=_concurrency(environ, faults),
         keep=_keep(environ, faults),
@@ -112,6 +115,30 @@ def webhooks(environ: Mapping[str, str], flags: Sequence[str]) -> tuple[str, ...
     else:
         found = [from_file(environ.get("RECONCILER_WEBHOOK", ""), ENVIRONMENT, "RECONCILER_WEBHOOK")]
     return tuple(each for text in found for each in text.split())
+
+
+OWNED = "RECONCILER_WEBHOOK_"
+"""Before an owner in capitals, with ``_`` for ``-``: the webhooks that hear of the owner's pools alone."""
+_OWNED = re.compile(rf"{OWNED}[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
+"""The variables that an owner can have; a manifest's rule for owners allows exactly one owner for each."""
+
+
+def owner_variable(owner: str) -> str:
+    """The variable with the webhooks of an owner of pools."""
+    return OWNED + owner.upper().replace("-", "_")
+
+
+def owners_webhooks(environ: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The addresses by owner, of every such variable that is set; raises ``BadInput`` for one that no owner has."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name in sorted(each for each in environ if each.startswith(OWNED)):
+        if not _OWNED.fullmatch(name):
+            what = f"{name} is the variable of no owner; write the owner in capitals, with '_' for '-'"
+            raise BadInput("the settings are invalid", faults=(Fault(ENVIRONMENT, 0, 0, what),))
+        addresses = tuple(from_file(environ[name], ENVIRONMENT, name).split())
+        if addresses:
+            found[name.removeprefix(OWNED).lower().replace("_", "-")] = addresses
+    return found
 
 
 MOST_IN_FILE = 64 * 1024
@@ -161,9 +188,10 @@ _IN_ADDRESS = re.compile(r"://([^/?#\s]*)@")
 
 def secrets_of(environ: Mapping[str, str]) -> Iterator[str]:
     """What is secret in an environment, whoever uses it: by the names of variables, and passwords in addresses."""
-    for each in environ.get("RECONCILER_WEBHOOK", "").split():
-        yield from parts_of_address(each)
     for name, value in environ.items():
+        if name == "RECONCILER_WEBHOOK" or name.startswith(OWNED):
+            for each in value.split():
+                yield from parts_of_address(each)
         text = value.strip()
         if _SECRET_NAME.search(name) and not text.startswith(("/", "@")):
             yield from (value, text)
@@ -287,6 +315,21 @@ def default_endpoint(service: str, region: str) -> str:
         )
     domain = "myhuaweicloud.eu" if region.startswith("eu-west-1") else "myhuaweicloud.com"
     return f"https://{service}.{region}.{domain}"
+
+
+def backup_endpoint(settings: Settings, region: str) -> str:
+    """Origin of the backup service: as set, or ``cbr.{region}`` of the service's own domain.
+
+    A service on this machine answers for both, so that a simulated one never sends anybody to a real one.
+    """
+    if settings.cbr_endpoint:
+        return settings.cbr_endpoint
+    host = urlsplit(settings.endpoint or "").hostname or ""
+    if settings.endpoint and is_loopback(host):
+        return settings.endpoint
+    if settings.endpoint and host.startswith(f"workspace.{region}."):
+        return settings.endpoint.replace("://workspace.", "://cbr.", 1)
+    return default_endpoint("cbr", region)
 
 
 def region_of(address: str) -> str:

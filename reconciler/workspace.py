@@ -5,27 +5,32 @@ Text from the service is made safe here, once, on entry. Which pools matter is l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
-from reconciler.api.client import Verb, WorkspaceClient
+from reconciler.api.client import DESKTOP, Verb, WorkspaceClient
 from reconciler.api.outcome import JOB_ID
 from reconciler.api.paging import MoreThanListed
 from reconciler.api.wire import (
+    BackupBody,
     CopyBody,
     DesktopBody,
     EntitiesBody,
+    ExtendBody,
     JobBody,
     PoolBody,
     SubJobBody,
     VolumeBody,
 )
-from reconciler.errors import ReadingDoubtful
+from reconciler.errors import ReadingDoubtful, ServiceError
 from reconciler.journal.records import Outcome, Step
-from reconciler.model import ABSENT_DISKS, ApplyTo, Copy, Desktop, Disk, Pool
+from reconciler.model import ABSENT_DISKS, ApplyTo, BackedVolume, Backup, Copy, Desktop, Disk, Pool
 from reconciler.planning.readings import pool_doubts
 from reconciler.redaction import SHOWN
 from reconciler.safe_text import all_safe, safe_text
@@ -52,6 +57,8 @@ JOB_TYPES = {
     Step.EXPAND: "",
     Step.RETRY: "deleteDesktopPoolVolumes",
 }
+BACKUP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
+"""A UUID by all documents. Where it is another text nothing is planned, so that it can stand in any sentence."""
 _VERBS: dict[Step, Verb] = {
     Step.REMOVE: "batch-delete",
     Step.EXPAND: "batch-expand",
@@ -125,6 +132,14 @@ class PoolReading:
     raw: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class BackupReading:
+    """Every backup of a desktop in the project, with the raw pages for the second check."""
+
+    backups: tuple[Backup, ...]
+    pages: tuple[bytes, ...]
+
+
 class Workspace(Protocol):
     """One target of the service as planning and applying see it."""
 
@@ -146,6 +161,15 @@ class Workspace(Protocol):
     async def send(self, call: Call, signed_at: datetime) -> Outcome:
         """Send one write at once, once; never raises for what network or service do."""
 
+    async def message_place(self) -> None:
+        """Wait until the budget of messages has room for one; no other write takes from it, nor it from others."""
+
+    async def send_message(self, pool_id: str, text: str, signed_at: datetime) -> Outcome:
+        """Send a message to the people of a pool, as ``send`` does; the job in the answer is not followed.
+
+        What its end says of the desktops, or of people who are not logged in, is not documented.
+        """
+
     async def job(self, job_id: str) -> Job | None:
         """How the job stands; None when the service does not know it, or cannot be asked for it."""
 
@@ -165,6 +189,8 @@ class LiveWorkspace:
 
     def __init__(self, client: WorkspaceClient) -> None:
         self._client = client
+        self.jobs_seen: Callable[[Mapping[str, int]], None] = lambda _left: None
+        """Is given, whenever jobs are asked for, how many sub-jobs of each are unfinished; decides nothing."""
 
     @property
     def client(self) -> WorkspaceClient:
@@ -186,6 +212,14 @@ class LiveWorkspace:
     async def desktops(self, pool_id: str) -> tuple[Desktop, ...]:
         """Every desktop of the pool with its copies."""
         return tuple(_desktop(body) for body in await self._client.desktops(pool_id))
+
+    async def backups(self) -> BackupReading:
+        """Every backup of a desktop, from the backup service; raises ``ServiceError`` rather than guess."""
+        if self._client.backup_service is None:
+            raise ServiceError("no backup service is connected here")
+        async with self._client.backup_service() as service:
+            bodies, pages = await service.backups()
+        return BackupReading(tuple(_backup(body, self._client.project_id) for body in bodies), pages)
 
     async def differing(self, pool_id: str) -> Differing:
         """The desktops whose disks are not those of the pool: counted first, read only where there are any."""
@@ -211,6 +245,14 @@ class LiveWorkspace:
             return await self._client.post_retry(call.job_id, signed_at)
         return await self._client.post_volumes(_VERBS[call.step], call.pool_id, body_of(call), signed_at)
 
+    async def message_place(self) -> None:
+        """Wait until the budget of messages has room for one."""
+        await self._client.write_place("notifications")
+
+    async def send_message(self, pool_id: str, text: str, signed_at: datetime) -> Outcome:
+        """Send a message to the people of a pool, at once, once."""
+        return await self._client.post_message(pool_id, text, signed_at)
+
     async def job(self, job_id: str) -> Job | None:
         """How the job stands; one that cannot be asked for is one that the service does not know."""
         # Its id would change which call is made. Asking again would never help: the disks decide.
@@ -222,7 +264,10 @@ class LiveWorkspace:
     async def running_jobs(self, step: Step) -> frozenset[str]:
         """Ids of the jobs of this kind that still have an unfinished sub-job."""
         bodies = await self._client.sub_jobs(job_type=JOB_TYPES[step] or None, statuses=_UNFINISHED)
-        return frozenset(body.job_id for body in bodies if body.job_id)
+        left = Counter(body.job_id for body in bodies if body.job_id)
+        with suppress(Exception):  # who listens must not fail a reading
+            self.jobs_seen(left)
+        return frozenset(left)
 
     async def pool_jobs(self, pool_id: str, step: Step) -> frozenset[str]:
         """Ids of all jobs of this kind that the pool ever had."""
@@ -370,6 +415,55 @@ def _copy(volume: CopyBody) -> Copy:
         type=safe_text(volume.type),
         size=volume.size,
         created=_time(volume.create_time or ""),
+    )
+
+
+def _backup(body: BackupBody, project_id: str) -> Backup:
+    """One backup; raises ``ReadingDoubtful`` for what contradicts itself or what was asked for."""
+    if not BACKUP_ID.fullmatch(body.id):
+        raise _no_backup("one has an id that is none", body.id)
+    if body.resource_type != DESKTOP or body.project_id not in (None, project_id):
+        raise _no_backup("it is not of a desktop of this project", body.id)
+    made, expires = _moment(body.protected_at, body.id), _moment(body.expired_at, body.id)
+    if made and expires and expires < made:
+        raise _no_backup("it ended before it was made", body.id)
+    return Backup(
+        id=body.id,
+        desktop_id=_text(body.resource_id),
+        status=_text(body.status),
+        made=made,
+        expires=expires,
+        volumes=tuple(
+            BackedVolume(
+                _text(each.resource_id),
+                _text(each.status),
+                _moment(each.expired_at, body.id),
+                _restorable(each.extend_info),
+            )
+            for each in body.children or ()
+        ),
+        replica=body.image_type not in (None, "backup"),
+        restorable=_restorable(body.extend_info),
+    )
+
+
+def _restorable(info: ExtendBody | None) -> bool:
+    return info is None or info.supported_restore_mode != "na"
+
+
+def _moment(text: str | None, backup_id: str) -> datetime | None:
+    """A time that may be left out, but that must be one where it is there: without it nothing would ever end."""
+    if not text:
+        return None
+    if (moment := _time(text)) is None:
+        raise _no_backup("one of its times is none", backup_id)
+    return moment
+
+
+def _no_backup(why: str, backup_id: str) -> ReadingDoubtful:
+    return ReadingDoubtful(
+        f"the list of backups contradicts itself: backup {safe_text(backup_id)[:64]}: {why}",
+        "plan again; if it stays so, ask the vendor's support",
     )
 
 

@@ -23,6 +23,7 @@ from reconciler.apply.results import Result as Ended
 from reconciler.errors import BadInput, ExitCode, Fault, ServiceError
 from reconciler.journal.records import (
     PLAN_APPROVED,
+    Announcement,
     Approved,
     ClosedBy,
     DamagedOperation,
@@ -41,7 +42,7 @@ from reconciler.journal.records import (
     Step,
     Way,
 )
-from reconciler.model import LostCopy, Manifest
+from reconciler.model import LostCopy, Manifest, Notice
 from reconciler.planning.approvals import SignedApproval
 from reconciler.planning.drift import measure
 from reconciler.planning.plan_file import document
@@ -124,7 +125,7 @@ def record(text: str = "finance") -> RunRecord:
     run = replace(run, approved=Approved(Way.SIGNED, (text,)), policy="1" * 64)
     run = replace(run, origin=Origin(text, "c0ffee", "5", "https://ci.example/7"))
     broken = DamagedOperation("operation-2", operation().intent.pool, text)
-    return RunRecord(run, (operation(text),), (approved, closed), (broken,))
+    return RunRecord(run, (operation(text),), (approved, closed), (broken,), (announcement(text),))
 
 
 def applied(text: str = "finance") -> ApplyReport:
@@ -152,6 +153,14 @@ def mark(text: str = "finance") -> Mark:
     return Mark(key, text, NOW - timedelta(days=3), timedelta(days=7), NOW + timedelta(days=9), text)
 
 
+def announcement(text: str = "finance") -> Announcement:
+    """A message about that mark that was rejected."""
+    about = mark(text)
+    answer = Outcome(State.REJECTED, "", text, 403, text, text)
+    sent = (Notice.REMINDER, NOW, text, "run-1", NOW)
+    return Announcement("message-1", about.key, text, about.first_seen, *sent, answer)
+
+
 def failed(text: str = "finance") -> DriftRound:
     """A round that measured nothing."""
     return DriftRound(NOW, 0.0, ExitCode.ERROR, error=ServiceError(text))
@@ -172,7 +181,7 @@ def printed(text: str = "finance") -> list[tuple[str, str]]:
         ("drift", drift_json(failed(text))),
         ("history", history_json([record(text).run])),
         ("history", run_json(record(text))),
-        ("marks", marks_json([mark(text)], NOW)),
+        ("marks", marks_json([mark(text)], NOW, [announcement(text)])),
         ("doctor", doctor_json([Check(text, Result.FAILURE, text, text, text, 9)])),
         ("validate", validate_json(Manifest((), notes=(text,)))),
         ("error", error_json(BadInput(text, text, (Fault(text, 1, 2, text),)), 9)),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import make_url
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+
+from sqlalchemy import URL, Connection, make_url
 
 from reconciler.journal.database import Database
 from reconciler.journal.records import Journal, Now
@@ -14,9 +18,32 @@ _free: list[Database] = []
 
 def memory_journal(now: Now) -> Journal:
     """A new journal that is gone when it is closed."""
-    database = _free.pop() if _free else Database(make_url("sqlite+pysqlite://"))
+    database = _free.pop() if _free else _Held(make_url("sqlite+pysqlite://"))
     prepare(database)
     return _InMemory(database, JournalClock(database, now))
+
+
+class _Held(Database):
+    """Holds its connection: nobody else could want it, and getting one takes longer than most statements."""
+
+    def __init__(self, url: URL) -> None:
+        super().__init__(url)
+        self._turn = Lock()
+        self._held: Connection | None = None
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Connection]:
+        with self._translated(), self._turn:
+            self._held = self._held or self._engine.connect()
+            with self._held.begin():
+                self._held.connection.driver_connection.execute(begin)  # type: ignore[union-attr]
+                yield self._held
+
+    def close(self) -> None:
+        if self._held:
+            self._held.close()
+            self._held = None
+        super().close()
 
 
 class _InMemory(SqlJournal):

@@ -19,6 +19,7 @@ _PACKAGES = {
     "jq": ("jq",),
     "openssh-client": ("ssh-keygen",),
     "openssl": ("openssl",),
+    "prometheus": ("prometheus",),
     "systemd": ("systemd-analyze",),
 }
 """System packages with the programs that they bring under one name or another."""

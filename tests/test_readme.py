@@ -39,7 +39,9 @@ PARTS = {
     "The document": "",
     "`target`": "TargetEntry",
     "`pools[]`": "PoolEntry",
+    "`backup`": "BackupEntry",
     "`disks[]`": "DiskEntry",
+    "`announce`": "AnnounceEntry",
     "`defaults`": "DefaultsEntry",
     "`limits`": "LimitsEntry",
     "`drift`": "DriftEntry",
@@ -143,6 +145,18 @@ def test_every_setting_that_the_code_reads_and_every_key_of_the_credentials_file
     assert {name for name in names if name not in README} == set()
     keys = re.findall(r"found\.get\(section, name.*?for name in \((.*?)\)\)", code)[0].replace('"', "")
     assert {key for key in (*keys.split(", "), "project_id") if f"`{key}`" not in README} == set()
+
+
+def test_no_flag_has_a_variable_of_its_own() -> None:
+    """A variable left behind must never approve or widen: the settings of the README are read by name."""
+    assert {
+        (*path, each.name): each.envvar
+        for path, command in COMMANDS.items()
+        for each in command.params
+        if getattr(each, "envvar", None)
+    } == {}
+    made = [command.make_context("x", [], resilient_parsing=True) for command in COMMANDS.values()]
+    assert {context.auto_envvar_prefix for context in made} == {None}
 
 
 def test_every_message_of_the_troubleshooting_is_one_of_the_program() -> None:

@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import BadInput
-from reconciler.settings import Settings, default_endpoint, read_settings, secrets_of, webhooks
+from reconciler.settings import (
+    Settings,
+    backup_endpoint,
+    default_endpoint,
+    owner_variable,
+    owners_webhooks,
+    read_settings,
+    secrets_of,
+    webhooks,
+)
 
 HIDDEN = "swordfish-4711"
 
@@ -138,6 +147,42 @@ def test_the_default_endpoint_follows_the_region(region: str, host: str) -> None
     assert default_endpoint("workspace", region) == host
 
 
+@pytest.mark.parametrize(
+    ("environ", "address"),
+    [
+        ({}, "https://cbr.ap-southeast-3.myhuaweicloud.com"),
+        (
+            {"RECONCILER_ENDPOINT": "https://workspace.ap-southeast-3.example.com:8443"},
+            "https://cbr.ap-southeast-3.example.com:8443",
+        ),
+        (
+            {"RECONCILER_ENDPOINT": "https://gateway.example.com"},
+            "https://cbr.ap-southeast-3.myhuaweicloud.com",
+        ),
+        ({"RECONCILER_ENDPOINT": "http://127.0.0.1:8080"}, "http://127.0.0.1:8080"),
+        (
+            {
+                "RECONCILER_CBR_ENDPOINT": "https://backup.example.com/",
+                "RECONCILER_ENDPOINT": "http://[::1]:1",
+            },
+            "https://backup.example.com",
+        ),
+    ],
+    ids=["region", "domain of the service", "gateway", "this machine", "as set"],
+)
+def test_the_backup_service_is_beside_the_service_unless_it_is_set(
+    environ: dict[str, str], address: str
+) -> None:
+    assert backup_endpoint(read_settings(environ), "ap-southeast-3") == address
+
+
+def test_a_bad_address_of_the_backup_service_is_refused_by_its_name() -> None:
+    with pytest.raises(BadInput) as refusal:
+        read_settings({"RECONCILER_CBR_ENDPOINT": f"https://u:{HIDDEN}@backup.example.com"})
+    assert "RECONCILER_CBR_ENDPOINT must not contain" in fault(refusal)
+    assert HIDDEN not in fault(refusal)
+
+
 @pytest.mark.parametrize("region", ["", "evil.example/", "a@b", "A", "a--b", "-a"])
 def test_a_region_cannot_choose_another_host(region: str) -> None:
     with pytest.raises(BadInput):
@@ -160,6 +205,35 @@ def test_an_endpoint_of_one_region_outranks_the_general_one_and_a_flag_outranks_
 
 
 # --- settings that are secrets ------------------------------------------------------------------
+
+
+def test_each_owner_has_a_variable_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "hook"
+    file.write_text("https://b.example.com/2 https://c.example.com/3\n", encoding="utf-8")
+    environ = {
+        owner_variable("finance"): "https://a.example.com/1",
+        owner_variable("team-4-east"): f"@{file}",
+        owner_variable("nobody"): "",
+        "RECONCILER_WEBHOOK": "https://all.example.com",
+    }
+    assert set(environ) >= {"RECONCILER_WEBHOOK_FINANCE", "RECONCILER_WEBHOOK_TEAM_4_EAST"}
+    assert owners_webhooks(environ) == {
+        "finance": ("https://a.example.com/1",),
+        "team-4-east": ("https://b.example.com/2", "https://c.example.com/3"),
+    }
+
+
+@pytest.mark.parametrize("name", ["finance", "A__B", "_A", "A_", "", "4"])
+def test_a_variable_that_no_owner_can_have_is_refused(name: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        owners_webhooks({f"RECONCILER_WEBHOOK_{name}": "https://a.example.com/T0PSECRET"})
+    [fault] = refused.value.faults
+    assert "is the variable of no owner" in fault.what
+    assert "T0PSECRET" not in fault.what
+
+
+def test_the_address_of_an_owner_is_a_secret() -> None:
+    assert "/T0PSECRET" in set(secrets_of({"RECONCILER_WEBHOOK_FINANCE": "https://a.example.com/T0PSECRET"}))
 
 
 def test_webhooks_come_from_flags_or_the_environment_several_at_a_time_or_from_files(tmp_path: Path) -> None:

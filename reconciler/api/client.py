@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
@@ -21,7 +22,7 @@ from reconciler.api.paging import complete
 from reconciler.api.retry import DEFAULT_TIMING, Retries, RetryableError, Throttled, Timing
 from reconciler.api.signing import SIGNED_AT
 from reconciler.api.token import ONCE
-from reconciler.api.transport import Answer, ProtocolError, fetch, httpx, through
+from reconciler.api.transport import ATTEMPT, CALL_NAME, Answer, ProtocolError, fetch, httpx, through
 from reconciler.clock import Clock
 from reconciler.errors import CredentialsError, PermissionDenied, ReadingDoubtful, ServiceError
 from reconciler.journal.records import Outcome
@@ -30,7 +31,7 @@ from reconciler.safe_text import safe_text
 T = TypeVar("T")
 Renew = Callable[[], Awaitable[datetime | None]]
 """Renews credentials that are about to end, and returns when those end that sign the next write; None: not known."""
-Verb = Literal["batch-delete", "batch-expand", "batch-add", "retry"]
+Verb = Literal["batch-delete", "batch-expand", "batch-add", "retry", "notifications"]
 
 MOST_LISTED = 64 * 1024 * 1024
 """Bytes of one whole list, over its pages; 10,000 pools have about 25 MB."""
@@ -38,6 +39,10 @@ POOLS_LIMIT, POOLS_OFFSET = 1000, 20_000
 DESKTOPS_LIMIT, DESKTOPS_OFFSET = 100, 10_000
 JOBS_LIMIT, JOBS_OFFSET = 1000, 10_000
 """Items a page, and the highest offset (documented)."""
+BACKUPS_LIMIT, BACKUPS_OFFSET = 1000, 100_000
+"""Backups a page (documented: 1 to 1,000); no document has a highest offset, so this one is ours."""
+DESKTOP = "OS::Workspace::DesktopV2"
+"""The backup service's word for a desktop (documented)."""
 UNTRUSTED = (
     "the server's certificate is not trusted here: add its authority to the system's certificates, "
     "or name a file with it in SSL_CERT_FILE"
@@ -45,6 +50,10 @@ UNTRUSTED = (
 POOLS, SUB_JOBS = "list pools", "list sub-jobs"
 """The calls that polls share, each with a budget of its own."""
 SANDBOX_HEADER = "x-reconciler-sandbox"
+
+
+BackupService = Callable[[], AbstractAsyncContextManager["WorkspaceClient"]]
+"""Opens a client for the backup service of a project, for one reading."""
 
 
 async def nothing_to_renew() -> datetime | None:
@@ -93,11 +102,13 @@ class WorkspaceClient:
         self._reads = reads
         self._writes = writes
         self._root = f"{base}/v2/{_segment(project_id)}"
+        self._backups = f"{base}/v3/{_segment(project_id)}/backups"
         self._base = base
+        self.project_id = project_id
         self._clock = clock
         self._timing = timing
         self.budgets = Budgets(clock)
-        """What all calls wait for."""
+        """What all calls wait for; its ``waits`` may be set to hear of that."""
         self._slots = asyncio.Semaphore(concurrency)
         self._answered = False
         self.renew: Renew = nothing_to_renew
@@ -112,6 +123,8 @@ class WorkspaceClient:
         """The name of the simulated world that answered; empty for the real service."""
         self.service_time: datetime | None = None
         """The time of the latest answer by its ``Date``; None while none had one."""
+        self.backup_service: BackupService | None = None
+        """Opens a client for the backup service, which has another address; None: there is none."""
 
     async def announce(self) -> str:
         """Ask who answers at this address; returns the name of the sandbox, or nothing."""
@@ -191,6 +204,40 @@ class WorkspaceClient:
 
         return await complete("sub-jobs", page, lambda each: each.id, JOBS_LIMIT, JOBS_OFFSET)
 
+    async def backups(self) -> tuple[list[wire.BackupBody], tuple[bytes, ...]]:
+        """Every backup of a desktop, complete, with the raw pages; to be asked of the backup service's client.
+
+        One request per 1,000: a desktop alone could be asked for, but a pool can have thousands. They come sorted
+        by id, so that a backup that is made meanwhile moves no other to another page unseen.
+        """
+        size = _Size("backups")
+        pages: dict[int, bytes] = {}
+
+        def decode(body: bytes) -> wire.BackupsPage:
+            return wire.decode(body, wire.BackupsPage)
+
+        async def page(offset: int) -> tuple[int, Sequence[wire.BackupBody]]:
+            query = {
+                "resource_type": DESKTOP,
+                "limit": BACKUPS_LIMIT,
+                "offset": offset,
+                "sort": "id:asc",
+            }
+            if offset == 0:
+                pages.clear()
+            take = size.of(offset, decode)
+
+            def kept(answer: Answer) -> wire.BackupsPage:
+                found = take(answer)
+                pages[offset] = answer.body
+                return found
+
+            found = await self._read("list backups", self._backups, query, kept)
+            return found.count, found.backups
+
+        bodies = await complete("backups", page, lambda each: each.id, BACKUPS_LIMIT, BACKUPS_OFFSET)
+        return bodies, tuple(pages.values())
+
     async def write_place(self, verb: Verb) -> None:
         """Wait for a place in the budget of this write; after a 429 that may take minutes."""
         await self.budgets.write(verb)
@@ -207,6 +254,18 @@ class WorkspaceClient:
             "retry",
             lambda: f"{self._root}/workspace-jobs/{_segment(job_id)}/actions",
             {"op_type": "retry"},
+            signed_at,
+        )
+
+    async def post_message(self, pool_id: str, text: str, signed_at: datetime) -> Outcome:
+        """Send a message to the people of a pool, as ``_post`` does (SendDesktopPoolNotifications of the SDK, v2).
+
+        The body is ``notifications``, a text without a documented bound; the answer is the id of a job.
+        """
+        return await self._post(
+            "notifications",
+            lambda: f"{self._pool(pool_id)}/notifications",
+            {"notifications": text},
             signed_at,
         )
 
@@ -233,7 +292,7 @@ class WorkspaceClient:
                 url(),
                 content=json.dumps(body).encode(),
                 headers={"Content-Type": "application/json"},
-                extensions={SIGNED_AT: signed_at, ONCE: True, "trace": trace},
+                extensions={SIGNED_AT: signed_at, ONCE: True, "trace": trace, CALL_NAME: verb},
             )
             self.requests[verb] += 1
             answer = await fetch(self._writes, request, self._timing.write)
@@ -274,7 +333,11 @@ class WorkspaceClient:
         seconds = retries.left()
         # The service's older pages call Content-Type mandatory even on a GET (documented).
         request = self._reads.build_request(
-            "GET", url, params=dict(query), headers={"Content-Type": "application/json"}
+            "GET",
+            url,
+            params=dict(query),
+            headers={"Content-Type": "application/json"},
+            extensions={CALL_NAME: call, ATTEMPT: retries.attempts},
         )
         try:
             answer = await fetch(self._reads, request, seconds)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from reconciler.api import iam, temporary
-from reconciler.api.client import Renew, WorkspaceClient, nothing_to_renew
+from reconciler.api.client import BackupService, Renew, WorkspaceClient, nothing_to_renew
 from reconciler.api.signing import SdkHmacAuth
 from reconciler.api.temporary import METADATA, TemporaryAuth, TemporaryKeys
 from reconciler.api.token import PasswordAuth, TokenAuth
@@ -17,7 +17,7 @@ from reconciler.api.transport import httpx, open_http
 from reconciler.clock import Clock
 from reconciler.credentials import AccessKeys, Agency, Container, Credentials, Metadata, Oidc, Password, Token
 from reconciler.model import Target
-from reconciler.settings import Settings, default_endpoint
+from reconciler.settings import Settings, backup_endpoint, default_endpoint
 
 
 @asynccontextmanager
@@ -94,7 +94,31 @@ async def open_client(
             reads, writes, base, target.project_id, clock, concurrency=settings.concurrency
         )
         client.renew, client.about = renew, about
+        client.backup_service = _backup_service(client, (settings, target, clock), auth, transport)
         yield client
+
+
+def _backup_service(
+    client: WorkspaceClient,
+    of: tuple[Settings, Target, Clock],
+    auth: httpx.Auth,
+    transport: httpx.AsyncBaseTransport | None,
+) -> BackupService:
+    """Opens the backup service as the same identity; not before somebody asks for it, as few do."""
+
+    settings, target, clock = of
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[WorkspaceClient]:
+        base = backup_endpoint(settings, target.region)
+        async with open_http(base, auth, transport) as http:
+            service = WorkspaceClient(http, http, base, target.project_id, clock)
+            # One budget for all readings of a run, although each has a client of its own.
+            service.listen, service.requests, service.budgets = client.listen, client.requests, client.budgets
+            service.about = f"the backup service is at {base}; RECONCILER_CBR_ENDPOINT names another address"
+            yield service
+
+    return opened
 
 
 async def projects_of(

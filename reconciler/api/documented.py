@@ -47,13 +47,24 @@ _JOBS: Final = (
     "begin_time desktop_id desktop_name end_time entities error_code fail_reason id ip_address job_id "
     "job_type jobs mac_address message process product_id project_id status total_count user_name "
 )
+_BACKUPS: Final = (
+    "auto_trigger backups bootable checkpoint_id children contain_system_disk count created_at description "
+    "destination_backup_id destination_checkpoint_id destination_project_id destination_region destination_vault_id "
+    "encrypted enterprise_project_id expired_at extend_info extra_info id image_id image_type incremental is_multi_az "
+    "limit name offset os_images_data parent_id project_id protected_at provider_id replication_records resource_az "
+    "resource_id resource_name resource_size resource_type scheduled_operation_id snapshot_id source_backup_id "
+    "source_checkpoint_id source_project_id source_region status support_lld supported_restore_mode system_disk "
+    "updated_at vault_id version"
+)
+"""Of the backup service: ``BackupResp`` and what it holds (official SDK, ``huaweicloudsdkcbr`` v1)."""
 FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "list pools": frozenset(f"{_POOLS}{_DESKTOPS}{_LATER}".split()),
     "list desktops": frozenset(f"{_POOLS}{_DESKTOPS}{_LATER}".split()),
     "list sub-jobs": frozenset(_JOBS.split()),
+    "list backups": frozenset(_BACKUPS.split()),
 }
 """Every field of the answers to a call, however deep, by the call's name in messages."""
-_OPEN: Final = frozenset({"metadata", "addresses"})
+_OPEN: Final = frozenset({"metadata", "addresses", "extra_info", "replication_records"})
 """Fields whose keys are data and no names of fields."""
 _VOLUME_TYPES: Final = frozenset(["SATA", "SAS", "SSD", "GPSSD", "ESSD", "GPSSD2"])
 WORDS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
@@ -72,6 +83,21 @@ WORDS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
     },
     "list sub-jobs": {
         "jobs.status": frozenset(["SUCCESS", "COMPLETE", "FAIL", "FAILED", "RUNNING", "WAITING", "INIT"])
+    },
+    "list backups": {
+        "backups.status": frozenset(
+            [
+                "available",
+                "protecting",
+                "deleting",
+                "restoring",
+                "error",
+                "waiting_protect",
+                "waiting_delete",
+                "waiting_restore",
+            ]
+        ),
+        "backups.image_type": frozenset(["backup", "replication"]),
     },
 }
 """Words of an answer (documented, or seen in other clients), by call and path."""

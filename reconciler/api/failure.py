@@ -19,6 +19,7 @@ ACTIONS = {
     "count differing desktops": "workspace:desktopPools:listDesktops",
     "show job": "workspace:jobs:get",
     "list sub-jobs": "workspace:jobs:listSubJobs",
+    "list backups": "cbr:backups:list",
     "batch-delete": "workspace:desktopPools:batchDeleteVolumes",
     "batch-expand": "workspace:desktopPools:batchExpandVolumes",
     "batch-add": "workspace:desktopPools:batchAddVolumes",

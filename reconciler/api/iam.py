@@ -12,7 +12,7 @@ import msgspec
 
 from reconciler.api.failure import failure
 from reconciler.api.token import LOGIN_SECONDS
-from reconciler.api.transport import ProtocolError, fetch, httpx
+from reconciler.api.transport import CALL_NAME, ProtocolError, fetch, httpx
 from reconciler.errors import ServiceError
 from reconciler.safe_text import safe_text
 
@@ -42,7 +42,12 @@ class _Answer(msgspec.Struct):
 
 async def list_projects(http: httpx.AsyncClient, iam: str) -> tuple[Project, ...]:
     """Every project that these credentials reach; raises ``ServiceError``."""
-    request = http.build_request("GET", f"{iam}/v3/projects", headers={"Content-Type": "application/json"})
+    request = http.build_request(
+        "GET",
+        f"{iam}/v3/projects",
+        headers={"Content-Type": "application/json"},
+        extensions={CALL_NAME: CALL},
+    )
     try:
         answer = await fetch(http, request, LOGIN_SECONDS)
     except (httpx.HTTPError, ProtocolError, TimeoutError, OSError) as error:

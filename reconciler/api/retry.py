@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from reconciler.clock import Clock
 from reconciler.errors import ServiceError
+from reconciler.logs import log
 
 T = TypeVar("T")
 
@@ -76,6 +77,11 @@ class Retries:
         self._throttled = 0.0
         self._attempts = 0
 
+    @property
+    def attempts(self) -> int:
+        """How often the read was sent so far, the one under way included."""
+        return self._attempts
+
     def left(self) -> float:
         """Seconds the next attempt may take."""
         # Never nothing: with a rest of a few milliseconds the last attempt could not succeed.
@@ -114,6 +120,9 @@ class Retries:
                 pauses += 1
                 # Added before the sleep, so that the last failure is raised now and not after a useless pause.
                 self._failing += pause
+                log(
+                    "api", "failed attempt", reason=failure.error.message, pause=pause, attempt=self._attempts
+                )
                 if self._failing >= self._timing.retry:
                     raise failure.error from None
                 await self._clock.sleep(pause)

@@ -21,7 +21,7 @@ import msgspec
 from reconciler.api.failure import parse_error, status_words
 from reconciler.api.signing import SdkHmacAuth
 from reconciler.api.token import LOGIN_SECONDS, ONCE
-from reconciler.api.transport import Answer, ProtocolError, fetch, httpx, through
+from reconciler.api.transport import CALL_NAME, Answer, ProtocolError, fetch, httpx, through
 from reconciler.credentials import AccessKeys, Agency, Container, Oidc, Secret, check_sendable, no_credentials
 from reconciler.errors import CredentialsError
 from reconciler.safe_text import safe_text
@@ -195,7 +195,9 @@ def metadata(http: httpx.AsyncClient, base: str = METADATA) -> Source:
     """Keys of the agency of the cloud server this runs on (SDK: ``MetadataAccessor``)."""
 
     async def ask(method: str, path: str, headers: Mapping[str, str]) -> Answer:
-        request = http.build_request(method, base + path, headers=dict(headers))
+        request = http.build_request(
+            method, base + path, headers=dict(headers), extensions={CALL_NAME: "ask the metadata service"}
+        )
         return await fetch(http, request, METADATA_SECONDS)
 
     async def obtain() -> Granted:
@@ -228,7 +230,13 @@ def granted(body: bytes) -> Granted:
 
 
 def _post(http: httpx.AsyncClient, url: str, body: Mapping[str, Any]) -> httpx.Request:
-    return http.build_request("POST", url, content=json.dumps(body).encode(), headers=_JSON)
+    return http.build_request(
+        "POST",
+        url,
+        content=json.dumps(body).encode(),
+        headers=_JSON,
+        extensions={CALL_NAME: "get temporary keys"},
+    )
 
 
 async def _ask(http: httpx.AsyncClient, request: httpx.Request, who: str, hint: str) -> Granted:

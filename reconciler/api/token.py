@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from reconciler.api.failure import parse_error, status_words
-from reconciler.api.transport import ProtocolError, fetch, httpx, through
+from reconciler.api.transport import CALL_NAME, ProtocolError, fetch, httpx, through
 from reconciler.credentials import Password, Secret
 from reconciler.errors import CredentialsError
 from reconciler.safe_text import safe_text
@@ -103,7 +103,7 @@ class PasswordAuth(httpx.Auth):
         }
         identity = {"methods": ["password"], "password": {"user": user}}
         body = {"auth": {"identity": identity, "scope": {"project": {"id": self._project_id}}}}
-        request = self._http.build_request("POST", self._url, json=body)
+        request = self._http.build_request("POST", self._url, json=body, extensions={CALL_NAME: "log in"})
         who = f"the login of user {safe_text(self._login.user)}"
         try:
             answer = await fetch(self._http, request, LOGIN_SECONDS)

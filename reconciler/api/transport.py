@@ -13,6 +13,7 @@ import importlib.util
 import os
 import ssl
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ if "sniffio" not in sys.modules and importlib.util.find_spec("sniffio") is None:
 
 import httpx as httpx  # noqa: E402, PLC0414 - the other modules of api take it from here
 
+from reconciler.logs import log, logs  # noqa: E402
 from reconciler.network import Proxy, proxy_for, trusted  # noqa: E402
 from reconciler.settings import is_loopback  # noqa: E402
 
@@ -126,6 +128,39 @@ async def fetch(http: httpx.AsyncClient, request: httpx.Request, seconds: float)
 
     Raises ``httpx.HTTPError``, ``ProtocolError`` or ``TimeoutError``.
     """
+    begun = time.perf_counter()
+    try:
+        answer = await _fetched(http, request, seconds)
+    except BaseException as error:
+        _logged(request, time.perf_counter() - begun, no_answer=type(error).__name__)
+        raise
+    _logged(
+        request,
+        time.perf_counter() - begun,
+        status=answer.status,
+        request_id=answer.headers.get("x-request-id", ""),
+    )
+    return answer
+
+
+CALL_NAME, ATTEMPT = "call", "attempt"
+"""Extensions of a request: the name of its call, and which attempt it is, counted from 1."""
+_SHOWN = frozenset({"limit", "offset", "job_type", "desktop_pool_id", "status", "inconsistent_type"})
+"""What a log shows of a query."""
+
+
+def _logged(request: httpx.Request, seconds: float, **answer: str | int) -> None:
+    """Log a request without its headers and body; of one that has no name, as of a webhook, the host alone."""
+    if not logs("api"):
+        return
+    call = request.extensions.get(CALL_NAME, "")
+    query = "&".join(f"{name}={value}" for name, value in request.url.params.multi_items() if name in _SHOWN)
+    path = f"{request.url.path}{'?' if query else ''}{query}" if call else ""
+    known = {"method": request.method, "host": request.url.netloc.decode("ascii"), "path": path, "call": call}
+    log("api", "request", **known, **answer, seconds=seconds, attempt=request.extensions.get(ATTEMPT, 1))
+
+
+async def _fetched(http: httpx.AsyncClient, request: httpx.Request, seconds: float) -> Answer:
     async with asyncio.timeout(seconds):
         response = await _sent(http, request)
         try:

@@ -149,6 +149,47 @@ class SubJobsPage(msgspec.Struct, frozen=True):
     jobs: list[SubJobBody]
 
 
+class ExtendBody(msgspec.Struct, frozen=True):
+    """What else is known of a backup."""
+
+    supported_restore_mode: Text = None
+    """``na`` for one that cannot be restored (documented), else ``snapshot`` or ``backup``."""
+
+
+class ChildBody(msgspec.Struct, frozen=True):
+    """The backup of one volume, within that of a desktop."""
+
+    resource_id: Text = None
+    """The volume."""
+    status: Text = None
+    expired_at: Text = None
+    extend_info: ExtendBody | None = None
+
+
+class BackupBody(msgspec.Struct, frozen=True):
+    """One backup of the backup service (``BackupResp`` of the official SDK, ``huaweicloudsdkcbr`` v1)."""
+
+    id: Id
+    resource_id: Text = None
+    """What it is a backup of."""
+    resource_type: Text = None
+    project_id: Text = None
+    image_type: Text = None
+    """``backup``, or ``replication`` for the copy of one of another region."""
+    status: Text = None
+    protected_at: Text = None
+    expired_at: Text = None
+    children: list[ChildBody] | None = None
+    extend_info: ExtendBody | None = None
+
+
+class BackupsPage(msgspec.Struct, frozen=True):
+    """One page of the list of backups."""
+
+    count: int
+    backups: list[BackupBody]
+
+
 class _LoosePage(msgspec.Struct, frozen=True):
     total_count: int
     desktop_pools: list[msgspec.Raw]

@@ -6,17 +6,26 @@ Filling it in is left to ``cli``; using it to the other modules of this package 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from reconciler.api.client import POOLS, SUB_JOBS, Renew, nothing_to_renew
+from reconciler.apply.events import Event, PoolMoved
 from reconciler.apply.polling import CoalescedRead, Pace
 from reconciler.clock import Clock
 from reconciler.journal.records import DayBudget, Journal, PoolKey, Step
+from reconciler.logs import log as log_event
 from reconciler.model import Policy, Pool, Shard, Target
-from reconciler.planner import CLOCKS_APART, Connection, Connections, PlanMetadata, no_time
+from reconciler.planner import (
+    CLOCKS_APART,
+    Connection,
+    Connections,
+    PlanMetadata,
+    no_time,
+)
 from reconciler.planning.plan import Service
-from reconciler.workspace import Workspace
+from reconciler.workspace import BackupReading, Workspace
 
 PARALLELISM = 10
 """As Terraform's: what whoever runs both expects."""
@@ -72,6 +81,8 @@ class TargetContext:
     pace: Pace
     request_lifetime: float | None
     """Seconds after signing within which a request can still be accepted; None when there is no bound."""
+    backups: CoalescedRead[BackupReading]
+    """Every backup of a desktop; asked right before a removal that needs one."""
     renew: Renew = nothing_to_renew
     service_time: Callable[[], datetime | None] = no_time
 
@@ -92,6 +103,7 @@ class TargetContext:
             {step: running(step) for step in Step},
             pace,
             connection.request_lifetime,
+            CoalescedRead(connection.backups, clock),
             connection.renew,
             connection.service_time,
         )
@@ -152,7 +164,24 @@ class RunContext:
     shown: Callable[[], None] = nothing_shown
     """Called when a reading after a job that ended well shows its whole effect and nothing else missing."""
     log: Callable[[str], None] = _quiet
-    """Receives one line per event that the user should see."""
+    """Receives one line per event that the user should see, also one who wants no progress."""
+    observer: Callable[[Event], None] | None = None
+    """Is given the progress of the run; without one, its words go to ``log``."""
+
+    def tell(self, event: Event) -> None:
+        """Give progress to whoever shows it; whatever becomes of that, the run goes on as it would."""
+        moved = event if isinstance(event, PoolMoved) else None
+        if moved:
+            ending, until = moved.words.partition(":")[0], moved.until.isoformat() if moved.until else ""
+            known = {"pool": moved.pool, "pool_id": moved.pool_id, "job": moved.job_id, "until": until}
+            # Not all the words: those of a job that was done in part name desktops, and so people.
+            log_event("apply", moved.phase.value, **known, result=ending if moved.ended else "")
+        if self.observer is None:
+            if moved and moved.words:
+                self.log(f"{moved.pool}: {moved.words}")
+            return
+        with suppress(Exception):
+            self.observer(event)
 
     def plan_metadata(self, lifetime: timedelta) -> PlanMetadata:
         """The metadata of a plan made now."""

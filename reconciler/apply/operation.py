@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 
 from reconciler.apply.alarms import raise_for
 from reconciler.apply.context import RunContext, TargetContext, nothing_shown
+from reconciler.apply.events import Phase, PoolMoved
 from reconciler.apply.following import Following, Hold
 from reconciler.apply.partial import ByDesktop, by_desktop, unnamed
 from reconciler.apply.partial import words as desktop_words
@@ -60,7 +62,7 @@ async def carry_out(
     # The intent is durable before the call leaves, so that a run that dies here leaves a trace to resolve.
     budget = ctx.budgets.get(site.service.target)
     ctx.journal.open_operation(intent, ctx.run_id, ctx.options.lease, budget, grace)
-    ctx.log(f"{intent.pool_name}: {_doing(intent)}")
+    ctx.tell(PoolMoved(intent.pool.pool_id, intent.pool_name, Phase.SENDING, _doing(intent)))
     await _heed_signals(intent, ctx)
     if lost := _lost_hold(intent, ctx):
         return lost
@@ -147,7 +149,7 @@ async def follow(
     ``later``: jobs of the pool that the journal does not know. Where there are any, a disk that had to stay and
     is gone is no alarm: they may have removed it, for somebody who knew of it.
     """
-    ctx.log(f"{intent.pool_name}: job {job_id} accepted")
+    _tell_of_job(intent, job_id, ctx)
     until = ctx.clock.monotonic() + ctx.options.wait_timeout
     job = await wait_for_job(intent, job_id, site, ctx)
     end, reason = (job.end, job.reason) if job else (None, "")
@@ -158,6 +160,7 @@ async def follow(
     # Readings lag behind jobs, also behind one that failed after doing a part: closing at once would let the
     # next run send a disk again that is already gone. A job that failed wholly has no effect to wait for.
     # What a job that is retried shows at first may be how it ended before.
+    ctx.tell(PoolMoved(intent.pool.pool_id, intent.pool_name, Phase.PROVING))
     final = end is JobEnd.FAILED and intent.step is not Step.RETRY
     seconds = 0.0 if final else proof_seconds(until, ctx)
     # Room for the next pool only where nothing but the second reading is missing for a good end.
@@ -182,6 +185,13 @@ async def follow(
     if result.status in _STATES:
         close(intent, result, ctx)
     return result
+
+
+def _tell_of_job(intent: Intent, job_id: str, ctx: RunContext) -> None:
+    wait = ctx.options.wait_timeout
+    until = ctx.clock.now() + timedelta(seconds=wait) if wait else None
+    pool = intent.pool.pool_id, intent.pool_name
+    ctx.tell(PoolMoved(*pool, Phase.JOB, f"job {job_id} accepted", until, job_id))
 
 
 async def _runs_again(job_id: str, site: TargetContext) -> bool:

@@ -8,26 +8,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from reconciler.apply.calls import DiskEffect, call_effects, calls, effects
 from reconciler.apply.context import RunContext, TargetContext
+from reconciler.apply.events import Phase, PoolMoved
 from reconciler.apply.group import claim
 from reconciler.apply.marks import marks_of
 from reconciler.apply.operation import carry_out
 from reconciler.apply.polling import delay
 from reconciler.apply.results import PoolResult, Result, Status
-from reconciler.apply.second_check import check_removal
+from reconciler.apply.second_check import check_backups, check_removal
 from reconciler.apply.strangers import restored_words, strangers
 from reconciler.errors import Refused, StalePlan
 from reconciler.journal.records import GraceRule, Intent, Outcome, SentDisk, Step
 from reconciler.model import DesiredPool, LostCopy, Policy
-from reconciler.planner import plan_pool
+from reconciler.planner import later_of, plan_pool, pool_with_backups
 from reconciler.planning import policy
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import STEADY, run_checks
 from reconciler.planning.marks import Settle, grace_of, waiting_in, with_grace
 from reconciler.planning.plan import TRANSIENT_RULES, Plan, PoolPlan, pool_decision
-from reconciler.workspace import HANDLE_TYPES, UNLISTED, Call, PoolReading
+from reconciler.workspace import HANDLE_TYPES, JOB_TYPES, UNLISTED, Call, PoolReading
 
 ADDING_WAIT = 300.0
 """Seconds to wait after WKS.0407, the service's "disks are being added" (observed: five minutes)."""
@@ -103,12 +105,16 @@ async def _one_call(task: Task, call: Call, expected: Counter[DiskEffect], index
             ctx.check_sources()
         if stopped := _stopped(ctx, index):
             return stopped
-        rule = GraceRule(grace_of(task.pool.desired, task.plan.policy), task.site.service_time())
+        obeyed = task.plan.policy
+        told = obeyed.announce if obeyed else None
+        rule = GraceRule(grace_of(task.pool.desired, obeyed), task.site.service_time(), told)
         result = await carry_out(call, intent, task.site, ctx, rule)
         wait = _wait_after(result.outcome) if result.status is Status.REJECTED else None
         if wait is None or attempt + 1 == ctx.options.tries:
             break
-        ctx.log(f"{task.pool.label}: {result.message}; waiting {wait:.0f} s, then reading again")
+        words = f"{result.message}; waiting {wait:.0f} s, then reading again"
+        until = ctx.clock.now() + timedelta(seconds=wait)
+        ctx.tell(PoolMoved(call.pool_id, task.pool.label, Phase.WAITING, words, until))
         await ctx.clock.sleep(wait)
     return result
 
@@ -132,6 +138,7 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
     site, ctx = task.site, task.ctx
     # Taken before the pool is read: any run that acts on the pool from here on makes the intent stale.
     generation = ctx.journal.generation(site.key(call.pool_id))
+    began = ctx.clock.monotonic()
     reading = await _steady(call.pool_id, index, site, ctx)
     fresh = await plan_pool(
         task.pool.desired,
@@ -141,6 +148,9 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
         lambda: site.pools.after(ctx.clock.monotonic()),
         ctx.clock,
         settle=_settle(task),
+        back=lambda pool: pool_with_backups(
+            pool, task.plan.policy, lambda: site.backups.after(began), lambda: _now(site, ctx)
+        ),
     )
     _undoubted(fresh)
     fresh = policy.judge_pool(fresh, task.plan.policy)
@@ -157,7 +167,8 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
         )
     if call.step is Step.REMOVE and (others := strangers(ctx.journal, site.key(call.pool_id), known)):
         ctx.log(f"{fresh.label}: {restored_words(others)}")
-    if known and known & await site.running[call.step].after(ctx.clock.monotonic()):
+    holding = known - _messages(call, site, ctx)
+    if holding and holding & await site.running[call.step].after(ctx.clock.monotonic()):
         raise Refused(f"pool {fresh.label} has a running job", "apply again when it has ended")
     if call.step is Step.REMOVE:
         sent = [(disk.id, disk.type, disk.size) for disk in call.disks]
@@ -165,6 +176,10 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
             reading.raw, call.pool_id, sent, sparing(task.pool.desired, task.plan.policy), task.plan.limits
         )
     touched = {disk.id for disk in call.disks}
+    copies = tuple(_copies(fresh, touched)) if call.step is Step.REMOVE else ()
+    if withins := demanded(task.pool.desired, task.plan.policy) if copies else []:
+        # The reading that the plan just made rests on, checked by other means: no second one is asked for.
+        check_backups((await site.backups.after(began)).pages, copies, min(withins), _now(site, ctx))
     # Again, as waiting and reading may have taken long: between the intent and the wire nothing may wait.
     keys_end = await site.renew()
     # The request is signed once, with this time, so the journal knows until when it can be accepted.
@@ -183,8 +198,17 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
         signed_at=signed_at,
         not_after=site.not_after(signed_at, keys_end),
         plan_digest=task.digest,
-        copies=tuple(_copies(fresh, touched)) if call.step is Step.REMOVE else (),
+        copies=copies,
     )
+
+
+def _messages(call: Call, site: TargetContext, ctx: RunContext) -> frozenset[str]:
+    """Jobs that only tell the pool's people of marked disks; they are listed where no kind of job can be asked for."""
+    if JOB_TYPES[call.step]:
+        return frozenset()
+    told = ctx.journal.announcements(str(site.service.target), site.service.name)
+    mine = (each.outcome for each in told if each.key.pool.pool_id == call.pool_id)
+    return frozenset(each.job_id for each in mine if each and each.job_id)
 
 
 def _settle(task: Task) -> Settle:
@@ -197,6 +221,16 @@ def _settle(task: Task) -> Settle:
         return with_grace(pool, plan.policy, known.by(site.service_time()))
 
     return settle
+
+
+def _now(site: TargetContext, ctx: RunContext) -> datetime:
+    """The time by which a backup is at its oldest."""
+    return later_of(ctx.clock.now(), site.service_time())
+
+
+def demanded(desired: DesiredPool, obeyed: Policy | None) -> list[timedelta]:
+    """How old backups may be, by the entry and by the policy; empty where neither asks for one."""
+    return [each.within for each in (desired.backup, obeyed.backup if obeyed else None) if each]
 
 
 def sparing(desired: DesiredPool, obeyed: Policy | None) -> DesiredPool:
@@ -219,6 +253,10 @@ async def _steady(pool_id: str, index: int, site: TargetContext, ctx: RunContext
         # Before the first call a pool that is not steady is somebody else's doing: the guards block it.
         if index == 0 or reading.pool.status == STEADY or ctx.clock.monotonic() >= deadline:
             return reading
+        if not polls:
+            until = ctx.clock.now() + timedelta(seconds=deadline - ctx.clock.monotonic())
+            words = f"waiting until the pool is {STEADY} again after the call before"
+            ctx.tell(PoolMoved(pool_id, reading.pool.name, Phase.WAITING, words, until))
         await ctx.clock.sleep(delay(polls))
         polls += 1
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from reconciler.apply.context import RunContext, TargetContext, nothing_shown
+from reconciler.apply.events import Phase, PoolMoved
 from reconciler.apply.following import Hold
 from reconciler.apply.polling import delay, is_transient
 from reconciler.errors import ServiceError
@@ -124,9 +126,9 @@ async def observe(
                 shown()
         moment = ctx.clock.monotonic()
         if polls == 0 and moment < deadline and not (seen and seen.complete):
-            ctx.log(
-                f"{intent.pool_name}: waiting up to {_span(seconds)} until the readings show {_aim(intent)}"
-            )
+            words = f"waiting up to {_span(seconds)} until the readings show {_aim(intent)}"
+            until = ctx.clock.now() + timedelta(seconds=deadline - moment)
+            ctx.tell(PoolMoved(intent.pool.pool_id, intent.pool_name, Phase.PROVING, words, until))
         # Past the deadline a partial effect will do, but it needs the same two readings: it closes an operation.
         if moment >= deadline and seen is not None and agreeing >= NEEDED:
             return seen

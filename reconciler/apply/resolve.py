@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from reconciler.apply.alarms import raise_for
 from reconciler.apply.context import RunContext, TargetContext
+from reconciler.apply.events import Phase, PoolMoved
 from reconciler.apply.operation import (
     CUT_SHORT,
     cut_short,
@@ -38,7 +39,8 @@ async def resolve(operation: Operation, site: TargetContext, ctx: RunContext) ->
     # Read again with the take-over: its run may have recorded the answer after the operation was listed.
     operation = ctx.journal.take_over(operation.id, ctx.run_id, ctx.options.lease)
     intent, until = operation.intent, ctx.clock.monotonic() + ctx.options.wait_timeout
-    ctx.log(f"{intent.pool_name}: resolving operation {intent.operation_id} of run {intent.run_id}")
+    words = f"resolving operation {intent.operation_id} of run {intent.run_id}"
+    ctx.tell(PoolMoved(intent.pool.pool_id, intent.pool_name, Phase.CHECKING, words))
     if operation.state in NOT_APPLIED:
         return _closed(
             operation, operation.state, Status.DONE, "nothing was changed: the call was not accepted", ctx

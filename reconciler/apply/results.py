@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from reconciler.apply.partial import ByDesktop
 from reconciler.errors import ExitCode, ReconcilerError
-from reconciler.journal.records import Alarm, Operation, Outcome
+from reconciler.journal.records import Alarm, Approved, Operation, Outcome
 from reconciler.model import Target
 from reconciler.planning.drift import Measure, proven
 from reconciler.planning.finding import Finding
@@ -118,6 +118,8 @@ class ApplyReport:
     remaining: int | None = None
     """Changes that a new plan still shows for the pools done; None when no new plan was made."""
     exit_code: ExitCode = ExitCode.DONE
+    approved: Approved | None = None
+    """How it was approved; None when it was not, or by no person."""
 
     @property
     def pools_done(self) -> frozenset[LivePool]:
@@ -154,6 +156,8 @@ class DriftReport:
     """Why the whole remediation was refused or could not begin."""
     unresolved: int = 0
     """Open operations of these targets at the end."""
+    open_operations: int = 0
+    """The same with those of runs that are alive."""
     alarms: tuple[Alarm, ...] = ()
     """Alarms of these targets that no person has closed, at the end."""
     became_due: tuple[Due, ...] = ()
@@ -198,6 +202,9 @@ class DriftRound:
 
     sights: tuple[Sight, ...] = ()
     """Every target that this process has been asked about."""
+
+    drifting_since: tuple[tuple[LivePool, datetime], ...] = ()
+    """Since when each pool is seen to have surplus or missing disks; asked for only where gauges are made."""
 
     @property
     def unseen(self) -> tuple[Sight, ...]:

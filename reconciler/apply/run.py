@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from reconciler.apply.alarms import raise_unsent
 from reconciler.apply.calls import effects
 from reconciler.apply.context import RunContext, TargetContext
+from reconciler.apply.events import Phase, PoolMoved, RunBegan, share_of
 from reconciler.apply.pools import Task, apply_pool
 from reconciler.apply.results import PoolResult, Status
 from reconciler.apply.second_check import SecondCheckFailed
@@ -92,6 +93,7 @@ async def run_pools(
             return _result(pool, Status.NOT_STARTED, _BEFORE_ITS_TURN)  # it was still waiting at the gate
 
     results: list[PoolResult] = []
+    ctx.tell(RunBegan(tuple(map(share_of, going))))
     if going:
         results.append(await guarded(going[0]))
         results.extend(await _all(going[1:], guarded, ctx))
@@ -118,6 +120,7 @@ async def _pool(task: Task) -> PoolResult:
     pool, site, ctx = task.pool, task.site, task.ctx
     if ctx.stop.requested or ctx.halt.failed or ctx.halt.alarm:
         return _result(pool, Status.NOT_STARTED, _BEFORE_ITS_TURN)
+    ctx.tell(PoolMoved(pool.live.id if pool.live else "", pool.label, Phase.CHECKING))
     try:
         result = await apply_pool(task)
     except asyncio.CancelledError:
@@ -132,7 +135,8 @@ async def _pool(task: Task) -> PoolResult:
             raise_unsent(site.key(result.pool_id), pool.label, error.message, ctx)
     # Set before the gate opens for the next pool, which reads them before its first call.
     ctx.halt.failed |= result.status not in _GOOD and not ctx.options.keep_going
-    ctx.log(f"{pool.label}: {result.status.value}: {result.message}")
+    words, good = f"{result.status.value}: {result.message}", result.status in _GOOD
+    ctx.tell(PoolMoved(result.pool_id, pool.label, Phase.ENDED, words, good=good, done=result.done))
     return result
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import NewType
+from datetime import UTC, datetime, timedelta
+from typing import Any, NewType
 
 from reconciler.errors import Refused
 from reconciler.model import Action, DesiredDisk, DesiredPool, Limits, LostCopy
@@ -71,7 +72,7 @@ def check_retry(
     if not left or not all(going) or len(disks) != len(approved) or len(disks) > 10:
         raise _no("the retry names no copy, a copy of no disk, or more than ten disks")
     if stray := sorted(going - disks.keys()):
-        raise _no(f"disk {', '.join(stray)} is none that this operation was approved to remove")
+        raise _no(f"disk {', '.join(stray)} was not approved to be removed by this operation")
     if len({(copy.desktop_id, copy.volume_id or copy.disk_id) for copy in left}) != len(left):
         raise _no("a copy is named twice")
     for copy in left:
@@ -92,6 +93,66 @@ def check_retry(
     if still:
         _spared(still, {row[0] for row in rows}, desired)
         _surplus(rows, still, desired)
+
+
+def check_backups(
+    pages: Sequence[bytes], copies: Sequence[LostCopy], within: timedelta, now: datetime
+) -> None:
+    """Raise ``SecondCheckFailed`` unless each copy that goes is in a backup that is younger than ``within``.
+
+    ``pages`` are the backup service's raw answers, read just now. A backup that names no volumes counts for every
+    copy of its desktop, as nobody can know which disks it holds.
+    """
+    young: dict[str, list[set[str]]] = {}
+    for row in _backup_rows(pages):
+        at = _time_of(row.get("protected_at"))
+        # Fifteen minutes, once more as a number of its own: what is further in the future has no age.
+        if at and now - within < at <= now + timedelta(minutes=15) and _usable(row, now):
+            volumes = {child["resource_id"] for child in row.get("children") or () if _usable(child, now)}
+            named = bool(row.get("children"))
+            young.setdefault(row["resource_id"], []).append(volumes - {None, ""} if named else {_ANY})
+    for copy in copies:
+        if not any(held & {_ANY, copy.volume_id} for held in young.get(copy.desktop_id, ())):
+            raise _no(
+                f"desktop {copy.desktop_id} has no backup that may hold its copy of disk {copy.disk_id}"
+            )
+
+
+_ANY = "(any volume)"
+"""Stands for the volumes of a backup that names none; no volume has such an id."""
+
+
+def _backup_rows(pages: Sequence[bytes]) -> list[dict[str, Any]]:
+    """The backups of all pages: as many as the service counts, all of desktops, none of them twice."""
+    try:
+        documents = [json.loads(page) for page in pages]
+        rows = [row for document in documents for row in document["backups"]]
+        if any(document["count"] != len(rows) for document in documents if document["backups"]):
+            raise _no("the list of backups is not complete")
+        if len({row["id"] for row in rows}) != len(rows):
+            raise _no("the list of backups names one twice")
+        if any(row["resource_type"] != "OS::Workspace::DesktopV2" for row in rows):
+            raise _no("the list of backups has one that is not of a desktop")
+        return [row for row in rows if row.get("resource_id") and row.get("image_type") in (None, "backup")]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise _no("the list of backups does not hold what the check needs") from None
+
+
+def _usable(row: dict[str, Any], now: datetime) -> bool:
+    """Ended well, not said to be beyond restoring, and not gone by now; what has no end lasts."""
+    if (row.get("extend_info") or {}).get("supported_restore_mode") == "na":
+        return False
+    ends = row.get("expired_at")
+    until = _time_of(ends)
+    return row.get("status") == "available" and (not ends or (until is not None and until > now))
+
+
+def _time_of(text: object) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _spared(going: set[str], live: set[str], desired: DesiredPool) -> None:

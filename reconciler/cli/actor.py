@@ -42,6 +42,19 @@ def origin(environ: Mapping[str, str]) -> Origin:
     )
 
 
+def pull_request(environ: Mapping[str, str]) -> str:
+    """The address of the pull request where the platform says enough for one; else what the journal keeps."""
+    number = origin(environ).pull_request
+    if not number.isdigit():
+        return number
+    server, repository = environ.get("GITHUB_SERVER_URL", ""), environ.get("GITHUB_REPOSITORY", "")
+    if environ.get("GITHUB_ACTIONS") and server and repository:
+        return safe_text(f"{server}/{repository}/pull/{number}")
+    if environ.get("GITLAB_CI") and (project := environ.get("CI_PROJECT_URL", "")):
+        return safe_text(f"{project}/-/merge_requests/{number}")
+    return number
+
+
 def _names(environ: Mapping[str, str]) -> tuple[str, str, str, str]:
     return next((names for mark, names in _FROM.items() if environ.get(mark)), ("", "", "", ""))
 

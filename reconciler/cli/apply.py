@@ -5,17 +5,17 @@ The steps are left to ``engine.apply``, the ways to approve to ``approval``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from reconciler.apply.context import PARALLELISM, Options, RunContext, Stop
-from reconciler.apply.results import ApplyReport
+from reconciler.apply.results import ApplyReport, Status
 from reconciler.apply.unnamed import unnamed_report
-from reconciler.cli import flags
+from reconciler.cli import flags, messages
 from reconciler.cli.approval import Approval, approval, check_saved, signed_approvals
 from reconciler.cli.commands import GIVEN, command, path_word
 from reconciler.cli.connect import connections, duration, journal, journal_to_read, new_id, read_settings
@@ -29,9 +29,10 @@ from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
 from reconciler.engine.apply import ApplyRequest
 from reconciler.engine.apply import apply as run_apply
-from reconciler.errors import BadInput
+from reconciler.errors import BadInput, Interrupted, ReconcilerError
 from reconciler.manifest.load import load
 from reconciler.model import Manifest, Policy, Selection
+from reconciler.notify.notifications import Notifications
 from reconciler.planning.plan import Plan
 from reconciler.planning.selection import select
 from reconciler.render.apply_report import report_lines, report_page, resolution_lines
@@ -66,6 +67,7 @@ def apply(
     run_group: flags.RunGroup = "",
     selection: flags.SelectionOptions,
     limits: flags.LimitOptions,
+    webhook: flags.Webhooks = None,
     anonymise: flags.Anonymise = False,
     follow_symlinks: flags.FollowSymlinks = False,
 ) -> int:
@@ -77,9 +79,11 @@ def apply(
             "apply --mark removes nothing, so it takes no plan file and needs no approval",
             "give --mark with manifests alone",
         )
+    notify = messages.notifier(webhook)
     policy = policy_of(connection)
     signed = signed_approvals(policy, approvals or ())
-    share = flags.share(shard, run_group)
+    group = flags.group_of(run_group)
+    share = flags.share(shard, group)
     if share.count > 1 and saved:
         raise BadInput("a saved plan already holds one share of the pools", "omit --shard, or plan again")
     if saved:
@@ -90,7 +94,8 @@ def apply(
     sources = sources_of(() if saved else paths, connection, follow_symlinks=follow_symlinks)
     seen = read_as(manifest, policy, sources)
     for note in manifest.notes:
-        console.info(note)
+        console.note(note)
+    messages.say_unheard(manifest.pools, notify, console)
     clock = CLOCK.get()
     settings = read_settings(connection)
     if saved:
@@ -121,30 +126,71 @@ def apply(
                     opened,
                     stop=stop,
                     shard=share,
-                    group=run_group,
+                    group=group,
                     policy=policy,
                     check_sources=lambda: sources.check(seen),
                     unnamed=anonymise,
                     log=console.info,
+                    observer=console.saw,
                 )
                 with console.working("Reading the live pools"):
                     return await run_apply(request, run)
 
-    report = run_async(work)
+    teller = _Teller(notify, manifest, console, anonymise)
+    report = teller.telling_errors(lambda: run_async(work))
     if anonymise:
         report = unnamed_report(report)
     _show(report, shown, console)
     if mark:
-        console.info("Marked only: nothing was removed.")
+        console.note("Marked only: nothing was removed.")
     if approve and report.plan and not report.plan.has_changes:
-        console.info("Nothing to do; the approved digest was not used.")
+        console.note("Nothing to do; the approved digest was not used.")
+    _publish(report, console, again)
+    teller.tell(report)
+    return int(report.exit_code)
+
+
+def _publish(report: ApplyReport, console: Console, again: str) -> None:
+    """Give a workflow of GitHub the numbers and the page of a run."""
     if report.plan:
         plan_outputs(report.plan, console)
     if report.plan and not report.results:
         tell_github(report.plan, console, again)
     else:
         to_github(lambda: report_page(report), console)
-    return int(report.exit_code)
+
+
+@dataclass(frozen=True, slots=True)
+class _Teller:
+    """Tells webhooks how a run has ended; whatever comes of that, its result stands."""
+
+    notify: Notifications
+    manifest: Manifest
+    console: Console
+    anonymise: bool
+
+    def telling_errors(self, work: Callable[[], ApplyReport]) -> ApplyReport:
+        """Do the work; of an error that ends it before anything is sent, who sits at a terminal needs no message."""
+        try:
+            return work()
+        except ReconcilerError as error:
+            if not (self.console.interactive or isinstance(error, Interrupted)):
+                self._send(None, error)
+            raise
+
+    def tell(self, report: ApplyReport) -> None:
+        """Tell what was done, what is still open, or a failure that nobody has seen; of nothing else."""
+        earlier = any(not each.resolved or each.result.status is Status.ALARM for each in report.resolutions)
+        if report.results or earlier or (report.exit_code and not self.console.interactive):
+            self._send(report, None)
+
+    def _send(self, report: ApplyReport | None, error: ReconcilerError | None) -> None:
+        from reconciler.render.notification import apply_message  # noqa: PLC0415 - only where somebody listens
+
+        if self.notify.webhooks:
+            source = messages.source("apply", anonymise=self.anonymise)
+            compose = apply_message(report, error, self.manifest.pools, source)
+            messages.send(compose, self.notify, self.console)
 
 
 def manifest_of(plan: Plan) -> Manifest:

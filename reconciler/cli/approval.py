@@ -121,7 +121,7 @@ def approval(console: Console, shown: flags.Output, given: Approval) -> Approve:
         way = _way(given, signers)
         if way is Way.INTERACTIVE:
             await _ask(console)
-        console.begin("Applying: following and proving every change")
+        console.begin("Applying")
         return Approved(way, signers)
 
     return approved

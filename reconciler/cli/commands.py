@@ -67,7 +67,7 @@ class Given:
         if command not in _WITH_SELECTION:
             return []
         named = (("--pool", self.selection.pools), ("--exclude", self.selection.exclude))
-        # With "=", so that a name that begins with a dash is none that is missing.
+        # With "=", so that a name that begins with a dash is not read as a flag.
         return [f"{flag}={quoted(each)}" for flag, given in named for each in given]
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from reconciler.api.client import WorkspaceClient
 from reconciler.api.connect import open_client, open_keys
 from reconciler.api.temporary import TemporaryKeys
 from reconciler.api.transport import sandbox_transport
@@ -141,15 +142,17 @@ class _Opening:
             name = f"sandbox:{world_name}"
         # A signed request expires after 15 minutes; a request with a token can be replayed for a day.
         lifetime = None if isinstance(credentials, Password | Token) else SIGNATURE_LIFETIME
+        workspace = _shown(client)
         service = Service(target, name, whom(identity))
         return Connection(
             service,
-            LiveWorkspace(client),
+            workspace,
             lifetime,
             renew=client.renew,
             room=client.budgets.has_room,
             service_time=lambda: client.service_time,
             notes=(unsure,) if unsure else (),
+            backups=workspace.backups,
         )
 
     def _find(self, target: Target) -> Identity:
@@ -186,14 +189,29 @@ async def _open_sandbox(target: Target, settings: Settings, stack: AsyncExitStac
     app = sandbox.create_app(store, clock=lambda: clock.now().timestamp())
     transport = sandbox_transport(app)
     keys = AccessKeys(sandbox.ACCESS_KEY, Secret(sandbox.SECRET_KEY))
-    here = dataclasses.replace(settings, endpoint=sandbox.IN_PROCESS_BASE_URL)
+    here = dataclasses.replace(
+        settings, endpoint=sandbox.IN_PROCESS_BASE_URL, cbr_endpoint=sandbox.IN_PROCESS_BASE_URL
+    )
     client = await stack.enter_async_context(open_client(here, keys, target, clock, transport))
     name = f"sandbox:{await client.announce()}"
     own = Whom("access key", "the sandbox itself", access_key=shortened(sandbox.ACCESS_KEY))
     service = Service(target, name, own)
+    workspace = _shown(client)
     return Connection(
-        service, LiveWorkspace(client), room=client.budgets.has_room, service_time=lambda: client.service_time
+        service,
+        workspace,
+        room=client.budgets.has_room,
+        service_time=lambda: client.service_time,
+        backups=workspace.backups,
     )
+
+
+def _shown(client: WorkspaceClient) -> LiveWorkspace:
+    """What makes the calls of a target, such that stderr shows what they wait for and how far jobs are."""
+    console = Console()
+    workspace = LiveWorkspace(client)
+    client.budgets.waits, workspace.jobs_seen = console.waits, console.saw_jobs
+    return workspace
 
 
 @contextmanager

@@ -9,18 +9,21 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from reconciler.cli.commands import complete
+from reconciler.cli.live import Live, redraws, size_of
 from reconciler.errors import BadInput, ReconcilerError
 from reconciler.render.text import Line, Tone
 from reconciler.render.wrap import wrapped
 
 if TYPE_CHECKING:
-    from rich.status import Status
+    from datetime import datetime
+
+    from reconciler.apply.events import Event
 
 _CODES = {
     Tone.STRONG: "1",
@@ -33,12 +36,13 @@ _CODES = {
 }
 
 
-_state = {"no_color": False, "printed": False}
+_state = {"no_color": False, "printed": False, "quiet": False}
 
 
 def forget_output() -> None:
     """A new command line begins: it has printed nothing yet."""
-    _state["printed"] = False
+    _state["printed"] = _state["quiet"] = False
+    _live.end()
 
 
 def has_printed() -> bool:
@@ -52,11 +56,20 @@ def no_color(given: bool) -> bool:
     return given
 
 
+def quiet(given: bool) -> bool:
+    """Apply the flag ``--quiet`` before anything is printed."""
+    _state["quiet"] = given
+    return given
+
+
+_live = Live()
+"""One for this process, as there is one stderr."""
+
+
 class Console:
     """Standard output, standard error and the prompt of one command."""
 
     def __init__(self) -> None:
-        self._status: Status | None = None
         self._in_actions = os.environ.get("GITHUB_ACTIONS") == "true"
 
     def lines(self, lines: Iterable[Line]) -> None:
@@ -87,9 +100,46 @@ class Console:
         """Print a message that is not part of the result, on stderr."""
         self._stderr(Line(message))
 
+    def note(self, message: str) -> None:
+        """The same for what nobody misses who asked for ``--quiet``: progress, and how to go on."""
+        if not _state["quiet"]:
+            self._stderr(Line(message))
+
+    def log_line(self, text: str) -> None:
+        """Print a line of the log as it is, on stderr."""
+        _live.above("".join(f"{each}\n" for each in self._neutral([text])))
+
+    def saw(self, event: Event) -> None:
+        """Show how far a run is: on a terminal as bars, else a line per change of state."""
+        from reconciler.apply.events import PoolMoved  # noqa: PLC0415 - imported long ago
+        from reconciler.cli.progress import until_words  # noqa: PLC0415
+
+        if _live.progress:
+            _live.progress.saw(event)
+        if isinstance(event, PoolMoved) and event.words:
+            bars = _live.progress is not None and redraws(sys.stderr)
+            if event.ended or not bars:
+                self.note(f"{event.pool}: {event.words}{until_words(event.until)}")
+        _live.draw()
+
+    def saw_jobs(self, left: Mapping[str, int]) -> None:
+        """Show how many sub-jobs of each job are unfinished."""
+        if _live.progress:
+            _live.progress.jobs(left)
+            _live.draw()
+
+    def waits(self, call: str, what: str, until: datetime | None) -> None:
+        """Show that calls wait for the service, and for how long."""
+        if not _live.progress:
+            return
+        words = _live.progress.waiting(call, what, until)
+        if words and not redraws(sys.stderr):
+            self.note(f"{_live.progress.what}: {words}")
+        _live.draw()
+
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
-        """Show progress on stderr during the block; nothing when stderr is not a terminal."""
+        """Show progress on stderr during the block."""
         self.begin(what)
         try:
             yield
@@ -98,19 +148,12 @@ class Console:
 
     def begin(self, what: str) -> None:
         """Show progress until ``end``; messages scroll above it."""
-        if not sys.stderr.isatty():
-            return
-        from rich.console import Console as RichConsole  # noqa: PLC0415 - costly, only for a terminal
-
-        self.end()
-        self._status = RichConsole(stderr=True, no_color=not self._colored(sys.stderr)).status(what)
-        self._status.start()
+        if not _state["quiet"]:
+            _live.begin(what, self.note)
 
     def end(self) -> None:
         """Stop showing progress."""
-        if self._status:
-            self._status.stop()
-            self._status = None
+        _live.end()
 
     async def ask(self, question: str) -> str:
         """Prompt on stderr and read one line from the terminal; empty at the end of input.
@@ -154,11 +197,8 @@ class Console:
             self._stderr(Line(f"  {error.hint}", Tone.FAINT))
 
     def _stderr(self, line: Line) -> None:
-        for each in _fitted(self._harmless([line]), _width(sys.stderr)):
-            if self._status:
-                self._status.console.print(each.text, markup=False, highlight=False, soft_wrap=True)
-            else:
-                print(_paint(each, self._colored(sys.stderr)), file=sys.stderr, flush=True)
+        found = _fitted(self._harmless([line]), _width(sys.stderr))
+        _live.above("".join(f"{_paint(each, self._colored(sys.stderr))}\n" for each in found))
 
     def _harmless(self, lines: Iterable[Line]) -> Iterator[Line]:
         """The same lines with complete commands; under GitHub Actions, changed so that none is a workflow command."""
@@ -177,10 +217,11 @@ class Console:
     @staticmethod
     def _write(text: str) -> None:
         _state["printed"] = True
+        _live.clear()  # both streams may be the same terminal
         sys.stdout.write(text)
 
     def _colored(self, stream: TextIO) -> bool:
-        if _state["no_color"] or "NO_COLOR" in os.environ:
+        if _state["no_color"] or os.environ.get("NO_COLOR"):
             return False
         if any(os.environ.get(name, "0") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):
             return True
@@ -190,11 +231,7 @@ class Console:
 
 def _width(stream: TextIO) -> int:
     """Columns of the terminal; 0 where there is none, so that what is piped stays as it is."""
-    if not stream.isatty():
-        return 0
-    with suppress(OSError, ValueError):
-        return int(os.environ.get("COLUMNS") or os.get_terminal_size(stream.fileno()).columns)
-    return 0
+    return size_of(stream)[0] if stream.isatty() else 0
 
 
 def _fitted(lines: Iterable[Line], width: int) -> Iterator[Line]:

@@ -65,7 +65,9 @@ def doctor(
             machine = _Machine(connection)
             checks = list(machine.checks(paths, follow_symlinks=follow_symlinks))
             for target in machine.targets:
-                checks += await check_target(target, machine.manifest, connection, machine.settings)
+                checks += await check_target(
+                    target, machine.manifest, connection, machine.settings, machine.policy
+                )
         return checks
 
     found = [_discreet(each) for each in run_async(work)]
@@ -85,6 +87,7 @@ class _Machine:
     connection: ConnectionOptions
     settings: Settings | None = None
     manifest: Manifest | None = None
+    policy: Policy | None = None
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -141,6 +144,7 @@ class _Machine:
             if policy is None:
                 return Check("policy", Result.OK, "none is named, so manifests and flags alone decide")
             found.append(policy)
+            self.policy = policy
             return Check("policy", Result.OK, f"{policy.file} (sha256 {policy.digest})")
 
         yield attempt("policy", read)

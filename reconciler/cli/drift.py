@@ -5,8 +5,7 @@ Detecting and remediating are left to ``engine.remediation``.
 
 from __future__ import annotations
 
-import asyncio
-import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,9 +14,9 @@ from typing import Annotated
 import typer
 
 from reconciler.apply.context import RunContext, Stop
-from reconciler.apply.results import DriftReport, DriftRound, Sight
+from reconciler.apply.results import DriftReport, DriftRound, LivePool, Sight, live_pool
 from reconciler.apply.unnamed import unnamed_drift
-from reconciler.cli import flags
+from reconciler.cli import flags, messages
 from reconciler.cli.connect import connections, journal, new_id, read_settings
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
@@ -27,14 +26,15 @@ from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
 from reconciler.engine.remediation import detect, remediate
 from reconciler.errors import ExitCode, ReconcilerError
-from reconciler.journal.records import Alarm
+from reconciler.journal.records import Alarm, Journal, PoolKey
 from reconciler.manifest.load import load
 from reconciler.manifest.sources import Seen, changes
 from reconciler.model import Selection, Shard, Target
 from reconciler.notify.notifications import Notifications, notifications
 from reconciler.planning.selection import select
 from reconciler.render.drift_report import drift_lines, drift_page
-from reconciler.settings import webhooks
+from reconciler.render.message import EVERYBODY, Compose, Deliveries
+from reconciler.render.notification import changing, drift_message, drift_parts
 
 Correct = Annotated[
     bool,
@@ -42,15 +42,6 @@ Correct = Annotated[
 ]
 Textfile = Annotated[
     Path | None, typer.Option("--prometheus", help="Write gauges to this textfile.", metavar="FILE")
-]
-Webhooks = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--webhook",
-        help="Notify this address: https gets JSON, others go through apprise. An address is a secret, and others "
-        "on this machine can read a command line: prefer RECONCILER_WEBHOOK, or @FILE.",
-        metavar="URL|@FILE",
-    ),
 ]
 
 
@@ -64,6 +55,8 @@ class Memory:
     """When each target was last read completely; of one never read, when it was first asked for."""
     sources: Seen | None = None
     """The files that the round before was decided by; None when there was none, or it could not read them."""
+    drifting: dict[LivePool, datetime] = field(default_factory=dict)
+    """Since when pools are seen to have surplus or missing disks; the journal is asked once for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +76,10 @@ class DriftRequest:
     settled: bool = False
     """True: correct only by files that the round before has read exactly so."""
     memory: Memory = field(default_factory=Memory)
+    notify: Notifications = field(default_factory=lambda: notifications(None, (), CLOCK.get()))
+    command: str = "drift"
+    gauges: bool = False
+    """True: the outcome is also shown as gauges."""
 
 
 @flags.options
@@ -92,7 +89,7 @@ def drift(
     correct: Correct = False,
     shown: flags.OutputFormat = flags.Output.TEXT,
     prometheus: Textfile = None,
-    webhook: Webhooks = None,
+    webhook: flags.Webhooks = None,
     connection: flags.ConnectionOptions,
     shard: flags.ShardOf = "1/1",
     run_group: flags.RunGroup = "",
@@ -103,18 +100,21 @@ def drift(
 ) -> int:
     """Show how far pools are from their manifests; exit 2 when they differ. Writes only with --correct."""
     console = Console()
-    notify = notifications(prometheus, webhooks(os.environ, webhook or []))
-    share = flags.share(shard, run_group) if correct else flags.shard(shard)
+    notify = messages.notifier(webhook, prometheus)
+    group = flags.group_of(run_group)
+    share = flags.share(shard, group) if correct else flags.shard(shard)
     asked = DriftRequest(
         list(paths),
         limits,
         connection,
         correct,
         share,
-        run_group,
+        group,
         follow_symlinks,
         selection.selection,
         anonymise,
+        notify=notify,
+        gauges=prometheus is not None,
     )
 
     async def work(stop: Stop) -> DriftRound:
@@ -126,23 +126,31 @@ def drift(
             plan_outputs(outcome.report.plan, console)
         if outcome.error:
             show_faults(outcome.error, console)
-        await notified(outcome, notify, console, stop)
+        await notified(asked, outcome, console, stop)
         return outcome
 
     return int(run_async(work).exit_code)
 
 
-async def notified(outcome: DriftRound, notify: Notifications, console: Console, stop: Stop) -> None:
-    """Write the gauges, and tell the webhooks of a round that is worth it; a signal only cuts that short."""
-    try:
-        if noteworthy(outcome):
-            await notify.send(outcome, console.info)
-        else:
-            notify.write_gauges(outcome, console.info)
-    except asyncio.CancelledError:
-        if not stop.requested:
-            raise
-        console.info("Warning: interrupted before every webhook had answered")
+async def notified(asked: DriftRequest, outcome: DriftRound, console: Console, stop: Stop) -> None:
+    """Write the gauges, tell the webhooks that the round concerns, and write what became of that."""
+    asked.notify.write_gauges(outcome, console.info)
+    await messages.sent(written(asked, outcome), asked.notify, console, stop)
+    if asked.notify.deliveries != Deliveries():
+        asked.notify.write_gauges(outcome, console.info)
+
+
+def written(asked: DriftRequest, outcome: DriftRound) -> Compose:
+    """The message of a round, for those whom it concerns."""
+    compose = drift_message(outcome, messages.source(asked.command, anonymise=asked.anonymise))
+    return lambda owner: compose(owner) if concerns(outcome, owner) else None
+
+
+def concerns(outcome: DriftRound, owner: str = EVERYBODY) -> bool:
+    """Whether the round is worth a message to this owner, or to everybody."""
+    if owner:
+        return bool(drift_parts(outcome, owner)) and not changing(outcome, owner)
+    return noteworthy(outcome)
 
 
 async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftRound:
@@ -158,21 +166,26 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
             read = [each for each in asked.memory.sights if each not in failed]
             asked.memory.sights.update(dict.fromkeys(read, started))
         sights = tuple(Sight(*each) for each in sorted(asked.memory.sights.items()))
-        return DriftRound(started, clock.monotonic() - begun, code, report, error, tuple(alarms), sights)
+        since = tuple(asked.memory.drifting.items())
+        return DriftRound(
+            started, clock.monotonic() - begun, code, report, error, tuple(alarms), sights, since
+        )
 
     memory, before = asked.memory, asked.memory.sources
     memory.sources = None
     try:
         manifest = select(load(asked.paths, follow_symlinks=asked.follow_symlinks), asked.selection)
 
-        def once(note: str) -> None:
+        def once(note: str, say: Callable[[str], None] = console.info) -> None:
             if note not in memory.noted:
                 memory.noted.add(note)
-                console.info(note)
+                say(note)
 
         memory.sights = {each: memory.sights.get(each, started) for each in manifest.targets}
         for note in manifest.notes:
-            once(note)
+            once(note, console.note)
+        if silent := messages.unheard(manifest.pools, asked.notify):
+            once(silent)
         interlock = Interlock.of(manifest, asked.connection.project_id, once, writes=asked.remediate)
         settings = read_settings(asked.connection)
         policy = policy_of(asked.connection)  # read again in each round, as the manifests are
@@ -194,17 +207,37 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
                     check_sources=lambda: sources.check(seen),
                     unnamed=asked.anonymise,
                     log=console.info,
+                    observer=console.saw,
                 )
                 if asked.remediate:
                     unsettled = _unsettled(before, seen) if asked.settled else ""
                     report = await remediate(manifest, limits, run, unsettled)
                 else:
                     report = await detect(manifest, limits, run)
+            if asked.gauges:
+                memory.drifting = _drifting_since(report, memory.drifting, kept)
     except ReconcilerError as error:
         return outcome(error.exit_code, None, error)
     if asked.anonymise:
         report = unnamed_drift(report)
     return outcome(report.exit_code, report, None)
+
+
+def _drifting_since(
+    report: DriftReport, known: Mapping[LivePool, datetime], kept: Journal
+) -> dict[LivePool, datetime]:
+    """Since when each pool that drifts does so, by this process or else by the journal."""
+    drifting = {
+        key for each in report.measures_now if each.surplus or each.missing if (key := live_pool(each.pool))
+    }
+    services = {each.target: each.name for each in report.plan.services}
+    asked = {
+        PoolKey(str(target), services[target], pool_id): (target, pool_id)
+        for target, pool_id in drifting - known.keys()
+    }
+    found = kept.drifting_since(asked) if asked else {}
+    old = {key: at for key, at in known.items() if key in drifting}
+    return old | {asked[key]: at for key, at in found.items()}
 
 
 def _unsettled(before: Seen | None, now: Seen) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from functools import wraps
@@ -14,7 +16,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from reconciler.cli.commands import remember
-from reconciler.cli.console import no_color
+from reconciler.cli.console import no_color, quiet
 from reconciler.errors import BadInput
 from reconciler.model import Limit, Limits, Selection, Shard, Target
 from reconciler.settings import fits_header
@@ -45,6 +47,29 @@ Sandbox = Annotated[bool, typer.Option("--sandbox", help="Use the simulated serv
 NoColor = Annotated[
     bool, typer.Option("--no-color", help="Print without colour.", is_eager=True, callback=no_color)
 ]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", help="Print no progress and no notes on stderr.", is_eager=True, callback=quiet
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log requests, waits and states on stderr.")]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Log everything: also leases, and guards that let pass.")
+]
+LogFile = Annotated[
+    Path | None, typer.Option("--log-file", help="Log to this file; it is added to.", metavar="FILE")
+]
+
+
+class LogFormat(StrEnum):
+    """How a log is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+LogFormatOption = Annotated[LogFormat, typer.Option("--log-format", help="How to write the log.")]
 JournalUrl = Annotated[
     str | None,
     typer.Option(
@@ -60,6 +85,15 @@ PolicyFile = Annotated[
         "--policy",
         help="Policy that manifests and flags cannot lift (RECONCILER_POLICY).",
         metavar="FILE",
+    ),
+]
+Webhooks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--webhook",
+        help="Notify this address: https gets JSON, others go through apprise. An address is a secret, and others "
+        "on this machine can read a command line: prefer RECONCILER_WEBHOOK, or @FILE.",
+        metavar="URL|@FILE",
     ),
 ]
 OutMarkdown = Annotated[Path | None, typer.Option(help="Also write the plan as Markdown.", metavar="FILE")]
@@ -111,9 +145,8 @@ ShardOf = Annotated[
 RunGroup = Annotated[
     str,
     typer.Option(
-        help="Runs of one group share their limits through the journal.",
+        help="Runs of one group share their limits through the journal (RECONCILER_RUN_GROUP).",
         metavar="ID",
-        envvar="RECONCILER_RUN_GROUP",
         show_default=False,
     ),
 ]
@@ -189,6 +222,11 @@ def shard(text: str) -> Shard:
             f"--shard {text!r} is not a share", "use 1/8 for the first of eight, up to 8/8 for the last"
         )
     return Shard(int(found[1]), int(found[2]))
+
+
+def group_of(given: str) -> str:
+    """The group of a run: by the flag, else by the setting; empty for a run of its own."""
+    return given or os.environ.get("RECONCILER_RUN_GROUP", "")
 
 
 def share(text: str, group: str) -> Shard:
@@ -345,7 +383,7 @@ class ResolveOptions:
 def options(command: Callable[..., int]) -> Callable[..., int]:
     """Let a command take groups of flags: a parameter of one of the classes above becomes one flag per field.
 
-    Also adds ``--no-color``, so that no command has to declare it.
+    Also adds ``--no-color``, ``--quiet`` and the flags of the log, so that no command has to declare them.
     """
     # typer reads flags from a signature, so the wrapper gets one in which each group is replaced by its fields.
     groups: dict[str, Any] = {}
@@ -360,10 +398,16 @@ def options(command: Callable[..., int]) -> Callable[..., int]:
             ]
         else:
             parameters.append(each.replace(kind=Parameter.KEYWORD_ONLY))
-    parameters.append(Parameter("no_color", Parameter.KEYWORD_ONLY, default=False, annotation=NoColor))
+    own = {each.name for each in parameters}
+    parameters += [each for each in _OF_ALL if each.name not in own]
 
     @wraps(command)
-    def run(*, no_color: bool = False, **values: Any) -> int:  # noqa: ARG001 - the eager callback has seen it
+    def run(**values: Any) -> int:
+        asked = {each.name: values.pop(each.name) for each in _OF_ALL if each.name not in own}
+        with _logging(asked):
+            return called(values)
+
+    def called(values: dict[str, Any]) -> int:
         for name, group in groups.items():
             values[name] = group(**{one.name: values.pop(one.name) for one in fields(group)})
         remember(
@@ -374,3 +418,30 @@ def options(command: Callable[..., int]) -> Callable[..., int]:
     run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in parameters}
     return run
+
+
+_OF_ALL = tuple(
+    Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    for name, default, annotation in (
+        ("no_color", False, NoColor),
+        ("quiet", False, Quiet),
+        ("verbose", False, Verbose),
+        ("debug", False, Debug),
+        ("log_file", None, LogFile),
+        ("log_format", LogFormat.TEXT, LogFormatOption),
+    )
+)
+"""What every command has; an eager callback has seen the first two."""
+
+
+def _logging(asked: dict[str, Any]) -> AbstractContextManager[None]:
+    """Log as long as the command runs, where that is asked for."""
+    as_json = asked["log_format"] is LogFormat.JSON
+    verbose, debug, file = asked.get("verbose", False), asked["debug"], asked["log_file"]
+    if not (verbose or debug or file or os.environ.get("RECONCILER_LOG")):
+        if as_json:
+            raise BadInput("--log-format without a log to write", "add --verbose, --debug or --log-file FILE")
+        return nullcontext()
+    from reconciler.cli.logs import Asked, logging_as  # noqa: PLC0415 - only where a log is asked for
+
+    return logging_as(Asked(verbose, debug, file, as_json), os.environ)

@@ -35,8 +35,11 @@ class Platform(StrEnum):
     ATLANTIS = "atlantis"
     KUBERNETES = "kubernetes"
     SYSTEMD = "systemd"
+    PROMETHEUS = "prometheus"
 
 
+INSTALL_NOTHING = frozenset({Platform.PROMETHEUS})
+"""Whose files run nothing of ours: they need no package and no identity."""
 _IDENTITIES = "create two identities, one to read and one to apply, with the policies in iam/"
 _READ_ONLY = "create an identity with iam/plan-policy.json, which can only read"
 _TRUST = (
@@ -84,6 +87,12 @@ _NEXT: Mapping[Platform, tuple[str, ...]] = {
         "expects them",
         "systemctl enable --now reconciler-drift.timer",
     ),
+    Platform.PROMETHEUS: (
+        "have reconciler watch serve /metrics (--health-port), or drift write a textfile (--prometheus), and scrape "
+        "it as reconciler-alerts.yaml says",
+        "name that file under rule_files in prometheus.yml; promtool check rules reconciler-alerts.yaml checks it",
+        "set its times to those of your schedule",
+    ),
 }
 
 
@@ -111,19 +120,13 @@ def init(
         ),
     ] = False,
 ) -> int:
-    """Write ready-made workflows for github, gitlab, jenkins, atlantis, kubernetes or systemd."""
+    """Write ready-made files for github, gitlab, jenkins, atlantis, kubernetes, systemd or prometheus."""
     console = Console()
     if check:
         return _check(platform, console)
     if index_url and not package:
         raise BadInput("--index-url goes with --package", f"add --package {DISTRIBUTION}==VERSION")
-    here = installation.installed()
-    chosen = (
-        installation.named_package(package, index_url) if package else installation.recorded_package(here)
-    )
-    known = installation.versions()
-    written = files(platform.value, chosen.arguments(_JOURNAL_EXTRA))
-    written[CONSTRAINTS] = installation.constraints(known)
+    written, absent = _contents(platform, package, index_url)
     ready = {folder / path: text for path, text in written.items()}
     # lexists, because a dangling link counts too: writing would create what it points to.
     if existing := sorted(str(path) for path in ready if os.path.lexists(path) and not force):
@@ -137,16 +140,33 @@ def init(
         except OSError as error:
             message = f"{error.filename or path} cannot be written: {error.strerror}"
             raise BadInput(message, "use --dir to name a folder you can write to") from None
-        console.info(f"Wrote {path}")
-    if here and (absent := set(installation.dependencies(here, _JOURNAL_EXTRA)) - set(known)):
+        console.note(f"Wrote {path}")
+    if absent:
         console.info(
             f"The files install the extra {_JOURNAL_EXTRA}, which is not installed here: {CONSTRAINTS} holds no "
             f"version of {', '.join(sorted(absent))}. Install {DISTRIBUTION}[{_JOURNAL_EXTRA}] and run init again."
         )
-    console.info("Next:")
+    console.note("Next:")
     for number, step in enumerate(_NEXT[platform], 1):
-        console.info(f"  {number}. {step}")
+        console.note(f"  {number}. {step}")
     return int(ExitCode.DONE)
+
+
+def _contents(platform: Platform, package: str, index_url: str) -> tuple[dict[str, str], set[str]]:
+    """The files of a platform, and which of the packages that they install are not installed here."""
+    if platform in INSTALL_NOTHING:
+        if package:
+            raise BadInput(f"the files of {platform.value} install nothing", "omit --package")
+        return files(platform.value, ""), set()
+    here = installation.installed()
+    chosen = (
+        installation.named_package(package, index_url) if package else installation.recorded_package(here)
+    )
+    known = installation.versions()
+    written = files(platform.value, chosen.arguments(_JOURNAL_EXTRA))
+    written[CONSTRAINTS] = installation.constraints(known)
+    absent = set(installation.dependencies(here, _JOURNAL_EXTRA)) - set(known) if here else set[str]()
+    return written, absent
 
 
 def _check(platform: Platform, console: Console) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -53,6 +53,9 @@ from reconciler.planning.selection import select
 from reconciler.render.words import approval, count
 from reconciler.settings import Settings
 
+if TYPE_CHECKING:
+    from reconciler.notify.notifications import Notifications
+
 
 @flags.options
 def plan(
@@ -78,6 +81,10 @@ def plan(
     desktops: Annotated[
         bool, typer.Option("--desktops", help="Also show desktops whose disks are not those of their pool.")
     ] = False,
+    notify: Annotated[
+        bool, typer.Option("--notify", help="Tell the webhooks of a plan that waits for approval.")
+    ] = False,
+    webhook: flags.Webhooks = None,
     anonymise: flags.Anonymise = False,
     follow_symlinks: flags.FollowSymlinks = False,
 ) -> int:
@@ -86,10 +93,13 @@ def plan(
     paths = manifest_paths(paths)
     different(out, outputs)
     lifetime = duration(plan_ttl, "--plan-ttl")
+    teller = _Teller.of(webhook) if notify or webhook else None
     declared = load(paths, follow_symlinks=follow_symlinks)
     manifest = select(declared, selection.selection)
     for note in manifest.notes:
-        console.info(note)
+        console.note(note)
+    if teller:
+        teller.say_unheard(manifest, console)
     before = _base(base, follow_symlinks=follow_symlinks) if base else None
     changes = None if before is None else manifest_changes(before, declared)
     made = compute_plan(
@@ -108,10 +118,13 @@ def plan(
     show_plan(seen, shown, console, apply)
     tell_github(seen, console, apply)
     plan_outputs(seen, console)
+    way = _way_to_apply(made, apply)
     if out:
-        console.info(f"Saved to {out}; apply exactly this with: reconciler apply {path_word(out)}")
-    elif shown is flags.Format.TEXT and (way := _way_to_apply(made, apply)):
+        console.note(f"Saved to {out}; apply exactly this with: reconciler apply {path_word(out)}")
+    elif shown is flags.Format.TEXT and way:
         console.text(way)  # with the plan: who has not got that must not apply it
+    if teller and way:
+        teller.tell(seen, way.partition(": ")[2], console, anonymise=anonymise)
     code = exit_code_of(made, console, detailed=detailed_exitcode)
     if outputs.out_markdown and (hidden := unnamed_losses(seen, apply)):
         console.error(
@@ -122,6 +135,37 @@ def plan(
         )
         return code or int(ExitCode.REFUSED)
     return code
+
+
+@dataclass(frozen=True, slots=True)
+class _Teller:
+    """Tells webhooks of a plan that waits for approval: only where asked to, since who plans by hand tries things."""
+
+    notify: Notifications
+
+    @classmethod
+    def of(cls, webhook: list[str] | None) -> _Teller:
+        """Raises ``BadInput`` where nobody would hear, before anything is read."""
+        from reconciler.cli import messages  # noqa: PLC0415 - only where somebody is to be told
+
+        notify = messages.notifier(webhook)
+        if not notify.webhooks:
+            raise BadInput("--notify has nobody to tell", "set RECONCILER_WEBHOOK, or give --webhook")
+        return cls(notify)
+
+    def say_unheard(self, manifest: Manifest, console: Console) -> None:
+        """Say which owners nobody tells."""
+        from reconciler.cli import messages  # noqa: PLC0415 - as above
+
+        messages.say_unheard(manifest.pools, self.notify, console)
+
+    def tell(self, plan: Plan, approval: str, console: Console, *, anonymise: bool) -> None:
+        """Deliver; whatever comes of it, the plan stands."""
+        from reconciler.cli import messages  # noqa: PLC0415 - as above
+        from reconciler.render.notification import plan_message  # noqa: PLC0415 - as above
+
+        source = messages.source("plan", approval=approval, anonymise=anonymise)
+        messages.send(plan_message(plan, source), self.notify, console)
 
 
 def _way_to_apply(made: Plan, apply: str) -> str:
@@ -187,7 +231,7 @@ def _known(
         if kept:
             return known_of(kept, services, recorded_holds(kept, services, kept.now()), stays=False)
     where = journal_place(connection, settings)
-    console.info(f"There is no journal at {where}: what other runs have left open is not known here.")
+    console.note(f"There is no journal at {where}: what other runs have left open is not known here.")
     return NOTHING
 
 

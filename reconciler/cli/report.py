@@ -51,7 +51,7 @@ def report(
     for line in banner(f"{SANDBOX}{name}" for name in trend.sandboxes):
         if line.text:
             console.info(line.text)
-    console.info(f"{pools} with drift since {trend.since:%Y-%m-%d}: {out}")
+    console.note(f"{pools} with drift since {trend.since:%Y-%m-%d}: {out}")
     return int(ExitCode.DONE)
 
 

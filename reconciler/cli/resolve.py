@@ -122,7 +122,7 @@ def resolve(
         open_ones = sum(not each.resolved for each in found.resolutions)
         held_ones = f", {found.held} held by a run that is still active" if found.held else ""
         checked = count(len(found.resolutions), "operation")
-        console.info(f"{checked} checked, {open_ones} still open{held_ones}.")
+        console.note(f"{checked} checked, {open_ones} still open{held_ones}.")
     code = worst(each.result.status for each in found.resolutions).exit_code
     damaged = ExitCode.JOURNAL if found.damaged else ExitCode.DONE
     return int(code or damaged or (ExitCode.HELD if found.held else found.failed))
@@ -188,10 +188,12 @@ def _resolve(asked: _Request, console: Console) -> _Found:
                 stop=stop,
                 policy=policy,
                 log=console.info,
+                observer=console.saw,
             )
             if asked.decision:
                 return _Found([await _decide(asked, asked.decision, settings, ctx, interlock)])
-            return await _resolve_all(asked, settings, ctx, console, interlock)
+            with console.working("Resolving what earlier runs left open"):
+                return await _resolve_all(asked, settings, ctx, console, interlock)
 
     return run_async(work)
 

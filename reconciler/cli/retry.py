@@ -75,10 +75,10 @@ def retry(
 
     async def work(stop: Stop) -> ApplyReport:
         with journal(connection, settings, clock) as kept:
-            ctx = RunContext(kept, clock, new_id, stop=stop, log=console.info)
+            ctx = RunContext(kept, clock, new_id, stop=stop, log=console.info, observer=console.saw)
             manifest = load(paths or _planned_from(operation, ctx), follow_symlinks=follow_symlinks)
             for note in manifest.notes:
-                console.info(note)
+                console.note(note)
             asked = RetryRequest(operation, manifest, limits.over(manifest.limits), approved, options)
             target = operation_to_retry(operation, ctx).intent.pool.target
             targets = [each for each in manifest.targets if str(each) == target]
@@ -102,6 +102,7 @@ def retry(
                     policy=policy,
                     check_sources=lambda: sources.check(seen),
                     log=console.info,
+                    observer=console.saw,
                 )
                 with console.working("Reading the live pool"):
                     return await run_retry(asked, run)

@@ -69,7 +69,7 @@ def reset(state: State = None) -> int:
 
     with sandbox_errors():
         sandbox.reset(sandbox_file(state))
-    Console().info("Sandbox reset.")
+    Console().note("Sandbox reset.")
     return int(ExitCode.DONE)
 
 

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from urllib.parse import urlsplit
 
 from reconciler.api import documented
@@ -29,8 +30,9 @@ from reconciler.clock import CLOCK
 from reconciler.errors import BadInput, ExitCode, PermissionDenied, ReconcilerError, ServiceError
 from reconciler.identity import find_identity, whom
 from reconciler.journal.records import Step
-from reconciler.model import DesiredPool, Manifest, Pool, Target
+from reconciler.model import DesiredPool, Manifest, Policy, Pool, Target
 from reconciler.planner import CLOCKS_APART, FORBIDDEN, Connection, locate
+from reconciler.planning.backups import AVAILABLE, rule_of
 from reconciler.planning.finding import Finding
 from reconciler.render.doctor import Check, Result
 from reconciler.render.words import count
@@ -100,7 +102,11 @@ class _Heard:
 
 
 async def check_target(
-    target: Target, manifest: Manifest | None, options: ConnectionOptions, settings: Settings | None
+    target: Target,
+    manifest: Manifest | None,
+    options: ConnectionOptions,
+    settings: Settings | None,
+    policy: Policy | None = None,
 ) -> list[Check]:
     """Every check of one target; those that need an earlier one that failed are not tried."""
     if settings is None:
@@ -109,7 +115,7 @@ async def check_target(
     if not options.sandbox:
         found += [await _address(target, settings), _identity(target)]
     if not any(each.result is Result.FAILURE for each in found):
-        found += await _asked(target, manifest or Manifest(()), options, settings)
+        found += await _asked(target, manifest or Manifest(()), options, settings, policy)
     else:
         found.append(Check("service", Result.NOT_TRIED, "what it needs has failed; see above"))
     return [replace(each, target=str(target)) for each in found]
@@ -183,7 +189,11 @@ def _identity(target: Target) -> Check:
 
 
 async def _asked(
-    target: Target, manifest: Manifest, options: ConnectionOptions, settings: Settings
+    target: Target,
+    manifest: Manifest,
+    options: ConnectionOptions,
+    settings: Settings,
+    policy: Policy | None,
 ) -> list[Check]:
     warnings: list[str] = []
     interlock = Interlock.of(manifest, options.project_id, warnings.append, writes=False)
@@ -203,6 +213,8 @@ async def _asked(
             )
             declared = [each for each in manifest.pools if each.target == target]
             reads = await _Reads(client, connection.workspace).all(declared)
+            if any(rule_of(each, policy) for each in declared):
+                reads.append(await _tried("list backups", partial(_backups, connection.workspace)))
     except ReconcilerError as error:
         return [_failed("project", error), heard.clock()]
     return [project, heard.clock(), *reads, heard.words()]
@@ -313,6 +325,14 @@ class _Reads:
             return [listed, await _tried("show job", job)]
         none = f"it needs the id of a job, and none is running; apply needs {ACTIONS['show job']}"
         return [listed, Check("show job", Result.NOT_TRIED, none)]
+
+
+async def _backups(workspace: LiveWorkspace) -> Check:
+    """Whether the backup service can be read; asked only where a pool or the policy demands a backup."""
+    listed = (await workspace.backups()).backups
+    usable = sum(each.status == AVAILABLE for each in listed)
+    said = f"{count(len(listed), 'backup')} of desktops, {usable} of them {AVAILABLE}"
+    return Check("list backups", Result.OK, said)
 
 
 async def _tried(call: str, work: Work) -> Check:

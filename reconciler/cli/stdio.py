@@ -89,6 +89,10 @@ class TolerantStream:
     def flush(self) -> None:
         """Do nothing: the writer flushes after each text, and waiting for it is what this class avoids."""
 
+    def taken(self, seconds: float = 0.0) -> bool:
+        """Wait at most so many seconds; True once everything has been written or discarded."""
+        return self._writer.idle(seconds)
+
     def write_now(self, text: str) -> None:
         """Write, or discard the text once the stream is broken."""
         try:

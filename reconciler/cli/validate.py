@@ -26,7 +26,7 @@ def validate(
         return int(ExitCode.DONE)
     # The first note says how much was read, as the result does, which has no word for limits.
     for note in manifest.notes[bool(manifest.pools) :]:
-        console.info(note)
+        console.note(note)
     console.text(
         f"Valid: {count(len(manifest.pools), 'pool')} in {count(len(manifest.sources), 'file')}, "
         f"{count(len(manifest.targets), 'target')}."

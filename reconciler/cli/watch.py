@@ -6,28 +6,29 @@ A round is left to ``drift``, the endpoint's server to ``health``.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from reconciler.apply.context import Stop
 from reconciler.apply.results import DriftRound
-from reconciler.cli import drift, flags, health
+from reconciler.cli import drift, flags, health, messages
 from reconciler.cli.connect import duration
 from reconciler.cli.console import Console
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK, Clock
 from reconciler.errors import BadInput, ExitCode
 from reconciler.notify.courier import Courier
-from reconciler.notify.notifications import Notifications, notifications
+from reconciler.notify.notifications import Letter, Notifications
 from reconciler.render.drift_report import headline, metrics
-from reconciler.settings import webhooks
+from reconciler.render.message import Deliveries
+from reconciler.render.notification import changing, drift_message, drift_parts
 
 JITTER = 0.1
 """Share of the interval by which each wait varies, so that many watchers spread out."""
@@ -45,6 +46,7 @@ class Watch:
     """When the last round ended, or the process started; monotonic seconds."""
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by a hang-up: the next round begins at once."""
+    deliveries: Deliveries = field(default_factory=Deliveries)
     last: DriftRound | None = None
 
     async def pause(self) -> bool:
@@ -75,7 +77,7 @@ class Watch:
 
     def gauges(self) -> health.Page:
         """The gauges of the last round."""
-        return health.Page(200, _GAUGES, metrics(self.last) if self.last else "")
+        return health.Page(200, _GAUGES, metrics(self.last, self.deliveries) if self.last else "")
 
 
 @flags.options
@@ -93,7 +95,7 @@ def watch(
     ] = None,
     health_address: Annotated[str, typer.Option(help="Address that the endpoint listens on.")] = "127.0.0.1",
     prometheus: drift.Textfile = None,
-    webhook: drift.Webhooks = None,
+    webhook: flags.Webhooks = None,
     connection: flags.ConnectionOptions,
     selection: flags.SelectionOptions,
     limits: flags.LimitOptions,
@@ -102,6 +104,7 @@ def watch(
 ) -> int:
     """Detect drift repeatedly until stopped; notifies webhooks when the outcome changes."""
     console = Console()
+    notify = messages.notifier(webhook, prometheus)
     asked = drift.DriftRequest(
         list(paths),
         limits,
@@ -111,29 +114,31 @@ def watch(
         selection=selection.selection,
         anonymise=anonymise,
         settled=not once,
+        notify=notify,
+        command="watch",
+        gauges=prometheus is not None or health_port is not None,
     )
-    notify = notifications(prometheus, webhooks(os.environ, webhook or []))
     interval = duration(every, "--every")
     hurry = asyncio.Event()
 
     async def work(stop: Stop) -> ExitCode:
         clock = CLOCK.get()
-        state = Watch(clock, interval, clock.monotonic(), hurry)
+        state = Watch(clock, interval, clock.monotonic(), hurry, notify.deliveries)
         courier = Courier(notify, console.info)
         async with AsyncExitStack() as stack:
             if health_port is not None:
                 pages = {"/healthz": state.healthz, "/metrics": state.gauges}
                 port = await stack.enter_async_context(health.serving(health_address, health_port, pages))
-                console.info(f"Health: http://{_host(health_address)}:{port}/healthz and /metrics")
+                console.note(f"Health: http://{_host(health_address)}:{port}/healthz and /metrics")
             await stack.enter_async_context(courier.working())
             try:
                 if once:
-                    return await _once(asked, notify, console, stop)
+                    return await _once(asked, console, stop)
                 return await _rounds(asked, state, _Listeners(notify, courier, console), stop)
             except asyncio.CancelledError:
                 if once or not stop.requested:
                     raise
-        console.info("Stopped; no change was in progress.")
+        console.note("Stopped; no change was in progress.")
         return ExitCode.DONE
 
     # A terminal that is closed hangs up too, and must not leave a watch behind that nobody sees.
@@ -149,13 +154,14 @@ class _Listeners:
     console: Console
 
 
-async def _once(asked: drift.DriftRequest, notify: Notifications, console: Console, stop: Stop) -> ExitCode:
+async def _once(asked: drift.DriftRequest, console: Console, stop: Stop) -> ExitCode:
     """One round, whose webhooks are waited for; raises what is wrong with the input."""
-    outcome = await drift.run_round(asked, console, stop)
+    with console.working("Reading the live pools"):
+        outcome = await drift.run_round(asked, console, stop)
     if isinstance(outcome.error, BadInput):
         raise outcome.error
     _show(outcome, None, console)
-    await drift.notified(outcome, notify, console, stop)
+    await drift.notified(asked, outcome, console, stop)
     return outcome.exit_code
 
 
@@ -165,7 +171,8 @@ async def _rounds(asked: drift.DriftRequest, state: Watch, listeners: _Listeners
     Raises ``BadInput`` when the first round finds wrong input; a later round reports it and the loop continues.
     """
     while True:
-        outcome = await drift.run_round(asked, listeners.console, stop)
+        with listeners.console.working("Reading the live pools"):
+            outcome = await drift.run_round(asked, listeners.console, stop)
         if state.last is None and isinstance(outcome.error, BadInput):
             raise outcome.error
         before = state.last
@@ -174,9 +181,10 @@ async def _rounds(asked: drift.DriftRequest, state: Watch, listeners: _Listeners
         if stop.requested:
             return outcome.exit_code
         listeners.notify.write_gauges(outcome, listeners.console.info)
-        listeners.courier.post(outcome, news=_news(outcome, before))
+        compose = drift_message(outcome, messages.source(asked.command, anonymise=asked.anonymise))
+        listeners.courier.post(Letter(compose, outcome.started), partial(_news, outcome, before))
         if await state.pause():
-            listeners.console.info("Hung up: reading everything again.")
+            listeners.console.note("Hung up: reading everything again.")
             asked.memory.noted.clear()
 
 
@@ -187,13 +195,24 @@ def _show(outcome: DriftRound, before: DriftRound | None, console: Console) -> N
         drift.show(outcome, flags.Output.TEXT, console)
 
 
-def _news(outcome: DriftRound, before: DriftRound | None) -> bool:
+def _news(outcome: DriftRound, before: DriftRound | None, owner: str) -> bool:
     """Whether to notify: about drift or an error that is new, about its end, or about a remediation."""
+    if owner:
+        return _own_news(outcome, before, owner)
     if before is None or drift.remediated(outcome) or drift.being_changed(before):
         return drift.noteworthy(outcome)
     if drift.being_changed(outcome):
         return False
     return _state(outcome) != _state(before)
+
+
+def _own_news(outcome: DriftRound, before: DriftRound | None, owner: str) -> bool:
+    """The same, judged by the owner's pools alone; a round that measured none of them is no news of them."""
+    if outcome.report is None or changing(outcome, owner):
+        return False
+    if before is None or before.report is None or changing(before, owner):
+        return drift.concerns(outcome, owner)
+    return drift_parts(outcome, owner) != drift_parts(before, owner)
 
 
 def _state(outcome: DriftRound) -> object:

@@ -17,6 +17,7 @@ from reconciler.apply.results import ApplyReport, PoolResult, Resolution, Status
 from reconciler.apply.run import run_pools
 from reconciler.clock import Clock
 from reconciler.engine.acting import identities, record_identities
+from reconciler.engine.announcements import announce
 from reconciler.engine.holds import blocked_code
 from reconciler.engine.known import known_of
 from reconciler.engine.marks import keep_marks
@@ -119,6 +120,7 @@ async def _apply(request: ApplyRequest, ctx: RunContext) -> ApplyReport:
         known = replace(known, marks=replace(known.marks, waiting=waiting))
     plan = await compute(request.manifest, request.limits, ctx.connections, metadata, known)
     plan = keep_marks(plan, None if request.saved_plan else request.manifest, ctx)
+    plan = await announce(plan, request.manifest, ctx)
     plan = policy.acting(plan, ctx.clock.now())
     report = replace(report, plan=plan)
     if request.mark_only:
@@ -150,7 +152,7 @@ async def _apply(request: ApplyRequest, ctx: RunContext) -> ApplyReport:
     if not ctx.stop.requested and any(each.status is Status.DONE for each in results):
         afterwards = Known(holds, jobs=known.jobs, held_now=known.held_now, marks=known.marks)
         remaining = await _remaining(request, replace(report, results=results), afterwards, ctx)
-    report = replace(report, results=results, in_flight=own, remaining=remaining)
+    report = replace(report, results=results, in_flight=own, remaining=remaining, approved=approved)
     code = _code(report)
     if code is ExitCode.DONE and ctx.stop.requested:
         code = (

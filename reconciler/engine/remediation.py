@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from reconciler import __version__
 from reconciler.apply.context import Options, RunContext
 from reconciler.apply.results import ApplyReport, DriftReport, Due, LivePool, live_pool
 from reconciler.engine.acting import identities, record_identities
+from reconciler.engine.announcements import announce
 from reconciler.engine.apply import DEFAULT_LIFETIME, ApplyRequest, apply
 from reconciler.engine.holds import open_alarms, standing_holds
 from reconciler.engine.known import known_of
@@ -24,7 +25,6 @@ from reconciler.model import DriftPolicy, Limits, Manifest, Target
 from reconciler.planner import Connection, compute
 from reconciler.planning.drift import (
     BEING_CHANGED,
-    MEMORY,
     ChangeKey,
     Measure,
     Past,
@@ -44,6 +44,8 @@ REMEDIATION = "correct"
 """How the journal names a remediation run; a run that only detects is called ``drift``."""
 ROUNDS = ("drift",)
 """The runs of which each round has one."""
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before the first point of any journal."""
 
 
 async def detect(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftReport:
@@ -86,6 +88,7 @@ async def detect(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftRe
         plan,
         measures,
         unresolved=unresolved,
+        open_operations=_open(plan, ctx),
         alarms=alarms,
         became_due=became_due(plan, known.marks, before),
         exit_code=code,
@@ -155,7 +158,8 @@ async def remediate(manifest: Manifest, limits: Limits, ctx: RunContext, unsettl
         drifts = any(each.drifts for each in report.measures)
         return replace(report, refused=(_waits(unsettled),) if drifts else ())
     # Of the whole manifest, also of pools that no policy lets be corrected, as with a person's apply.
-    report = _dated(report, keep_marks(report.plan, manifest, replace(ctx, run_id=report.run_id)))
+    round_ = replace(ctx, run_id=report.run_id)
+    report = _dated(report, await announce(keep_marks(report.plan, manifest, round_), manifest, round_))
     permission = _permission(report.plan, manifest.drift, ctx)
     report = replace(report, refused=permission.refused)
     if not permission.pools and not report.unresolved:
@@ -227,7 +231,8 @@ def _kept(report: DriftReport, ctx: RunContext) -> DriftReport:
         points = _points(report.measures_now, report.plan, applied.run_id, ctx, only=applied.proven_pools)
         ctx.journal.add_drift(points)
     alarms = open_alarms(ctx.journal, report.plan.services)
-    return replace(report, unresolved=_unresolved(report.plan, ctx), alarms=alarms)
+    unresolved, still_open = _unresolved(report.plan, ctx), _open(report.plan, ctx)
+    return replace(report, unresolved=unresolved, open_operations=still_open, alarms=alarms)
 
 
 class _Remediation:
@@ -336,7 +341,8 @@ def _points(
         if each.pool.live is not None and (only is None or live_pool(each.pool) in only)
     }
     calm = [key for key, each in found.items() if not (each.surplus or each.missing)]
-    kept = found.keys() - calm | ctx.journal.drifting(calm, now - MEMORY)
+    # However long ago: a later drift must not look as if it had gone on since then.
+    kept = found.keys() - calm | ctx.journal.drifting(calm, EVER)
     return [
         DriftPoint(run_id, now, key, each.pool.label, each.surplus, each.missing, each.surplus_gb)
         for key, each in found.items()
@@ -358,6 +364,12 @@ def _unresolved(plan: Plan, ctx: RunContext) -> int:
         for service in plan.services
         for each in ctx.journal.unresolved(str(service.target), service.name)
     )
+
+
+def _open(plan: Plan, ctx: RunContext) -> int:
+    """Open operations, those of runs that are alive included."""
+    services = plan.services
+    return sum(len(ctx.journal.unresolved(str(each.target), each.name)) for each in services)
 
 
 def _being_changed(ctx: RunContext) -> dict[PoolKey, Operation]:

@@ -11,9 +11,10 @@ from contextlib import suppress
 
 from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.decision import DECIDED, Decision, decide
+from reconciler.apply.events import Phase, PoolMoved
 from reconciler.apply.resolve import resolve, still_open
 from reconciler.apply.results import Resolution, Result, Status
-from reconciler.engine.holds import HELD, UNRESOLVED, damaged_holds, hold, standing_holds
+from reconciler.engine.holds import HELD, UNRESOLVED, alarm_holds, damaged_holds, hold
 from reconciler.errors import BadInput, JournalError, PoolHeld, Refused, ServiceError
 from reconciler.journal.records import DamagedOperation, Operation
 from reconciler.model import Target
@@ -39,7 +40,9 @@ async def resolve_all(
                 found = await resolve(operation, site, ctx)
                 state = "resolved" if found.resolved else "still open"
                 said = found.result
-                ctx.log(f"{operation.intent.pool_name}: {state}: {said.status}: {said.message}")
+                pool = operation.intent.pool.pool_id, operation.intent.pool_name
+                words = f"{state}: {said.status}: {said.message}"
+                ctx.tell(PoolMoved(*pool, Phase.ENDED, words, good=found.resolved, done=said.done))
                 return found
             except PoolHeld as held:
                 return held
@@ -149,9 +152,10 @@ def _services(ctx: RunContext) -> list[Service]:
 def _standing(ctx: RunContext) -> Holds:
     """What keeps pools closed until a person decides; each damaged record is said."""
     services = _services(ctx)
-    for each in damaged_holds(ctx.journal, services).values():
+    damaged = damaged_holds(ctx.journal, services)
+    for each in damaged.values():
         ctx.log(f"{each.pool}: {each.message}")
-    return standing_holds(ctx.journal, services)
+    return damaged | alarm_holds(ctx.journal, services)
 
 
 def let_go(operation: Operation, ctx: RunContext) -> None:

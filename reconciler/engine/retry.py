@@ -12,22 +12,22 @@ from datetime import datetime
 from reconciler import __version__
 from reconciler.apply.context import Options, RunContext, TargetContext
 from reconciler.apply.operation import carry_out
-from reconciler.apply.pools import sparing
+from reconciler.apply.pools import demanded, sparing
 from reconciler.apply.results import ApplyReport, PoolResult, Result, Status, worst
-from reconciler.apply.second_check import check_retry
+from reconciler.apply.second_check import check_backups, check_retry
 from reconciler.engine.apply import DEFAULT_LIFETIME, Approve, in_flight, keep_plan, recorded
 from reconciler.engine.holds import ALARM, DAMAGED, HELD
 from reconciler.engine.resolution import resolve_all, target_contexts
 from reconciler.errors import BadInput, PoolHeld, Refused, StalePlan
 from reconciler.journal.records import Intent, Operation, SentDisk, State, Step
 from reconciler.model import Action, DesiredPool, Disk, Grant, Limits, LostCopy, Manifest, Pool
-from reconciler.planner import judged_under
+from reconciler.planner import judged_under, later_of, pool_with_backups
 from reconciler.planning import policy
 from reconciler.planning.finding import Severity
 from reconciler.planning.leftovers import PartialRemoval
 from reconciler.planning.plan import TRANSIENT_RULES, Plan, PoolPlan, pool_decision
 from reconciler.planning.readings import Counts
-from reconciler.planning.retry_plan import left_of, retry_plan
+from reconciler.planning.retry_plan import beyond, left_of, retry_plan
 from reconciler.workspace import Call, JobEnd
 
 CAUTION = (
@@ -56,6 +56,8 @@ class _Reading:
     raw: bytes
     generation: int
     """The pool's generation in the journal, taken before the pool was read."""
+    began: float
+    """When it began (monotonic seconds)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,7 @@ async def _read(task: _Task) -> _Reading:
     operation, site, ctx = task.operation, task.site, task.ctx
     intent = operation.intent
     generation = ctx.journal.generation(intent.pool)
+    began = ctx.clock.monotonic()
     pool_id = intent.pool.pool_id
     before = await site.pools.after(ctx.clock.monotonic())
     desired = _declared(task.request.manifest, before, intent)
@@ -198,7 +201,13 @@ async def _read(task: _Task) -> _Reading:
         raise Refused(
             f"no copy is left of operation {operation.id}, so there is nothing to retry", "plan again"
         )
-    return _Reading(plan, reading.pool, reading.raw, generation)
+    plan = await pool_with_backups(
+        plan,
+        ctx.policy,
+        lambda: site.backups.after(began),
+        lambda: later_of(ctx.clock.now(), site.service_time()),
+    )
+    return _Reading(plan, reading.pool, reading.raw, generation, began)
 
 
 def _declared(manifest: Manifest, live: tuple[Pool, ...], intent: Intent) -> DesiredPool:
@@ -246,7 +255,7 @@ def _plan_of(pool: PoolPlan, task: _Task) -> Plan:
     request, site, ctx = task.request, task.site, task.ctx
     now = ctx.clock.now()
     limits = policy.within(request.limits, ctx.policy)
-    judged, findings = judged_under(ctx.policy, [pool], limits, now)
+    judged, findings = judged_under(ctx.policy, [_as_told(pool, task)], limits, now)
     made = Plan(
         id=ctx.new_id(),
         services=(site.service,),
@@ -262,6 +271,21 @@ def _plan_of(pool: PoolPlan, task: _Task) -> Plan:
     return policy.acting(made, now)
 
 
+def _as_told(pool: PoolPlan, task: _Task) -> PoolPlan:
+    """The pool with what its people knew before the removal began; the marks are gone with the disks."""
+    journal, operation = task.ctx.journal, task.operation
+    if not (task.ctx.policy and task.ctx.policy.announce is not None):
+        return pool
+    first: dict[str, datetime] = {}
+    for each in journal.messages(operation.intent.pool):
+        if each.state is State.ACCEPTED and each.begun < operation.opened:
+            first.setdefault(each.key.disk_id, each.begun)
+    now = journal.now()
+    known = {disk: now - begun for disk, begun in first.items()}
+    changes = (replace(each, heard_for=known.get(each.live.id if each.live else "")) for each in pool.changes)
+    return replace(pool, changes=tuple(changes))
+
+
 async def _send(task: _Task, approved: PoolPlan, digest: str) -> Result:
     """Read once more, compare with what was approved, check independently, and send once."""
     site, ctx, intent = task.site, task.ctx, task.operation.intent
@@ -271,8 +295,7 @@ async def _send(task: _Task, approved: PoolPlan, digest: str) -> Result:
     known = await site.workspace.pool_jobs(intent.pool.pool_id, Step.RETRY)
     again = _plan_of(fresh.plan, task)
     [pool] = again.pools
-    grown = left_of(pool) - left_of(approved)
-    if grown or pool_decision(pool, ignoring=TRANSIENT_RULES) != pool_decision(approved):
+    if beyond(pool, approved) or pool_decision(pool, ignoring=TRANSIENT_RULES) != pool_decision(approved):
         raise StalePlan(
             f"pool {pool.label} changed since the retry was approved; nothing was sent", "retry again"
         )
@@ -281,6 +304,9 @@ async def _send(task: _Task, approved: PoolPlan, digest: str) -> Result:
         raise Refused(reasons, "retry when that is over")
     left = tuple(sorted(left_of(pool)))
     check_retry(fresh.raw, intent.pool.pool_id, left, list(intent.disks), sparing(pool.desired, ctx.policy))
+    if withins := demanded(pool.desired, ctx.policy):
+        now = later_of(ctx.clock.now(), site.service_time())
+        check_backups((await site.backups.after(fresh.began)).pages, left, min(withins), now)
     ctx.check_sources()
     if ctx.stop.requested:
         return Result(Status.INTERRUPTED, "stopped before the call", "retry again to continue")

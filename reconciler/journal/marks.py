@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Select, select, update
 from sqlalchemy import delete as delete_from
 
 from reconciler.errors import PoolHeld, Refused
 from reconciler.journal import rows
 from reconciler.journal.records import GraceRule, Intent, Mark, MarkKey, NewMark, PoolKey
-from reconciler.journal.schema import marks, operations
+from reconciler.journal.schema import given, marks, matching, operations
 
 KEPT = "marks.kept"
 """The kind of the event that says which disks a run marked, and of which it cleared the mark."""
@@ -29,19 +31,23 @@ def words(key: MarkKey) -> str:
     return f"{key.pool.target}/{key.pool.pool_id}/{key.disk_id}"
 
 
+@cache
+def _longest_first(*columns: str) -> Select[Any]:
+    order = (marks.c.first_seen, marks.c.pool_id, marks.c.disk_id)
+    return select(marks).where(*matching(marks, *columns)).order_by(*order)
+
+
 def find(connection: Connection, target: str | None, service: str | None) -> tuple[Mark, ...]:
     """Marks of one target and service, or of all, the longest first."""
-    query = select(marks).order_by(marks.c.first_seen, marks.c.pool_id, marks.c.disk_id)
-    if target is not None:
-        query = query.where(marks.c.target == target)
-    if service is not None:
-        query = query.where(marks.c.service == service)
-    return tuple(rows.to_mark(row) for row in connection.execute(query))
+    place = rows.place_values(target, service)
+    found = connection.execute(_longest_first(*place), given(place))
+    return tuple(rows.to_mark(row) for row in found)
 
 
 def of_pool(connection: Connection, pool: PoolKey) -> Mapping[str, Mark]:
     """The marks of one pool, by disk."""
-    found = connection.execute(select(marks).where(*_of(pool)))
+    values = rows.pool_values(pool)
+    found = connection.execute(_longest_first(*values), given(values))
     return {row.disk_id: rows.to_mark(row) for row in found}
 
 

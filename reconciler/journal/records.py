@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 from reconciler.errors import StalePlan
-from reconciler.model import LostCopy
+from reconciler.model import LostCopy, Notice
 
 Now = Callable[[], datetime]
 """Returns the current time, timezone-aware, in UTC."""
@@ -123,6 +123,8 @@ class GraceRule(NamedTuple):
     grace: timedelta
     service_time: datetime | None
     """The time by the service; None when it does not say. The earlier of this and the journal's clock counts."""
+    announced: timedelta | None = None
+    """Its people must have been told so long before; None: nobody need be told."""
 
 
 class DayUse(NamedTuple):
@@ -314,6 +316,8 @@ class RunRecord:
     """In order of writing."""
     damaged: tuple[DamagedOperation, ...] = ()
     """Operations of it whose rows cannot be trusted."""
+    announcements: tuple[Announcement, ...] = ()
+    """Messages that it sent, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,6 +385,50 @@ class NewMark(NamedTuple):
     key: MarkKey
     pool_name: str
     grace: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class NewAnnouncement:
+    """One message about a marked disk that is about to be sent to the people of its pool."""
+
+    id: str
+    mark: Mark
+    """As it was when the text was made: one that has changed since makes it wrong."""
+    notice: Notice
+    due: datetime
+    """The time that it names."""
+    text: str
+
+    @property
+    def once(self) -> str:
+        """What is sent at most once for one mark: the first message, and a reminder for each date."""
+        if self.notice is Notice.MARKED:
+            return self.notice.value
+        return f"{self.notice.value} {self.due.isoformat()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """One message about a disk to the people of its pool, and what became of it."""
+
+    id: str
+    key: MarkKey
+    pool_name: str
+    first_seen: datetime
+    """Which mark it is about: one that was cleared and made anew has another time."""
+    notice: Notice
+    due: datetime
+    text: str
+    run_id: str
+    """The run that sent it last."""
+    begun: datetime
+    outcome: Outcome | None
+    """None: the run that sent it did not live to record it, or has not done so yet. Nobody knows, as with UNKNOWN."""
+
+    @property
+    def state(self) -> State:
+        """How far it has come."""
+        return self.outcome.state if self.outcome else State.INTENDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -529,6 +577,27 @@ class Journal(Protocol):
     def extend_mark(self, key: MarkKey, run_id: str, by: str, until: datetime) -> bool:
         """Let a disk wait until a time as a person wants, if that is later; as ``clear_mark`` otherwise."""
 
+    def announcements(
+        self, target: str | None = None, service: str | None = None
+    ) -> tuple[Announcement, ...]:
+        """The messages about the marks that there are, oldest first; None means every target or every service."""
+
+    def messages(self, pool: PoolKey) -> tuple[Announcement, ...]:
+        """Every message about disks of one pool, also about marks that are gone, oldest first."""
+
+    def open_announcement(
+        self, new: NewAnnouncement, run_id: str, service_time: datetime | None = None
+    ) -> bool:
+        """Record that a message is about to be sent; False when it must not be.
+
+        Its time is the later of the journal's clock and ``service_time``, so that nobody has known for too long.
+        It must not when it was sent before, unless that certainly reached nobody, and when the mark is gone or is
+        another one by now. Of two runs that ask at once one is told True.
+        """
+
+    def record_announcement(self, announcement_id: str, run_id: str, outcome: Outcome) -> None:
+        """Record what became of a message; only once, and only for the run that opened it."""
+
     def damaged_operation(self, operation_id: str) -> DamagedOperation | None:
         """The row of this id if it cannot be trusted; None when it is sound, or there is none."""
 
@@ -595,6 +664,9 @@ class Journal(Protocol):
 
     def drifting(self, pools: Collection[PoolKey], since: datetime) -> frozenset[PoolKey]:
         """The pools whose latest point was measured at or after a time, and had surplus or missing disks."""
+
+    def drifting_since(self, pools: Collection[PoolKey]) -> Mapping[PoolKey, datetime]:
+        """The first point of each pool after its last one without surplus and missing disks, where there is one."""
 
     def check(self) -> None:
         """Read the whole journal once; raises ``JournalError`` when it is damaged. A server checks its own files."""

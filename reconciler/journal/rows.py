@@ -15,6 +15,7 @@ from sqlalchemy import Row
 from reconciler.journal.checksum import intent_sum, state_sum, storable
 from reconciler.journal.records import (
     Alarm,
+    Announcement,
     Approved,
     ClosedBy,
     DamagedOperation,
@@ -23,6 +24,7 @@ from reconciler.journal.records import (
     Intent,
     Mark,
     MarkKey,
+    NewAnnouncement,
     NewMark,
     Operation,
     Origin,
@@ -34,12 +36,17 @@ from reconciler.journal.records import (
     Step,
     Way,
 )
-from reconciler.model import LostCopy
+from reconciler.model import KnownBackup, LostCopy, Notice
 
 
 def pool_values(pool: PoolKey) -> dict[str, Any]:
     """The columns that name a pool."""
     return {"target": pool.target, "service": pool.service, "pool_id": pool.pool_id}
+
+
+def place_values(target: str | None, service: str | None) -> dict[str, Any]:
+    """The columns that name a target and a service, without what is not given."""
+    return {name: value for name, value in (("target", target), ("service", service)) if value is not None}
 
 
 def intent_values(intent: Intent) -> dict[str, Any]:
@@ -58,7 +65,7 @@ def intent_values(intent: Intent) -> dict[str, Any]:
         "signed_at": intent.signed_at,
         "not_after": intent.not_after,
         "plan_digest": intent.plan_digest,
-        "copies": [[*copy[:-1], list(copy.users)] for copy in intent.copies],
+        "copies": [_copy_values(copy) for copy in intent.copies],
     }
 
 
@@ -147,10 +154,16 @@ def to_operation(row: Row[Any]) -> Operation:
     )
 
 
-def _to_copy(
-    disk_id: str, desktop_id: str, desktop_name: str, volume_id: str, size: int, users: list[str]
-) -> LostCopy:
-    return LostCopy(disk_id, desktop_id, desktop_name, volume_id, size, tuple(users))
+def _copy_values(copy: LostCopy) -> list[Any]:
+    """A copy as the journal keeps it; its backups come last, where there are any, so that older rows have none."""
+    *plain, users, backups = copy
+    return [*plain, list(users), *([[list(each) for each in backups]] if backups else [])]
+
+
+def _to_copy(*kept: Any) -> LostCopy:
+    disk_id, desktop_id, desktop_name, volume_id, size, users, *rest = kept
+    backups = tuple(KnownBackup(*each) for each in rest[0]) if rest else ()
+    return LostCopy(disk_id, desktop_id, desktop_name, volume_id, size, tuple(users), backups)
 
 
 def _to_outcome(row: Row[Any]) -> Outcome | None:
@@ -265,6 +278,36 @@ def to_mark(row: Row[Any]) -> Mark:
         grace=timedelta(seconds=row.grace),
         extended_until=row.extended_until,
         extended_by=row.extended_by,
+    )
+
+
+def announcement_values(new: NewAnnouncement) -> dict[str, Any]:
+    """The columns that a message fills before it is sent; its time is the journal's."""
+    return pool_values(new.mark.key.pool) | {
+        "id": new.id,
+        "disk_id": new.mark.key.disk_id,
+        "first_seen": new.mark.first_seen,
+        "once": new.once,
+        "pool_name": new.mark.pool_name,
+        "notice": new.notice.value,
+        "due": new.due,
+        "text": new.text,
+    }
+
+
+def to_announcement(row: Row[Any]) -> Announcement:
+    """One row of the announcements table."""
+    return Announcement(
+        id=row.id,
+        key=MarkKey(PoolKey(row.target, row.service, row.pool_id), row.disk_id),
+        pool_name=row.pool_name,
+        first_seen=row.first_seen,
+        notice=Notice(row.notice),
+        due=row.due,
+        text=row.text,
+        run_id=row.run_id,
+        begun=row.begun,
+        outcome=_to_outcome(row),
     )
 
 

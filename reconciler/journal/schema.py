@@ -5,7 +5,7 @@ Connecting is left to ``database``, the meaning of rows to ``rows`` and ``store`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
+    ColumnElement,
     Connection,
     DateTime,
     Dialect,
@@ -219,6 +220,43 @@ marks = Table(
     Column("extended_by", Words, nullable=False),
 )
 
+announcements = Table(
+    "reconciler_announcements",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("target", Words, nullable=False),
+    Column("service", Words, nullable=False),
+    Column("pool_id", Words, nullable=False),
+    Column("disk_id", Words, nullable=False),
+    Column("first_seen", Utc, nullable=False),
+    Column("once", Words, nullable=False),
+    Column("pool_name", Words, nullable=False),
+    Column("notice", Words, nullable=False),
+    Column("due", Utc, nullable=False),
+    Column("text", Words, nullable=False),
+    Column("run_id", Words, nullable=False, index=True),
+    Column("begun", Utc, nullable=False, index=True),
+    Column("outcome", Words),
+    Column("job_id", Words),
+    Column("request_id", Words),
+    Column("status", Integer),
+    Column("code", Words),
+    Column("message", Words),
+)
+
+# The lock that "sent once" rests on: two runs cannot both have the same message about the same mark. The pool comes
+# first, as above.
+Index(
+    "reconciler_one_announcement",
+    announcements.c.pool_id,
+    announcements.c.disk_id,
+    announcements.c.target,
+    announcements.c.service,
+    announcements.c.first_seen,
+    announcements.c.once,
+    unique=True,
+)
+
 plans = Table(
     "reconciler_plans",
     metadata,
@@ -298,6 +336,12 @@ def _add_alarms_and_marks(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+def _add_announcements(connection: Connection) -> None:
+    """Create the table of messages as a new journal has it."""
+    for statement in _creation(connection.engine.url.drivername, (announcements.name,)):
+        connection.exec_driver_sql(statement)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     (
         "CREATE INDEX reconciler_not_done ON reconciler_operations (target, service) "
@@ -322,6 +366,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         _add_upkeep,
         _add_alarms_and_marks,
     ),
+    (_add_announcements,),
 )
 """Index n leads from version n + 1 to n + 2; a new journal is created at the latest version directly."""
 
@@ -336,6 +381,8 @@ ALARMS_SINCE = 4
 """The version from which there are alarms."""
 MARKS_SINCE = 4
 """The version from which there are marks of surplus disks."""
+ANNOUNCEMENTS_SINCE = 5
+"""The version from which there are messages to the people of pools."""
 
 APPROVALS_SINCE = 4
 """The version from which rows of runs say how they were approved, and who started them where."""
@@ -355,6 +402,16 @@ def readable_operations(version: int) -> Select[Any]:
         return select(operations)
     later = {"copies", "intent_sum", "state_sum"}
     return select(*(column for column in operations.c if column.name not in later))
+
+
+def matching(table: Table, *columns: str) -> list[ColumnElement[bool]]:
+    """That columns have the values which ``given`` gives when the statement runs, so that it is composed once."""
+    return [table.c[name] == bindparam(f"at_{name}") for name in columns]
+
+
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of columns for a statement with ``matching``."""
+    return {f"at_{name}": value for name, value in values.items()}
 
 
 def version_of(connection: Connection, where: str) -> int | None:

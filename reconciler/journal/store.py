@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Connection,
     Integer,
     LargeBinary,
+    Select,
     TextClause,
     and_,
     bindparam,
@@ -31,14 +33,15 @@ from sqlalchemy import (
 )
 
 from reconciler.errors import JournalError, StalePlan
+from reconciler.journal import announcements, fence, marks, rows, schema, upkeep
 from reconciler.journal import budget as day
-from reconciler.journal import fence, marks, rows, schema, upkeep
 from reconciler.journal.database import Database, parse, place
 from reconciler.journal.records import (
     DAMAGED_HINT,
     FINAL,
     OUTCOMES,
     Alarm,
+    Announcement,
     Approved,
     Claim,
     ClosedBy,
@@ -51,6 +54,7 @@ from reconciler.journal.records import (
     Journal,
     Mark,
     MarkKey,
+    NewAnnouncement,
     NewMark,
     Now,
     Operation,
@@ -63,6 +67,7 @@ from reconciler.journal.records import (
     State,
     Step,
 )
+from reconciler.logs import log_fine
 
 _operations = schema.operations
 
@@ -85,19 +90,83 @@ _LATEST_DRIFTS = """
 """Pools whose latest point has drift: one look into an index for each, however many points it has."""
 
 
-def _drifting(pools: str) -> TextClause:
+_DRIFTS_SINCE = """
+    SELECT pool.value, (
+        SELECT min(point.at) FROM reconciler_drift AS point
+        WHERE point.pool_id = pool.value AND point.target = :target AND point.service = :service
+        AND point.at > COALESCE((
+            SELECT max(clean.at) FROM reconciler_drift AS clean
+            WHERE clean.pool_id = pool.value AND clean.target = :target AND clean.service = :service
+            AND clean.surplus = 0 AND clean.missing = 0
+        ), :since)
+    ) AS began FROM POOLS AS pool
+"""
+"""When the drift of each pool began that is going on: its first point after the last clean one."""
+
+
+def _over_pools(query: str, pools: str) -> TextClause:
     since = bindparam("since", type_=schema.Utc)
-    return text(_LATEST_DRIFTS.replace("POOLS", pools)).bindparams(since)
+    return text(query.replace("POOLS", pools)).bindparams(since)
 
 
-_DRIFTING = {
-    "sqlite": _drifting("json_each(:ids)"),
-    "postgresql": _drifting("json_array_elements_text(CAST(:ids AS json))"),
+_ARRAYS = {"sqlite": "json_each(:ids)", "postgresql": "json_array_elements_text(CAST(:ids AS json))"}
+_DRIFTING = {each: _over_pools(_LATEST_DRIFTS, pools) for each, pools in _ARRAYS.items()}
+_BEGAN = {
+    each: _over_pools(_DRIFTS_SINCE, pools).columns(value=schema.Words, began=schema.Utc)
+    for each, pools in _ARRAYS.items()
 }
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
 _CLOCK = select(func.clock_timestamp(type_=schema.Utc))
+# Built once, like those of ``fence``, since every run asks for them.
+_POOLS = select(schema.pools.c.pool_id).where(
+    *schema.matching(schema.pools, "target", "service"), schema.pools.c.generation > 0
+)
+_RUN = update(schema.runs).where(*schema.matching(schema.runs, "id"))
+
+
+class _Queries:
+    """What runs ask of the operations in a journal of one version."""
+
+    def __init__(self, version: int) -> None:
+        operations = schema.readable_operations(version)
+        here = schema.matching(_operations, "target", "service")
+        self.all = operations.order_by(_operations.c.opened, _operations.c.id)
+        self.one = operations.where(*schema.matching(_operations, "id"))
+        self.of_pool = self.all.where(*here, *schema.matching(_operations, "pool_id"))
+        self.not_done = self.all.where(*here, schema.NOT_DONE)
+        self.uses = self.all.where(
+            *here, _operations.c.opened >= bindparam("since"), _operations.c.id != bindparam("besides")
+        )
+
+
+_queries = cache(_Queries)
+
+
+@cache
+def _open(version: int, *columns: str) -> Select[Any]:
+    # Not sorted: for ORDER BY opened SQLite would read all rows in that order instead of the few open ones.
+    query = schema.readable_operations(version).where(_operations.c.closed.is_(None))
+    return query.where(*schema.matching(_operations, *columns))
+
+
+@cache
+def _alarms(*columns: str) -> Select[Any]:
+    table = schema.alarms
+    query = select(table).where(table.c.acknowledged.is_(None)).order_by(table.c.at, table.c.id)
+    return query.where(*schema.matching(table, *columns))
+
+
 NOBODY = Origin()
 Tell = Callable[[str], None]
 """Receives one line for the user."""
+
+
+def _by_service(pools: Iterable[PoolKey]) -> dict[tuple[str, str], list[str]]:
+    """The ids of pools, by target and service."""
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for each in pools:
+        found[each.target, each.service].append(each.pool_id)
+    return found
 
 
 def open_journal(
@@ -217,7 +286,8 @@ class SqlJournal(Journal):
         self._clock = clock
         self._version = version
         self._origin = origin
-        self._all = schema.readable_operations(version).order_by(_operations.c.opened, _operations.c.id)
+        self._queries = _queries(version)
+        self._all = self._queries.all
         """The query for every operation, oldest first."""
         self._runs = schema.readable_runs(version)
 
@@ -257,15 +327,15 @@ class SqlJournal(Journal):
     def approve_run(self, run_id: str, approved: Approved | None, policy: str) -> None:
         """Record how a run was approved and the policy's digest."""
         with self._database.write() as connection:
-            row = update(schema.runs).where(schema.runs.c.id == run_id)
-            connection.execute(row, rows.approved_values(approved) | {"policy": policy})
+            values = rows.approved_values(approved) | {"policy": policy, "at_id": run_id}
+            connection.execute(_RUN, values)
 
     def close_run(self, run_id: str, exit_code: int, digest: str, summary: Mapping[str, Any]) -> None:
         """Record that a run ends now."""
-        end = {"exit_code": exit_code, "digest": digest, "summary": dict(summary)}
+        end = {"exit_code": exit_code, "digest": digest, "summary": dict(summary), "at_id": run_id}
         with self._database.write() as connection:
             ended = {"ended": self._clock.now(connection)}
-            connection.execute(update(schema.runs).where(schema.runs.c.id == run_id), end | ended)
+            connection.execute(_RUN, end | ended)
 
     def record_event(
         self, run_id: str, kind: str, detail: Mapping[str, Any], operation_id: str | None = None
@@ -342,6 +412,7 @@ class SqlJournal(Journal):
                 events=tuple(rows.to_event(row) for row in own),
                 operations=_sound(known),
                 damaged=_damaged(known),
+                announcements=announcements.of_run(connection, run_id) if self._has_announcements else (),
             )
 
     # --- operations -----------------------------------------------------------------------------
@@ -380,7 +451,9 @@ class SqlJournal(Journal):
             }
             fence.hold(connection, new_pool, new_operation, intent, values)
             if grace and intent.step is Step.REMOVE:
-                marks.check_due(intent, grace, marks.of_pool(connection, intent.pool), now)
+                found = marks.of_pool(connection, intent.pool)
+                marks.check_due(intent, grace, found, now)
+                announcements.check_told(connection, intent, grace, found, now)
             if budget and intent.step is Step.REMOVE:
                 # Refusing rolls the new operation back.
                 others = self._uses(connection, intent.pool, day.midnight(now), besides=intent.operation_id)
@@ -395,6 +468,7 @@ class SqlJournal(Journal):
         with self._database.write() as connection:
             lease = {"lease_until": self._clock.now(connection) + timedelta(seconds=lease_seconds)}
             fence.write(connection, operation_id, owner, lease)
+        log_fine("journal", "lease renewed", operation=operation_id, owner=owner, lease=lease_seconds)
 
     def record_outcome(self, operation_id: str, owner: str, outcome: Outcome) -> None:
         """Record the outcome; raises ``PoolHeld`` when another run owns the operation or it is closed."""
@@ -434,22 +508,21 @@ class SqlJournal(Journal):
     def operation(self, operation_id: str) -> Operation | None:
         """One operation, or None; raises ``JournalError`` when its row is damaged."""
         with self._database.read() as connection:
-            found = fence.judge(connection, self._all.where(_operations.c.id == operation_id))
+            found = fence.judge(connection, self._queries.one, {"at_id": operation_id})
         for broken in _damaged(found):
             raise JournalError(broken.message, DAMAGED_HINT)
         return next(iter(_sound(found)), None)
 
     def of_pool(self, pool: PoolKey) -> tuple[Operation, ...]:
         """Every sound operation on one pool, oldest first."""
-        mine = rows.pool_values(pool)
-        return self._fetch(*(_operations.c[name] == value for name, value in mine.items()))
+        mine = schema.given(rows.pool_values(pool))
+        with self._database.read() as connection:
+            return _sound(fence.judge(connection, self._queries.of_pool, mine))
 
     def pools(self, target: str, service: str) -> frozenset[str]:
         """Ids of the pools of one project on which there ever was an operation."""
-        table = schema.pools
-        mine = (table.c.target == target, table.c.service == service, table.c.generation > 0)
         with self._database.read() as connection:
-            return frozenset(connection.scalars(select(table.c.pool_id).where(*mine)))
+            return frozenset(connection.scalars(_POOLS, schema.given(rows.place_values(target, service))))
 
     def operations(self, since: datetime) -> tuple[Operation, ...]:
         """All sound operations opened at or after a time, oldest first."""
@@ -467,34 +540,33 @@ class SqlJournal(Journal):
 
     def not_done(self, target: str, service: str) -> tuple[Operation, ...]:
         """Sound operations of one project in a state of ``NOT_DONE``, oldest first."""
-        return self._fetch(_operations.c.target == target, _operations.c.service == service, schema.NOT_DONE)
+        with self._database.read() as connection:
+            return _sound(
+                fence.judge(
+                    connection, self._queries.not_done, schema.given(rows.place_values(target, service))
+                )
+            )
 
     def unresolved(self, target: str | None = None, service: str | None = None) -> tuple[Operation, ...]:
         """Sound operations not closed yet, oldest first."""
-        wanted: list[ColumnElement[bool]] = [_operations.c.closed.is_(None)]
-        if target is not None:
-            wanted.append(_operations.c.target == target)
-        if service is not None:
-            wanted.append(_operations.c.service == service)
-        # Sorted here: for ORDER BY opened SQLite would read all rows in that order instead of the few open ones.
-        query = self._all.where(*wanted).order_by(None)
+        place = rows.place_values(target, service)
         with self._database.read() as connection:
-            found = _sound(fence.judge(connection, query))
+            found = _sound(fence.judge(connection, _open(self._version, *place), schema.given(place)))
         return tuple(sorted(found, key=lambda each: (each.opened, each.id)))
 
     def damaged(self, target: str, service: str) -> tuple[DamagedOperation, ...]:
         """Rows of one project that are open or not done and cannot be trusted."""
-        here = (_operations.c.target == target, _operations.c.service == service)
+        here = rows.place_values(target, service)
         with self._database.read() as connection:
             # Two queries, each with an index of its own: one with OR would read the whole table.
-            not_done = fence.judge(connection, self._all.where(*here, schema.NOT_DONE))
-            not_closed = fence.judge(connection, self._all.where(*here, _operations.c.closed.is_(None)))
+            not_done = fence.judge(connection, self._queries.not_done, schema.given(here))
+            not_closed = fence.judge(connection, _open(self._version, *here), schema.given(here))
         return tuple(dict.fromkeys(_damaged(not_done) + _damaged(not_closed)))
 
     def damaged_operation(self, operation_id: str) -> DamagedOperation | None:
         """The row of this id if it cannot be trusted; None when it is sound, or there is none."""
         with self._database.read() as connection:
-            found = fence.judge(connection, self._all.where(_operations.c.id == operation_id))
+            found = fence.judge(connection, self._queries.one, {"at_id": operation_id})
         return next(iter(_damaged(found)), None)
 
     def every_damaged(self) -> tuple[DamagedOperation, ...]:
@@ -553,14 +625,10 @@ class SqlJournal(Journal):
         """Alarms that nobody has acknowledged, oldest first."""
         if self._version < schema.ALARMS_SINCE:
             return ()
-        table = schema.alarms
-        query = select(table).where(table.c.acknowledged.is_(None)).order_by(table.c.at, table.c.id)
-        if target is not None:
-            query = query.where(table.c.target == target)
-        if service is not None:
-            query = query.where(table.c.service == service)
+        place = rows.place_values(target, service)
         with self._database.read() as connection:
-            return tuple(rows.to_alarm(row) for row in connection.execute(query))
+            found = connection.execute(_alarms(*place), schema.given(place))
+            return tuple(rows.to_alarm(row) for row in found)
 
     def acknowledge(self, alarm_id: str, by: str) -> bool:
         """Record who has looked at an alarm; False when that is recorded already, or there is no such alarm."""
@@ -624,6 +692,61 @@ class SqlJournal(Journal):
                 self._note(connection, run_id, None, marks.EXTENDED, detail)
         return found
 
+    # --- announcements --------------------------------------------------------------------------
+
+    @property
+    def _has_announcements(self) -> bool:
+        return self._version >= schema.ANNOUNCEMENTS_SINCE
+
+    def announcements(
+        self, target: str | None = None, service: str | None = None
+    ) -> tuple[Announcement, ...]:
+        """The messages about the marks that there are, oldest first."""
+        if not self._has_announcements:
+            return ()
+        with self._database.read() as connection:
+            return announcements.find(connection, target, service)
+
+    def messages(self, pool: PoolKey) -> tuple[Announcement, ...]:
+        """Every message about disks of one pool, also about marks that are gone, oldest first."""
+        if not self._has_announcements:
+            return ()
+        with self._database.read() as connection:
+            return announcements.of_pool(connection, pool)
+
+    def open_announcement(
+        self, new: NewAnnouncement, run_id: str, service_time: datetime | None = None
+    ) -> bool:
+        """Record that a message is about to be sent; False when it must not be."""
+        key = new.mark.key
+        with self._database.write() as connection:
+            # One at a time with whoever marks, clears or extends here, so that the mark stays as it is looked at.
+            self._database.take_turn(connection, f"{key.pool.target} {key.pool.service}")
+            insert_new = self._database.insert_new(schema.announcements)
+            now = self._clock.now(connection)
+            begun = max(now, service_time or now)
+            if not announcements.begin(connection, insert_new, new, run_id, begun):
+                return False
+            detail = {
+                "id": new.id,
+                "disk": marks.words(key),
+                "notice": new.notice.value,
+                "due": new.due.isoformat(),
+                "text": new.text,
+            }
+            self._note(connection, run_id, None, announcements.BEGUN, detail)
+        return True
+
+    def record_announcement(self, announcement_id: str, run_id: str, outcome: Outcome) -> None:
+        """Record what became of a message."""
+        if outcome.state not in OUTCOMES:
+            raise ValueError(f"{outcome.state} is not an outcome of a call")
+        with self._database.write() as connection:
+            if announcements.end(connection, announcement_id, run_id, outcome):
+                detail = {"id": announcement_id} | rows.outcome_values(outcome)
+                del detail["state"]
+                self._note(connection, run_id, None, announcements.ENDED, detail)
+
     # --- once-only plans and budgets --------------------------------------------------------------
 
     def check_unclaimed(self, plan_id: str) -> None:
@@ -657,13 +780,9 @@ class SqlJournal(Journal):
     ) -> tuple[DayUse, ...]:
         """What runs have removed of a pool's whole target since then, without one operation."""
         # No upper bound: after a clock was set back, what was opened "tomorrow" counts today as well.
-        wanted = self._all.where(
-            _operations.c.target == of.target,
-            _operations.c.service == of.service,
-            _operations.c.opened >= since,
-            _operations.c.id != besides,
-        )
-        return day.uses(fence.judge(connection, wanted))
+        place = schema.given(rows.place_values(of.target, of.service))
+        wanted = place | {"since": since, "besides": besides}
+        return day.uses(fence.judge(connection, self._queries.uses, wanted))
 
     def claim_losses(
         self, group: str, claims: Sequence[Claim], ceilings: Mapping[str, int]
@@ -733,9 +852,7 @@ class SqlJournal(Journal):
 
     def drifting(self, pools: Collection[PoolKey], since: datetime) -> frozenset[PoolKey]:
         """The pools whose latest point was measured at or after a time, and had surplus or missing disks."""
-        by_service: dict[tuple[str, str], list[str]] = defaultdict(list)
-        for each in pools:
-            by_service[each.target, each.service].append(each.pool_id)
+        by_service = _by_service(pools)
         query = _DRIFTING["sqlite" if self._database.sqlite else "postgresql"]
         found: set[PoolKey] = set()
         with self._database.read() as connection:
@@ -744,6 +861,18 @@ class SqlJournal(Journal):
                 drifting = connection.execute(query, values).scalars()
                 found.update(PoolKey(target, service, pool_id) for pool_id in drifting)
         return frozenset(found)
+
+    def drifting_since(self, pools: Collection[PoolKey]) -> Mapping[PoolKey, datetime]:
+        """The first point of each pool after its last one without surplus and missing disks, where there is one."""
+        query = _BEGAN["sqlite" if self._database.sqlite else "postgresql"]
+        began: dict[PoolKey, datetime] = {}
+        with self._database.read() as connection:
+            for (target, service), ids in _by_service(pools).items():
+                values = {"ids": json.dumps(ids), "target": target, "service": service, "since": _EVER}
+                for pool_id, at in connection.execute(query, values):
+                    if at is not None:
+                        began[PoolKey(target, service, pool_id)] = at
+        return began
 
     # --- upkeep ---------------------------------------------------------------------------------
 
@@ -804,6 +933,7 @@ class SqlJournal(Journal):
             "kind": kind,
             "detail": dict(detail),
         }
+        log_fine("journal", kind, operation=operation_id)
         connection.execute(insert(schema.events), event)
 
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from reconciler.journal import rows
+from reconciler.journal import announcements, rows
 from reconciler.journal.budget import midnight
 from reconciler.journal.checksum import intent_sum
 from reconciler.journal.records import PLAN_APPROVED, Pruned
@@ -105,6 +105,7 @@ def prune(connection: Connection, before: datetime, now: datetime) -> Pruned:
     connection.execute(delete(runs).where(runs.c.id.in_(old)))
     _forget_names(connection, before)
     _forget_groups(connection, before, now)
+    announcements.forget(connection, before)
     return Pruned(len(old), gone, _delete_points(connection, before))
 
 

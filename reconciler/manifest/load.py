@@ -29,6 +29,7 @@ from reconciler.manifest.tree import Map, Seq
 from reconciler.model import (
     Action,
     ApplyTo,
+    BackupRule,
     DesiredDisk,
     DesiredPool,
     DriftPolicy,
@@ -41,8 +42,15 @@ from reconciler.model import (
     Window,
 )
 
-_PERMITTING: Final = ("allow_empty", "allow_live_sessions", "allow_count_mismatch", "on_tie", "manage")
-"""Keys that permit what is refused by default; a review names the line of each."""
+_PERMITTING: Final = (
+    "allow_empty",
+    "allow_live_sessions",
+    "allow_count_mismatch",
+    "on_tie",
+    "manage",
+    "backup",
+)
+"""Keys that permit what is refused by default, or that a finding names: with the line of each."""
 _PERMITTING_KEYS: Final = frozenset(_PERMITTING)
 _PLACES: Final = 4
 """Most given paths that one line names."""
@@ -197,9 +205,12 @@ def _pool(
     on_tie = entry.on_tie or defaults.on_tie
     manage = entry.manage if entry.manage is not None else defaults.manage
     grace = entry.grace or defaults.grace
+    announce = entry.announce or defaults.announce
+    backup = entry.backup or defaults.backup
     live = (
         entry.allow_live_sessions if entry.allow_live_sessions is not None else defaults.allow_live_sessions
     )
+    places = _permitted_at(node, faults)
     disks: list[DesiredDisk] = []
     for disk, place in zip(entry.disks, cast(Seq, node["disks"]), strict=True):
         at = faults.position(cast(Map, place).at)
@@ -221,7 +232,10 @@ def _pool(
         on_tie=OnTie(on_tie) if on_tie else None,
         manage=frozenset({Action.REMOVE}) if manage is None else frozenset(map(Action, manage)),
         grace=duration(grace) if grace else timedelta(0),
-        permitted_at=tuple((shared | _permitted_at(node, faults)).items()),
+        announce=announce.text if announce else "",
+        backup=BackupRule(duration(backup.within), (shared | places)["backup"]) if backup else None,
+        owner=entry.owner or defaults.owner or "",
+        permitted_at=tuple((shared | places).items()),
     )
 
 

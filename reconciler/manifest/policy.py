@@ -24,7 +24,7 @@ from reconciler.manifest.policy_schema import POLICY, CeilingsEntry, PolicyEntry
 from reconciler.manifest.rules import check_window, maps
 from reconciler.manifest.scalars import duration
 from reconciler.manifest.tree import Map, Seq
-from reconciler.model import ApprovalRule, Limit, Limits, Placed, Policy
+from reconciler.model import ApprovalRule, BackupRule, Limit, Limits, Placed, Policy
 
 
 def read_policy(path: Path) -> Policy:
@@ -96,6 +96,8 @@ def _policy(entry: PolicyEntry, root: Map, source: tuple[Path, str], faults: Fau
         forbid=_placed(root, "forbid", faults),
         require=tuple(_required(entry, root, faults)),
         grace=duration(entry.require.grace) if entry.require.grace else timedelta(0),
+        announce=_notice(entry.require.announce),
+        backup=_backup(entry, root, faults),
         windows=windows(entry.windows or (), root, faults),
         approvals=_approvals(entry, root, path, faults),
         protect_pools=_placed(protect, "pools", faults),
@@ -125,7 +127,24 @@ def _required(entry: PolicyEntry, root: Map, faults: Faults) -> Iterator[Placed]
     names: Iterable[str] = entry.require.model_fields_set
     for name in sorted(names):
         mark = cast(Map, root["require"]).value_mark(name)
-        yield Placed(f"{name}: {getattr(entry.require, name)}", faults.position(mark))
+        yield Placed(f"{name}: {_plain(getattr(entry.require, name))}", faults.position(mark))
+
+
+def _plain(value: object) -> str:
+    return "true" if value is True else str(value)
+
+
+def _notice(value: object) -> timedelta | None:
+    """How long before a removal the message about it must have been accepted; None where none is demanded."""
+    if value is None:
+        return None
+    return timedelta(0) if value is True else duration(str(value))
+
+
+def _backup(entry: PolicyEntry, root: Map, faults: Faults) -> BackupRule | None:
+    if (within := entry.require.backup) is None:
+        return None
+    return BackupRule(duration(within), faults.position(cast(Map, root["require"]).value_mark("backup")))
 
 
 def _approvals(entry: PolicyEntry, root: Map, path: Path, faults: Faults) -> ApprovalRule | None:

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, PlainValidator, WithJsonSchema
 
 from reconciler.manifest.schema import (
     Ceiling,
@@ -21,8 +22,23 @@ from reconciler.manifest.schema import (
 )
 from reconciler.manifest.wording import GRACE, SHARE, WINDOW, Vocabulary
 
-Duration: TypeAlias = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}[smhd]$")]
+_LENGTH: Final = r"^[1-9][0-9]{0,5}[smhd]$"
+Duration: TypeAlias = Annotated[str, Field(pattern=_LENGTH)]
 """``90s``, ``15m``, ``24h`` or ``3d``."""
+
+
+def _notified(value: object) -> object:
+    if value is True or (isinstance(value, str) and re.fullmatch(_LENGTH, value)):
+        return value
+    raise ValueError("neither true nor a duration")
+
+
+Notified: TypeAlias = Annotated[
+    Any,
+    PlainValidator(_notified),
+    WithJsonSchema({"anyOf": [{"const": True}, {"type": "string", "pattern": _LENGTH}]}),
+]
+"""``true``, or ``24h``."""
 TargetName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(?:-[a-z0-9]+)*/[0-9a-f]{32}$")]
 """``region/project_id``."""
 Forbidden: TypeAlias = Literal[
@@ -53,14 +69,15 @@ class RequireEntry(Entry):
         default=None,
         description="The least grace of every pool, such as 3d; a longer one of a manifest holds.",
     )
-    backup: Duration | None = Field(
+    backup: Grace | None = Field(
         default=None,
-        description="How old its backup may be, such as 24h. This version cannot fulfil it, so nothing is removed.",
+        description="How old the backup of each desktop may be that loses a copy, such as 24h; a shorter time of a "
+        "manifest holds.",
     )
-    announce: Duration | None = Field(
+    announce: Notified | None = Field(
         default=None,
-        description="How long before a removal its people must have been notified. This version cannot fulfil it, "
-        "so nothing is removed.",
+        description="true: nothing is removed before the service has accepted the message about it (announce in a "
+        "manifest); a duration, such as 24h: accepted so long before.",
     )
 
 
@@ -143,8 +160,8 @@ POLICY: Final = Vocabulary(
         "forbid entry": "write allow_empty, allow_live_sessions, on_tie, replace, remediation or retry",
         "require": "write a mapping such as {grace: 3d, backup: 24h}",
         "grace": GRACE,
-        "backup": _DURATION,
-        "announce": _DURATION,
+        "backup": GRACE,
+        "announce": "write true, or how long before a removal, such as 24h",
         "windows": _WINDOWS,
         **WINDOW,
         "approvals": "write a mapping such as {required: 2, signers: allowed_signers, max_age: 24h}",

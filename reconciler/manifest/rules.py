@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from reconciler.manifest.faults import shown
+from reconciler.manifest.message import FIELDS, unknown_fields
 from reconciler.manifest.tree import Map, Seq, Value
 from reconciler.model import MAX_POOL_DISKS
 
@@ -43,6 +44,7 @@ class Rules:
         project = (_text(target, "region"), _text(target, "project_id"))
         if target is not None and all(project):
             self._profile(project, target, faults)
+        _announcements(root, faults)
         for pool in maps(root, "pools"):
             self._pool(project, pool, faults)
         if (limits := _map(root, "limits")) is not None:
@@ -144,6 +146,37 @@ class Rules:
             )
         for window in maps(drift, "windows"):
             check_window(window, faults)
+
+
+def _announcements(root: Map, faults: Faults) -> None:
+    """Add the faults of messages: fields that nothing fills in, and disks that go before anybody has read of them."""
+    defaults = _map(root, "defaults")
+    shared = _map(defaults, "announce")
+    _message(shared, faults)
+    for pool in maps(root, "pools"):
+        own = _map(pool, "announce")
+        _message(own, faults)
+        if (own is None and shared is None) or "grace" in pool or (defaults and "grace" in defaults):
+            continue
+        faults.add(
+            pool.at if own is None else pool.key_mark("announce"),
+            "announce: the pool has no grace, so a disk goes before anybody can read of it; write grace: 7d "
+            "into the pool or under defaults, or take announce out",
+        )
+
+
+def _message(announce: Map | None, faults: Faults) -> None:
+    text = _text(announce, "text")
+    if announce is None or not text:
+        return
+    if not text.strip():
+        faults.add(announce.value_mark("text"), "text: is blank; write what the people are to read")
+    for wrong in unknown_fields(text):
+        faults.add(
+            announce.value_mark("text"),
+            f"text: {shown(wrong)} is no field; write {', '.join(f'{{{each}}}' for each in FIELDS)}, and no other "
+            "braces",
+        )
 
 
 def _profile(name: str) -> str:

@@ -19,6 +19,8 @@ MIN_SIZE: Final = 10
 """GB; the smallest data disk (documented)."""
 SIZE_STEP: Final = 10
 """GB; every size is a multiple of this (documented)."""
+LONGEST_MESSAGE: Final = 500
+"""Characters of the text of a message; the service's own bound is not documented."""
 LONGEST_GRACE: Final = timedelta(days=365)
 """A longer grace is a slip of the pen: nobody waits for it, and nothing would ever go."""
 
@@ -37,6 +39,8 @@ Share: TypeAlias = Annotated[str, Field(pattern=r"^(?:100|[1-9]?[0-9])%$")]
 """Percent, written with the sign: ``50%``."""
 Grace: TypeAlias = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,7}[smhd]$"), AfterValidator(_bounded)]
 """``90s``, ``15m``, ``24h`` or ``7d``, at most 365 days."""
+Owner: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=63)]
+"""So narrow that each owner has a variable of its own (``settings.owner_variable``): no two share one."""
 Reach: TypeAlias = Literal["new", "idle", "all"]
 Tie: TypeAlias = Literal["remove_newest", "remove_oldest"]
 ManagedAction: TypeAlias = Literal["remove", "expand", "add"]
@@ -58,6 +62,18 @@ _COUNT: Final = (
 _GRACE: Final = (
     "How long a disk must have been surplus, without interruption, before it is removed, such as 7d (s, m, h, d). "
     "Left out: it is removed at once."
+)
+_ANNOUNCE: Final = (
+    "Message to the people of the pool when a disk is marked, and again a day before it goes. "
+    "Left out: none is sent."
+)
+_BACKUP: Final = (
+    "The backup that each desktop must have in the backup service (CBR) before it loses a copy. "
+    "Left out: none is needed."
+)
+_OWNER: Final = (
+    "Who is told of this pool alone: owner finance hears at the webhook in RECONCILER_WEBHOOK_FINANCE. "
+    "Lower case letters, digits and '-'. Left out: only the webhook for everything hears of it."
 )
 _LIVE: Final = "true allows removing disks from desktops with a connected session. Left out: false."
 
@@ -84,6 +100,22 @@ class TargetEntry(Entry):
     )
 
 
+class AnnounceEntry(Entry):
+    """A message of the service to the people of a pool about a disk that waits for the end of its grace."""
+
+    text: str = Field(
+        min_length=1,
+        max_length=LONGEST_MESSAGE,
+        description="The text; {disk}, {size}, {date} and {pool} are filled in.",
+    )
+
+
+class BackupEntry(Entry):
+    """The backup without which no desktop loses a copy."""
+
+    within: Grace = Field(description="How old it may be at most, such as 24h (s, m, h, d).")
+
+
 class DefaultsEntry(Entry):
     """Values for every pool of this document that does not set its own."""
 
@@ -91,7 +123,10 @@ class DefaultsEntry(Entry):
     on_tie: Tie | None = Field(default=None, description=_TIE)
     manage: list[ManagedAction] | None = Field(default=None, description=_MANAGE)
     grace: Grace | None = Field(default=None, description=_GRACE)
+    announce: AnnounceEntry | None = Field(default=None, description=_ANNOUNCE)
+    backup: BackupEntry | None = Field(default=None, description=_BACKUP)
     allow_live_sessions: bool | None = Field(default=None, description=_LIVE)
+    owner: Owner | None = Field(default=None, description=_OWNER)
 
 
 class LimitsEntry(Entry):
@@ -161,6 +196,9 @@ class PoolEntry(Entry):
     on_tie: Tie | None = Field(default=None, description=_TIE)
     manage: list[ManagedAction] | None = Field(default=None, description=_MANAGE)
     grace: Grace | None = Field(default=None, description=_GRACE)
+    announce: AnnounceEntry | None = Field(default=None, description=_ANNOUNCE)
+    backup: BackupEntry | None = Field(default=None, description=_BACKUP)
+    owner: Owner | None = Field(default=None, description=_OWNER)
 
 
 class WindowEntry(Entry):

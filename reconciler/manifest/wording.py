@@ -45,9 +45,13 @@ _MODELS: Final[Mapping[tuple[str, ...], type[schema.Entry]]] = {
     (): schema.DocumentEntry,
     ("target",): schema.TargetEntry,
     ("defaults",): schema.DefaultsEntry,
+    ("defaults", "announce"): schema.AnnounceEntry,
+    ("defaults", "backup"): schema.BackupEntry,
     ("limits",): schema.LimitsEntry,
     ("pools",): schema.PoolEntry,
     ("pools", "disks"): schema.DiskEntry,
+    ("pools", "announce"): schema.AnnounceEntry,
+    ("pools", "backup"): schema.BackupEntry,
     ("drift",): schema.DriftEntry,
     ("drift", "windows"): schema.WindowEntry,
 }
@@ -55,9 +59,13 @@ _HOMES: Final[Mapping[tuple[str, ...], str]] = {
     (): "at the top of the document",
     ("target",): "under target",
     ("defaults",): "under defaults",
+    ("defaults", "announce"): "under announce",
+    ("defaults", "backup"): "under defaults.backup",
     ("limits",): "under limits",
     ("pools",): "in a pool's entry",
     ("pools", "disks"): "in a disk's entry",
+    ("pools", "announce"): "under announce",
+    ("pools", "backup"): "under a pool's backup",
     ("drift",): "under drift",
     ("drift", "windows"): "in a window of drift",
 }
@@ -110,6 +118,11 @@ _ADVICE: Final[Mapping[str, str]] = {
     "manage": _CHANGES,
     "manage entry": "write remove, expand or add",
     "grace": GRACE,
+    "announce": "write a mapping such as {text: 'Disk {disk} of {pool} ({size}) goes after {date}.'}",
+    "text": f"write what the people of the pool are to read, 1 to {schema.LONGEST_MESSAGE} characters",
+    "backup": "write a mapping such as {within: 24h}",
+    "within": GRACE,
+    "owner": "write a name of lower case letters, digits and '-', such as finance",
     "drift": "write a mapping with correct, disks_per_day and windows",
     "correct": _CHANGES,
     "correct entry": "write remove, expand or add",
@@ -129,7 +142,10 @@ _SECRETS: Final = frozenset(
     | {"credentials", "username", "domainname"}
 )
 _NUMBER: Final = re.compile("[1-9][0-9]{0,17}")
-_UNITS: Final = dict.fromkeys(schema.LimitsEntry.model_fields, "percent sign") | {"grace": "unit"}
+_UNITS: Final = dict.fromkeys(schema.LimitsEntry.model_fields, "percent sign") | {
+    "grace": "unit",
+    "within": "unit",
+}
 """What a bare number lacks, by key."""
 _ENDPOINTS: Final = frozenset({"endpoint", "iamendpoint", "endpoints", "url", "host"})
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from reconciler.apply.results import DriftRound
-from reconciler.notify.notifications import Notifications, Warn, deliver_to
+from reconciler.notify.notifications import Letter, Notifications, Warn
 from reconciler.notify.webhooks import Webhook
 
 MOST_WAITING = 8
@@ -24,7 +23,7 @@ class _Box:
     """What waits for one webhook."""
 
     webhook: Webhook
-    waiting: deque[DriftRound] = field(default_factory=deque)
+    waiting: deque[Letter] = field(default_factory=deque)
     filled: asyncio.Event = field(default_factory=asyncio.Event)
     failed: bool = False
     """Whether its last delivery failed."""
@@ -35,20 +34,22 @@ class Courier:
 
     def __init__(self, notify: Notifications, warn: Warn) -> None:
         self._warn = warn
+        self._notify = notify
         self._boxes = tuple(map(_Box, notify.webhooks))
 
-    def post(self, outcome: DriftRound, *, news: bool) -> None:
-        """Take an outcome for every webhook; without news, only for those whose last delivery failed."""
+    def post(self, letter: Letter, news: Callable[[str], bool]) -> None:
+        """Take an outcome for every webhook to whose owner it is news, and for those whose last delivery failed."""
         for box in self._boxes:
-            if not (news or (box.failed and not box.waiting)):
+            if not (news(box.webhook.owner) or (box.failed and not box.waiting)):
                 continue
             if len(box.waiting) >= MOST_WAITING:
                 old = box.waiting.popleft()
+                self._notify.deliveries.dropped += 1
                 self._warn(
                     f"Warning: the webhook {box.webhook.shown} is too slow: the outcome of "
-                    f"{old.started:%Y-%m-%d %H:%M:%S} UTC was dropped"
+                    f"{old.written:%Y-%m-%d %H:%M:%S} UTC was dropped"
                 )
-            box.waiting.append(outcome)
+            box.waiting.append(letter)
             box.filled.set()
 
     @asynccontextmanager
@@ -67,5 +68,5 @@ class Courier:
             await box.filled.wait()
             box.filled.clear()
             while box.waiting:
-                outcome = box.waiting.pop()
-                box.failed = not await deliver_to(box.webhook, outcome, self._warn)
+                letter = box.waiting.pop()
+                box.failed = not await self._notify.deliver_to(box.webhook, letter, self._warn)

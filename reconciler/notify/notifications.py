@@ -1,4 +1,4 @@
-"""Sends the outcome of a round to a Prometheus textfile and to webhooks.
+"""Sends what happened to webhooks, and the outcome of a round to a Prometheus textfile.
 
 A failed delivery is a warning on stderr and does not change the exit code. Delivering to one webhook is left to
 ``webhooks``.
@@ -8,18 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from reconciler.apply.results import DriftRound
+from reconciler.clock import Clock
 from reconciler.errors import BadInput, ServiceError
 from reconciler.files import NOT_REPLACEABLE, replaceable, write_atomically
 from reconciler.notify.webhooks import Webhook, deliver, webhook
-from reconciler.render.drift_report import message, metrics
+from reconciler.render.drift_report import metrics
+from reconciler.render.message import Compose, Deliveries
 
 Warn = Callable[[str], None]
 """Receives one line for stderr."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What there is to say, before it is known to whom."""
+
+    compose: Compose
+    written: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,26 +39,59 @@ class Notifications:
 
     textfile: Path | None
     webhooks: tuple[Webhook, ...]
+    clock: Clock
+    deliveries: Deliveries = field(default_factory=Deliveries)
 
-    async def send(self, outcome: DriftRound, warn: Warn) -> None:
-        """Write the gauges and notify all webhooks, concurrently; a failure is only a warning."""
-        self.write_gauges(outcome, warn)
-        await asyncio.gather(*(deliver_to(each, outcome, warn) for each in self.webhooks))
+    @property
+    def owners(self) -> frozenset[str]:
+        """The owners who have a webhook of their own."""
+        return frozenset(each.owner for each in self.webhooks if each.owner)
+
+    async def send(self, letter: Letter, warn: Warn) -> None:
+        """Notify all webhooks that it concerns, concurrently; a failure is only a warning, and counted."""
+        await asyncio.gather(*(self.deliver_to(each, letter, warn) for each in self.webhooks))
+
+    async def deliver_to(self, target: Webhook, letter: Letter, warn: Warn) -> bool:
+        """Notify one webhook; False, and a warning, when the message may not have arrived."""
+        name = f"{self.webhooks.index(target)}"
+        try:
+            message = letter.compose(target.owner)
+            if message is None:
+                return True
+            await deliver(target, message, self.clock)
+        except Exception as error:  # whatever it is, it must not end a run whose work is done
+            why = error.message if isinstance(error, ServiceError) else "a message could not be made"
+            self.deliveries.failed += 1
+            self.deliveries.failing.add(name)
+            warn(f"Warning: {why}")
+            return False
+        self.deliveries.delivered += 1
+        self.deliveries.failing.discard(name)
+        return True
 
     def write_gauges(self, outcome: DriftRound, warn: Warn) -> None:
-        """Write only the gauges."""
+        """Write the metrics of a round, with what became of messages so far."""
         if self.textfile is None:
             return
         try:
             # The collector reads *.prom, so the temporary file needs another suffix; it runs as another user,
             # so the file must be readable for all.
-            write_atomically(self.textfile, metrics(outcome), mode=0o644, suffix=".new")
+            text = metrics(outcome, self.deliveries)
+            write_atomically(self.textfile, text, mode=0o644, suffix=".new")
         except OSError as error:
             warn(f"Warning: the gauges could not be written to {self.textfile}: {error.strerror}")
 
 
-def notifications(textfile: Path | None, webhooks: Sequence[str]) -> Notifications:
-    """Read the flags; raises ``BadInput`` for a file that cannot be written, before anything is done."""
+def notifications(
+    textfile: Path | None,
+    webhooks: Sequence[str],
+    clock: Clock,
+    owned: Mapping[str, Sequence[str]] | None = None,
+) -> Notifications:
+    """Read the flags and the webhooks of each owner.
+
+    Raises ``BadInput``, before anything is done, for an address that cannot be used or a file that cannot be written.
+    """
     if textfile is not None:
         try:
             if not replaceable(textfile):
@@ -59,14 +103,6 @@ def notifications(textfile: Path | None, webhooks: Sequence[str]) -> Notificatio
                 f"--prometheus {textfile} cannot be written: {error.strerror}",
                 "name a file in a writable directory; a temporary file beside it is renamed to it",
             ) from None
-    return Notifications(textfile, tuple(map(webhook, webhooks)))
-
-
-async def deliver_to(target: Webhook, outcome: DriftRound, warn: Warn) -> bool:
-    """Notify one webhook; False, and a warning, when the message may not have arrived."""
-    try:
-        await deliver(target, message(outcome))
-    except ServiceError as error:
-        warn(f"Warning: {error.message}")
-        return False
-    return True
+    everybodys = [webhook(each) for each in webhooks]
+    owners = [webhook(each, owner) for owner, addresses in (owned or {}).items() for each in addresses]
+    return Notifications(textfile, (*everybodys, *owners), clock)

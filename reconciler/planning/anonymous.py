@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from reconciler.model import LostCopy
 from reconciler.planning.change import Change
-from reconciler.planning.plan import Plan, PoolPlan
+from reconciler.planning.plan import Plan, PoolPlan, Unbacked
 
 
 class Unnamed(tuple[str, ...]):
@@ -54,6 +54,8 @@ def _pool(pool: PoolPlan, numbers: Numbers) -> PoolPlan:
         replace(
             disk,
             lost=tuple(map(numbers.copy, disk.lost)),
+            backups=disk.backups
+            and replace(disk.backups, lacking=tuple(map(_nameless, disk.backups.lacking))),
         )
         for disk in pool.disk_losses
     )
@@ -74,6 +76,10 @@ def _pool(pool: PoolPlan, numbers: Numbers) -> PoolPlan:
         candidates=candidates,
         leftovers=left,
     )
+
+
+def _nameless(desktop: Unbacked) -> Unbacked:
+    return replace(desktop, desktop_name="")
 
 
 def _change(change: Change) -> Change:

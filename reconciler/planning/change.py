@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from reconciler.model import Action, DesiredDisk, Disk
+from reconciler.model import Action, DesiredDisk, Disk, Notice
 
 DESTROYING = frozenset({Action.REMOVE, Action.REPLACE})
 
@@ -42,6 +42,31 @@ class Waits:
     """Who let it wait longer than its grace; empty when nobody did."""
 
 
+class Heard(StrEnum):
+    """What became of one message to the people of a pool."""
+
+    ACCEPTED = "accepted"
+    """The service took it; on which desktops it was shown is not known."""
+    REFUSED = "refused"
+    """Nobody got it: it was never sent, or the service rejected it."""
+    UNKNOWN = "unknown"
+    """Nobody knows whether it arrived, so it is not repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One message to the people of a pool about one of its disks."""
+
+    notice: Notice
+    heard: Heard
+    at: datetime
+    """When it was sent, by the journal's clock."""
+    due: datetime
+    """The time that it named."""
+    why: str = ""
+    """The answer, where it was not accepted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What happens to one disk of a pool, and why."""
@@ -56,6 +81,10 @@ class Change:
     """False: drift that is shown but that ``manage`` does not include, or a removal that waits."""
     waits: Waits | None = None
     """Set when the removal is only marked, because it is not due yet."""
+    told: tuple[Told, ...] = ()
+    """The messages about this disk since it was marked, oldest first."""
+    heard_for: timedelta | None = None
+    """For how long its people can have known, since the first message that was accepted; None: not at all."""
 
     @property
     def destroys(self) -> bool:

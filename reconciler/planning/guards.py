@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from reconciler.model import SHARES, Action, Disk, Limit, Limits
+from reconciler.model import SHARES, Action, Disk, Limit, Limits, Position
+from reconciler.planning.backups import backup_words
 from reconciler.planning.change import Change, Tie
 from reconciler.planning.finding import Finding, Severity
-from reconciler.planning.plan import PoolPlan, Totals, totals
+from reconciler.planning.plan import BACKUP, Backups, PoolPlan, Totals, totals
 
 STEADY = "STEADY"
 PREPAID = "0"
@@ -318,6 +319,34 @@ def _disks(disks: Sequence[Disk]) -> str:
     return ", ".join(f"disk {disk.id} ({disk.type} {disk.size} GB)" for disk in disks)
 
 
+def _backed(pool: PoolPlan) -> Iterator[Finding]:
+    """Every desktop that would lose a copy has a backup that is young enough, where one is asked for."""
+    if (rule := pool.backup) is None:
+        return
+    losses = {each.disk_id: each.backups for each in pool.disk_losses}
+    lacking = [disk for disk in pool.removed if not ((known := losses.get(disk.id)) and known.complete)]
+    for disk in lacking:
+        yield replace(_unbacked(pool, disk, losses.get(disk.id), rule.at), source=str(rule.at))
+    if not lacking:
+        passed = "every desktop that would lose a copy has a backup that is young enough"
+        yield replace(_passed(pool, BACKUP, passed), source=str(rule.at))
+
+
+def _unbacked(pool: PoolPlan, disk: Disk, known: Backups | None, at: Position) -> Finding:
+    """What is missing for one disk; by the ids of desktops, as a finding is shown where nobody may be named."""
+    read = known if known and not known.unread else None
+    words = backup_words(known, named=False) if known else "the backups of its desktops are not known"
+    do = "back these desktops up in the backup service" if read else "let it be read (cbr:backups:list)"
+    return _finding(
+        pool,
+        BACKUP,
+        f"disk {disk.id}: {words}",
+        measured=read.having if read else None,
+        limit=read.desktops if read else None,
+        allow=f"{do} and plan again, or ask for less in {at.file}",
+    )
+
+
 _POOL_CHECKS: tuple[Callable[[PoolPlan], Iterator[Finding]], ...] = (
     _doubt,
     _tie,
@@ -327,6 +356,7 @@ _POOL_CHECKS: tuple[Callable[[PoolPlan], Iterator[Finding]], ...] = (
     _protected,
     _rests_on_unmanaged,
     _sessions,
+    _backed,
 )
 
 

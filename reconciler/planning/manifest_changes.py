@@ -25,6 +25,7 @@ from reconciler.model import (
 from reconciler.planning.permissions import (
     Permission,
     action_words,
+    age_words,
     grace_words,
     limit_word,
     pool_permissions,
@@ -205,6 +206,13 @@ def _pool(old: DesiredPool, new: DesiredPool) -> Iterator[tuple[str, Direction, 
     if old.grace != new.grace:
         words = [grace_words(each.grace) if each.grace else "none" for each in (old, new)]
         yield f"grace changed from {words[0]} to {words[1]}", _direction(wider=new.grace < old.grace), at
+    if old.announce != new.announce:
+        how = "changed" if old.announce and new.announce else "added" if new.announce else "removed"
+        yield f"message to the people of the pool {how}", _told(old, new), at
+    if old.backup != new.backup:
+        ages = [age_words(each.backup.within) if each.backup else "none" for each in (old, new)]
+        wider = old.backup is not None and (new.backup is None or new.backup.within > old.backup.within)
+        yield f"backup changed from {ages[0]} to {ages[1]}", _direction(wider=wider), at
     for what, earlier, later in (
         ("protection", set(old.protect), set(new.protect)),
         ("pin", _pins(old), _pins(new)),
@@ -216,6 +224,13 @@ def _pool(old: DesiredPool, new: DesiredPool) -> Iterator[tuple[str, Direction, 
     was, now = (disks_words(each.disks) for each in (old, new))
     if was != now:
         yield f"disks changed from {was} to {now}", Direction.NEUTRAL, at
+
+
+def _told(old: DesiredPool, new: DesiredPool) -> Direction:
+    """Whether fewer people hear of what is to go."""
+    if bool(old.announce) == bool(new.announce):
+        return Direction.NEUTRAL
+    return _direction(wider=not new.announce)
 
 
 def _pins(pool: DesiredPool) -> set[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from reconciler.model import DesiredPool, Policy
-from reconciler.planning.change import DESTROYING, Change, Waits
+from reconciler.planning.change import DESTROYING, Change, Heard, Told, Waits
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.plan import Plan, PoolPlan
 
@@ -31,6 +31,8 @@ class DiskMark:
     extended_until: datetime | None = None
     """Not before this time, because a person said so."""
     extended_by: str = ""
+    told: tuple[Told, ...] = ()
+    """The messages about it since then, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +80,20 @@ def _settled(change: Change, pool: tuple[str, str], grace: timedelta, marks: Mar
         return change
     key = (*pool, change.live.id)
     mark = marks.of.get(key)
+    change = _with_messages(change, mark, marks.now)
     waits = waiting(mark, grace)
     if waits is None or (key not in marks.waiting and _is_due(waits, marks.now)):
         return change
     return replace(change, carried_out=False, waits=waits)
+
+
+def _with_messages(change: Change, mark: DiskMark | None, now: datetime | None) -> Change:
+    """The change with what its people have been told, and for how long they can have known."""
+    if mark is None or not mark.told:
+        return change
+    accepted = [each.at for each in mark.told if each.heard is Heard.ACCEPTED]
+    heard_for = now - min(accepted) if accepted and now else None
+    return replace(change, told=mark.told, heard_for=heard_for)
 
 
 def waiting(mark: DiskMark | None, grace: timedelta) -> Waits | None:
@@ -121,8 +133,9 @@ def with_marks(plan: Plan, marks: Marks) -> Plan:
     def dated(pool: PoolPlan, change: Change) -> Change:
         if not (change.waits and pool.live and change.live):
             return change
-        found = waiting(marks.of.get((str(pool.target), pool.live.id, change.live.id)), pool.grace)
-        return replace(change, waits=found or change.waits)
+        mark = marks.of.get((str(pool.target), pool.live.id, change.live.id))
+        found = waiting(mark, pool.grace)
+        return replace(_with_messages(change, mark, marks.now), waits=found or change.waits)
 
     return replace(
         plan,

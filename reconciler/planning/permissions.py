@@ -117,3 +117,12 @@ def grace_words(grace: timedelta) -> str:
         if seconds % size == 0:
             return f"{seconds // size}{unit}"
     return f"{seconds}s"
+
+
+def age_words(age: timedelta) -> str:
+    """``24 h``, ``7 d``, ``90 min``: in the largest unit that is exact, days only above two of them."""
+    seconds = int(age.total_seconds())
+    for unit, size, least in (("d", 86400, 3 * 86400), ("h", 3600, 3600), ("min", 60, 60)):
+        if seconds >= least and seconds % size == 0:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

@@ -15,6 +15,7 @@ from typing import Any
 from reconciler.model import (
     SHARES,
     Action,
+    BackupRule,
     DesiredPool,
     Disk,
     DriftPolicy,
@@ -37,8 +38,10 @@ DECISION_VERSION = 2
 
 HELD_RULES = frozenset({"unresolved-operation", "pool-held", "journal-damaged", "pool-alarm"})
 """What only the journal of the one who applies knows."""
-TRANSIENT_RULES = HELD_RULES | {"live-session", "pool-state", "unknown-job"}
-"""What comes and goes by itself: an operation is open, somebody logs in, a pool is busy."""
+BACKUP = "backup"
+"""The rule of a removal that lacks a backup that is asked for."""
+TRANSIENT_RULES = HELD_RULES | {"live-session", "pool-state", "unknown-job", BACKUP}
+"""What comes and goes by itself: an operation is open, somebody logs in, a pool is busy, a backup grows old."""
 SINCE_THE_REVIEW = (frozenset[str](), HELD_RULES, TRANSIENT_RULES)
 """Blocks that may have come since a review, and then leave the approval of everything else alone."""
 
@@ -71,6 +74,40 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
+class Unbacked:
+    """A desktop that would lose a copy and has no backup that counts."""
+
+    desktop_id: str
+    desktop_name: str
+    latest: datetime | None = None
+    """When its latest usable backup was made, which is too old; None: it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backups:
+    """Which of the desktops that would lose a copy of one disk have a backup that is young enough."""
+
+    within: timedelta
+    desktops: int
+    """Those that would lose a copy."""
+    having: int
+    """Those among them of which every copy that would go has a backup."""
+    oldest: datetime | None = None
+    """When the oldest of these was made, taking the newest of each desktop."""
+    lacking: tuple[Unbacked, ...] = ()
+    """The others, by name."""
+    undivided: int = 0
+    """Desktops that have one of which the service does not say which disks it holds."""
+    unread: str = ""
+    """Why the backups could not be read, so that nothing of the above is known; empty when they were."""
+
+    @property
+    def complete(self) -> bool:
+        """True when every desktop has one."""
+        return not self.unread and self.having == self.desktops
+
+
+@dataclass(frozen=True, slots=True)
 class DiskLoss:
     """What removing one disk destroys."""
 
@@ -79,6 +116,8 @@ class DiskLoss:
     gigabytes: int
     lost: tuple[LostCopy, ...] = ()
     """Each of those copies, by desktop."""
+    backups: Backups | None = None
+    """What backups these desktops have; None where none is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +164,8 @@ class PoolPlan:
     """Id of the operation whose removal the service is to finish; empty for a plan from the manifest."""
     grace: timedelta = timedelta(0)
     """How long its disks must have been surplus before they go, by its entry or the policy."""
+    backup: BackupRule | None = None
+    """The backup without which no desktop loses a copy, by its entry or the policy; None: none is asked for."""
     drift: tuple[Change, ...] = field(init=False, repr=False, compare=False)
     """Every difference, carried out or only shown: asked for often, and empty for most of ten thousand pools."""
 
@@ -350,9 +391,10 @@ def totals(pools: Sequence[PoolPlan]) -> Totals:
 def decision(plan: Plan, *, ignoring: frozenset[str] = frozenset()) -> dict[str, Any]:
     """What a reviewer approves, as plain JSON values in canonical order.
 
-    Target, pool and disk ids, types, sizes, actions, ``apply_to``, limits, permissions, grace, the policy, and what is
-    blocked; not the counts that move by the minute, which the limits bound. Pools without a difference take no part,
-    nor do disks that are only marked: what is not due yet is nobody's approval.
+    Target, pool and disk ids, types, sizes, actions, ``apply_to``, limits, permissions, grace, the age that backups may
+    have, the policy, and what is blocked; not the counts that move by the minute, which the limits bound, nor which
+    backups there are. Pools without a difference take no part, nor do disks that are only marked: what is not due yet
+    is nobody's approval.
     ``ignoring``: rules as whose blocks are left out; with ``TRANSIENT_RULES`` also those of the whole run.
     """
     changed = {pool.target for pool in plan.pools if _deciding(pool)}
@@ -411,6 +453,7 @@ def pool_decision(pool: PoolPlan, *, ignoring: frozenset[str] = frozenset()) -> 
         "allow": sorted(name for name, given in allowed.items() if given),
         # Left out where there is none, so that digests from before there was any still hold.
         **({"grace": int(pool.grace.total_seconds())} if pool.grace else {}),
+        **({"backup": int(pool.backup.within.total_seconds())} if pool.backup else {}),
         # An approval of one is none of the other, although both destroy the same disk.
         **({"retry_of": pool.retry_of} if pool.retry_of else {}),
     }

@@ -5,17 +5,20 @@ Reading a policy is left to ``manifest.policy``; whether enough people signed to
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
 from reconciler.model import Grant, Limit, Limits, Policy, Position
 from reconciler.planning import drift
+from reconciler.planning.change import Change, Heard
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.plan import Plan, PoolPlan
 
 WINDOW = "policy-window"
+REQUIRE = "policy-require"
 
 
 def within(limits: Limits, policy: Policy | None) -> Limits:
@@ -153,8 +156,11 @@ def _required(pool: PoolPlan, policy: Policy) -> Iterator[Finding]:
     if not (pool.removed or pool.ties):
         return
     for demanded, at in policy.require:
-        if demanded.startswith("grace: "):
-            continue  # fulfilled by waiting: what is not due is no removal of this plan
+        if demanded.startswith(("grace: ", "backup: ")):
+            continue  # grace is fulfilled by waiting: what is not due is no removal; the backups have their guard
+        if demanded.startswith("announce: "):
+            yield from _untold(pool, policy, at)
+            continue
         yield _finding(
             pool,
             "policy-require",
@@ -162,6 +168,59 @@ def _required(pool: PoolPlan, policy: Policy) -> Iterator[Finding]:
             at,
             allow=f"declare the disks, or take it out of require in {policy.file}",
         )
+
+
+def _untold(pool: PoolPlan, policy: Policy, at: Position) -> Iterator[Finding]:
+    """Removals of which the people of the pool have not been told, or not for long enough."""
+    least = policy.announce or timedelta(0)
+    for change in pool.changes:
+        if not (change.destroys and change.live):
+            continue
+        if change.heard_for is not None and change.heard_for >= least:
+            continue
+        why, allow = _silence(pool, change, least)
+        yield _finding(
+            pool,
+            REQUIRE,
+            f"the policy demands that people are told before a removal: of disk {change.live.id} {why}",
+            at,
+            allow=f"{allow}; or declare the disk, or take announce out of require in {policy.file}",
+        )
+
+
+def _silence(pool: PoolPlan, change: Change, least: timedelta) -> tuple[str, str]:
+    """Why its people count as not told, and what a person can do about it."""
+    disk = change.live.id if change.live else ""
+    clear = f"reconciler marks clear {shlex.quote(f'{pool.label}/{disk}')}"
+    anew = f"{clear}: the next apply marks it anew and tells them, and its grace begins again"
+    if pool.retry_of and change.heard_for is None:
+        return "nobody was told before the removal that this is to finish", "delete the copies in the console"
+    if change.heard_for is not None:
+        left = least - change.heard_for
+        return "they have known for too short a time", f"wait for another {_span(left)}"
+    if not pool.desired.announce:
+        return (
+            "nobody is told, as the entry has no announce",
+            "write announce: {text: …} and a grace into the entry, and then " + anew,
+        )
+    if not change.told:
+        return "nobody was told", anew
+    last = change.told[-1]
+    if last.heard is Heard.UNKNOWN:
+        return (
+            f"it is not known whether the message of {last.at:%Y-%m-%d %H:%M} UTC arrived, so it is not repeated",
+            anew,
+        )
+    return (
+        f"the message of {last.at:%Y-%m-%d %H:%M} UTC was not accepted ({last.why})",
+        f"remove the cause, then {anew}",
+    )
+
+
+def _span(left: timedelta) -> str:
+    """A length of time in hours and minutes, rounded up to the minute."""
+    minutes = -(-left // timedelta(minutes=1))
+    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def _targets(pools: Sequence[PoolPlan], policy: Policy) -> Iterator[Finding]:

@@ -66,6 +66,15 @@ def left_of(pool: PoolPlan) -> frozenset[LostCopy]:
     return frozenset(copy for loss in pool.disk_losses for copy in loss.lost)
 
 
+def beyond(pool: PoolPlan, approved: PoolPlan) -> frozenset[LostCopy]:
+    """The copies that were not approved; which backups there are of one plays no part."""
+    return frozenset(_bare(each) for each in left_of(pool)) - {_bare(each) for each in left_of(approved)}
+
+
+def _bare(copy: LostCopy) -> LostCopy:
+    return copy._replace(backups=())
+
+
 def _holding(desktop: Desktop, left: Sequence[LostCopy], disks: Sequence[Disk]) -> Desktop:
     """The desktop with the copies that are left alone, each linked to its disk."""
     types = {disk.id: disk.type for disk in disks}

@@ -26,6 +26,7 @@ _FIELDS = {
     "allow": "permissions",
     "protect": "protected disks",
     "carried_out": "carried out",
+    "backup": "seconds that a backup may be old",
 }
 """Words for fields whose own names do not say what they are."""
 

@@ -97,7 +97,7 @@ def report_page(report: ApplyReport) -> tuple[str, list[str]]:
         f"- {prose(line.text)}\n" for line in (*resolution_lines(earlier), *in_flight_lines(report.in_flight))
     ]
     parts = [
-        f"## {_headline(report)}\n\n",
+        f"## {headline(report)}\n\n",
         *(f"{prose(each)}\n\n" for each in (acting(report.plan.services) if report.plan else ())),
         "| pool | ended | proven | what happened |\n|---|---|--:|---|\n" if rows else "",
         fitting(rows, SUMMARY_LIMIT, "pool"),
@@ -131,7 +131,7 @@ def _blocked(report: ApplyReport) -> list[PoolPlan]:
     return [pool for pool in report.plan.pools if pool.blocked] if report.plan else []
 
 
-def _headline(report: ApplyReport) -> str:
+def headline(report: ApplyReport) -> str:
     """What was carried out, and what was left alone: a run that did both says both."""
     if not report.results:
         return "Nothing was applied."
@@ -153,7 +153,7 @@ def _names(pools: Sequence[PoolPlan]) -> str:
 
 def _closing(report: ApplyReport) -> Iterator[Line]:
     if report.results:
-        yield Line(_headline(report), Tone.ADD if _complete(report) else Tone.BLOCK)
+        yield Line(headline(report), Tone.ADD if _complete(report) else Tone.BLOCK)
     yield _in_journal(report)
 
 

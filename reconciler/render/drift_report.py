@@ -1,6 +1,6 @@
-"""Renders a round of drift: as text and page, as gauges, and as a notification.
+"""Renders a round of drift: as text and page, and as gauges.
 
-Printing is left to ``cli``, delivery to ``notify``.
+Printing is left to ``cli``, notifications to ``notification``.
 """
 
 from __future__ import annotations
@@ -13,16 +13,13 @@ from reconciler.journal.records import Alarm
 from reconciler.planning.drift import Measure, is_being_changed
 from reconciler.planning.finding import Severity
 from reconciler.render.apply_report import report_lines, report_page, resolution_lines
-from reconciler.render.message import Message
+from reconciler.render.message import Deliveries
 from reconciler.render.prometheus import drift_metrics
 from reconciler.render.text import Line, Tone, drift_line, finding_lines, head_lines, leftover_lines
 from reconciler.render.words import acting, count, marked, settled
 
-FORMAT_VERSION = "1.0"
 MOST_ALARMS = 3
 """How many alarms a headline shows in full."""
-MOST_POOLS = 20
-"""How many pools a notification names."""
 
 
 def drift_lines(outcome: DriftRound) -> Iterator[Line]:
@@ -99,10 +96,10 @@ def _found(outcome: DriftRound) -> str:
         if plan.blocked or plan.failures or report.unresolved or plan.leftovers_unread or report.alarms:
             return f"No drift in {checked}, but not everything could be decided."
         return f"No drift: {checked} checked, all as declared."
-    text = f"Drift in {len(outcome.drifting)} of {checked}: {_sum(outcome.drifting)}."
+    text = f"Drift in {len(outcome.drifting)} of {checked}: {sum_words(outcome.drifting)}."
     left = [each for each in report.measures_now if each.drifts]
     if report.applied and report.applied.results:
-        text += f" After remediation: {_sum(left)}." if left else " All of it was remediated and proven."
+        text += f" After remediation: {sum_words(left)}." if left else " All of it was remediated and proven."
     return text
 
 
@@ -145,39 +142,14 @@ def _acted(applied: ApplyReport) -> bool:
     return bool(applied.results) or any(each.result.status is Status.ALARM for each in applied.resolutions)
 
 
-def metrics(outcome: DriftRound) -> str:
-    """The round as Prometheus gauges: the drift that is left after remediation."""
-    return drift_metrics(outcome)
-
-
-def message(outcome: DriftRound) -> Message:
-    """The round as a notification; names pools, never people."""
-    report = outcome.report
-    sandbox = bool(report and report.plan.sandbox)
-    pools = [each.pool.label for each in outcome.drifting]
-    lines = [headline(outcome), *(f"- {name}" for name in pools[:MOST_POOLS])]
-    if len(pools) > MOST_POOLS:
-        lines.append(f"and {len(pools) - MOST_POOLS} more")
-    values = {
-        "format_version": FORMAT_VERSION,
-        "source": "reconciler",
-        "text": headline(outcome),
-        "run": report.run_id if report else None,
-        "started": outcome.started.isoformat(),
-        "exit_code": int(outcome.exit_code),
-        "sandbox": sandbox,
-        "summary": counts(outcome),
-        "pools": pools[:MOST_POOLS],
-        "unresolved_operations": report.unresolved if report else None,
-        "open_alarms": len(outcome.alarms),
-    }
-    title = f"{'SANDBOX: ' if sandbox else ''}reconciler: exit code {int(outcome.exit_code)}"
-    return Message(title, "\n".join(lines), values)
+def metrics(outcome: DriftRound, deliveries: Deliveries | None = None) -> str:
+    """The round as Prometheus metrics: the drift that is left after remediation, and what became of messages."""
+    return drift_metrics(outcome, deliveries or Deliveries())
 
 
 def _pool_lines(found: Measure) -> Iterator[Line]:
     pool = found.pool
-    yield Line(f"  {pool.label}: {_sum([found])}", Tone.STRONG)
+    yield Line(f"  {pool.label}: {sum_words([found])}", Tone.STRONG)
     for change in settled(pool):
         if change in pool.drift:
             yield drift_line(pool, change)
@@ -206,7 +178,8 @@ def _hindrances(report: DriftReport) -> Iterator[Line]:
         yield Line()
 
 
-def _sum(found: Sequence[Measure]) -> str:
+def sum_words(found: Sequence[Measure]) -> str:
+    """Disks and GB over these pools, in words; empty when nothing differs."""
     surplus, missing, differing, gigabytes, left = (
         sum(getattr(each, name) for each in found)
         for name in ("surplus", "missing", "differing", "surplus_gb", "leftover_copies")

@@ -54,7 +54,9 @@ def explain_lines(plan: Plan, pool: PoolPlan) -> Iterator[Line]:
         yield Line(f"  {words.policy_words(plan.policy)}")
     yield Line()
     for change in pool.changes:
-        yield Line(f"{change.action.value}: {words.reason(change)}{_not_carried_out(change)}", Tone.STRONG)
+        yield Line(
+            f"{change.action.value}: {words.reason(change)}{_not_carried_out(pool, change)}", Tone.STRONG
+        )
         yield Line(f"  live      {live(change.live) or '-'}")
         yield Line(f"  declared  {declared(change.desired) or '-'}")
         for note in words.drift_notes(change):
@@ -79,9 +81,12 @@ def explain_lines(plan: Plan, pool: PoolPlan) -> Iterator[Line]:
             yield Line(f"     to allow: {check.allow}", Tone.FAINT)
 
 
-def _not_carried_out(change: Change) -> str:
+def _not_carried_out(pool: PoolPlan, change: Change) -> str:
+    told = f"; {said}" if (said := words.told(pool, change)) else ""
     if change.waits:
-        return f"; {words.waits(change.waits)}"
+        return f"; {words.waits(change.waits)}{told}"
+    if told:
+        return told
     return "" if change.carried_out or change.action == "keep" else " (not managed)"
 
 

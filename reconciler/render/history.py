@@ -5,9 +5,10 @@ Reading the journal is left to ``cli``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from typing import Any, Final
 
 from reconciler.apply.partial import kept
 from reconciler.apply.unnamed import unnamed_record
@@ -27,7 +28,12 @@ from reconciler.planning.anonymous import Unnamed, anonymised
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan_file import read
 from reconciler.render import words
+from reconciler.render.marks import announcement_words
 from reconciler.render.text import Line, Tone, plan_lines
+from reconciler.render.ways_back import way_back_lines
+
+SHOWN_TEXT: Final = 200
+"""Characters shown of a message; the JSON has all of it."""
 
 
 def runs_lines(runs: Sequence[Run]) -> Iterator[Line]:
@@ -74,14 +80,25 @@ def run_lines(record: RunRecord, *, anonymise: bool = False) -> Iterator[Line]:
         for event in record.events:
             if event.kind == DESKTOPS and event.operation_id == operation.id:
                 yield from (Line(f"    desktop   {line}") for line in kept(event.detail))
+    for message in record.announcements:
+        yield Line()
+        yield Line(f"  {message.pool_name}/{message.key.disk_id}: {announcement_words(message)}")
+        said = " ".join(message.text.split())  # it may have lines of its own
+        yield Line(f"    message   {message.id}: {words.shortened(said, SHOWN_TEXT)}")
     for broken in record.damaged:
         yield Line()
         yield Line(f"  {broken.message}", Tone.BLOCK)
         yield Line(f"    {DAMAGED_HINT}")
     for event in record.events:
-        detail = {} if event.kind in (PLAN_APPROVED, DESKTOPS) else event.detail
+        detail = {} if event.kind in (PLAN_APPROVED, DESKTOPS) else _brief(event.detail)
         said = "".join(f"  {name}: {value}" for name, value in detail.items() if value != "")
         yield Line(f"  {_time(event.at)}  {event.kind}{said}", Tone.FAINT)
+    yield from way_back_lines(record)
+
+
+def _brief(detail: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What an event says, without the text of a message, which may have many lines."""
+    return {name: value for name, value in detail.items() if name != "text"}
 
 
 def approved_plan(record: RunRecord) -> Plan | None:
@@ -119,7 +136,9 @@ def _operation_lines(operation: Operation) -> Iterator[Line]:
         for copy in intent.copies:
             if copy.disk_id == disk.id:
                 volume = copy.volume_id or "unknown"
-                yield Line(f"      copy    volume {volume}, {copy.size} GB, on {_desktop(copy)}")
+                backups = ", ".join(each.id for each in copy.backups)
+                backed = f", backups {backups}" if backups else ""
+                yield Line(f"      copy    volume {volume}, {copy.size} GB, on {_desktop(copy)}{backed}")
     yield Line(f"    operation {operation.id}, opened {_time(operation.opened)} UTC")
     if operation.outcome:
         outcome = operation.outcome

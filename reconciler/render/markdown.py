@@ -248,6 +248,10 @@ def _row(pool: PoolPlan, change: Change) -> str:
         why += f"; {prose(words.waits(change.waits))}"
     elif change.action is not Action.KEEP and not change.carried_out:
         why += "; shown only"
+    if told := words.told(pool, change):
+        why += f"; {prose(told)}"
+    if backed := words.backed(loss):
+        why += f"; {prose(backed)}"
     cells = (
         f"`{symbol}`" if symbol else "",
         code(change.live.id) if change.live and change.live.id else "new" if not change.live else "no id",

@@ -2,15 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
+
+
+class Level(StrEnum):
+    """How bad it is, best first, by the words of apprise: ``worst_of`` depends on this order."""
+
+    SUCCESS = "success"
+    INFO = "info"
+    WARNING = "warning"
+    FAILURE = "failure"
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Title and text for people, and JSON values for programs."""
+    """Title and text for people, the same as Markdown, and JSON values for programs."""
 
     title: str
     text: str
+    markdown: str
     values: Mapping[str, Any]
+    level: Level = Level.INFO
+
+
+Compose = Callable[[str], Message | None]
+"""Makes the message for an owner of pools, or for everybody (empty); None: it has nothing to say to them."""
+EVERYBODY = ""
+"""The owner of webhooks that hear of everything."""
+
+
+@dataclass(slots=True)
+class Deliveries:
+    """What became of the messages of this process so far."""
+
+    delivered: int = 0
+    failed: int = 0
+    """Given up after the last try."""
+    dropped: int = 0
+    """Never tried, because too many waited."""
+    failing: set[str] = field(default_factory=set)
+    """Webhooks that did not take the last message to them, by a name that tells nothing of the address."""

@@ -126,6 +126,8 @@ def _change(pool: PoolPlan, change: Change) -> Iterator[Line]:
     yield Line(f"  # {words.address(pool, change)} {words.PHRASES[change.action]}{blocked}", Tone.STRONG)
     place = change.desired.at if change.desired else pool.desired.at
     yield Line(f"  # ({words.reason(change)}; {place})", Tone.FAINT)
+    if told := words.told(pool, change):
+        yield Line(f"  # ({told})", Tone.FAINT)
     name = f' "{change.live.id or "(no id)"}"' if change.live else ""
     yield Line(f"{symbol:>3} disk{name} {{", tone)
     for key, value in _attributes(pool, change):
@@ -151,6 +153,8 @@ def _attributes(pool: PoolPlan, change: Change) -> Iterator[tuple[str, str]]:
     loss = words.disk_loss(pool, change)
     if loss:
         yield "copies", f"{loss.copies}, together {loss.gigabytes} GB"
+    if backed := words.backed(loss):
+        yield "backup", backed
     for note in words.drift_notes(change):
         yield "note", f"{note} (shown only)"
 
@@ -187,6 +191,8 @@ def _marked(plan: Plan) -> Iterator[Line]:
                 yield Line(f"  # {words.address(pool, change)} {words.waits(change.waits)}", Tone.STRONG)
                 yield Line(f"  # ({words.reason(change)}; {pool.desired.at})", Tone.FAINT)
                 yield Line(f"      {words.disk_words(change.live)}{words.objection(pool, change)}")
+                if told := words.told(pool, change):
+                    yield Line(f"      {told}")
                 yield Line()
 
 

@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from reconciler.model import Action, ApplyTo, DesiredDisk, Disk, Policy, Pool
+from reconciler.model import Action, ApplyTo, DesiredDisk, Disk, KnownBackup, Notice, Policy, Pool
 from reconciler.planning.anonymous import Unnamed
-from reconciler.planning.change import Change, Waits
+from reconciler.planning.backups import backup_words
+from reconciler.planning.change import Change, Heard, Told, Waits
 from reconciler.planning.leftovers import Leftovers
 from reconciler.planning.permissions import grace_words
 from reconciler.planning.plan import DiskLoss, Plan, PoolPlan, Service, Totals, totals
@@ -111,6 +112,27 @@ def waits(found: Waits, *, who: bool = True) -> str:
         f"will be destroyed after {found.due:%Y-%m-%d %H:%M} UTC "
         f"(surplus since {found.since:%Y-%m-%d}; {grace}{extended})"
     )
+
+
+def told(pool: PoolPlan, change: Change) -> str:
+    """What the people of the pool have been told of a disk that goes; empty where nobody is to be told."""
+    if not change.live or not (change.waits or change.destroys):
+        return ""
+    if not change.told:
+        return "its people are not told yet" if pool.desired.announce else ""
+    return "; ".join(map(_told, change.told))
+
+
+def _told(message: Told) -> str:
+    what = "reminder" if message.notice is Notice.REMINDER else "announcement"
+    at = f"{message.at:%Y-%m-%d %H:%M} UTC"
+    match message.heard:
+        case Heard.ACCEPTED:
+            return f"{'reminded' if message.notice is Notice.REMINDER else 'announced'} {at}"
+        case Heard.REFUSED:
+            return f"{what} of {at} not accepted ({message.why})"
+        case Heard.UNKNOWN:
+            return f"not known whether the {what} of {at} arrived ({message.why}); it is not repeated"
 
 
 def objection(pool: PoolPlan, change: Change) -> str:
@@ -244,10 +266,39 @@ def destruction(plan: Plan) -> str:
     lost = plan.totals
     if not lost.destroy:
         return ""
-    return (
-        f"This destroys {count(lost.destroy, 'disk')} for good: {loss_words(lost)}. "
-        "Nobody can restore that data."
+    return f"This destroys {count(lost.destroy, 'disk')} for good: {loss_words(lost)}. {_restoring(plan)}"
+
+
+def _restoring(plan: Plan) -> str:
+    """What could bring the data back: nothing, unless backups are known. No document says what one restores."""
+    copies = [
+        copy for pool in plan.pools if not pool.blocked for loss in pool.disk_losses for copy in loss.lost
+    ]
+    known = [copy for copy in copies if copy.backups]
+    if not known:
+        return "Nobody can restore that data."
+    newest = {copy.backups[0] for copy in known}
+    oldest = min(newest, key=lambda each: (each.at, each.id))
+    which = f"{oldest.id} of {made(oldest)}"
+    has = f"backup {which}" if len(newest) == 1 else f"{len(newest)} backups, the oldest {which}"
+    said = (
+        f"Of these desktops the backup service has {has}; whether a destroyed disk can be restored from a backup is "
+        "not documented."
     )
+    if without := len(copies) - len(known):
+        rest = f"Of {count(without, 'other copy', 'other copies')} no backup is known: nobody can restore that data."
+        return f"{said} {rest}"
+    return said
+
+
+def made(backup: KnownBackup) -> str:
+    """When a backup was made: ``2026-11-25 22:10 UTC``."""
+    return f"{backup.at[:16].replace('T', ' ')} UTC"
+
+
+def backed(loss: DiskLoss | None) -> str:
+    """How many desktops that lose a copy of a disk have a backup; empty where none is asked for."""
+    return backup_words(loss.backups) if loss and loss.backups else ""
 
 
 def loss_words(lost: Totals) -> str:

@@ -1,9 +1,9 @@
 """A simulated service: pools, disks, desktops and jobs behind the real service's HTTP interface.
 
 ``world`` the state and how it evolves · ``changes`` which writes are accepted · ``view`` how it looks from
-outside · ``operations`` what each call answers · ``auth``, ``identity`` and ``agencies`` who may call · ``app``
-the HTTP face · ``store`` where it is kept · ``seed`` first worlds · ``serve`` over TCP. It shares no code with the
-client, so that what it proves is worth something.
+outside, ``backups`` how those of desktops look · ``operations`` what each call answers · ``auth``, ``identity`` and
+``agencies`` who may call · ``app`` the HTTP face · ``store`` where it is kept · ``seed`` first worlds · ``serve`` over
+TCP. It shares no code with the client, so that what it proves is worth something.
 """
 
 from .app import IN_PROCESS_BASE_URL, create_app

@@ -62,10 +62,14 @@ OPERATIONS: Final = (
     Operation("batch-delete", "POST", _POOL + "/volumes/batch-delete", operations.delete_volumes),
     Operation("batch-add", "POST", _POOL + "/volumes/batch-add", operations.add_volumes),
     Operation("batch-expand", "POST", _POOL + "/volumes/batch-expand", operations.expand_volumes),
+    Operation("send-notifications", "POST", _POOL + "/notifications", operations.send_notifications),
     Operation("show-job", "GET", "/workspace-jobs/{job_id}", operations.show_job),
     Operation("retry-job", "POST", "/workspace-jobs/{job_id}/actions", operations.retry_job),
     Operation("list-sub-jobs", "GET", "/workspace-sub-jobs", operations.list_sub_jobs),
 )
+
+LIST_BACKUPS: Final = Operation("list-backups", "GET", "/backups", operations.list_backups)
+"""The one operation of the backup service, below ``/v3/{project_id}``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,12 +253,12 @@ def create_app(
     def respond(answer: Answer) -> Response:
         return Response(answer.body, answer.status, answer.headers, media_type="application/json")
 
-    def route(operation: Operation) -> Route:
+    def route(operation: Operation, version: str = "v2") -> Route:
         async def endpoint(request: Request) -> Response:
             incoming = await _incoming(request)
             return respond(service.workspace(operation, incoming, request.path_params))
 
-        path = "/v2/{project_id}" + operation.path
+        path = f"/{version}/{{project_id}}{operation.path}"
         return Route(path, endpoint, methods=[operation.method], name=operation.name)
 
     def apart(answer: Callable[[auth.Incoming], Answer]) -> Callable[[Request], Awaitable[Response]]:
@@ -272,6 +276,7 @@ def create_app(
     app = Starlette(
         routes=[
             *(route(operation) for operation in OPERATIONS),
+            route(LIST_BACKUPS, "v3"),
             Route("/v3/auth/tokens", apart(service.log_in), methods=["POST"]),
             Route("/v3/projects", apart(service.list_projects), methods=["GET"]),
             Route("/v3.0/OS-CREDENTIAL/securitytokens", apart(service.assume), methods=["POST"]),

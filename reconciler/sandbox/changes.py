@@ -17,8 +17,8 @@ from .world import (
     Disk,
     HandleType,
     Job,
-    Kind,
     Pool,
+    VolumeKind,
     World,
     failed_desktops,
     next_id,
@@ -41,19 +41,19 @@ THROUGHPUT: Final = range(125, 1000 + 1)
 
 _TOP: Final = {"handle_type", "desktop_ids", "volumes"}
 # What an item may carry: for deleting, every field any dated revision of the API knew.
-_ITEM: Final[dict[Kind, set[str]]] = {
+_ITEM: Final[dict[VolumeKind, set[str]]] = {
     "delete": {"id", "type", "size", "resource_spec_code", "iops", "throughput"},
     "add": {"id", "type", "size", "iops", "throughput", "kms_id"},
     "expand": {"id", "type", "size", "resource_spec_code"},
 }
-_OPERATION: Final[dict[Kind, str]] = {
+_OPERATION: Final[dict[VolumeKind, str]] = {
     "delete": "batch-delete",
     "add": "batch-add",
     "expand": "batch-expand",
 }
 
 
-def submit(world: World, pool: Pool, kind: Kind, body: object, span: tuple[float, float]) -> Job:
+def submit(world: World, pool: Pool, kind: VolumeKind, body: object, span: tuple[float, float]) -> Job:
     """Accept a request as a job that runs from ``span[0]`` to ``span[1]`` (seconds since the epoch), or refuse."""
     items, handle_type = _read(kind, body)
     project_id = next(each["id"] for each in world["projects"].values() if pool["id"] in each["pools"])
@@ -91,6 +91,31 @@ def submit(world: World, pool: Pool, kind: Kind, body: object, span: tuple[float
     return job
 
 
+def notify(world: World, pool: Pool, body: object, span: tuple[float, float]) -> Job:
+    """Accept a message to the desktops of a pool as a job, which keeps the pool from nothing else (inferred)."""
+    fields = _object(body, "the request body")
+    _only(fields, {"notifications"}, "the request body")
+    text = fields.get("notifications")
+    if not isinstance(text, str) or not text.strip():
+        raise errors.invalid("notifications must be a text.")
+    project_id = next(each["id"] for each in world["projects"].values() if pool["id"] in each["pools"])
+    job: Job = {
+        "id": next_id(world, "job"),
+        "project_id": project_id,
+        "pool_id": pool["id"],
+        "kind": "notify",
+        "start": span[0],
+        "end": span[1],
+        "disks": [],
+        "desktops": [desktop["id"] for desktop in pool["desktops"]],
+        "ending": "success",
+        "ended": "SUCCESS",
+        "applied": True,
+    }
+    world["jobs"][job["id"]] = job
+    return job
+
+
 def retry(world: World, pool: Pool, job: Job, body: object, span: tuple[float, float]) -> Job:
     """Let the failed desktops of a job be done once more; refused unless it ended and any of them failed."""
     fields = _object(body, "the request body")
@@ -124,7 +149,7 @@ def retry(world: World, pool: Pool, job: Job, body: object, span: tuple[float, f
 # --- reading the body ---------------------------------------------------------------------------
 
 
-def _read(kind: Kind, body: object) -> tuple[list[Mapping[str, object]], HandleType]:
+def _read(kind: VolumeKind, body: object) -> tuple[list[Mapping[str, object]], HandleType]:
     fields = _object(body, "the request body")
     _only(fields, _TOP, "the request body")
     if fields.get("desktop_ids"):
@@ -243,7 +268,7 @@ def _reached(pool: Pool, handle_type: HandleType) -> list[str]:
             return [desktop["id"] for desktop in pool["desktops"]]
 
 
-def _check_state(world: World, pool: Pool, kind: Kind, reached: list[str]) -> None:
+def _check_state(world: World, pool: Pool, kind: VolumeKind, reached: list[str]) -> None:
     job = running_job(world, pool["id"])
     if job is not None and job["kind"] == "add" and kind == "add":
         raise errors.adding_disks()

@@ -49,6 +49,11 @@ def adding_disks() -> Refusal:
     return service(400, "WKS.0407", "The operation is not allowed while disks are being added.")
 
 
+def backup_invalid(message: str) -> Refusal:
+    """400 of the backup service, in its own shape (inferred from the desktop service's)."""
+    return Refusal(400, {"error_code": "BackupService.0001", "error_msg": message})
+
+
 def unknown_job(job_id: str) -> Refusal:
     """404 for a job that does not exist (documented status)."""
     return service(404, "WKS.0404", f"The job {job_id} does not exist.")

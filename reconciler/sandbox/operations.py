@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
 
-from . import changes, errors, view
-from .world import JOB_TYPES, Desktop, Job, Kind, Pool, Project, World, pool_status
+from . import backups, changes, errors, view
+from .world import JOB_TYPES, Desktop, Job, Pool, Project, VolumeKind, World, pool_status
 
 MAX_TEXT: Final = 255
 """Characters of a parameter (documented)."""
@@ -243,6 +243,30 @@ def _wanted_job(call: Call, job: Job) -> bool:
     )
 
 
+_SORTED_BY: Final = ("created_at", "updated_at", "name", "status", "protected_at", "id")
+"""What the list of backups can be sorted by (documented)."""
+
+
+def list_backups(call: Call) -> bytes:
+    """The project's backups of desktops, at most 1,000 a page (documented); newest first unless sorted otherwise.
+
+    That ``count`` counts all that fit, not the page, is inferred.
+    """
+    _known(call, "resource_type", "resource_id", "status", "sort", "limit", "offset")
+    offset, limit = _page(call, default=1000, least=1, most=1000, furthest=999_999_999)
+    kept = call.project.get("backups", []) if _one(call, "resource_type") in (None, backups.DESKTOP) else []
+    found = [backups.shown(call.project, each, call.now) for each in kept]
+    resource, statuses = _one(call, "resource_id"), call.query.get("status")
+    found = [each for each in found if resource in (None, each["resource_id"])]
+    found = [each for each in found if not statuses or each["status"] in statuses]
+    name, _, order = (_one(call, "sort") or "created_at").partition(":")
+    if name not in _SORTED_BY or order not in ("", "asc", "desc"):
+        raise errors.backup_invalid(f"The list cannot be sorted by {name}:{order}.")
+    found.sort(key=lambda each: str(each[name] or ""), reverse=order != "asc")
+    shown = found[offset : offset + limit]
+    return encode({"backups": shown, "count": len(found), "offset": offset, "limit": limit})
+
+
 # --- changing -----------------------------------------------------------------------------------
 
 
@@ -273,7 +297,16 @@ def retry_job(call: Call) -> bytes:
     return encode({"job_id": again["id"]})
 
 
-def _submit(call: Call, kind: Kind) -> bytes:
+def send_notifications(call: Call) -> bytes:
+    """``notifications`` of a pool: a text to its desktops, as a job (documented); what its end means is inferred."""
+    _known(call)
+    pool = _pool(call)
+    end = call.now + call.job_seconds
+    job = changes.notify(call.world, pool, _document(call), (call.now, end))
+    return encode({"job_id": job["id"]})
+
+
+def _submit(call: Call, kind: VolumeKind) -> bytes:
     _known(call)
     pool = _pool(call)
     end = call.now + pool["behaviour"].get("seconds", call.job_seconds)

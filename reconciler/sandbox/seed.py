@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from .backups import backed_up
 from .world import FORMAT, Account, Desktop, Disk, Pool, World, copy_of, derived_id
 
 REGION: Final = "ap-southeast-3"
@@ -79,17 +80,21 @@ def world(name: str, pools: Sequence[Pool]) -> World:
 
 
 def default_world() -> World:
-    """Six pools: two with surplus disks, two as the example manifests declare them, two that nobody may change."""
+    """Six pools: two with surplus disks, two as the example manifests declare them, two that nobody may change.
+
+    The desktops of one have a backup, but for the last.
+    """
     contractors = pool("contractors", [("SAS", 40), ("SSD", 60)], 5, 4)
     contractors["desktops"][0]["login_status"] = "CONNECTED"
     kiosk = pool("kiosk-lobby", [("SAS", 20), ("SAS", 30)], 2, 0)
     kiosk["charging_mode"] = "0"
     frozen = pool("lab-frozen", [("SSD", 100), ("SSD", 200)], 3, 1)
     frozen["status"] = "EXIST_FROZEN"
-    return world(
+    finance = pool("finance-analysts", [("SSD", 100), ("SAS", 50), ("SAS", 200)], 12, 11)
+    made = world(
         "default",
         [
-            pool("finance-analysts", [("SSD", 100), ("SAS", 50), ("SAS", 200)], 12, 11),
+            finance,
             pool("design-studio", [("SSD", 200), ("SSD", 100), ("SATA", 500)], 8, 8),
             pool("call-centre", [("SAS", 20)], 25, 20),
             contractors,
@@ -97,6 +102,10 @@ def default_world() -> World:
             frozen,
         ],
     )
+    # Of the last desktop there is none, so that a demanded backup can be seen to be missing.
+    last = finance["desktops"][-1]["name"]
+    made["projects"][PROJECT_ID]["backups"] = backed_up(finance, age=10 * 3600, without=[last])
+    return made
 
 
 def make_world(

@@ -27,7 +27,9 @@ FORMAT = 1
 LAG = 0.3
 """Seconds for which a pool stays TEMPORARY after its job ended (observed: desktops lag behind the job)."""
 
-Kind = Literal["delete", "add", "expand"]
+VolumeKind = Literal["delete", "add", "expand"]
+"""What changes the disks of a pool."""
+Kind = VolumeKind | Literal["notify"]
 Ending = Literal["success", "fail", "partial"]
 HandleType = Literal["ONLY_FOR_EXPAND", "FOR_EXPAND_AND_IDLE", "FOR_EXPAND_AND_ALL"]
 
@@ -35,8 +37,9 @@ JOB_TYPES: dict[Kind, str] = {
     "delete": "deleteDesktopPoolVolumes",
     "add": "addDesktopPoolVolumes",
     "expand": "expandVolumes",
+    "notify": "sendNotifications",
 }
-"""Documented names, except that of expanding, which no source gives."""
+"""Documented names, except those of expanding and of messages, which no source gives."""
 
 
 class Disk(TypedDict):
@@ -177,12 +180,37 @@ class Account(TypedDict):
     """Name of an agency that acts as this account; temporary keys of it can be had."""
 
 
+class Backup(TypedDict):
+    """One backup of a desktop in the backup service."""
+
+    id: str
+    desktop: str
+    """The desktop's id; it may be gone by now."""
+    made: NotRequired[float]
+    """Seconds since the epoch; left out while nothing has been backed up yet."""
+    age: NotRequired[float]
+    """Instead of ``made``: it always is so many seconds old, so that a demonstration never grows stale."""
+    expires: NotRequired[float]
+    """Seconds since the epoch; left out: never."""
+    status: NotRequired[str]
+    """Default ``available``; ``protecting``, ``error``, ``deleting`` and others (documented)."""
+    volumes: NotRequired[list[str]]
+    """Ids of the volumes that it says it holds; left out: it names none."""
+    volume_status: NotRequired[str]
+    """Status of the backups of these volumes; default that of the whole."""
+    image_type: NotRequired[str]
+    """Default ``backup``; ``replication`` for the copy of one of another region."""
+    restore_mode: NotRequired[str]
+    """``supported_restore_mode``; default ``backup``, ``na`` for one that cannot be restored (documented)."""
+
+
 class Project(TypedDict):
     """One project of one region."""
 
     id: str
     region: str
     pools: dict[str, Pool]
+    backups: NotRequired[list[Backup]]
 
 
 class Entry(TypedDict):

@@ -12,6 +12,8 @@ from importlib.resources.abc import Traversable
 from reconciler import __version__
 
 WITH_EVERY_KIND = "iam"
+WITHOUT_IDENTITY = frozenset({"prometheus"})
+"""Kinds that run nothing of ours, so need no policies."""
 _MARK = "@VERSION@"
 _PACKAGE = "@PACKAGE@"
 
@@ -23,6 +25,8 @@ def files(kind: str, package: str) -> dict[str, str]:
     """
     root = resources.files(__package__)
     own = {path: text.replace(_PACKAGE, package) for path, text in _texts(root / kind, "")}
+    if kind in WITHOUT_IDENTITY:
+        return own
     shared = {f"iam/{path}": text for path, text in _texts(root / WITH_EVERY_KIND, "")}
     return own | shared
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 import pytest
 
@@ -72,3 +73,24 @@ def test_a_pause_holds_everybody_back_until_the_longest_one_is_over() -> None:
         await budgets.read("list pools")
 
     assert moments(5, use) == pytest.approx([30] * 5, abs=0.1)
+
+
+def test_who_waits_is_told_of_and_who_listens_badly_fails_no_call() -> None:
+    heard: list[tuple[str, str, bool]] = []
+
+    async def use(budgets: Budgets, number: int) -> None:
+        def listen(api: str, what: str, until: datetime | None) -> None:
+            heard.append((api, what, until is None))
+            raise ValueError("it listens badly")
+
+        budgets.waits = listen
+        if number == READS_A_MINUTE // 2:
+            budgets.pause("list pools", 30)
+        await budgets.read("list pools")
+
+    assert len(moments(READS_A_MINUTE // 2 + 1, use)) == READS_A_MINUTE // 2 + 1
+    assert heard == [
+        ("list pools", "the service, which answered 429", False),
+        ("list pools", "the budget of 200 requests a minute", True),
+        ("list pools", "", True),
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -12,6 +13,7 @@ import pytest
 from reconciler.api.client import WorkspaceClient
 from reconciler.api.retry import Timing
 from reconciler.errors import CredentialsError, PermissionDenied, PoolNotFound, ReadingDoubtful, ServiceError
+from reconciler.journal.records import Outcome, State
 from tests.api.fake_servers import (
     NOW,
     POOL,
@@ -392,6 +394,59 @@ def test_a_throttled_write_holds_back_the_next_one() -> None:
 
     ask(service, twice, clock)
     assert sum(clock.slept) == 9
+
+
+# --- messages -------------------------------------------------------------------------------------
+
+
+def test_a_message_is_one_text_to_one_pool_sent_once() -> None:
+    service = script(answer(200, {"job_id": "j"}))
+    outcome = ask(service, lambda client: client.post_message("a/b", "Disk ü goes.", NOW))
+    assert (outcome.state, outcome.job_id) == (State.ACCEPTED, "j")
+    [seen] = service.seen
+    assert (seen.method, seen.target) == ("POST", f"/v2/{PROJECT}/desktop-pools/a%2Fb/notifications")
+    assert json.loads(seen.body) == {"notifications": "Disk ü goes."}
+
+
+@pytest.mark.parametrize(
+    ("reply", "state"),
+    [
+        (answer(200, {}), State.UNKNOWN),
+        (answer(500, {"error_code": "WKS.0500", "error_msg": "x"}), State.UNKNOWN),
+        (answer(403, {"error_code": "PAP.0001", "error_msg": "x"}), State.REJECTED),
+        (b"", State.UNKNOWN),
+    ],
+    ids=["no job", "an error of the service", "denied", "a cut wire"],
+)
+def test_a_message_ends_in_one_of_four_ways_and_is_never_repeated(reply: bytes, state: State) -> None:
+    service = script(reply)
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await service.handle(reader, writer)
+        writer.close()
+
+    async def told() -> Outcome:
+        async with listening(handle) as base, client_at(base) as client:
+            return await client.post_message(POOL, "x", NOW)
+
+    assert asyncio.run(told()).state is state
+    assert len(service.seen) == 1
+
+
+def test_messages_take_nothing_from_the_budget_of_removals_nor_those_from_theirs() -> None:
+    clock = FakeClock()
+    service = script(answer(429, THROTTLED, Retry_After="9"), answer(200, {"job_id": "j"}))
+
+    async def both(client: WorkspaceClient) -> None:
+        for _ in range(50):  # as many as go at once
+            await client.write_place("notifications")
+        assert (await client.post_message(POOL, "x", NOW)).status == 429
+        await client.write_place("batch-delete")
+        assert clock.slept == []
+        await client.write_place("batch-delete")
+        assert clock.slept == []
+
+    ask(service, both, clock)
 
 
 # --- budgets --------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def test_what_is_left_of_an_approved_disk_may_go() -> None:
     ("left", "more", "reason"),
     [
         ((), {}, "names no copy"),
-        ((LEFT._replace(disk_id="other"),), {}, "other is none that this operation was approved"),
+        ((LEFT._replace(disk_id="other"),), {}, "other was not approved to be removed"),
         ((LEFT._replace(disk_id=""),), {}, "a copy of no disk"),
         ((LEFT._replace(desktop_id=""),), {}, "is on no desktop"),
         ((LEFT, LEFT), {}, "named twice"),

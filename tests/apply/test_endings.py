@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from reconciler.apply.context import Options
+from reconciler.apply.events import Event, Phase, PoolMoved
 from reconciler.apply.operation import carry_out, cut_short, follow, judge, proof_seconds, with_desktops
 from reconciler.apply.proof import Observation
 from reconciler.apply.results import Result, Status
@@ -395,3 +396,37 @@ def test_what_the_journal_could_not_keep_is_said(answers: Sequence[Outcome], wor
             f"{words}, but the journal could not record its effect: the disk is full",
             f"the call is not repeated; when the journal works again, {RESOLVE}",
         )
+
+
+def waits_shown(world: Harness, options: Options | None = None) -> list[tuple[Phase, float | None]]:
+    """Each phase that an operation shows, and the seconds until it ends at the latest."""
+    shown: list[tuple[Phase, float | None]] = []
+
+    def see(event: Event) -> None:
+        assert isinstance(event, PoolMoved)
+        left = (event.until - world.clock.now()).total_seconds() if event.until else None
+        shown.append((event.phase, left))
+
+    ctx = replace(world.context(options), observer=see)
+    world.run(carry_out(removal(), world.intent(), world.site(), ctx))
+    return shown
+
+
+def test_a_job_is_shown_with_the_end_of_the_wait_unless_it_is_not_waited_for() -> None:
+    for seconds, until in ((60, 60), (0, None)):
+        with harness(Faults(job_hangs=1.0)) as world:
+            assert waits_shown(world, Options(wait_timeout=seconds)) == [
+                (Phase.SENDING, None),
+                (Phase.JOB, until),
+            ]
+
+
+def test_readings_that_lag_behind_a_job_are_shown_with_the_end_of_the_wait() -> None:
+    with harness() as world:
+        told(world, JobEnd.SUCCEEDED)
+        world.service.pools_["pool"].disks[GOING.id] = GOING
+        *_, begun, lagging = waits_shown(world, Options(proof_timeout=90))
+        assert begun == (Phase.PROVING, None)
+        assert lagging[0] is Phase.PROVING
+        assert lagging[1]
+        assert 80 < lagging[1] <= 90

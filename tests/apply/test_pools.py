@@ -11,12 +11,13 @@ import pytest
 
 from reconciler.api.client import Renew
 from reconciler.apply.context import Options
-from reconciler.apply.pools import Task, apply_pool
+from reconciler.apply.events import Event, Phase, PoolMoved
+from reconciler.apply.pools import BUSY_WAIT, Task, apply_pool
 from reconciler.apply.results import PoolResult, Status
 from reconciler.apply.second_check import SecondCheckFailed
 from reconciler.errors import CredentialsError, PoolHeld, Refused, ServiceError, StalePlan
 from reconciler.journal.records import Claim, Outcome, SentDisk, StaleGeneration, State, Step
-from reconciler.model import Action, ApplyTo, DesiredDisk, Disk, Placed, Policy
+from reconciler.model import Action, ApplyTo, BackupRule, DesiredDisk, Disk, Placed, Policy
 from reconciler.planner import plan_pool
 from reconciler.workspace import Call, JobEnd, PoolReading
 from tests.apply.harness import GOING, KEPT, LIFETIME, Harness, Scripted, harness, removal
@@ -127,6 +128,20 @@ def test_a_rejection_that_passes_is_waited_out_and_answered_by_a_new_reading(
         assert world.service.requests["pool"] - before == 2
         states = [each.state for each in world.journal.operations(world.clock.now() - timedelta(days=1))]
         assert states == [State.REJECTED, State.DONE]
+
+
+def test_a_wait_after_a_rejection_is_shown_with_its_end() -> None:
+    with harness() as world:
+        world.service.answers = [BUSY]
+        waits: list[float] = []
+
+        def see(event: Event) -> None:
+            if isinstance(event, PoolMoved) and event.phase is Phase.WAITING and event.until:
+                waits.append((event.until - world.clock.now()).total_seconds())
+
+        ctx = replace(world.context(), observer=see)
+        assert world.run(apply_pool(world.run(world.task(ctx)))).status is Status.DONE
+        assert waits == [BUSY_WAIT]
 
 
 def test_a_rejection_that_stays_is_final_after_the_allowed_tries() -> None:
@@ -285,9 +300,9 @@ class Misread(Scripted):
     [
         Policy("policy.yaml", "1", protect_disks=(Placed(GOING.id, AT),)),
         Policy("policy.yaml", "1", protect_pools=(Placed("po*", AT),)),
-        Policy("policy.yaml", "1", require=(Placed("backup: 24h", AT),)),
+        Policy("policy.yaml", "1", backup=BackupRule(timedelta(hours=24), AT)),
     ],
-    ids=["disk", "pool", "require"],
+    ids=["disk", "pool", "backup"],
 )
 def test_the_policy_holds_once_more_right_before_the_call(policy: Policy) -> None:
     async def scenario(world: Harness) -> PoolResult:

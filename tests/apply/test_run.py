@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from reconciler.apply.context import Options, RunContext, Stop
+from reconciler.apply.events import Event, Phase, PoolMoved, RunBegan, Share
 from reconciler.apply.results import ApplyReport, PoolResult, Status
 from reconciler.apply.run import Gate, run_pools
 from reconciler.cli.apply import manifest_of
@@ -71,6 +72,7 @@ def carried_out(
     before: Options | None = None,
     declared: int = 50,
     wrap: Callable[[Journal], Any] = lambda journal: journal,
+    observer: Callable[[Event], None] | None = None,
 ) -> tuple[ApplyReport, Service, list[str]]:
     """Apply three pools with one surplus disk each; returns the report, the service and what was said.
 
@@ -105,7 +107,13 @@ def carried_out(
         stop = Stop()
         connections = {TARGET: Connection(Named(TARGET, "simulated"), service)}
         run = RunContext(
-            journal, clock, lambda: f"id-{next(serial)}", connections, stop=stop, log=said.append
+            journal,
+            clock,
+            lambda: f"id-{next(serial)}",
+            connections,
+            stop=stop,
+            log=said.append,
+            observer=observer,
         )
         if before:
             await apply(replace(request, options=before), replace(run, stop=Stop()))
@@ -196,6 +204,27 @@ def test_as_many_pools_wait_for_their_second_reading_as_are_worked_on_and_no_mor
 
     most = asyncio.run(scenario())
     assert (len(most), max(most)) == (9, 4)
+
+
+def test_who_shows_the_progress_gets_every_change_of_state_and_decides_nothing() -> None:
+    seen: list[Event] = []
+
+    def fails(event: Event) -> None:
+        seen.append(event)
+        raise RuntimeError("nobody can show that")
+
+    shown, service, said = carried_out(Options(parallelism=4), observer=fails)
+    plain, same, _ = carried_out(Options(parallelism=4))
+    assert (shown.results, shown.exit_code, service.record) == (plain.results, plain.exit_code, same.record)
+    assert said == []
+    began, *moves = seen
+    assert began == RunBegan(tuple(Share(name, name, 1, 2) for name in NAMES))
+    of_first = [each for each in moves if isinstance(each, PoolMoved) and each.pool_id == NAMES[0]]
+    assert [each.phase for each in of_first] == [
+        Phase.CHECKING, Phase.SENDING, Phase.JOB, Phase.PROVING, Phase.ENDED,
+    ]  # fmt: skip
+    assert of_first[2].until
+    assert (of_first[-1].done, of_first[-1].good) == (1, True)
 
 
 def test_a_failed_canary_starts_nothing_else() -> None:

@@ -26,6 +26,7 @@ from tests.flows.serving import listening
 
 JOB_SECONDS = 10.0
 TARGET = Target(sandbox.REGION, sandbox.PROJECT_ID)
+MESSAGE = "A disk of this pool goes after 2026-12-03 09:00 UTC."
 TUNED: Any = {"type": "GPSSD2", "size": 80, "iops": 4000, "throughput": 200, "kms_id": "key"}
 ENDINGS: dict[str, Ending] = {"good": "success", "half": "partial", "bad": "fail"}
 
@@ -142,6 +143,8 @@ async def _converse(served: Service) -> None:
                     await _write(workspace, served, call)
                     await _read(workspace, pool)
     async with _client(served) as workspace:
+        told = await workspace.send_message(served.pool("good")["id"], MESSAGE, datetime.now(UTC))
+        assert told.state is State.ACCEPTED
         refused = await workspace.send(_removal(served.pool("prepaid"), None, 0), datetime.now(UTC))
         assert refused.state is State.REJECTED
         assert await workspace.job("none-such") is None

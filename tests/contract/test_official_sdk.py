@@ -13,10 +13,13 @@ from huaweicloudsdkcore.auth.credentials import BasicCredentials  # type: ignore
 from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException  # type: ignore[import-untyped]
 
 from reconciler import sandbox
+from reconciler.api.outcome import of_answer
+from reconciler.api.transport import Answer
 from reconciler.journal.records import Step
 from reconciler.sandbox.app import OPERATIONS
 from reconciler.workspace import Call, body_of
-from tests.contract.conversation import JOB_SECONDS, Service, conversation, service
+from tests.api.fake_servers import NOW
+from tests.contract.conversation import JOB_SECONDS, MESSAGE, Service, conversation, service
 
 DIRECTORY = "only in the domain of a Windows directory"
 NO_CODE = "the vendor's example answers leave it out"
@@ -133,6 +136,9 @@ def drive(served: Service) -> Sdk:
         sdk.write("delete", pool["id"], "DeleteDesktopPoolVolumesReqVolumes", id=disk)
         sdk.read(pool["id"])
     sdk.retry()
+    message = sdk.v2.SendDesktopPoolNotificationsReq(notifications=MESSAGE)
+    pool_id = served.pool("good")["id"]
+    sdk.call("send-notifications", "send_desktop_pool_notifications", pool_id=pool_id, body=message)
     sdk.read(served.pool("prepaid")["id"])
     return sdk
 
@@ -220,6 +226,15 @@ def test_our_writes_say_only_what_the_sdk_can_say_and_the_type_and_size_of_older
 def test_our_retry_says_exactly_what_the_sdk_says() -> None:
     sent = [json.loads(each.body) for each in driven().served.exchanges if each.path.endswith("/actions")]
     assert sent == [body_of(Call(Step.RETRY, "pool", (), None, "job"))]
+
+
+def test_our_message_says_exactly_what_the_sdk_says_and_its_answer_is_a_job() -> None:
+    [(answer, _)] = driven().got["send-notifications"]
+    ours = [each for each in conversation() if each.path.endswith("/notifications")]
+    theirs = [each for each in driven().served.exchanges if each.path.endswith("/notifications")]
+    assert [json.loads(each.body) for each in ours] == [json.loads(each.body) for each in theirs]
+    assert [each.path.split("/")[:5] for each in ours] == [each.path.split("/")[:5] for each in theirs]
+    assert of_answer(Answer(200, {}, theirs[0].answer), NOW).job_id == answer.job_id
 
 
 def test_the_sdk_understands_a_refusal() -> None:

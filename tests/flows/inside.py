@@ -24,9 +24,20 @@ class Ran:
     err: str
 
 
-def run_inside(arguments: Sequence[str], env: Mapping[str, str], cwd: Path, stdin: str, clock: Clock) -> Ran:
-    """Run one command line with this environment, folder, standard input and clock, and with no terminal."""
-    given, out, err = _stream(stdin), _stream(), _stream()
+def run_inside(
+    arguments: Sequence[str],
+    env: Mapping[str, str],
+    cwd: Path,
+    stdin: str,
+    clock: Clock,
+    *,
+    terminal: bool = False,
+) -> Ran:
+    """Run one command line with this environment, folder, standard input and clock.
+
+    ``terminal``: standard error is one, of as many columns as ``COLUMNS`` says; nothing else ever is.
+    """
+    given, out, err = _stream(stdin), _stream(), _stream(kind=_Terminal if terminal else io.TextIOWrapper)
     with _environment(env), contextlib.chdir(cwd), _signals(), _streams(given, out, err), _time(clock):
         code = command_line.run(list(arguments))
     return Ran(code, _text(out), _text(err))
@@ -74,8 +85,13 @@ def _streams(*streams: io.TextIOWrapper) -> Iterator[None]:
         sys.stdin, sys.stdout, sys.stderr = before
 
 
-def _stream(text: str = "") -> io.TextIOWrapper:
-    return io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8")
+class _Terminal(io.TextIOWrapper):
+    def isatty(self) -> bool:
+        return True
+
+
+def _stream(text: str = "", kind: type[io.TextIOWrapper] = io.TextIOWrapper) -> io.TextIOWrapper:
+    return kind(io.BytesIO(text.encode()), encoding="utf-8")
 
 
 def _text(stream: io.TextIOWrapper) -> str:

@@ -35,17 +35,18 @@ CLIENT = Path(__file__).with_name("client.py")
 
 def command(module: str = "reconciler") -> list[str]:
     """What to start in the place of ``python -m reconciler``, or of another module of ours."""
-    return [sys.executable, "-S", "-E", str(CLIENT), _server(), module]
+    return [sys.executable, "-S", "-E", str(CLIENT), server(), module]
 
 
 @functools.cache
-def _server() -> str:
-    """The address of the server, which ends with this process."""
+def server(python: str = "") -> str:
+    """The address of a server, which ends with this process; with ``python``, of what is installed for that one."""
     folder = tempfile.mkdtemp(prefix="started")
     address = f"{folder}/socket"
     env = {"PATH": os.environ["PATH"], "HOME": folder, "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"}
+    itself = [python, "-I", __file__] if python else [sys.executable, "-m", "tests.flows.started"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.flows.started", address],
+        [*itself, address],
         env=env,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -115,6 +115,7 @@ def test_the_short_flag_of_help_is_understood_by_every_command(run: Run, command
         ({"CLICOLOR_FORCE": "1"}, True),
         ({"FORCE_COLOR": "0"}, False),
         ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+        ({"FORCE_COLOR": "1", "NO_COLOR": ""}, True),
     ],
 )
 def test_colour_without_a_terminal_is_a_wish(

@@ -148,7 +148,7 @@ def test_a_sandbox_plan_cannot_be_applied_elsewhere(run: Run, served: Served, tm
 def test_json_is_shaped_like_terraforms(run: Run, served: Served, tmp_path: Path) -> None:
     told = json.loads(run("plan", str(manifest(tmp_path, [FINANCE])), "--format", "json", env=served.env).out)
     assert told["summary"] == {"add": 0, "change": 0, "destroy": 1}
-    assert (told["blocked"], told["sandbox"], told["format_version"]) == (False, True, "1.3")
+    assert (told["blocked"], told["sandbox"], told["format_version"]) == (False, True, "1.4")
     [gone] = [each for each in told["resource_changes"] if each["change"]["actions"] == ["delete"]]
     assert gone["address"] == f"finance-analysts/{gone['change']['before']['id']}"
     assert gone["change"]["after"] is None

@@ -82,7 +82,7 @@ def test_limits_in_percent_hold_by_manifest_and_by_flag(run: Run, served: Served
         (["targets: [eu-west-0/ffffffffffffffffffffffffffffffff]"], "policy-target"),
         (["protect: {pools: ['finance-*']}"], "policy-protect"),
         (["forbid: [allow_live_sessions]"], "policy-forbid"),
-        (["require: {backup: 24h}"], "policy-require"),
+        (["require: {backup: 24h}"], "backup"),
     ],
     ids=["target", "protect", "forbid", "require"],
 )

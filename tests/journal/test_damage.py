@@ -15,8 +15,9 @@ from reconciler.journal import schema
 from reconciler.journal.checksum import INTENT, STATE
 from reconciler.journal.database import Database, parse
 from reconciler.journal.records import ClosedBy, Journal, Outcome, State, Step
+from reconciler.journal.rows import intent_values
 from reconciler.journal.store import find_journal
-from reconciler.model import LostCopy
+from reconciler.model import KnownBackup, LostCopy
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 
 COLUMNS = [column.name for column in schema.operations.c]
@@ -203,12 +204,29 @@ def test_the_copies_of_what_was_removed_come_back_exactly(journal: Journal) -> N
     copies = (
         LostCopy("disk-0", "desktop-1", "FIN-1", "volume-1", 100, ("ada", "zoë")),
         LostCopy("disk-0", "desktop-2", "FIN-2", "", 100),
+        LostCopy(
+            "disk-0",
+            "desktop-3",
+            "FIN-3",
+            "volume-3",
+            100,
+            backups=(
+                KnownBackup("backup-2", "2026-11-25T22:10:00+00:00"),
+                KnownBackup("backup-1", "2026-11-24T22:10:00+00:00"),
+            ),
+        ),
     )
     journal.open_operation(replace(intent(), copies=copies), "run-1", LEASE)
     found = journal.operation("op-1")
     assert found is not None
     assert found.intent.copies == copies
     assert found.intent.step is Step.REMOVE
+
+
+def test_a_copy_without_backups_is_kept_in_the_form_of_older_versions() -> None:
+    copies = (LostCopy("disk-0", "desktop-1", "FIN-1", "volume-1", 100, ("ada",)),)
+    [kept] = intent_values(replace(intent(), copies=copies))["copies"]
+    assert kept == ["disk-0", "desktop-1", "FIN-1", "volume-1", 100, ["ada"]]
 
 
 def test_the_checksum_stays_what_it_was_in_every_later_version(url: str, clock: HandClock) -> None:

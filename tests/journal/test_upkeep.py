@@ -336,6 +336,22 @@ def test_pools_that_drift_are_those_whose_latest_point_says_so(journal: Journal)
     assert journal.drifting([], START) == frozenset()
 
 
+def test_drift_began_with_the_first_point_after_the_last_clean_one(journal: Journal) -> None:
+    journal.add_drift(
+        [point(START + 2 * DAY, 1, "again"), point(START, 3, "always"), point(START, 1, "ended")]
+    )
+    journal.add_drift(
+        [point(START, 1, "again"), point(START + DAY, 1, "always"), point(START + DAY, 0, "ended")]
+    )
+    journal.add_drift([point(START + DAY, 0, "again")])
+    journal.add_drift([point(START + 3 * DAY, 2, "again")])
+    asked = [at(name) for name in ("again", "always", "ended", "unknown")]
+    elsewhere = replace(at("always"), service="elsewhere")
+    began = {at("again"): START + 2 * DAY, at("always"): START}
+    assert journal.drifting_since([*asked, elsewhere]) == began
+    assert journal.drifting_since([]) == {}
+
+
 def test_the_latest_removals_come_first_and_the_rest_is_counted(journal: Journal, clock: HandClock) -> None:
     for number in range(5):
         removed(journal, f"run-{number}", State.DONE)

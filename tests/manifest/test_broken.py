@@ -18,6 +18,25 @@ FAULTS: dict[str, list[str]] = {
     "alias-as-key": ["3:1: aliases ('*name') are not allowed; write a word as the key"],
     "alias": ["7:9: aliases ('*name') are not allowed; write the value out"],
     "anchor": ["6:9: anchors ('&name') are not allowed; write each value out"],
+    "announce-blank": ["6:22: text: is blank; write what the people are to read"],
+    "announce-empty": ["6:22: text: must not be empty; write what the people of the pool are to read, 1 to"],
+    "announce-is-text": ["6:15: announce: 'disks go' is not accepted; write a mapping such as {text:"],
+    "announce-of-defaults-without-grace": [
+        "8:5: announce: the pool has no grace, so a disk goes before anybody can read of it; write"
+    ],
+    "announce-too-long": ["6:22: text: 501 characters are too many; write what the people of the pool are"],
+    "announce-unknown-field": [
+        "6:22: text: '{date' is no field; write {disk}, {size}, {date}, {pool}, and no other braces",
+        "6:22: text: '{who}' is no field; write {disk}, {size}, {date}, {pool}, and no other braces",
+    ],
+    "announce-unknown-key": [
+        "6:15: 'text' is missing; write what the people of the pool are to read, 1 to 500",
+        "6:16: unknown key 'texts'; did you mean 'text'?",
+    ],
+    "announce-without-grace": [
+        "5:5: announce: the pool has no grace, so a disk goes before anybody can read of it; write"
+    ],
+    "announce-without-text": ["6:15: 'text' is missing; write what the people of the pool are to read, 1 to"],
     "apply-to-misspelt": ["7:15: apply_to: 'idel' is unknown; write new, idle or all; did you mean"],
     "bad-indentation": ["5:4: a '- ' is missing here; check the indentation"],
     "bidi-character": ['4:12: control character \\u202e; remove it, or write "\\u202e" in double'],
@@ -42,6 +61,10 @@ FAULTS: dict[str, list[str]] = {
     "eleven-disks": ["6:7: disks: 11 entries are too many; list the pool's data disks, such as"],
     "empty": ["0:0: the file is empty; write at least version, target and pools"],
     "endpoint": ["3:1: 'endpoint' is not allowed in a manifest; use --endpoint or"],
+    "backup-is-text": ["5:13: backup: '24h' is not accepted; write a mapping such as {within: 24h}"],
+    "backup-of-nothing": ["5:13: 'within' is missing; write a number with s, m, h or d"],
+    "backup-unknown-key": ["5:27: unknown key 'vault'; the keys here are within"],
+    "backup-zero": ["5:22: within: '0h' is not accepted; write a number with s, m, h or d"],
     "grace-negative": ["5:12: grace: '-7d' is not accepted; write a number with s, m, h or d"],
     "grace-of-weeks": ["5:12: grace: '1w' is not accepted; write a number with s, m, h or d"],
     "grace-over-a-year": ["5:12: grace: '366d' is not accepted; write a number with s, m, h or d"],
@@ -92,6 +115,9 @@ FAULTS: dict[str, list[str]] = {
     "plain-yes": ["7:18: yes is ambiguous in YAML; write true or false, or quote it"],
     "pool-is-text": ["3:9: pools entry: 'a' is not accepted; write the pool as a mapping: '-"],
     "pools-is-a-mapping": ["3:8: pools: a mapping is not accepted; write a list of pools, each as '-"],
+    "owner-ends-in-a-dash": ["5:12: owner: 'a-' is not accepted; write a name of lower case letters,"],
+    "owner-in-upper-case": ["5:12: owner: 'Finance' is not accepted; write a name of lower case letters,"],
+    "owner-with-underscore": ["5:12: owner: 'a_b' is not accepted; write a name of lower case letters,"],
     "profile-with-a-slash": ["2:19: profile: '../x' is not accepted; write a section of the credentials"],
     "project-in-upper-case": ["2:46: project_id: '0123456789ABCDEF0123456789ABCDEF' is not accepted; write"],
     "project-too-short": ["2:46: project_id: '0123' is not accepted; write the project's id in quotes:"],

@@ -14,6 +14,7 @@ from reconciler.manifest.load import load
 from reconciler.model import (
     Action,
     ApplyTo,
+    BackupRule,
     DesiredDisk,
     DesiredPool,
     Limit,
@@ -54,6 +55,8 @@ pools:
     on_tie: remove_oldest
     manage: [remove, expand]
     grace: 36h
+    backup: {within: 24h}
+    owner: finance
 """,
     )
     twin = DesiredDisk("SAS", 50, Position(file, 8, 9))
@@ -76,7 +79,11 @@ pools:
         on_tie=OnTie.REMOVE_OLDEST,
         manage=frozenset({Action.REMOVE, Action.EXPAND}),
         grace=timedelta(hours=36),
+        backup=BackupRule(timedelta(hours=24), Position(file, 17, 13)),
     )
+    assert pool.backup
+    assert pool.backup.at == Position(file, 17, 13)  # no part of what is compared
+    assert pool.owner == "finance"  # which decides nothing, so it takes no part in the comparison
 
 
 def test_what_is_left_out_is_the_careful_choice(tmp_path: Path) -> None:
@@ -87,6 +94,8 @@ def test_what_is_left_out_is_the_careful_choice(tmp_path: Path) -> None:
     assert pool.on_tie is None
     assert pool.manage == {Action.REMOVE}
     assert pool.grace == timedelta(0)
+    assert pool.backup is None
+    assert pool.owner == ""
     assert not pool.allow_empty
     assert not pool.allow_live_sessions
     assert not pool.allow_count_mismatch

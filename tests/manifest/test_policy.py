@@ -58,6 +58,8 @@ def test_every_key_arrives_with_its_place(tmp_path: Path) -> None:
     assert [each.value for each in found.require] == ["announce: 2d", "backup: 24h", "grace: 3d"]
     assert found.require[2].at == Position(str(path), 5, 18)
     assert found.grace == timedelta(days=3)
+    assert found.backup
+    assert (found.backup.within, found.backup.at) == (timedelta(hours=24), Position(str(path), 5, 30))
     assert found.windows == (
         Window(("tue", "wed"), "20:00", "23:00", "Asia/Bangkok", Position(str(path), 6, 11)),
     )

@@ -1,4 +1,4 @@
-"""A webhook over real TCP: sent once, within its time limit, and its address stays secret whatever fails."""
+"""A webhook over real TCP: bounded in time, tried again where that helps, its address secret whatever fails."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -17,16 +17,24 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from reconciler import redaction
 from reconciler.errors import BadInput, ReconcilerError, ServiceError
 from reconciler.notify.webhooks import deliver, webhook
-from reconciler.render.message import Message
+from reconciler.render.message import Level, Message
 from tests.flows.serving import listening
+from tests.flows.skipping import SkippingClock
 
 # One of the plugins of apprise imports what Python 3.13 no longer has, and has its own way around it.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 
 SECRET = "T0PSECRET"
-MESSAGE = Message("reconciler: exit code 2", "Drift in 1 of 2 pools.", {"exit_code": 2, "text": "Drift"})
+MESSAGE = Message(
+    "reconciler drift: warning",
+    "Drift in 1 of 2 pools.",
+    "**Drift** in 1 of 2 pools.",
+    {"exit_code": 2, "text": "Drift"},
+    Level.WARNING,
+)
 
 
 @dataclass
@@ -55,7 +63,7 @@ def receiving(answer: Callable[[Request], Response]) -> Iterator[Mailbox]:
 
 
 def told(url: str) -> None:
-    asyncio.run(deliver(webhook(url), MESSAGE))
+    asyncio.run(deliver(webhook(url), MESSAGE, SkippingClock()))
 
 
 def undelivered(url: str) -> str:
@@ -75,11 +83,41 @@ def test_a_web_address_gets_json_once() -> None:
         assert box.got == [(f"/hook/{SECRET}", "application/json", dict(MESSAGE.values))]
 
 
-@pytest.mark.parametrize("status", [400, 404, 429, 500, 503])
-def test_an_answer_that_is_no_success_is_told_and_not_repeated(status: int) -> None:
+@pytest.mark.parametrize("status", [400, 401, 404, 410, 501])
+def test_an_answer_that_will_not_change_is_told_and_not_repeated(status: int) -> None:
     with receiving(lambda _: Response(status_code=status)) as box:
         assert f"HTTP {status}" in undelivered(f"{box.url}/{SECRET}")
         assert len(box.got) == 1
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+def test_an_answer_that_may_pass_is_asked_for_three_times_and_then_told(status: int) -> None:
+    with receiving(lambda _: Response(status_code=status)) as box:
+        assert f"HTTP {status} (tried 3 times)" in undelivered(f"{box.url}/{SECRET}")
+        assert len(box.got) == 3
+
+
+@pytest.mark.parametrize("scheme", ["http", "json"])
+def test_what_has_passed_by_the_second_try_is_no_failure(scheme: str) -> None:
+    answers = iter([503, 200])
+    with receiving(lambda _: Response(status_code=next(answers))) as box:
+        told(box.url.replace("http://", f"{scheme}://") + f"/{SECRET}")
+        assert len(box.got) == 2
+
+
+def test_a_wait_that_is_asked_for_is_kept_and_one_that_is_too_long_ends_the_tries() -> None:
+    async def waited(seconds: str) -> tuple[float, int]:
+        clock = SkippingClock()
+        with (
+            receiving(lambda _: Response(status_code=429, headers={"Retry-After": seconds})) as box,
+            pytest.raises(ServiceError, match="HTTP 429"),
+        ):
+            await deliver(webhook(f"{box.url}/{SECRET}"), MESSAGE, clock)
+        return clock.skipped, len(box.got)
+
+    short, number = asyncio.run(waited("12"))
+    assert (short > 20, number) == (True, 3)
+    assert asyncio.run(waited("600")) == (0.0, 1)
 
 
 def test_a_redirect_is_not_followed() -> None:
@@ -104,35 +142,70 @@ def test_garbage_for_an_answer_is_told() -> None:
         server = await asyncio.start_server(garbage, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(ServiceError, match="the connection failed"):
-            await deliver(webhook(f"http://127.0.0.1:{port}/{SECRET}"), MESSAGE)
+            await deliver(webhook(f"http://127.0.0.1:{port}/{SECRET}"), MESSAGE, SkippingClock())
         server.close()
 
     asyncio.run(scenario())
 
 
-def test_an_answer_that_drips_ends_at_the_deadline() -> None:
+def test_an_answer_that_drips_ends_at_the_deadline_of_each_try() -> None:
     async def scenario() -> None:
-        over = asyncio.Event()
+        tries: list[asyncio.Future[bytes]] = []
+        closed: list[asyncio.Task[None]] = []
 
         async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            closed.append(asyncio.current_task())  # type: ignore[arg-type]
             await reader.readuntil(b"\r\n\r\n")
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
             reading = asyncio.ensure_future(reader.read())  # ends when the other end has given up
+            tries.append(reading)
             while not reading.done():
                 writer.write(b".")
                 await asyncio.sleep(0.05)
             writer.close()
-            over.set()
 
         server = await asyncio.start_server(drip, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         async with asyncio.timeout(60):
             with pytest.raises(ServiceError, match="no answer within"):
-                await deliver(webhook(f"http://127.0.0.1:{port}/{SECRET}"), MESSAGE, seconds=2)
-            await over.wait()
+                await deliver(
+                    webhook(f"http://127.0.0.1:{port}/{SECRET}"), MESSAGE, SkippingClock(), seconds=0.7
+                )
+            await asyncio.wait(closed)
+        assert 1 <= len(tries) <= 3
         server.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("level", list(Level))
+def test_a_service_that_takes_json_gets_the_values_and_how_bad_it_is(level: Level) -> None:
+    with receiving(lambda _: Response()) as box:
+        url = box.url.replace("http://", "json://") + f"/{SECRET}"
+        asyncio.run(deliver(webhook(url), replace(MESSAGE, level=level), SkippingClock()))
+        ((_, _, body),) = box.got
+        assert (body["type"], body["reconciler"]) == (level.value, dict(MESSAGE.values))
+
+
+@pytest.mark.parametrize(("wanted", "text"), [("text", MESSAGE.text), ("markdown", MESSAGE.markdown)])
+def test_a_service_gets_text_or_markdown_as_it_takes_it(wanted: str, text: str) -> None:
+    with receiving(lambda _: Response()) as box:
+        told(box.url.replace("http://", "json://") + f"/{SECRET}?format={wanted}")
+        ((_, _, body),) = box.got
+        assert body["message"] == text
+
+
+@pytest.mark.parametrize("scheme", ["http", "json"])
+def test_a_message_is_an_output_and_holds_no_secret(scheme: str) -> None:
+    redaction.know("swordfish-4711")
+    said = "the key is swordfish-4711"
+    message = Message(said, said, said, {"text": said, "details": [{"pool": said}]})
+    with receiving(lambda _: Response()) as box:
+        url = box.url.replace("http://", f"{scheme}://") + f"/{SECRET}"
+        asyncio.run(deliver(webhook(url), message, SkippingClock()))
+        assert "swordfish" not in json.dumps(box.got[0])
+        assert "the key is ***" in json.dumps(box.got[0])
+    redaction.forget()
 
 
 def test_other_services_get_a_title_and_a_text_through_apprise() -> None:

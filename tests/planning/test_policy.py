@@ -16,6 +16,7 @@ from reconciler.model import (
     Disk,
     Limit,
     Limits,
+    Notice,
     OnTie,
     Placed,
     Policy,
@@ -23,6 +24,7 @@ from reconciler.model import (
     Position,
     Window,
 )
+from reconciler.planning.change import Heard, Told
 from reconciler.planning.draft import draft
 from reconciler.planning.drift import Permission
 from reconciler.planning.finding import Finding, Severity
@@ -123,11 +125,50 @@ def test_a_forbidden_permission_blocks_the_pool_that_has_it(grant: str, given: d
     assert judge_pool(planned(plain), under(forbid=placed(grant))) == planned(plain)
 
 
+def told(plan: PoolPlan, hours: float | None, heard: Heard = Heard.ACCEPTED) -> PoolPlan:
+    """The same plan, its people told so many hours ago."""
+    message = Told(Notice.MARKED, heard, NOON, NOON, "HTTP 403" if heard is Heard.REFUSED else "")
+    since = None if hours is None else timedelta(hours=hours)
+    changes = (
+        replace(each, told=(message,), heard_for=since) if each.destroys else each for each in plan.changes
+    )
+    return replace(plan, desired=replace(plan.desired, announce="x"), changes=tuple(changes))
+
+
+@pytest.mark.parametrize(
+    ("plan", "why", "way"),
+    [
+        (planned(), "nobody is told, as the entry has no announce", "write announce: {text: …} and a grace"),
+        (told(planned(), None, Heard.UNKNOWN), "it is not known whether the message of", "marks clear"),
+        (told(planned(), None, Heard.REFUSED), "was not accepted (HTTP 403)", "remove the cause, then"),
+        (told(planned(), 71.5), "they have known for too short a time", "wait for another 0 h 30 min"),
+        (told(planned(), 72), "", ""),
+    ],
+    ids=["no text", "unknown", "refused", "too late", "in time"],
+)
+def test_nothing_goes_before_its_people_have_known_for_as_long_as_the_policy_demands(
+    plan: PoolPlan, why: str, way: str
+) -> None:
+    rule = under(require=placed("announce: 3d"), announce=timedelta(days=3))
+    found = judge_pool(plan, rule).findings
+    assert blocking(found) == (["policy-require"] if why else [])
+    for each in found:
+        assert why in each.message
+        assert way in each.allow
+        assert each.source == "policy.yaml:4:9"
+
+
+def test_true_demands_that_the_message_was_accepted_and_no_more() -> None:
+    rule = under(require=placed("announce: true"), announce=timedelta(0))
+    assert blocking(judge_pool(told(planned(), 0), rule).findings) == []
+    assert blocking(judge_pool(told(planned(), None), rule).findings) == ["policy-require"]
+
+
 def test_what_this_version_cannot_fulfil_blocks_every_removal_and_nothing_else() -> None:
-    rule = under(require=placed("backup: 24h", "announce: 3d"))
+    rule = under(require=placed("sermon: 3d", "backup: 24h"))
     found = judge_pool(planned(), rule).findings
-    assert blocking(found) == ["policy-require", "policy-require"]
-    assert "demands backup: 24h before a removal, and this version cannot fulfil it" in found[0].message
+    assert blocking(found) == ["policy-require"]  # backups have a guard of their own
+    assert "demands sermon: 3d before a removal, and this version cannot fulfil it" in found[0].message
     grows = pool(entry("SSD", 200), name="finance-eu", manage=frozenset({Action.EXPAND}))
     assert judge_pool(planned(grows, (KEPT,)), rule) == planned(grows, (KEPT,))
 

@@ -43,6 +43,16 @@ TEMPORARY = "tests/api/test_temporary.py"
 REVIEWED = "tests/scaffolds/test_reviewed.py"
 MARKS = "tests/planning/test_marks.py"
 GRACE = "tests/flows/test_grace.py"
+TELLING = "tests/engine/test_announcements.py"
+WHEN_TOLD = "tests/planning/test_announcements.py"
+MESSAGES = "tests/journal/test_announcements.py"
+ANNOUNCE = "tests/flows/test_announce.py"
+GRACE_STORY = "tests/simulation/test_grace.py::test_no_disk_goes_before_it_is_due_and_nobody_is_told_twice"
+BACKUPS = "tests/planning/test_backups.py"
+BACKED = "tests/flows/test_backups.py"
+BACK_UP = "tests/apply/test_backups.py"
+SEEING = "tests/flows/test_seeing.py"
+API_BUDGET = "tests/api/test_budget.py"
 
 
 @dataclass(frozen=True)
@@ -110,7 +120,7 @@ BUGS = (
     Bug(
         "a retry sends what is left although it has grown since it was approved",
         "engine/retry.py",
-        "    if grown or pool_decision",
+        "    if beyond(pool, approved) or pool_decision",
         "    if pool_decision",
         f"{RETRY}::test_copies_that_appear_between_approval_and_call_are_not_approved",
     ),
@@ -299,9 +309,8 @@ BUGS = (
     Bug(
         "what was opened while the clock was ahead counts for neither day",
         "journal/store.py",
-        "            _operations.c.opened >= since,\n            _operations.c.id != besides,",
-        "            _operations.c.opened.between(since, since + timedelta(days=1)),\n"
-        "            _operations.c.id != besides,",
+        "fence.judge(connection, self._queries.uses, wanted)",
+        "fence.judge(connection, self._queries.uses.where(_operations.c.opened < since + timedelta(1)), wanted)",
         f"{BUDGET}::test_a_clock_that_is_set_back_over_midnight_gives_neither_day_more",
     ),
     Bug(
@@ -343,8 +352,8 @@ BUGS = (
     Bug(
         "an alarm holds nothing back after its run",
         "engine/resolution.py",
-        "    return standing_holds(ctx.journal, services)\n",
-        "    return damaged_holds(ctx.journal, services)\n",
+        "    return damaged | alarm_holds(ctx.journal, services)\n",
+        "    return damaged\n",
         f"{REMEDIATION}::test_an_alarm_stops_the_others_in_its_own_run_and_then_holds_its_pool_back_alone",
     ),
     Bug(
@@ -385,8 +394,8 @@ BUGS = (
     Bug(
         "the oldest outcome is delivered first",
         "notify/courier.py",
-        "outcome = box.waiting.pop()",
-        "outcome = box.waiting.popleft()",
+        "letter = box.waiting.pop()",
+        "letter = box.waiting.popleft()",
         f"{COURIER}::test_the_newest_outcome_is_delivered_first",
     ),
     Bug(
@@ -644,8 +653,8 @@ BUGS = (
     Bug(
         "blocked pools count against the limits",
         "planning/guards.py",
-        "totals([pool for pool in pools if not pool.blocked])",
-        "totals(pools)",
+        "    counted = totals(free)\n",
+        "    counted = totals(pools)\n",
         f"{GUARD}::test_a_pool_blocked_before_the_guards_does_not_count_either",
     ),
     Bug(
@@ -900,8 +909,8 @@ BUGS = (
     Bug(
         "calls are sent into a running job",
         "apply/pools.py",
-        "    if known and known & await site.running[call.step]",
-        "    if known and known & await site.running[Step.ADD]",
+        "    if holding and holding & await site.running[call.step]",
+        "    if holding and holding & await site.running[Step.ADD]",
         f"{POOLS}::test_nothing_is_sent_into_a_running_job",
     ),
     Bug(
@@ -1315,7 +1324,7 @@ BUGS = (
         "engine/marks.py",
         "            made = ctx.journal.keep_marks(ctx.run_id, new, sorted(gone), ",
         "            made = ctx.journal.keep_marks(ctx.run_id, new, [], ",
-        "tests/simulation/test_grace.py::test_no_disk_goes_before_it_is_due",
+        GRACE_STORY,
     ),
     Bug(
         "a pool that is not found under its name loses its marks",
@@ -1327,9 +1336,128 @@ BUGS = (
     Bug(
         "rounds that correct mark nothing",
         "engine/remediation.py",
-        "keep_marks(report.plan, manifest, replace(ctx, run_id=report.run_id))",
+        "keep_marks(report.plan, manifest, round_)",
         "report.plan",
         f"{GRACE}::test_a_watch_that_corrects_marks_and_removes_what_is_due",
+    ),
+    Bug(
+        "a message whose outcome is unknown is said to have reached nobody",
+        "apply/marks.py",
+        "HEARD.get(message.state, Heard.UNKNOWN)",
+        "HEARD.get(message.state, Heard.REFUSED)",
+        f"{ANNOUNCE}::test_a_message_of_which_nobody_knows_whether_it_arrived_is_never_repeated",
+    ),
+    Bug(
+        "the journal lets a message be sent again whatever became of it",
+        "journal/announcements.py",
+        "update(announcements).where(*_same(new), announcements.c.outcome.in_(REACHED_NOBODY))",
+        "update(announcements).where(*_same(new))",
+        f"{MESSAGES}::test_what_may_have_reached_somebody_is_never_sent_again",
+    ),
+    Bug(
+        "of two runners that tell at once both do",
+        "journal/announcements.py",
+        "    return connection.execute(again.values(begun | said | nothing)).rowcount == 1\n",
+        "    connection.execute(again.values(begun | said | nothing))\n    return True\n",
+        f"{MESSAGES}::test_of_runners_that_ask_at_once_one_sends",
+    ),
+    Bug(
+        "a message is sent before its intent is in the journal",
+        "engine/announcements.py",
+        "if not ctx.journal.open_announcement(new, ctx.run_id, connection.service_time()):",
+        "if not ctx.run_id:",
+        GRACE_STORY,
+    ),
+    Bug(
+        "people are told of a mark that a person has just extended",
+        "journal/announcements.py",
+        "row is not None and row.extended_until == mark.extended_until",
+        "row is not None",
+        f"{MESSAGES}::test_nobody_is_told_of_a_mark_that_has_changed_since_the_text_was_made",
+    ),
+    Bug(
+        "a reminder does not follow the date",
+        "journal/records.py",
+        'return f"{self.notice.value} {self.due.isoformat()}"',
+        "return self.notice.value",
+        f"{MESSAGES}::test_a_reminder_is_sent_once_for_each_date",
+    ),
+    Bug(
+        "a reminder is sent on and on",
+        "planning/announcements.py",
+        "if any(each.due == waits.due and each.at >= last_day for each in got):",
+        "if False:",
+        f"{WHEN_TOLD}::test_each_message_has_its_time_and_is_sent_once",
+    ),
+    Bug(
+        "a reminder is sent however short the wait is",
+        "planning/announcements.py",
+        "if waits.due - waits.since < LEAST or now < last_day:",
+        "if now < last_day:",
+        f"{WHEN_TOLD}::test_a_grace_of_less_than_two_days_has_no_reminder",
+    ),
+    Bug(
+        "people are told of a protected disk",
+        "engine/announcements.py",
+        "if messages and (kept := obstacle(pool, manage, run[2].policy)):",
+        "if messages and (kept := obstacle(pool, frozenset(), run[2].policy)):",
+        f"{ANNOUNCE}::test_nobody_is_told_of_a_disk_that_stays",
+    ),
+    Bug(
+        "people are told by half a manifest",
+        "engine/announcements.py",
+        "            ctx.check_sources()\n",
+        "            pass\n",
+        f"{TELLING}::test_nobody_is_told_by_files_that_have_changed_since_and_the_marks_are_made",
+    ),
+    Bug(
+        "a message that was rejected for all is tried for all",
+        "engine/announcements.py",
+        "        return outcome.status not in FOR_ALL\n",
+        "        return True\n",
+        f"{TELLING}::test_what_would_befall_every_other_message_leaves_those_for_the_next_run",
+    ),
+    Bug(
+        "the policy lets disks go of which nobody was told",
+        "planning/policy.py",
+        "if change.heard_for is not None and change.heard_for >= least:",
+        "if True:",
+        f"{POLICY}::test_nothing_goes_before_its_people_have_known_for_as_long_as_the_policy_demands",
+    ),
+    Bug(
+        "a message that nobody got counts as heard",
+        "planning/marks.py",
+        "if each.heard is Heard.ACCEPTED]",
+        "if each.heard is not Heard.REFUSED]",
+        f"{ANNOUNCE}::test_the_policy_lets_nothing_go_before_the_message_was_accepted",
+    ),
+    Bug(
+        "whether people were told is not checked right before a call",
+        "journal/store.py",
+        "                announcements.check_told(connection, intent, grace, found, now)\n",
+        "",
+        f"{MESSAGES}::test_a_removal_waits_for_the_message_in_the_transaction_that_opens_it",
+    ),
+    Bug(
+        "messages of marks that are there are pruned, and sent again",
+        "journal/announcements.py",
+        ", ~exists().where(_of_mark()))",
+        ")",
+        f"{MESSAGES}::test_pruning_keeps_a_message_for_as_long_as_its_mark",
+    ),
+    Bug(
+        "by a clock that is behind, people have known for too long",
+        "journal/store.py",
+        "begun = max(now, service_time or now)",
+        "begun = now",
+        f"{MESSAGES}::test_a_message_has_the_later_of_two_clocks",
+    ),
+    Bug(
+        "the job of a message keeps a pool from being expanded",
+        "apply/pools.py",
+        "    holding = known - _messages(call, site, ctx)\n",
+        "    holding = known\n",
+        f"{ANNOUNCE}::test_the_job_of_a_message_holds_no_expansion_of_its_pool_up",
     ),
     Bug(
         "a selected pool that another entry declares too is changed",
@@ -1380,5 +1508,147 @@ BUGS = (
         "if self._room() else UNHURRIED",
         "if True else UNHURRIED",
         "tests/apply/test_following.py::test_shared_reads_hurry_only_while_the_budget_has_room",
+    ),
+    Bug(
+        "a backup that has expired counts",
+        "planning/backups.py",
+        "return expires is None or expires > now",
+        "return expires is None or expires != now",
+        f"{BACKUPS}::test_the_second_check_agrees_with_the_plan_on_any_backups",
+    ),
+    Bug(
+        "a backup of another volume of the desktop counts",
+        "planning/backups.py",
+        "        and child.volume_id == copy.volume_id\n",
+        "",
+        f"{BACKUPS}::test_a_backup_counts_at_its_limit_and_the_second_check_agrees",
+    ),
+    Bug(
+        "a backup that is still being made counts",
+        "planning/backups.py",
+        "        backup.status == AVAILABLE\n",
+        '        backup.status != "error"\n',
+        f"{BACKUPS}::test_a_backup_counts_at_its_limit_and_the_second_check_agrees",
+    ),
+    Bug(
+        "a backup that is exactly too old counts",
+        "planning/backups.py",
+        "if known.now - _made(each) < within]",
+        "if known.now - _made(each) <= within]",
+        f"{BACKUPS}::test_a_backup_counts_at_its_limit_and_the_second_check_agrees",
+    ),
+    Bug(
+        "one backup is enough for all copies of a desktop",
+        "planning/backups.py",
+        "        if all(young):\n",
+        "        if any(young):\n",
+        f"{BACKUPS}::test_a_desktop_with_two_copies_needs_a_backup_of_each",
+    ),
+    Bug(
+        "the looser of two demands for backups holds",
+        "planning/backups.py",
+        "return min(rules, key",
+        "return max(rules, key",
+        f"{BACKUPS}::test_the_stricter_of_entry_and_policy_holds",
+    ),
+    Bug(
+        "backups that could not be read count as there",
+        "planning/plan.py",
+        "return not self.unread and self.having == self.desktops",
+        "return bool(self.unread) or self.having == self.desktops",
+        f"{BACKUPS}::test_backups_that_could_not_be_read_block_every_removal",
+    ),
+    Bug(
+        "half a list of backups counts as the whole",
+        "api/client.py",
+        'bodies = await complete("backups", page, lambda each: each.id, BACKUPS_LIMIT, BACKUPS_OFFSET)',
+        "bodies = list((await page(0))[1])",
+        f"{BACKED}::test_a_thousand_backups_are_one_request_and_a_page_that_is_left_out_blocks",
+    ),
+    Bug(
+        "backups are not read again before the call",
+        "apply/pools.py",
+        "lambda: site.backups.after(began), lambda",
+        "lambda: site.backups.after(-1e9), lambda",
+        f"{BACK_UP}::test_what_was_read_for_another_pool_a_while_ago_is_read_again",
+    ),
+    Bug(
+        "nobody looks at the raw answer of the backup service",
+        "apply/pools.py",
+        "if withins := demanded(task.pool.desired, task.plan.policy) if copies else []:",
+        "if withins := demanded(task.pool.desired, task.plan.policy) if not copies else []:",
+        f"{BACK_UP}::test_a_raw_answer_that_does_not_bear_the_backups_out_stops_the_call",
+    ),
+    Bug(
+        "the second check lets an expired backup pass",
+        "apply/second_check.py",
+        "(until is not None and until > now)",
+        "until is not None",
+        f"{BACKUPS}::test_a_backup_counts_at_its_limit_and_the_second_check_agrees",
+    ),
+    Bug(
+        "an approval holds for older backups too",
+        "planning/plan.py",
+        '**({"backup": int(pool.backup.within.total_seconds())} if pool.backup else {}),',
+        "",
+        f"{BACKUPS}::test_the_decision_holds_how_old_a_backup_may_be_and_not_which_there_are",
+    ),
+    Bug(
+        "the journal forgets which backups there were",
+        "journal/rows.py",
+        "*([[list(each) for each in backups]] if backups else [])",
+        "*([] if backups else [])",
+        "tests/journal/test_damage.py::test_the_copies_of_what_was_removed_come_back_exactly",
+    ),
+    Bug(
+        "a retry needs no backups",
+        "engine/retry.py",
+        "    plan = await pool_with_backups(\n        plan,\n",
+        "    await pool_with_backups(\n        plan,\n",
+        f"{BACKED}::test_a_retry_needs_backups_of_what_is_left",
+    ),
+    Bug(
+        "the backup service is asked although nothing goes",
+        "planner.py",
+        "    if not pool.removed:\n        return replace(pool, backup=rule)\n",
+        "",
+        f"{BACKED}::test_nothing_is_asked_of_the_backup_service_where_nothing_would_go",
+    ),
+    Bug(
+        "who cannot show the progress stops the run",
+        "apply/context.py",
+        "        with suppress(Exception):\n            self.observer(event)",
+        "        self.observer(event)",
+        f"{RUN}::test_who_shows_the_progress_gets_every_change_of_state_and_decides_nothing",
+    ),
+    Bug(
+        "who hears of a wait badly fails a call",
+        "api/budget.py",
+        "        with suppress(Exception):  # of who listens\n            self.waits(api, what, until)",
+        "        self.waits(api, what, until)",
+        f"{API_BUDGET}::test_who_waits_is_told_of_and_who_listens_badly_fails_no_call",
+    ),
+    Bug(
+        "others may read a log",
+        "files.py",
+        "flags | os.O_NONBLOCK, 0o600)",
+        "flags | os.O_NONBLOCK, 0o644)",
+        f"{SEEING}::test_a_log_file_is_for_its_user_alone_and_is_added_to",
+    ),
+    Bug(
+        "a log is written through a link",
+        "files.py",
+        "    refuse_link(path)\n    stream = _is_stream(path)\n",
+        "    stream = True\n",
+        f"{SEEING}::test_a_log_that_cannot_be_written_is_refused_before_anything_is_sent",
+    ),
+    Bug(
+        "a log shows the addresses of webhooks",
+        "api/transport.py",
+        """ if call else ""
+    known""",
+        """
+    known""",
+        f"{SEEING}::test_of_a_request_without_a_name_a_log_shows_the_host_alone",
     ),
 )

@@ -35,7 +35,12 @@ TESTS = {
     "planning/matching.py": ("tests/planning/test_matching.py",),
     "planning/stale_plan.py": ("tests/planning/test_stale_plan.py",),
     "planning/plan_file.py": ("tests/planning/test_plan_file.py",),
-    "apply/second_check.py": ("tests/apply/test_second_check.py", "tests/apply/test_check_retry.py"),
+    "planning/backups.py": ("tests/planning/test_backups.py",),
+    "apply/second_check.py": (
+        "tests/apply/test_second_check.py",
+        "tests/apply/test_check_retry.py",
+        "tests/planning/test_backups.py",
+    ),
     "apply/operation.py": tuple(
         f"tests/apply/test_{name}.py"
         for name in ("endings", "operation", "pools", "run", "judge", "partial", "resolve")

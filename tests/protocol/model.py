@@ -85,7 +85,8 @@ class Model:
             yield from _network(state)
         yield from _service(state)
         yield from _time(state)
-        yield from self._drift(state)
+        if state.looking or state.faults.looks:
+            yield from self._drift(state)
         if self.credentials is Credentials.SIGNATURE:
             yield from _expiry(state)
         yield from self._person(state)

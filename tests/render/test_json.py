@@ -148,7 +148,7 @@ def test_a_measured_round_keeps_the_order_of_its_keys() -> None:
 def test_lists_stand_under_a_name_beside_their_version() -> None:
     plan = sample_plans.tie()
     assert list(json.loads(history_json([record().run]))) == ["format_version", "runs"]
-    assert json.loads(history_json([])) == {"format_version": "1.3", "runs": []}
+    assert json.loads(history_json([])) == {"format_version": "1.4", "runs": []}
     assert json.loads(resolve_json([])) == {"format_version": "1.1", "operations": []}
     assert list(json.loads(explain_json(plan, plan.pools))) == ["format_version", "pools"]
 
@@ -156,7 +156,8 @@ def test_lists_stand_under_a_name_beside_their_version() -> None:
 def test_a_run_is_shown_whole_and_its_operations_name_themselves_first() -> None:
     found = json.loads(run_json(record()))
     [listed] = json.loads(history_json([record().run]))["runs"]
-    assert list(found) == ["format_version", *listed, "plan", "operations", "damaged", "events"]
+    parts = ["plan", "operations", "damaged", "announcements", "events", "ways_back"]
+    assert list(found) == ["format_version", *listed, *parts]
     assert found["plan"] == json.loads(plan_json(sample_plans.everything()))
     assert [each["kind"] for each in found["events"]] == ["operation.closed"]
     [operation] = found["operations"]

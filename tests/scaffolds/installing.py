@@ -3,7 +3,8 @@
 The wheel of reconciler is built from this tree; those of its dependencies are packed from what is installed here, so no
 network is needed. Each script runs once per session, also where several processes test; all tests share what it made.
 The first that installs begins with an empty environment. That takes seconds, and all files have the same two commands,
-so the scripts of the others begin with a copy of what it made.
+so the scripts of the others begin with a copy of what it made. Each runs the program that it installed once; from then
+on, ``bash`` forks it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from packaging.requirements import Requirement
 from reconciler import DISTRIBUTION, __version__, installation, scaffolds
 from reconciler.cli.init import CONSTRAINTS
 from tests.flows.conftest import ROOT
-from tests.scaffolds.shell import bash, with_python
+from tests.flows.started import server
+from tests.scaffolds.shell import STARTED, bash, quickened, with_python
 
 PACKAGE = installation.named_package(f"{DISTRIBUTION}=={__version__}", "https://packages.example/simple")
 """What the files of the tests install. The folder of wheels takes the index's place."""
@@ -77,6 +79,8 @@ class Installer:
             if needed:
                 _install(script, place, wheels, made)
         [environment] = (place / "temp").iterdir()
+        if made is None:
+            STARTED["STARTED"] = server(str(environment / "bin" / "python"))
         return environment
 
 
@@ -123,6 +127,7 @@ def _install(script: str, place: Path, wheels: Path, made: Path | None) -> None:
     assert ran.code in (0, 3), ran.out
     assert not trace.exists()
     assert SECRET not in (place / "environment").read_text()
+    quickened(program)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.flows.conftest import bare
+from tests.flows.started import CLIENT
 
 _EXPRESSION = re.compile(r"\$\{\{ (.+?) \}\}")
 
@@ -27,9 +28,26 @@ _COPY = """\
 if [ $# = 5 ] && [ "$1 $2 $3 $4" = "-I -m venv --clear" ]; then
   rm -rf "$5"
   cp -a '{made}' "$5"
+  mv "$5"/bin/installed "$5"/bin/reconciler
   exec sed -i "s|{made}|$5|" "$5"/bin/pip* "$5"/bin/reconciler
 fi
 """
+_FORK = """\
+#!/bin/sh
+if [ -z "$STARTED" ]; then
+  exec "${{0%/*}}"/installed "$@"
+fi
+exec {python} -S -E {client} "$STARTED" reconciler "$@"
+"""
+STARTED = dict[str, str]()
+"""What ``bash`` adds to an environment: where a server forks what is installed, once something is."""
+
+
+def quickened(program: Path) -> None:
+    """Let ``bash`` fork an installed program, which is the same for all scripts; without ``STARTED`` it runs itself."""
+    program.rename(program.with_name("installed"))
+    program.write_text(_FORK.format(python=sys.executable, client=CLIENT))
+    program.chmod(0o755)
 
 
 def with_python(folder: Path, record: Path | None = None, made: Path | None = None) -> Path:
@@ -63,7 +81,7 @@ def bash(script: str, folder: Path, env: Mapping[str, str], *programs: Path) -> 
     done = subprocess.run(
         ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
         cwd=folder,
-        env=own | {"PATH": ":".join([*map(str, programs), os.environ["PATH"]])} | dict(env),
+        env=own | STARTED | {"PATH": ":".join([*map(str, programs), os.environ["PATH"]])} | dict(env),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,

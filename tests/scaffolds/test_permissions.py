@@ -23,6 +23,7 @@ ACTIONS = {
     "GET desktop-pools/ID/desktops": "workspace:desktopPools:listDesktops",
     "GET workspace-jobs/ID": "workspace:jobs:get",
     "GET workspace-sub-jobs": "workspace:jobs:listSubJobs",
+    "POST desktop-pools/ID/notifications": "workspace:desktopPools:sendNotifications",
     "POST desktop-pools/ID/volumes/batch-delete": "workspace:desktopPools:batchDeleteVolumes",
     "POST desktop-pools/ID/volumes/batch-add": "workspace:desktopPools:batchAddVolumes",
     "POST desktop-pools/ID/volumes/batch-expand": "workspace:desktopPools:batchExpandVolumes",
@@ -84,6 +85,11 @@ def test_the_policies_allow_what_is_asked_on_the_wire(
     for command in (["plan", path], ["drift", path], ["explain", "finance-analysts", path]):
         assert run(*command, env=env).code in (0, 2)
         assert listener.new() <= looking, command
+    told = FINANCE.replace("disks:", "grace: 7d, announce: {text: 'Disk {disk} goes.'}, disks:")
+    assert run("apply", str(manifest(tmp_path, [told], name="told.yaml")), "--mark", env=env).code == 0
+    marking = listener.new()
+    assert "workspace:desktopPools:sendNotifications" in marking
+    assert marking <= set(policy("apply")[0] + policy("apply")[1])
     assert run("apply", path, "--auto-approve", "--no-wait", env=env).code == 8
     assert {"workspace:desktopPools:batchDeleteVolumes"} < listener.new() <= acting
     assert run("resolve", env=env).code in (0, 8)
@@ -94,10 +100,11 @@ def test_the_policies_allow_what_is_asked_on_the_wire(
     assert listener.new() <= acting
 
 
-def test_the_plan_policy_can_change_nothing_and_the_apply_policy_adds_one_action() -> None:
+def test_the_plan_policy_can_change_nothing_and_the_apply_policy_removes_disks_and_tells_people() -> None:
     verbs = {action.split(":")[2] for actions in policy("plan") for action in actions}
     assert verbs == {"list", "get", "listDesktops", "listSubJobs"}
     every = [action for actions in policy("apply") for action in actions]
     plain = [action for actions in policy("plan") for action in actions]
-    assert sorted(every) == sorted([*plain, "workspace:desktopPools:batchDeleteVolumes"])
+    acts = ["workspace:desktopPools:batchDeleteVolumes", "workspace:desktopPools:sendNotifications"]
+    assert sorted(every) == sorted([*plain, *acts])
     assert all(re.fullmatch(r"[a-z]+:[A-Za-z]+:[A-Za-z]+", action) for action in every)

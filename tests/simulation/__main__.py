@@ -1,4 +1,4 @@
-"""Replay one seed or run many: ``python -m tests.simulation [watchers|grace] FIRST [LAST]``."""
+"""Replay one seed or run many: ``python -m tests.simulation [watchers|grace|backups] FIRST [LAST]``."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tests.simulation import grace, scenario, watchers
+from tests.simulation import backups, grace, scenario, watchers
 
 WORLDS: dict[str, Callable[[range], Sequence[Any]]] = {
     "": scenario.run_all,
     "watchers": watchers.run_all,
     "grace": grace.run_all,
+    "backups": backups.run_all,
 }
 
 
@@ -20,7 +21,7 @@ def main(words: Sequence[str]) -> int:
     which, words = (words[0], words[1:]) if words[0] in WORLDS else ("", words)
     first = int(words[0])
     last = int(words[1]) if len(words) > 1 else first + 1
-    verdicts: Sequence[scenario.Result | watchers.Verdict | grace.Verdict] = WORLDS[which](range(first, last))
+    verdicts: Sequence[Any] = WORLDS[which](range(first, last))
     for verdict in verdicts:
         for complaint in verdict.complaints:
             print(f"python -m tests.simulation {f'{which} ' * bool(which)}{verdict.seed}  # {complaint}")

@@ -1,12 +1,14 @@
 """One seed of grace: runs and rounds on one journal over weeks, crashes, a clock that steps, people who object.
 
-The oracle knows by true time since when each disk is surplus and who let it wait; the tool's marks are not asked.
+The oracle knows by true time since when each disk is surplus, who let it wait, and which messages the service took;
+the tool's marks are not asked.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -19,7 +21,18 @@ from reconciler.engine.apply import apply as run_apply
 from reconciler.engine.remediation import remediate
 from reconciler.errors import ReconcilerError
 from reconciler.journal.records import Journal, Now
-from reconciler.model import Action, DesiredPool, Disk, DriftPolicy, Limit, Limits, Manifest, Policy, Window
+from reconciler.model import (
+    Action,
+    DesiredPool,
+    Disk,
+    DriftPolicy,
+    Limit,
+    Limits,
+    Manifest,
+    Placed,
+    Policy,
+    Window,
+)
 from reconciler.planner import Connection
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
@@ -33,6 +46,7 @@ from tests.simulation.watchers import SteppingClock
 DAY = 86_400.0
 LIMITS = Limits(disks=Limit(100), copies=Limit(1000), pools=Limit(100))
 ALWAYS = Window(("mon", "tue", "wed", "thu", "fri", "sat", "sun"), "00:00", "23:59", "UTC", AT)
+TEXT = "{disk} {date}"
 CORRECTS = DriftPolicy(TARGET, AT, frozenset({Action.REMOVE}), 100, (ALWAYS,))
 
 Place = tuple[str, str]
@@ -50,6 +64,12 @@ class Verdict:
     objections: int = 0
     deleted: int = 0
     """Disks in removals that the service accepted."""
+    told: int = 0
+    """Messages that the service took."""
+    reminders: int = 0
+    """Those among them that named a disk and a date for the second time, or another date than the first."""
+    announced: int = 0
+    """Disks that went under a policy that demands a message."""
 
 
 class Story:
@@ -58,19 +78,27 @@ class Story:
     def __init__(self, seed: int, journal: Journal, clock: SteppingClock, loop: VirtualLoop) -> None:
         self.rng, self.verdict = random.Random(seed), Verdict(seed)
         self.journal, self.clock, self.loop = journal, clock, loop
-        self.graces = {name: self.rng.choice([0.5, 1.0, 2.0]) * DAY for name in "abc"}
+        self.graces = {name: self.rng.choice([0.5, 1.0, 2.0, 3.0]) * DAY for name in "abc"}
         # The policy's grace is longer than that of some pools.
         self.least = self.rng.choice([0.0, 0.0, 1.5]) * DAY
-        self.policy = (
-            Policy("policy.yaml", "0" * 64, grace=timedelta(seconds=self.least)) if self.least else None
-        )
+        self.notice = self.rng.choice([None, None, 0.0, 0.4 * DAY])
+        """For how long people must have known, in seconds; None: nobody need be told."""
+        self.policy = self._policy()
         self.names = {name: name for name in self.graces}
         self.since: dict[Place, float] = {}
         """Since when each disk can have been surplus without interruption, in true seconds."""
-        self.until: dict[Place, float] = {}
-        """Until when a person lets it wait."""
+        self.until: dict[Place, list[tuple[float, float]]] = defaultdict(list)
+        """From when and until when a person lets it wait: what went before he said so is none of it."""
         self.serial = 0
         self.service = Service(loop, self.rng, {name: self._pool(name) for name in self.graces})
+
+    def _policy(self) -> Policy | None:
+        if not self.least and self.notice is None:
+            return None
+        least = None if self.notice is None else timedelta(seconds=self.notice)
+        demands = () if least is None else (Placed("announce: true", AT),)
+        grace = timedelta(seconds=self.least)
+        return Policy("policy.yaml", "0" * 64, require=demands, grace=grace, announce=least)
 
     def _pool(self, name: str) -> TruePool:
         place = TruePool(name, name, {f"{name}-kept": Disk(f"{name}-kept", "SSD", 100)}, 2, [("SSD", 100)])
@@ -107,7 +135,9 @@ class Story:
         def declared(place: TruePool) -> DesiredPool:
             more = [entry("SAS", 50, 20 + each) for each in range(len(place.disks) - 1)] if wanted else []
             grace = timedelta(seconds=self.graces[place.id[0]])
-            return pool(entry("SSD", 100), *more, name=self.names[place.id[0]], grace=grace)
+            text = "" if place.id[0] == "c" and self.notice is None else TEXT
+            made = pool(entry("SSD", 100), *more, name=self.names[place.id[0]], grace=grace, announce=text)
+            return replace(made, at=replace(AT, line=ord(place.id[0])))
 
         places = [each for each in self.service.pools_.values() if each.id[0] in self.names]
         return Manifest(tuple(map(declared, places)), LIMITS, drift=(CORRECTS,))
@@ -132,6 +162,7 @@ class Story:
 
     async def _want(self) -> None:
         """For a while every disk is declared; whoever sees that ends the clock of all of them."""
+        await asyncio.sleep(120)  # a pool that a dead run seems to be changing is looked at by nobody
         if not self.service.still():
             return
         before = {each.id: each.wanted for each in self.service.pools_.values()}
@@ -142,7 +173,7 @@ class Story:
             if self.names[place.id[0]] == place.name:  # else it was not found, and nothing was seen of it
                 for disk in place.disks:
                     self.since[place.id, disk] = self.loop.moment
-                    self.until.pop((place.id, disk), None)
+                    self._end((place.id, disk))
             place.wanted = before[place.id]
 
     async def _rename(self) -> None:
@@ -172,12 +203,17 @@ class Story:
                 if self.rng.random() < 0.5:
                     self.journal.clear_mark(mark.key, "person", "amara")
                     self.since[place] = now
-                    self.until.pop(place, None)
+                    self._end(place)
                 else:
                     until = now + self.rng.uniform(0.5, 3) * DAY
                     self.journal.extend_mark(mark.key, "person", "amara", START + timedelta(seconds=until))
-                    self.until[place] = max(until, self.until.get(place, 0.0))
+                    self.until[place].append((now, until))
                 self.verdict.objections += 1
+
+    def _end(self, place: Place) -> None:
+        """Its mark is gone, and with it what anybody said of it."""
+        now = self.loop.moment
+        self.until[place] = [(said, min(until, now)) for said, until in self.until[place]]
 
     async def _step(self) -> None:
         """The machine's clock, and so the journal's, is set ahead or back."""
@@ -214,13 +250,39 @@ class Story:
                 self._judge_one(line.at, (line.pool, disk), grace)
             if line.needed or line.twice:
                 self._complain(f"deleted twice or although needed: {line}")
+        self._judge_messages()
 
     def _judge_one(self, at: float, place: Place, grace: float) -> None:
         # What happened to a disk after it was deleted is nobody's promise.
         if self.since[place] <= at < self.since[place] + grace:
             self._complain(f"{place} went {self.since[place] + grace - at:.0f} s before it was due")
-        if at < self.until.get(place, 0.0):
+        if any(said <= at < until for said, until in self.until[place]):
             self._complain(f"{place} went although a person let it wait")
+
+        if self.notice is None:
+            return
+        heard = [each.at for each in self.service.messages if (each.pool, each.text.split()[0]) == place]
+        self.verdict.announced += 1
+        if not any(each <= at - self.notice for each in heard):
+            self._complain(
+                f"{place} went, and of its messages {heard} none was {self.notice:.0f} s old at {at:.0f}"
+            )
+
+    def _judge_messages(self) -> None:
+        """Of one date of one disk at most two messages: that of its mark, and on the last day the reminder."""
+        said: dict[tuple[str, str], list[float]] = defaultdict(list)
+        for each in self.service.messages:
+            self.verdict.told += 1
+            said[each.pool, each.text].append(each.at)
+        disks = {(pool, text.split()[0]) for pool, text in said}
+        self.verdict.reminders = self.verdict.told - len(disks)
+        for (pool_id, text), times in said.items():
+            date = datetime.fromisoformat(" ".join(text.split()[1:3]) + "+00:00")
+            last_day = (date - START).total_seconds() - DAY
+            if len(times) > 2 or any(each < last_day - 60 for each in times[1:]):
+                self._complain(f"{pool_id} was told {text!r} at {times}, too often or too early")
+            if pool_id.startswith("c") and self.notice is None:
+                self._complain(f"{pool_id} was told {text!r} although it has no announce")
 
     def _complain(self, what: str) -> None:
         self.verdict.complaints.append(what)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.apply.context import Options, RunContext, Stop
+from reconciler.apply.events import Event, PoolMoved
 from reconciler.apply.results import ApplyReport
 from reconciler.engine.apply import ApplyRequest
 from reconciler.engine.apply import apply as run_apply
@@ -65,6 +66,7 @@ class Mortal:
     WRITES = frozenset(
         {"open_run", "close_run", "record_event", "open_operation", "renew_lease", "record_outcome"}
         | {"close_operation", "take_over", "claim_plan", "keep_marks"}
+        | {"open_announcement", "record_announcement"}
     )
 
     def __init__(self, journal: Journal, dies_at: int | None, *, before: bool) -> None:
@@ -221,7 +223,15 @@ class Scenario:
                 Named(TARGET, "simulated"), self.service, clock=clock, renew=self.service.renew
             )
         }
-        return RunContext(journal, clock, self._id, connections, stop=stop, log=self._stalling)
+        return RunContext(
+            journal, clock, self._id, connections, stop=stop, log=self._stalling, observer=self._failing
+        )
+
+    def _failing(self, event: Event) -> None:
+        """Who shows the progress may hold up the process as well, and fail: neither decides anything."""
+        if isinstance(event, PoolMoved) and event.words:
+            self._stalling(event.words)
+        raise RuntimeError("nobody can show that")
 
     def _stalling(self, _message: str) -> None:
         """Output that nobody reads may stop the process, for longer than a lease or a request lives."""

@@ -81,6 +81,15 @@ class Accepted:
     """Ids among them that an earlier accepted call, not failed, named already; must be empty."""
 
 
+@dataclass(frozen=True)
+class Message:
+    """One message that the service took, to the people of a pool."""
+
+    at: float
+    pool: str
+    text: str
+
+
 @dataclass
 class Faults:
     """How badly the world behaves; every number is a probability."""
@@ -122,6 +131,8 @@ class Service:
     record: list[Accepted] = field(default_factory=list)
     late: list[tuple[float, Call]] = field(default_factory=list)
     retried: list[Retried] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    late_messages: list[tuple[float, str, str]] = field(default_factory=list)
     snapshots: list[tuple[float, tuple[Pool, ...]]] = field(default_factory=list)
     requests: Counter[str] = field(default_factory=Counter)
     foreign_changes: int = 0
@@ -219,6 +230,38 @@ class Service:
             await asyncio.sleep(self.rng.choice([0.1, 30]))
             return Outcome(state=State.UNKNOWN, message="cut")
         return outcome
+
+    async def message_place(self) -> None:
+        await self.write_place(Step.REMOVE)
+
+    async def send_message(self, pool_id: str, text: str, signed_at: datetime) -> Outcome:
+        outcome = await self._send_message(pool_id, text, signed_at)
+        self.unknown += outcome.state is State.UNKNOWN
+        return outcome
+
+    async def _send_message(self, pool_id: str, text: str, signed_at: datetime) -> Outcome:
+        self.requests["message"] += 1
+        self.settle()
+        await asyncio.sleep(self.rng.uniform(0.05, 0.4))
+        if self._chance(self.faults.not_sent):
+            return Outcome(state=State.NOT_SENT, message="connection refused")
+        if self._chance(self.faults.rejected):
+            status, code = self.rng.choice([(409, "WKS.00010032"), (429, "APIGW.0308"), (403, "WKS.403")])
+            return Outcome(state=State.REJECTED, status=status, code=code, message="rejected")
+        if self._chance(self.faults.lost_request):
+            await asyncio.sleep(30)
+            return Outcome(state=State.UNKNOWN, message="timeout")
+        if self._chance(self.faults.late_request):
+            left = SIGNATURE_SECONDS - (self.loop.moment - (signed_at - START).total_seconds())
+            self.late_messages.append((self.loop.moment + self.rng.uniform(1, max(left, 2)), pool_id, text))
+            await asyncio.sleep(30)
+            return Outcome(state=State.UNKNOWN, message="timeout")
+        self.messages.append(Message(self.loop.moment, pool_id, text))
+        if self._chance(self.faults.lost_response):
+            await asyncio.sleep(self.rng.choice([0.1, 30]))
+            return Outcome(state=State.UNKNOWN, message="cut")
+        self.serial += 1
+        return Outcome(state=State.ACCEPTED, status=200, job_id=f"job-{self.serial}")
 
     async def job(self, job_id: str) -> Job | None:
         await self._begin("job")
@@ -362,6 +405,10 @@ class Service:
 
     def settle(self) -> None:
         """Let happen what is due: late requests arrive, jobs take effect."""
+        for message in list(self.late_messages):
+            if message[0] <= self.loop.moment:
+                self.late_messages.remove(message)
+                self.messages.append(Message(*message))
         for at, call in sorted(self.late, key=lambda each: each[0]):
             if at <= self.loop.moment:
                 self.late.remove((at, call))

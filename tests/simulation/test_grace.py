@@ -1,4 +1,4 @@
-"""Nothing goes before it is due, whatever crashes, whoever objects, and however the clock of the journal steps.
+"""Nothing goes before it is due and nobody is told twice, whatever crashes, whoever objects, and however clocks step.
 
 ``python -m tests.simulation grace SEED`` replays one; ``RECONCILER_SEEDS`` runs more.
 """
@@ -29,7 +29,7 @@ def complaints(verdicts: list[Verdict]) -> str:
     )
 
 
-def test_no_disk_goes_before_it_is_due() -> None:
+def test_no_disk_goes_before_it_is_due_and_nobody_is_told_twice() -> None:
     verdicts = run_all(range(MANY))
     assert complaints(verdicts) == ""
     if MANY >= 40:  # not a promise of the tool: the simulation meets what it is for
@@ -37,6 +37,10 @@ def test_no_disk_goes_before_it_is_due() -> None:
         assert (
             min(sum(getattr(each, name) for each in verdicts) for name in ("crashes", "steps", "objections"))
             > 10
+        )
+        assert (
+            min(sum(getattr(each, name) for each in verdicts) for name in ("told", "reminders", "announced"))
+            > 50
         )
 
 

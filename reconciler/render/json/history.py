@@ -15,6 +15,7 @@ from reconciler.render.json.base import (
     Count,
     Document,
     Entry,
+    Flag,
     Integer,
     Moment,
     Open,
@@ -22,9 +23,11 @@ from reconciler.render.json.base import (
     Text,
     json_text,
 )
+from reconciler.render.json.marks import AnnouncementEntry, announcement_entry
 from reconciler.render.json.plan import PlanDocument, plan_document
+from reconciler.render.ways_back import RECYCLE_BIN, WayBack, ways_back
 
-FORMAT_VERSION: Final = "1.3"
+FORMAT_VERSION: Final = "1.4"
 
 
 class _Kept(Entry):
@@ -86,6 +89,13 @@ class SentDiskEntry(_Kept):
     size: Integer = Field(description="GB.")
 
 
+class KeptBackupEntry(_Kept):
+    """A backup of a desktop; what can be restored from it is not documented."""
+
+    id: Text
+    at: Text = Field(description="When it was made (protected_at), ISO 8601 with an offset.")
+
+
 class SentCopyEntry(_Kept):
     """One copy of a disk to remove: the volume on one desktop."""
 
@@ -95,6 +105,10 @@ class SentCopyEntry(_Kept):
     volume_id: Text = Field(description="Empty when the service left it out.")
     size: Integer = Field(description="GB.")
     users: list[Text] = Field(description="Names of the users bound to the desktop; none with --anonymise.")
+    backups: list[KeptBackupEntry] = Field(
+        description="Usable backups of that desktop that may hold the copy, newest first, at most 10; empty where no "
+        "backup was asked for."
+    )
 
     @field_validator("users", mode="before")
     @classmethod
@@ -153,6 +167,19 @@ class OperationEntry(_Kept):
     closed_by: ClosedBy | None
 
 
+class WayBackEntry(_Kept):
+    """The handles that are left of what one operation destroyed; none of them promises a restore."""
+
+    operation: Text = Field(description="Its id.")
+    certain: Flag = Field(description="False when it is not proven that anything was destroyed.")
+    copies: list[SentCopyEntry] = Field(
+        description="The copies it was about, with volume ids and backups; empty when they were not kept."
+    )
+    trace: Text = Field(description="Where to look in Cloud Trace Service.")
+    recycle_bin: Text
+    ticket: Text = Field(description="A text for the vendor's support, of several lines; names nobody.")
+
+
 class DamagedEntry(_Kept):
     """An operation whose row is not as it was written, so that nothing of it can be trusted."""
 
@@ -188,11 +215,28 @@ class RunDocument(RunEntry, Document):
         description="Those it opened and those it took over, in order of opening."
     )
     damaged: list[DamagedEntry] = Field(description="Its operations whose rows are damaged; usually empty.")
+    announcements: list[AnnouncementEntry] = Field(
+        description="Messages to the people of pools that it sent, oldest first."
+    )
     events: list[EventEntry] = Field(description="In order of writing.")
+    ways_back: list[WayBackEntry] = Field(
+        description="Every handle that is left of what the run destroyed; empty when it destroyed nothing."
+    )
 
 
 class AnyHistoryDocument(RootModel[HistoryDocument | RunDocument]):
     """The runs in the journal (history), or one of them whole (history show)."""
+
+
+def _way_back(found: WayBack) -> WayBackEntry:
+    return WayBackEntry(
+        operation=found.operation.id,
+        certain=found.certain,
+        copies=[SentCopyEntry.model_validate(each) for each in found.copies],
+        trace=found.trace,
+        recycle_bin=RECYCLE_BIN,
+        ticket=found.ticket,
+    )
 
 
 def history_json(runs: Sequence[Run]) -> str:
@@ -215,7 +259,9 @@ def run_json(record: RunRecord, indent: int | None = 2, *, anonymise: bool = Fal
             plan=plan_document(plan) if plan else None,
             operations=[OperationEntry.model_validate(each) for each in record.operations],
             damaged=[DamagedEntry.model_validate(each) for each in record.damaged],
+            announcements=[announcement_entry(each) for each in record.announcements],
             events=[EventEntry.model_validate(each) for each in events],
+            ways_back=[_way_back(each) for each in ways_back(record)],
         ),
         indent,
     )

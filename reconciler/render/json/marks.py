@@ -8,10 +8,33 @@ from typing import Final
 
 from pydantic import Field
 
-from reconciler.journal.records import Mark
+from reconciler.apply.marks import why_of
+from reconciler.journal.records import Announcement, Mark, State
+from reconciler.model import Notice
 from reconciler.render.json.base import Count, Document, Entry, Flag, Moment, Text, json_text
+from reconciler.render.marks import about
 
 FORMAT_VERSION: Final = "1.0"
+
+
+class AnnouncementEntry(Entry):
+    """One message about a disk to the people of its pool, and what became of it."""
+
+    id: Text
+    run: Text = Field(description="The run that sent it last.")
+    pool: Text
+    pool_id: Text
+    disk: Text
+    notice: Notice = Field(description="marked: the first one; reminder: a day before the disk is due.")
+    text: Text
+    at: Moment = Field(description="When it was sent.")
+    due: Moment = Field(description="The time that it names.")
+    state: State = Field(
+        description="accepted; rejected and not_sent: nobody got it; intended and unknown: nobody knows, and it is "
+        "not repeated."
+    )
+    job_id: Text | None = Field(description="Null where the service gave none; the job is not followed.")
+    why: Text | None = Field(description="The answer, where it was not accepted.")
 
 
 class MarkEntry(Entry):
@@ -28,6 +51,7 @@ class MarkEntry(Entry):
     is_due: Flag
     extended_until: Moment | None = Field(description="Until when a person lets it wait; null: nobody does.")
     extended_by: Text | None
+    announcements: list[AnnouncementEntry] = Field(description="The messages about it, oldest first.")
 
 
 class MarksDocument(Document):
@@ -36,12 +60,13 @@ class MarksDocument(Document):
     marks: list[MarkEntry] = Field(description="The longest first.")
 
 
-def marks_json(marks: Sequence[Mark], now: datetime) -> str:
+def marks_json(marks: Sequence[Mark], now: datetime, announcements: Sequence[Announcement] = ()) -> str:
     """The marks as JSON text; ``now`` is the journal's time."""
-    return json_text(MarksDocument(format_version=FORMAT_VERSION, marks=[_mark(each, now) for each in marks]))
+    entries = [_mark(each, now, announcements) for each in marks]
+    return json_text(MarksDocument(format_version=FORMAT_VERSION, marks=entries))
 
 
-def _mark(mark: Mark, now: datetime) -> MarkEntry:
+def _mark(mark: Mark, now: datetime, announcements: Sequence[Announcement]) -> MarkEntry:
     return MarkEntry(
         target=mark.key.pool.target,
         service=mark.key.pool.service,
@@ -54,4 +79,23 @@ def _mark(mark: Mark, now: datetime) -> MarkEntry:
         is_due=mark.due <= now,
         extended_until=mark.extended_until,
         extended_by=mark.extended_by or None,
+        announcements=[announcement_entry(each) for each in about(mark, announcements)],
+    )
+
+
+def announcement_entry(message: Announcement) -> AnnouncementEntry:
+    """One message as JSON."""
+    return AnnouncementEntry(
+        id=message.id,
+        run=message.run_id,
+        pool=message.pool_name,
+        pool_id=message.key.pool.pool_id,
+        disk=message.key.disk_id,
+        notice=message.notice,
+        text=message.text,
+        at=message.begun,
+        due=message.due,
+        state=message.state,
+        job_id=(message.outcome.job_id if message.outcome else "") or None,
+        why=why_of(message) or None,
     )

@@ -7,11 +7,12 @@ from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import Field
 
-from reconciler.model import Action, ApplyTo, Copy, Disk, Limit, LostCopy, Policy, Selection, Whom
-from reconciler.planning.change import Change, Rule, Tie
+from reconciler.model import Action, ApplyTo, Copy, Disk, Limit, LostCopy, Notice, Policy, Selection, Whom
+from reconciler.planning.backups import backup_words
+from reconciler.planning.change import Change, Heard, Rule, Tie, Told
 from reconciler.planning.inconsistent_desktops import InconsistentDesktop
 from reconciler.planning.manifest_changes import Direction, ManifestChange
-from reconciler.planning.plan import Plan, PoolPlan, Totals
+from reconciler.planning.plan import Backups, Plan, PoolPlan, Totals
 from reconciler.render import words
 from reconciler.render.json.base import (
     Count,
@@ -26,7 +27,7 @@ from reconciler.render.json.base import (
 )
 from reconciler.render.json.finding import FindingEntry, finding_entry
 
-FORMAT_VERSION: Final = "1.3"
+FORMAT_VERSION: Final = "1.4"
 ActionWord: TypeAlias = Literal["no-op", "create", "update", "delete"]
 
 _ACTIONS: dict[Action, list[ActionWord]] = {
@@ -186,6 +187,13 @@ class PoolEntry(Entry):
     ties: list[TieEntry]
 
 
+class KnownBackupEntry(Entry):
+    """A backup of a desktop; what can be restored from it is not documented."""
+
+    id: Text
+    made: Text = Field(description="When (protected_at), ISO 8601 with an offset.")
+
+
 class LostCopyEntry(Entry):
     """One copy that would be destroyed: what a backup, an audit or a support ticket can name later."""
 
@@ -195,6 +203,35 @@ class LostCopyEntry(Entry):
     size: Integer = Field(description="GB.")
     users: list[Text] = Field(description="Names of the people of that desktop; none with --anonymise.")
     user_count: Count = Field(description="How many people these are.")
+    backups: list[KnownBackupEntry] = Field(
+        description="Usable backups of that desktop that may hold the copy, newest first, at most 10; empty where no "
+        "backup is asked for."
+    )
+
+
+class UnbackedEntry(Entry):
+    """A desktop that has no backup that is young enough."""
+
+    desktop_id: Text
+    desktop_name: Text = Field(description="Empty with --anonymise: it is often that of the user.")
+    latest: Moment | None = Field(description="When its latest usable backup was made; null: it has none.")
+
+
+class BackupsEntry(Entry):
+    """What backups the desktops have that would lose a copy of one disk."""
+
+    within_seconds: Count = Field(description="How old a backup may be.")
+    desktops: Count = Field(description="Desktops that would lose a copy.")
+    having: Count = Field(description="Those among them with a backup that is young enough.")
+    oldest: Moment | None = Field(description="When the oldest of these was made; null when there is none.")
+    lacking: list[UnbackedEntry] = Field(description="The desktops without one.")
+    disks_unknown: Count = Field(
+        description="Desktops of whose backup the service does not say which disks it holds."
+    )
+    unread: Text | None = Field(
+        description="Why the backups could not be read, so that the removal is blocked; null when they were."
+    )
+    sentence: Text
 
 
 class ChangeEntry(Entry):
@@ -218,6 +255,19 @@ class MarkedEntry(Entry):
     extended_by: Text | None = Field(description="Who lets it wait longer than its grace; null: nobody.")
 
 
+class MessageEntry(Entry):
+    """One message to the people of a pool about one of its disks."""
+
+    notice: Notice = Field(description="marked: the first one; reminder: a day before the disk is due.")
+    heard: Heard = Field(
+        description="accepted: the service took it; refused: nobody got it; unknown: nobody knows, and it is not "
+        "repeated."
+    )
+    at: Moment = Field(description="When it was sent.")
+    due: Moment = Field(description="The time that it named.")
+    why: Text | None = Field(description="The answer, where it was not accepted.")
+
+
 class MarkedSummaryEntry(Entry):
     """The removals that are only marked: in no count and under no limit of this plan, and not in its digest."""
 
@@ -238,12 +288,18 @@ class ResourceChange(Entry):
     change: ChangeEntry
     action_reason: Rule | Literal["marked"] = Field(description="marked: surplus, and not due yet.")
     marked: MarkedEntry | None = Field(description="Null unless action_reason is marked.")
+    announcements: list[MessageEntry] = Field(
+        description="What its people have been told since it was marked, oldest first."
+    )
     differs: list[Text] = Field(description="Declared attributes that differ; never a reason to remove.")
     declared_at: Text | None = Field(description="file:line:column; null for a disk that is not declared.")
     copies: Count | None = Field(description="Copies destroyed; null when the disk is not destroyed.")
     gigabytes: Count | None = Field(description="GB over those copies; null when the disk is not destroyed.")
     lost_copies: list[LostCopyEntry] | None = Field(
         description="Each of those copies, by desktop; null when the disk is not destroyed."
+    )
+    backups: BackupsEntry | None = Field(
+        description="Null when the disk is not destroyed, and where no backup is asked for."
     )
 
 
@@ -567,11 +623,29 @@ def resource_change(pool: PoolPlan, change: Change) -> ResourceChange:
         ),
         action_reason="marked" if change.waits else change.rule,
         marked=_marked(change),
+        announcements=[message_entry(each) for each in change.told],
         differs=list(change.differs),
         declared_at=str(change.desired.at) if change.desired else None,
         copies=loss.copies if loss else None,
         gigabytes=loss.gigabytes if loss else None,
         lost_copies=[_lost(each) for each in loss.lost] if loss else None,
+        backups=_backups(loss.backups) if loss and loss.backups else None,
+    )
+
+
+def _backups(known: Backups) -> BackupsEntry:
+    return BackupsEntry(
+        within_seconds=int(known.within.total_seconds()),
+        desktops=known.desktops,
+        having=known.having,
+        oldest=known.oldest,
+        lacking=[
+            UnbackedEntry(desktop_id=each.desktop_id, desktop_name=each.desktop_name, latest=each.latest)
+            for each in known.lacking
+        ],
+        disks_unknown=known.undivided,
+        unread=known.unread or None,
+        sentence=backup_words(known),
     )
 
 
@@ -585,6 +659,11 @@ def _marked(change: Change) -> MarkedEntry | None:
         grace_seconds=int(waits.grace.total_seconds()),
         extended_by=waits.extended_by or None,
     )
+
+
+def message_entry(told: Told) -> MessageEntry:
+    """One message as JSON."""
+    return MessageEntry(notice=told.notice, heard=told.heard, at=told.at, due=told.due, why=told.why or None)
 
 
 def _marked_summary(plan: Plan) -> MarkedSummaryEntry:
@@ -606,6 +685,7 @@ def _lost_fields(copy: LostCopy) -> dict[str, Any]:
         "size": copy.size,
         "users": words.names(copy.users),
         "user_count": len(copy.users),
+        "backups": [KnownBackupEntry(id=each.id, made=each.at) for each in copy.backups],
     }
 
 
