@@ -60,7 +60,7 @@ def _allowed(pool: DesiredPool, ctx: RunContext) -> bool:
 
 
 def _may_be_told(pool: PoolPlan, manages: Mapping[Position, frozenset[Action]]) -> bool:
-    """Whether its people are told anything: only by a reading that says which disks are surplus, as with marks.
+    """Whether its people are notified anything: only by a reading that says which disks are surplus, as with marks.
 
     And of no pool of which nobody knows what is happening to it: its job is looked for among the pool's jobs.
     """
@@ -81,7 +81,7 @@ def _wanted(
         if messages and (kept := obstacle(pool, manage, run[2].policy)):
             _say(
                 pool.label,
-                f"its people are not told of disks that stay: {kept.message} ({kept.rule})",
+                f"its people are not notified of disks that stay: {kept.message} ({kept.rule})",
                 run[2],
             )
         else:
@@ -113,10 +113,10 @@ async def _tell(wanted: Sequence[NewAnnouncement], connection: Connection, ctx: 
     """Send the messages of one target, one after the other, until one says that the others would fare no better."""
     for _, messages in groupby(wanted, key=lambda each: each.mark.key.pool):
         try:
-            # Half a manifest is valid YAML: nobody is told of a disk that somebody is about to declare.
+            # Half a manifest is valid YAML: nobody is notified of a disk that somebody is about to declare.
             ctx.check_sources()
         except StalePlan as changed:
-            ctx.log(f"Nobody was told of marked disks: {changed.message}; the next run does.")
+            ctx.log(f"Nobody was notified of marked disks: {changed.message}; the next run does.")
             return
         for each in messages:
             if ctx.stop.requested or not await _one(each, connection, ctx):

@@ -83,7 +83,7 @@ def end(connection: Connection, announcement_id: str, run_id: str, outcome: Outc
 def check_told(
     connection: Connection, intent: Intent, rule: GraceRule, found: Mapping[str, Mark], now: datetime
 ) -> None:
-    """Raise ``Refused`` unless the people have been told of every disk of a removal, for long enough."""
+    """Raise ``Refused`` unless the people have been notified of every disk of a removal, for long enough."""
     if rule.announced is None:
         return
     at = now if rule.service_time is None else min(now, rule.service_time)
@@ -93,7 +93,7 @@ def check_told(
         if told is None or at - told < max(rule.announced, timedelta(0)):
             since = f"only since {told:%Y-%m-%d %H:%M:%S} UTC" if told else "not at all"
             raise Refused(
-                f"pool {intent.pool_name}: the policy demands that people are told before a removal, and of disk "
+                f"pool {intent.pool_name}: the policy demands that people are notified before a removal, and of disk "
                 f"{disk.id} they know {since}; nothing was sent for this pool",
                 "plan again: the plan shows what to do; reconciler marks lists which messages were sent",
             )

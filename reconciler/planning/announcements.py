@@ -1,4 +1,4 @@
-"""When the people of a pool are told of a disk that waits for the end of its grace, and of which disks they are.
+"""When the people of a pool are notified of a disk that waits for the end of its grace, and of which disks they are.
 
 Pure. Sending is left to ``engine.announcements``, what may be removed without a message to ``policy``.
 """
@@ -57,7 +57,7 @@ def going(pool: PoolPlan, manage: frozenset[Action]) -> tuple[Change, ...]:
 def obstacle(pool: PoolPlan, manage: frozenset[Action], obeyed: Policy | None) -> Finding | None:
     """What would keep the pool's disks from going if they were due now, other than what comes and goes.
 
-    Nobody is told of the end of a disk that is protected, or that another guard will keep.
+    Nobody is notified of the end of a disk that is protected, or that another guard will keep.
     """
     marked = going(pool, manage)
     changes = tuple(

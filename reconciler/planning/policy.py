@@ -182,29 +182,32 @@ def _untold(pool: PoolPlan, policy: Policy, at: Position) -> Iterator[Finding]:
         yield _finding(
             pool,
             REQUIRE,
-            f"the policy demands that people are told before a removal: of disk {change.live.id} {why}",
+            f"the policy demands that people are notified before a removal: of disk {change.live.id} {why}",
             at,
             allow=f"{allow}; or declare the disk, or take announce out of require in {policy.file}",
         )
 
 
 def _silence(pool: PoolPlan, change: Change, least: timedelta) -> tuple[str, str]:
-    """Why its people count as not told, and what a person can do about it."""
+    """Why its people count as not notified, and what a person can do about it."""
     disk = change.live.id if change.live else ""
     clear = f"reconciler marks clear {shlex.quote(f'{pool.label}/{disk}')}"
-    anew = f"{clear}: the next apply marks it anew and tells them, and its grace begins again"
+    anew = f"{clear}: the next apply marks it again and notifies them, and its grace begins again"
     if pool.retry_of and change.heard_for is None:
-        return "nobody was told before the removal that this is to finish", "delete the copies in the console"
+        return (
+            "nobody was notified before the removal that this is to finish",
+            "delete the copies in the console",
+        )
     if change.heard_for is not None:
         left = least - change.heard_for
         return "they have known for too short a time", f"wait for another {_span(left)}"
     if not pool.desired.announce:
         return (
-            "nobody is told, as the entry has no announce",
+            "nobody is notified, as the entry has no announce",
             "write announce: {text: …} and a grace into the entry, and then " + anew,
         )
     if not change.told:
-        return "nobody was told", anew
+        return "nobody was notified", anew
     last = change.told[-1]
     if last.heard is Heard.UNKNOWN:
         return (

@@ -115,11 +115,11 @@ def waits(found: Waits, *, who: bool = True) -> str:
 
 
 def told(pool: PoolPlan, change: Change) -> str:
-    """What the people of the pool have been told of a disk that goes; empty where nobody is to be told."""
+    """What the people of the pool have been notified of a disk that goes; empty where nobody is to be notified."""
     if not change.live or not (change.waits or change.destroys):
         return ""
     if not change.told:
-        return "its people are not told yet" if pool.desired.announce else ""
+        return "its people are not notified yet" if pool.desired.announce else ""
     return "; ".join(map(_told, change.told))
 
 

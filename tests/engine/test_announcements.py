@@ -1,4 +1,4 @@
-"""Sending messages about marks: when nobody is told, what a failure stops, and what a dead run leaves."""
+"""Sending messages about marks: when nobody is notified, what a failure stops, and what a dead run leaves."""
 
 from __future__ import annotations
 

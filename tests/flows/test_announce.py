@@ -40,7 +40,7 @@ def kept(folder: Path) -> dict[str, str]:
 
 
 def messages(served: Served) -> list[str]:
-    """What the people of pools have been told, as the service has it."""
+    """What the people of pools have been notified, as the service has it."""
     return [str(each["body"]["notifications"]) for each in asked(served) if each["status"] == 200]
 
 
@@ -140,8 +140,8 @@ def test_without_announce_nobody_is_told_and_no_plan_ever_tells_anybody(
     run("apply", quiet, "--mark", env=env)
     for command in (("plan", path), ("drift", path), ("explain", "finance-analysts", path)):
         run(*command, env=env)
-    assert "its people are not told yet" in run("plan", path, env=env).out
-    assert "not told" not in run("plan", quiet, env=env).out
+    assert "its people are not notified yet" in run("plan", path, env=env).out
+    assert "not notified" not in run("plan", quiet, env=env).out
     assert asked(served) == []
     run("apply", path, "--mark", env=env)  # marked before there was a text
     assert len(messages(served)) == 1
@@ -297,8 +297,8 @@ def test_the_policy_names_what_the_entry_lacks_and_how_long_people_must_have_kno
     asks = policy(tmp_path, "24h")
     run("apply", quiet, "--mark", env=env)
     TIME.skipped += 8 * DAY
-    assert "nobody is told, as the entry has no announce" in run("plan", quiet, *asks, env=env).out
-    assert "nobody was told" in run("plan", path, *asks, env=env).out
+    assert "nobody is notified, as the entry has no announce" in run("plan", quiet, *asks, env=env).out
+    assert "nobody was notified" in run("plan", path, *asks, env=env).out
     run("marks", "clear", f"finance-analysts/{surplus(served)}", env=env)
     run("apply", path, "--mark", env=env)
     TIME.skipped += 8 * DAY
@@ -366,4 +366,6 @@ def test_a_retry_goes_by_what_people_knew_before_the_removal_that_it_finishes(
         operation = str(document["leftovers"][0]["operation"])
         again = run("retry", operation, path, *demands, "--auto-approve", env=served.env)
         assert again.code == (0 if told else 3), again.err
-        assert ("nobody was told before the removal that this is to finish" in again.err + again.out) != told
+        assert (
+            "nobody was notified before the removal that this is to finish" in again.err + again.out
+        ) != told

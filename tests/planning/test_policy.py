@@ -138,7 +138,11 @@ def told(plan: PoolPlan, hours: float | None, heard: Heard = Heard.ACCEPTED) -> 
 @pytest.mark.parametrize(
     ("plan", "why", "way"),
     [
-        (planned(), "nobody is told, as the entry has no announce", "write announce: {text: …} and a grace"),
+        (
+            planned(),
+            "nobody is notified, as the entry has no announce",
+            "write announce: {text: …} and a grace",
+        ),
         (told(planned(), None, Heard.UNKNOWN), "it is not known whether the message of", "marks clear"),
         (told(planned(), None, Heard.REFUSED), "was not accepted (HTTP 403)", "remove the cause, then"),
         (told(planned(), 71.5), "they have known for too short a time", "wait for another 0 h 30 min"),

@@ -289,7 +289,7 @@ class ResourceChange(Entry):
     action_reason: Rule | Literal["marked"] = Field(description="marked: surplus, and not due yet.")
     marked: MarkedEntry | None = Field(description="Null unless action_reason is marked.")
     announcements: list[MessageEntry] = Field(
-        description="What its people have been told since it was marked, oldest first."
+        description="What its people have been notified since it was marked, oldest first."
     )
     differs: list[Text] = Field(description="Declared attributes that differ; never a reason to remove.")
     declared_at: Text | None = Field(description="file:line:column; null for a disk that is not declared.")
