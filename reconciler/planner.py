@@ -60,6 +60,11 @@ def no_time() -> datetime | None:
     return None
 
 
+def always_room(_call: str) -> bool:
+    """There is no budget."""
+    return True
+
+
 async def no_backups() -> BackupReading:
     """There is no backup service; raises ``ServiceError``, so that what needs a backup is blocked."""
     raise ServiceError("no backup service is connected here")
@@ -83,6 +88,8 @@ class Connection:
     """Renews credentials before a write is decided, and says when those end that will sign it."""
     notes: tuple[Finding, ...] = ()
     """What a review of any plan for this target has to know about the connection."""
+    room: Callable[[str], bool] = always_room
+    """Whether the budget of a call that reads has room for more than is needed."""
     service_time: Callable[[], datetime | None] = no_time
     """The time of the service's latest answer, by its ``Date``; None where it sent none."""
     backups: ReadBackups = no_backups
@@ -183,7 +190,7 @@ async def compute(
     notes.extend(note for each in connected for note in each.notes)
     pools = await _with_leftovers(pools, connections, known)
     pools = await _all_with_backups(pools, connections, stamp)
-    held = [_held(pool, known.holds) for pool in pools]
+    held = [_held(pool, known.holds) for pool in pools] if known.holds else pools
     limits = policy.within(limits, stamp.policy)
     pools = await _with_strangers(held, connections, known)
     judged, findings = judged_under(stamp.policy, pools, limits, stamp.created)
@@ -210,7 +217,7 @@ def judged_under(
 ) -> tuple[tuple[PoolPlan, ...], tuple[Finding, ...]]:
     """Pools with what the guards and a policy have against each, and the findings about all of them together."""
     # Before the limits: what the policy blocks does not change, and so does not count.
-    judged, findings = judge([policy.judge_pool(each, obeyed) for each in pools], limits)
+    judged, findings = judge([policy.judge_pool(each, obeyed) for each in pools] if obeyed else pools, limits)
     if obeyed:
         of_run = policy.run_checks(judged, obeyed, now)
         findings += tuple(each for each in of_run if each.severity is not Severity.PASS)
@@ -655,7 +662,7 @@ def _twice(desired: DesiredPool, first: DesiredPool, live: Pool) -> Finding:
 
 def _name_pin_holders(pool: PoolPlan, pools: Iterable[Pool]) -> PoolPlan:
     """Say which pool has the pinned disk when this one does not."""
-    if not any(each.rule == "pin-not-live" for each in pool.findings):
+    if not (pool.findings and any(each.rule == "pin-not-live" for each in pool.findings)):
         return pool
     pinned = {disk.id for disk in pool.desired.disks if disk.id}
     holders = {

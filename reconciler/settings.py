@@ -18,7 +18,7 @@ from reconciler.files import is_regular
 
 ENVIRONMENT = "<environment>"
 FLAGS = "<flags>"
-DEFAULT_CONCURRENCY = 8
+DEFAULT_CONCURRENCY = 12
 MOST_CONCURRENCY = 64
 LEAST_KEPT_DAYS = 30
 """Days that the journal keeps everything: far beyond a day that a budget counts, and the life of any request."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from reconciler import sandbox
+from reconciler.api.budget import Budgets
 from reconciler.api.connect import open_client
 from reconciler.api.transport import sandbox_transport
 from reconciler.apply.context import Options, RunContext
@@ -34,6 +36,22 @@ T = TypeVar("T")
 NewId = Callable[[], str]
 TARGET = Target(sandbox.REGION, sandbox.PROJECT_ID)
 JOB_SECONDS = 45.0
+EXTRA_LOOKS = 4
+"""At the first job alone, of which nobody knows yet how long it takes."""
+
+
+class Unlimited(Budgets):
+    """Of a service that takes as many requests as come."""
+
+    async def read(self, api: str) -> None:
+        """Wait for nothing."""
+
+    async def write(self, api: str) -> None:
+        """Wait for nothing."""
+
+    def has_room(self, api: str) -> bool:
+        """Always."""
+        return True
 
 
 @dataclass
@@ -43,13 +61,17 @@ class Counted:
     world: rules.World
     loop: VirtualLoop = field(default_factory=VirtualLoop)
     requests: Counter[str] = field(default_factory=Counter)
+    job_seconds: float = JOB_SECONDS
+    latency: float = 0.0
+    """Seconds until an answer begins."""
+    budgeted: bool = True
     between: Callable[[int], None] = lambda _count: None
     """Called with the number of pages of pools asked for so far, before the next one is answered."""
 
     def __post_init__(self) -> None:
         self.store = sandbox.Store.memory(self.world)
         self._app: Any = sandbox.create_app(
-            self.store, clock=lambda: START.timestamp() + self.loop.moment, job_seconds=JOB_SECONDS
+            self.store, clock=lambda: START.timestamp() + self.loop.moment, job_seconds=self.job_seconds
         )
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -57,6 +79,7 @@ class Counted:
         if call == "list pools":
             self.between(self.requests[call])
         self.requests[call] += 1
+        await asyncio.sleep(self.latency)
         await self._app(scope, receive, send)
 
     @property
@@ -72,7 +95,10 @@ class Counted:
             keys = AccessKeys(sandbox.ACCESS_KEY, Secret(sandbox.SECRET_KEY))
             here = Settings(endpoint=sandbox.IN_PROCESS_BASE_URL)
             async with open_client(here, keys, TARGET, clock, sandbox_transport(self)) as client:
-                opened = {TARGET: Connection(Service(TARGET, "counted"), LiveWorkspace(client), clock=clock)}
+                if not self.budgeted:
+                    client.budgets = Unlimited(clock)
+                live, room = LiveWorkspace(client), client.budgets.has_room
+                opened = {TARGET: Connection(Service(TARGET, "counted"), live, clock=clock, room=room)}
                 return await scenario(opened, clock, lambda: f"id-{next(numbers)}")
 
         try:
@@ -197,14 +223,16 @@ def test_a_list_that_keeps_changing_is_no_reading() -> None:
     assert service.requests == {"list pools": 4}
 
 
-def _applied(pools: int, folder: Path) -> tuple[ApplyReport, Counted]:
-    service = Counted(sandbox.make_world(pools, disks=2, desktops=1))
+def _applied(
+    pools: int, folder: Path, options: Options | None = None, **given: Any
+) -> tuple[ApplyReport, Counted]:
+    service = Counted(sandbox.make_world(pools, disks=2, desktops=1), **given)
     manifest = declared(service.pools, losing=pools)
 
     async def approve(_plan: Plan) -> None:
         """A person has seen it."""
 
-    request = ApplyRequest(manifest, NO_LIMITS, approve, Options(parallelism=64))
+    request = ApplyRequest(manifest, NO_LIMITS, approve, options or Options(parallelism=64))
 
     def scenario(opened: Connections, clock: VirtualClock, new_id: NewId) -> Coroutine[Any, Any, ApplyReport]:
         journal = open_journal(f"sqlite:///{folder}/{pools}.db", clock.now)
@@ -237,3 +265,25 @@ def test_twice_as_many_pools_cost_no_more_polls(tmp_path: Path) -> None:
     assert [many.requests[poll] for poll in ("running jobs", "list pools")] == [
         few.requests[poll] for poll in ("running jobs", "list pools")
     ]
+
+
+@pytest.mark.parametrize(("pools", "seconds"), [(50, 17), (100, 29)])
+def test_pools_with_fast_jobs_take_little_more_than_their_jobs(
+    tmp_path: Path, pools: int, seconds: float
+) -> None:
+    """Jobs of 2 s, answers after 20 ms, ten pools at a time: 100 pools take 22 s for the jobs alone."""
+    options = Options()
+    assert options.parallelism == 10
+    report, service = _applied(pools, tmp_path, options, job_seconds=2.0, latency=0.02, budgeted=False)
+    assert (report.exit_code, report.remaining) == (ExitCode.DONE, 0)
+    assert service.loop.moment <= seconds
+    polls = service.requests["running jobs"] + service.requests["list pools"]
+    # Besides the polls that all share: the pool, its desktops twice, its jobs, the call, and how the job ended.
+    assert service.requests.total() - polls <= 6 * pools + EXTRA_LOOKS
+
+
+def test_a_budget_of_requests_is_used_to_its_end(tmp_path: Path) -> None:
+    """Of 100 calls a minute 50 can go at once, so the last of 100 leaves after a minute at best."""
+    report, service = _applied(100, tmp_path, Options(), job_seconds=2.0, latency=0.02)
+    assert report.exit_code is ExitCode.DONE
+    assert service.loop.moment <= 1.15 * 60

@@ -45,6 +45,11 @@ class Budgets:
         await self._place(api, self._writes[api], WRITES_A_MINUTE)
         await self._pause(api)
 
+    def has_room(self, api: str) -> bool:
+        """Whether half of what can be read of ``api`` at once is left: only then may anybody ask more than needed."""
+        free = self._reads[api].has_capacity(READS_A_MINUTE / 4)
+        return free and self._paused_until.get(api, 0.0) <= self._clock.monotonic()
+
     async def _place(self, api: str, limiter: AsyncLimiter, a_minute: int) -> None:
         if limiter.has_capacity():
             await limiter.acquire()

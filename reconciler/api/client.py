@@ -47,6 +47,8 @@ UNTRUSTED = (
     "the server's certificate is not trusted here: add its authority to the system's certificates, "
     "or name a file with it in SSL_CERT_FILE"
 )
+POOLS, SUB_JOBS = "list pools", "list sub-jobs"
+"""The calls that polls share, each with a budget of its own."""
 SANDBOX_HEADER = "x-reconciler-sandbox"
 
 
@@ -136,7 +138,7 @@ class WorkspaceClient:
         async def page(offset: int) -> tuple[int, Sequence[wire.PoolBody]]:
             query = {"limit": POOLS_LIMIT, "offset": offset}
             url = f"{self._root}/desktop-pools"
-            found = await self._read("list pools", url, query, size.of(offset, wire.decode_pools))
+            found = await self._read(POOLS, url, query, size.of(offset, wire.decode_pools))
             return found.total_count, found.desktop_pools
 
         # A declared pool that stays unseen is refused as not found: one request reads a thousand pools.
@@ -197,7 +199,7 @@ class WorkspaceClient:
             query.update({name: value for name, value in given.items() if value is not None})
             url = f"{self._root}/workspace-sub-jobs"
             take = size.of(offset, lambda body: wire.decode(body, wire.SubJobsPage))
-            found = await self._read("list sub-jobs", url, query, take)
+            found = await self._read(SUB_JOBS, url, query, take)
             return found.total_count, found.jobs
 
         return await complete("sub-jobs", page, lambda each: each.id, JOBS_LIMIT, JOBS_OFFSET)

@@ -10,9 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from reconciler.api.client import Renew, nothing_to_renew
+from reconciler.api.client import POOLS, SUB_JOBS, Renew, nothing_to_renew
 from reconciler.apply.events import Event, PoolMoved
-from reconciler.apply.polling import CoalescedRead
+from reconciler.apply.polling import CoalescedRead, Pace
 from reconciler.clock import Clock
 from reconciler.journal.records import DayBudget, Journal, PoolKey, Step
 from reconciler.logs import log as log_event
@@ -27,6 +27,9 @@ from reconciler.planner import (
 from reconciler.planning.plan import Service
 from reconciler.workspace import BackupReading, Workspace
 
+PARALLELISM = 10
+"""As Terraform's: what whoever runs both expects."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -38,7 +41,7 @@ class Options:
     """Seconds after a job's end within which the disks must show its effect: they lag behind the job."""
     wait: bool = True
     """False leaves an accepted operation open for the next run."""
-    parallelism: int = 4
+    parallelism: int = PARALLELISM
     """Pools worked on at the same time, after the first one alone."""
     tries: int = 3
     """How often a rejected call may be made, each time from a fresh reading."""
@@ -75,6 +78,7 @@ class TargetContext:
     workspace: Workspace
     pools: CoalescedRead[tuple[Pool, ...]]
     running: dict[Step, CoalescedRead[frozenset[str]]]
+    pace: Pace
     request_lifetime: float | None
     """Seconds after signing within which a request can still be accepted; None when there is no bound."""
     backups: CoalescedRead[BackupReading]
@@ -85,16 +89,19 @@ class TargetContext:
     @classmethod
     def of(cls, connection: Connection, clock: Clock) -> TargetContext:
         """The context of one connection."""
-        workspace = connection.workspace
+        workspace, pace = connection.workspace, Pace()
 
         def running(step: Step) -> CoalescedRead[frozenset[str]]:
-            return CoalescedRead(lambda: workspace.running_jobs(step), clock)
+            return CoalescedRead(
+                lambda: workspace.running_jobs(step), clock, pace.spacing, lambda: connection.room(SUB_JOBS)
+            )
 
         return cls(
             connection.service,
             workspace,
-            CoalescedRead(workspace.pools, clock),
+            CoalescedRead(workspace.pools, clock, pace.spacing, lambda: connection.room(POOLS)),
             {step: running(step) for step in Step},
+            pace,
             connection.request_lifetime,
             CoalescedRead(connection.backups, clock),
             connection.renew,
@@ -124,6 +131,10 @@ def _settled() -> None:
     """Nothing decides this run that could have changed."""
 
 
+def nothing_shown() -> None:
+    """Nobody waits for a pool to show its effect."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunContext:
     """Everything a run uses from outside, so that a test can pass in its own."""
@@ -150,6 +161,8 @@ class RunContext:
     """Raises ``StalePlan`` when the files that decide the run have changed; asked right before calls."""
     unnamed: bool = False
     """True: what is logged and what is recorded as the result names desktops by their ids alone."""
+    shown: Callable[[], None] = nothing_shown
+    """Called when a reading after a job that ended well shows its whole effect and nothing else missing."""
     log: Callable[[str], None] = _quiet
     """Receives one line per event that the user should see, also one who wants no progress."""
     observer: Callable[[Event], None] | None = None

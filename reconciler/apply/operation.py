@@ -12,11 +12,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 from reconciler.apply.alarms import raise_for
-from reconciler.apply.context import RunContext, TargetContext
+from reconciler.apply.context import RunContext, TargetContext, nothing_shown
 from reconciler.apply.events import Phase, PoolMoved
+from reconciler.apply.following import Following, Hold
 from reconciler.apply.partial import ByDesktop, by_desktop, unnamed
 from reconciler.apply.partial import words as desktop_words
-from reconciler.apply.polling import delay, is_transient
+from reconciler.apply.polling import is_transient
 from reconciler.apply.proof import VERBS, Observation, observe
 from reconciler.apply.results import Result, Status
 from reconciler.apply.strangers import restored_words
@@ -162,7 +163,9 @@ async def follow(
     ctx.tell(PoolMoved(intent.pool.pool_id, intent.pool_name, Phase.PROVING))
     final = end is JobEnd.FAILED and intent.step is not Step.RETRY
     seconds = 0.0 if final else proof_seconds(until, ctx)
-    seen = await observe(intent, site, ctx, seconds)
+    # Room for the next pool only where nothing but the second reading is missing for a good end.
+    shown = ctx.shown if end is JobEnd.SUCCEEDED else nothing_shown
+    seen = await observe(intent, site, ctx, seconds, shown)
     if intent.step is Step.RETRY and not seen.complete and await _runs_again(job_id, site):
         return Result(Status.RUNNING, f"job {job_id} runs again; {done_words(intent, seen)}", _RESOLVE)
     if not final and cut_short(seconds, seen, ctx):
@@ -335,29 +338,34 @@ def seen_words(intent: Intent, seen: Observation) -> str:
 
 async def wait_for_job(intent: Intent, job_id: str, site: TargetContext, ctx: RunContext) -> Job | None:
     """Poll until the job has ended; RUNNING when the deadline comes first, None when its record vanished."""
-    step = intent.step
     start = ctx.clock.monotonic()
     deadline = start + ctx.options.wait_timeout
+    following, hold = Following(start, site.pace), Hold(intent, ctx)
     unknown = 0
-    polls = 0
-    due = start
     while True:
-        due = min(max(due, ctx.clock.monotonic()) + delay(polls), deadline)
-        polls += 1
+        gap = following.gap(ctx.clock.monotonic())
+        due = min(ctx.clock.monotonic() + gap, deadline)
         late = ctx.clock.monotonic() >= deadline
+        asked, job = False, None
         try:
-            running = await site.running[step].after(due)
+            running = await site.running[intent.step].after(due, gap)
+            if job_id in running:
+                following.listed(due)
+                unknown = 0
             # The shared poll lists unfinished jobs only; how one ended, only its own detail call says.
-            job = None if job_id in running else await site.workspace.job(job_id)
+            elif asked := (moment := ctx.clock.monotonic()) >= deadline or following.is_asked_for(moment):
+                job = await site.workspace.job(job_id)
+                following.answered(moment, job)
         except ServiceError as error:
             if late or not is_transient(error):
                 raise
             continue  # one failed reading is no reason to stop following an accepted call
         finally:
             # Also after a failed reading: while this run waits, no other may take the operation over.
-            ctx.journal.renew_lease(intent.operation_id, ctx.run_id, ctx.options.lease)
+            hold.keep()
         # A single "no such job" may come from a stale replica, so it does not count yet.
-        unknown = unknown + 1 if job is None and job_id not in running else 0
+        if asked:
+            unknown = unknown + 1 if job is None else 0
         if unknown >= VANISHED_AFTER:
             return None
         if job is not None and job.end is not JobEnd.RUNNING:

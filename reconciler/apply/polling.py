@@ -1,4 +1,4 @@
-"""Reads that many waiters share, and how often to poll, so that requests do not grow with the number of pools.
+"""Reads that many waiters share, and when to look at a job, so that requests do not grow with the number of pools.
 
 What is read is left to the caller.
 """
@@ -16,28 +16,82 @@ T = TypeVar("T")
 
 FIRST_DELAYS = (1.0, 2.0, 4.0, 8.0)
 LONGEST_DELAY = 15.0
-"""Seconds between polls: 1, 2, 4, 8, then every 15."""
+"""Seconds between polls of what says nothing of how long it takes: 1, 2, 4, 8, then every 15."""
+UNHURRIED = 1.0
+"""Seconds between two shared reads while nothing is known to be faster."""
+CLOSEST = 0.1
+"""Fewest seconds between two shared reads, however fast jobs are."""
+LATE_FOR_KNOWN, LATE = 1 / 16, 1 / 8
+"""How late the end of a job is seen at most, as a share of the time that it took: of one that takes as long as
+those before it, and of any other."""
+
+
+class Pace:
+    """When to look at a job: waiting follows how long the jobs of this run take, and not the clock.
+
+    Jobs are looked at from the age at which earlier ones were near their end. After that the gaps grow with the
+    age, so the number of looks grows with the logarithm of a job's time, and not with the number of pools.
+    """
+
+    def __init__(self) -> None:
+        self._soonest: float | None = None
+
+    def learn(self, running: float, ended: float) -> None:
+        """A job ran at one age and had ended at another, both in seconds; the first is 0 when it was not seen."""
+        # The fastest counts: looking too early costs a shared request, looking too late costs a pool's time.
+        found = max(running or ended * (1 - LATE), CLOSEST)
+        self._soonest = found if self._soonest is None else min(self._soonest, found)
+
+    def is_due(self, age: float) -> bool:
+        """Whether jobs of this age have been seen to end."""
+        return self._soonest is not None and age >= self._soonest
+
+    def gap(self, age: float) -> float:
+        """Seconds from this age of a job to the next look at it."""
+        if self._soonest is None:
+            wait = max(FIRST_DELAYS[0] - age, age * LATE)
+        else:
+            usual = age < self._soonest * (1 + 2 * LATE)
+            wait = max(self._soonest - age, age * (LATE_FOR_KNOWN if usual else LATE))
+        return min(max(wait, CLOSEST), LONGEST_DELAY)
+
+    def spacing(self) -> float:
+        """Fewest seconds between two shared reads: a small part of a job's time, and at most a second."""
+        soonest = UNHURRIED / LATE_FOR_KNOWN if self._soonest is None else self._soonest
+        return min(max(soonest * LATE_FOR_KNOWN, CLOSEST), UNHURRIED)
 
 
 class CoalescedRead(Generic[T]):
     """One reading at a time; everyone who waits for it gets the same value (single flight)."""
 
-    def __init__(self, read: Callable[[], Awaitable[T]], clock: Clock, spacing: float = 1.0) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Awaitable[T]],
+        clock: Clock,
+        spacing: Callable[[], float] = lambda: UNHURRIED,
+        room: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._read = read
         self._clock = clock
         self._spacing = spacing
+        self._room = room
         self._lock = asyncio.Lock()
         self._began = float("-inf")
         self._value: T | None = None
 
-    async def after(self, moment: float) -> T:
-        """The value of a reading that began at or after ``moment`` (monotonic seconds)."""
+    async def after(self, moment: float, spacing: float = UNHURRIED) -> T:
+        """The value of a reading that began at or after ``moment`` (monotonic seconds).
+
+        ``spacing``: seconds from the reading before that are enough for this waiter, where all agree on more.
+        """
         await self._clock.sleep(moment - self._clock.monotonic())
         async with self._lock:
             if self._value is None or self._began < moment:
                 # Cleared first: after an error or a cancelled waiter, nobody must get the value from before.
                 self._value = None
-                await self._clock.sleep(self._began + self._spacing - self._clock.monotonic())
+                # Where the budget runs low, the rest of it is for what each pool has to ask.
+                apart = min(self._spacing(), spacing) if self._room() else UNHURRIED
+                await self._clock.sleep(self._began + apart - self._clock.monotonic())
                 self._began = self._clock.monotonic()
                 self._value = await self._read()
             return self._value
@@ -46,6 +100,11 @@ class CoalescedRead(Generic[T]):
 def delay(polls: int) -> float:
     """Seconds to wait before poll number ``polls``, counted from 0."""
     return FIRST_DELAYS[polls] if polls < len(FIRST_DELAYS) else LONGEST_DELAY
+
+
+def delay_at(age: float) -> float:
+    """The same by the seconds since the first wait began."""
+    return min(age + FIRST_DELAYS[0], LONGEST_DELAY)
 
 
 def is_transient(error: ServiceError) -> bool:

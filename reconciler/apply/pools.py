@@ -6,7 +6,7 @@ Sending and following are left to ``operation``, the order of pools to ``run``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -59,6 +59,8 @@ class Task:
     digest: str
     site: TargetContext
     ctx: RunContext
+    make_room: Callable[[], None] = lambda: None
+    """Lets the next pool begin, while this one only waits for its second reading."""
     progress: Progress = field(default_factory=Progress)
 
 
@@ -70,8 +72,11 @@ async def apply_pool(task: Task) -> PoolResult:
     expected = effects(task.pool)
     planned = expected.total()
     result = Result(Status.DONE, "nothing to do")
-    for index, call in enumerate(calls(task.pool)):
-        result = await _one_call(task, call, expected, index)
+    going = tuple(calls(task.pool))
+    for index, call in enumerate(going):
+        last = index + 1 == len(going)
+        each = replace(task, ctx=replace(task.ctx, shown=task.make_room)) if last else task
+        result = await _one_call(each, call, expected, index)
         task.progress.done += result.done
         if result.status is not Status.DONE:
             break
@@ -163,7 +168,7 @@ async def _prepare(task: Task, call: Call, expected: Counter[DiskEffect], index:
     if call.step is Step.REMOVE and (others := strangers(ctx.journal, site.key(call.pool_id), known)):
         ctx.log(f"{fresh.label}: {restored_words(others)}")
     holding = known - _messages(call, site, ctx)
-    if holding & await site.running[call.step].after(ctx.clock.monotonic()):
+    if holding and holding & await site.running[call.step].after(ctx.clock.monotonic()):
         raise Refused(f"pool {fresh.label} has a running job", "apply again when it has ended")
     if call.step is Step.REMOVE:
         sent = [(disk.id, disk.type, disk.size) for disk in call.disks]

@@ -7,12 +7,13 @@ What follows from it is left to ``operation`` and ``resolve``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from reconciler.apply.context import RunContext, TargetContext
+from reconciler.apply.context import RunContext, TargetContext, nothing_shown
 from reconciler.apply.events import Phase, PoolMoved
+from reconciler.apply.following import Hold
 from reconciler.apply.polling import delay, is_transient
 from reconciler.errors import ServiceError
 from reconciler.journal.records import Intent, Step
@@ -93,26 +94,36 @@ def _holds(desktop: Desktop | None, lost: LostCopy) -> bool:
     )
 
 
-async def observe(intent: Intent, site: TargetContext, ctx: RunContext, seconds: float) -> Observation:
+async def observe(
+    intent: Intent,
+    site: TargetContext,
+    ctx: RunContext,
+    seconds: float,
+    shown: Callable[[], None] = nothing_shown,
+) -> Observation:
     """Read until two readings in a row show the whole effect, or an alarm, or for ``seconds``.
 
+    ``shown`` is called when a reading shows the whole effect and nothing else missing, which proves nothing yet.
     Returns what two readings in a row agreed on; renews the lease. Raises ``ServiceError`` when the
     service cannot be read, and ``PoolHeld`` when another run has taken the operation over.
     """
     deadline = ctx.clock.monotonic() + seconds
+    hold = Hold(intent, ctx)
     seen: Observation | None = None
     agreeing = 0
     due = ctx.clock.monotonic()
     polls = 0
     while True:
         now_seen = await _seen(intent, site, due, retry=ctx.clock.monotonic() < deadline)
-        ctx.journal.renew_lease(intent.operation_id, ctx.run_id, ctx.options.lease)
+        hold.keep()
         # A doubtful reading counts neither for nor against: it leaves the row of agreeing ones as it is.
         if now_seen is not None:
             agreeing = agreeing + 1 if now_seen == seen else 1
             seen = now_seen
             if agreeing >= NEEDED and (seen.complete or seen.alarming):
                 return seen
+            if seen.complete:
+                shown()
         moment = ctx.clock.monotonic()
         if polls == 0 and moment < deadline and not (seen and seen.complete):
             words = f"waiting up to {_span(seconds)} until the readings show {_aim(intent)}"

@@ -6,7 +6,8 @@ What happens inside a pool is left to ``pools``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 from reconciler.apply.alarms import raise_unsent
 from reconciler.apply.calls import effects
@@ -36,6 +37,39 @@ _BEFORE_ITS_TURN = "not started: the run stopped before its turn"
 _GOOD = frozenset({Status.DONE, Status.ACCEPTED})
 
 
+class Gate:
+    """How many pools are worked on at a time.
+
+    A pool that only waits for its second reading makes room for the next one: its job has ended well, and the first
+    reading shows the whole effect and nothing else missing. As many as are worked on may wait so, and no more.
+    """
+
+    def __init__(self, parallelism: int) -> None:
+        self._working = asyncio.Semaphore(parallelism)
+        self._places = parallelism
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[Callable[[], None]]:
+        """Wait for a turn; yields what ends it early, for a pool that waits for its second reading."""
+        await self._working.acquire()
+        early = False
+
+        def make_room() -> None:
+            nonlocal early
+            if not early and self._places:
+                self._places -= 1
+                early = True
+                self._working.release()
+
+        try:
+            yield make_room
+        finally:
+            if early:
+                self._places += 1
+            else:
+                self._working.release()
+
+
 async def run_pools(
     plan: Plan, sites: Mapping[Target, TargetContext], ctx: RunContext
 ) -> tuple[PoolResult, ...]:
@@ -47,12 +81,12 @@ async def run_pools(
     going = [pool for pool in plan.pools if pool.pending and not pool.blocked]
     blocked = [pool for pool in plan.pools if pool.pending and pool.blocked]
     digest = plan.digest
-    gate = asyncio.Semaphore(ctx.options.parallelism)
+    gate = Gate(ctx.options.parallelism)
 
     async def guarded(pool: PoolPlan) -> PoolResult:
         try:
-            async with gate:
-                return await _pool(pool, plan, digest, sites[pool.target], ctx)
+            async with gate.turn() as make_room:
+                return await _pool(Task(pool, plan, digest, sites[pool.target], ctx, make_room))
         except asyncio.CancelledError:
             if not ctx.stop.requested:
                 raise
@@ -82,10 +116,10 @@ async def _all(
     return [task.result() for task in tasks]  # each turned a cancellation into a result
 
 
-async def _pool(pool: PoolPlan, plan: Plan, digest: str, site: TargetContext, ctx: RunContext) -> PoolResult:
+async def _pool(task: Task) -> PoolResult:
+    pool, site, ctx = task.pool, task.site, task.ctx
     if ctx.stop.requested or ctx.halt.failed or ctx.halt.alarm:
         return _result(pool, Status.NOT_STARTED, _BEFORE_ITS_TURN)
-    task = Task(pool, plan, digest, site, ctx)
     ctx.tell(PoolMoved(pool.live.id if pool.live else "", pool.label, Phase.CHECKING))
     try:
         result = await apply_pool(task)

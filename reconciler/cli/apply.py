@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from reconciler.apply.context import Options, RunContext, Stop
+from reconciler.apply.context import PARALLELISM, Options, RunContext, Stop
 from reconciler.apply.results import ApplyReport, Status
 from reconciler.apply.unnamed import unnamed_report
 from reconciler.cli import flags, messages
@@ -60,7 +60,7 @@ def apply(
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Do not follow jobs; the next run proves them.")
     ] = False,
-    parallelism: flags.Parallelism = 4,
+    parallelism: flags.Parallelism = PARALLELISM,
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Continue with other pools after a failure.")
     ] = False,

@@ -149,6 +149,7 @@ class _Opening:
             workspace,
             lifetime,
             renew=client.renew,
+            room=client.budgets.has_room,
             service_time=lambda: client.service_time,
             notes=(unsure,) if unsure else (),
             backups=workspace.backups,
@@ -196,7 +197,13 @@ async def _open_sandbox(target: Target, settings: Settings, stack: AsyncExitStac
     own = Whom("access key", "the sandbox itself", access_key=shortened(sandbox.ACCESS_KEY))
     service = Service(target, name, own)
     workspace = _shown(client)
-    return Connection(service, workspace, service_time=lambda: client.service_time, backups=workspace.backups)
+    return Connection(
+        service,
+        workspace,
+        room=client.budgets.has_room,
+        service_time=lambda: client.service_time,
+        backups=workspace.backups,
+    )
 
 
 def _shown(client: WorkspaceClient) -> LiveWorkspace:

@@ -14,6 +14,7 @@ _KEY: Final = re.compile(r"""(["']?)([\w.-]+)\1\s*:(?=\s|$)""")
 _PART_OF_VALUE: Final = "-]}"
 """How a line can begin that has no indentation and is no key: a list's item, the end of braces."""
 _FOREIGN: Final = frozenset({"apiVersion", "kind"})
+_WORDS: Final = tuple(word.encode() for word in _FOREIGN)
 _OURS: Final = frozenset({"target", "pools", "limits", "defaults", "drift"})
 """Keys of a manifest. Without ``version``, which a Helm chart has too: a manifest has ``target`` at least."""
 
@@ -23,6 +24,8 @@ def is_foreign(data: bytes) -> bool:
 
     When in doubt it is a manifest, with its faults: in doubt is, for example, a root written with braces.
     """
+    if not any(word in data for word in _WORDS):  # as a rule
+        return False
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:

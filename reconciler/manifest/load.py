@@ -51,6 +51,7 @@ _PERMITTING: Final = (
     "backup",
 )
 """Keys that permit what is refused by default, or that a finding names: with the line of each."""
+_PERMITTING_KEYS: Final = frozenset(_PERMITTING)
 _PLACES: Final = 4
 """Most given paths that one line names."""
 
@@ -188,7 +189,9 @@ _Places = dict[str, Position]
 
 
 def _permitted_at(node: Map | None, faults: Faults) -> _Places:
-    return {key: faults.position(node.value_mark(key)) for key in _PERMITTING if node and key in node}
+    if not node or _PERMITTING_KEYS.isdisjoint(node):  # as a rule
+        return {}
+    return {key: faults.position(node.value_mark(key)) for key in _PERMITTING if key in node}
 
 
 def _pool(

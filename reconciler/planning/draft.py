@@ -44,7 +44,7 @@ def draft(
 
 def needs_desktops(pool: PoolPlan) -> bool:
     """True when the pool loses a disk, or could, so that its desktops must be read."""
-    return bool(pool.ties) or any(change.destroys for change in pool.changes)
+    return bool(pool.ties) or any(change.destroys for change in pool.drift)
 
 
 def _too_many(desired: DesiredPool, live: Pool) -> PoolPlan:

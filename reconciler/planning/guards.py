@@ -54,7 +54,8 @@ def run_checks(pools: Sequence[PoolPlan], limits: Limits) -> Iterator[Finding]:
 
     Blocked pools are not going to change, so they do not count.
     """
-    counted = totals([pool for pool in pools if not pool.blocked])
+    free = [pool for pool in pools if not (pool.findings and pool.blocked)]
+    counted = totals(free)
     measured = {
         "disks": counted.destroy,
         "copies": counted.copies,
@@ -80,7 +81,7 @@ def run_checks(pools: Sequence[PoolPlan], limits: Limits) -> Iterator[Finding]:
             source=limit.source,
             allow=_raised(name, limit, str(number)) if over else "",
         )
-    yield from _shares([pool for pool in pools if not pool.blocked], limits)
+    yield from _shares(free, limits)
 
 
 def _raised(name: str, limit: Limit, number: str) -> str:
@@ -93,7 +94,8 @@ def _raised(name: str, limit: Limit, number: str) -> str:
 def _shares(pools: Sequence[PoolPlan], limits: Limits) -> Iterator[Finding]:
     """The shares of the disks that go, of each pool and of the run; without an exemption for small sets."""
     disks = [(len(pool.removed), len(pool.live.disks), pool.label) for pool in pools if pool.live]
-    worst = max(disks, key=lambda each: percent(*each[:2]), default=(0, 0, ""))
+    losing = [each for each in disks if each[0]] or disks[:1]
+    worst = max(losing, key=lambda each: percent(*each[:2]), default=(0, 0, ""))
     yield _share("share_of_pool", limits.share_of_pool, *worst)
     going, live = sum(each[0] for each in disks), sum(each[1] for each in disks)
     yield _share("share_of_run", limits.share_of_run, going, live, "the pools of this run")

@@ -136,6 +136,10 @@ class Candidate:
     """Desktops with a connected user that would lose a copy if this disk went."""
 
 
+_KEEP = Action.KEEP
+_NOTHING_LOST = Loss()
+
+
 @dataclass(frozen=True, slots=True)
 class PoolPlan:
     """The plan of one declared pool."""
@@ -148,7 +152,7 @@ class PoolPlan:
     ties: tuple[Tie, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     """One per disk of the ties, in their order; empty while the desktops were not read."""
-    loss: Loss = field(default_factory=Loss)
+    loss: Loss = _NOTHING_LOST
     disk_losses: tuple[DiskLoss, ...] = ()
     findings: tuple[Finding, ...] = ()
     """Findings about this pool alone."""
@@ -162,6 +166,13 @@ class PoolPlan:
     """How long its disks must have been surplus before they go, by its entry or the policy."""
     backup: BackupRule | None = None
     """The backup without which no desktop loses a copy, by its entry or the policy; None: none is asked for."""
+    drift: tuple[Change, ...] = field(init=False, repr=False, compare=False)
+    """Every difference, carried out or only shown: asked for often, and empty for most of ten thousand pools."""
+
+    def __post_init__(self) -> None:
+        """Set apart what differs; whatever is carried out or marked is among it."""
+        drift = [each for each in self.changes if each.action is not _KEEP or each.differs]
+        object.__setattr__(self, "drift", tuple(drift))
 
     @property
     def target(self) -> Target:
@@ -176,27 +187,22 @@ class PoolPlan:
     @property
     def blocked(self) -> bool:
         """True when a finding forbids changing this pool."""
-        return any(each.severity is Severity.BLOCK for each in self.findings)
+        return bool(self.findings) and any(each.severity is Severity.BLOCK for each in self.findings)
 
     @property
     def pending(self) -> tuple[Change, ...]:
         """The changes that apply would carry out if nothing blocked them."""
-        return tuple(each for each in self.changes if each.carried_out)
+        return tuple([each for each in self.drift if each.carried_out]) if self.drift else ()
 
     @property
     def waiting(self) -> tuple[Change, ...]:
         """The removals that are only marked, because they are not due yet."""
-        return tuple(each for each in self.changes if each.waits)
-
-    @property
-    def drift(self) -> tuple[Change, ...]:
-        """Every difference, carried out or only shown."""
-        return tuple(each for each in self.changes if each.action is not Action.KEEP or each.differs)
+        return tuple([each for each in self.drift if each.waits]) if self.drift else ()
 
     @property
     def removed(self) -> tuple[Disk, ...]:
         """The live disks this plan destroys."""
-        return tuple(each.live for each in self.changes if each.destroys and each.live)
+        return tuple([each.live for each in self.drift if each.destroys and each.live]) if self.drift else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +298,7 @@ class Plan:
     @property
     def blocked(self) -> bool:
         """True when anything in the plan is blocked."""
-        return self.run_blocked or any(pool.blocked for pool in self.pools)
+        return self.run_blocked or any(pool.findings and pool.blocked for pool in self.pools)
 
     @property
     def sandbox(self) -> bool:
@@ -302,7 +308,7 @@ class Plan:
     @property
     def has_changes(self) -> bool:
         """True when there is something to carry out, blocked or not."""
-        return any(change.carried_out for pool in self.pools for change in pool.changes)
+        return any(pool.drift and pool.pending for pool in self.pools)
 
     @property
     def destroys(self) -> bool:
@@ -317,7 +323,7 @@ class Plan:
     @property
     def leftover_copies(self) -> int:
         """Copies that partial removals have left on desktops."""
-        return sum(count_of(pool.leftovers) for pool in self.pools)
+        return sum(count_of(pool.leftovers) for pool in self.pools if pool.leftovers)
 
     @property
     def leftovers_unread(self) -> bool:
@@ -359,7 +365,7 @@ def totals(pools: Sequence[PoolPlan]) -> Totals:
     groups: set[tuple[Target, str]] = set()
     losing = [pool for pool in pools if pool.loss.disks]
     for pool in pools:
-        for change in pool.changes:
+        for change in pool.drift:
             count[change.action] += change.carried_out
     for pool in losing:
         people.update((pool.target, user) for user in pool.loss.users)
@@ -460,8 +466,10 @@ def digest_of(value: Mapping[str, Any]) -> str:
 
 
 def _deciding(pool: PoolPlan) -> bool:
+    if not (pool.ties or pool.drift):
+        return False
     return bool(pool.ties) or any(
-        change.action is not Action.KEEP and not change.waits for change in pool.changes
+        change.action is not Action.KEEP and not change.waits for change in pool.drift
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 from reconciler.apply.context import Options, RunContext, Stop
 from reconciler.apply.events import Event, Phase, PoolMoved, RunBegan, Share
 from reconciler.apply.results import ApplyReport, PoolResult, Status
-from reconciler.apply.run import run_pools
+from reconciler.apply.run import Gate, run_pools
 from reconciler.cli.apply import manifest_of
 from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.errors import ExitCode, JournalError, StalePlan
@@ -151,6 +151,59 @@ def test_the_first_pool_goes_alone_and_the_rest_together() -> None:
     assert sum("destroying" in line for line in said[:first]) == 1
     assert sum("destroying" in line for line in said[first:second]) == 2
     assert len(service.record) == 3
+
+
+def test_a_pool_makes_room_while_it_waits_for_its_second_reading_alone() -> None:
+    report, _, said = carried_out(Options(parallelism=1))
+    assert endings(report) == {Status.DONE: 3}
+    assert order(said) == ["one begins", "one ends", "two begins", "three begins", "two ends", "three ends"]
+
+
+@pytest.mark.parametrize("faults", [Faults(job_partial=1.0), Faults(job_fails=1.0), Faults(job_lies=1.0)])
+def test_a_pool_whose_job_ended_badly_or_whose_effect_does_not_show_makes_no_room(faults: Faults) -> None:
+    _, _, said = carried_out(Options(parallelism=1, keep_going=True), faults)
+    assert order(said) == [
+        f"{pool} {what}" for pool in ("one", "two", "three") for what in ("begins", "ends")
+    ]
+
+
+def order(said: Sequence[str]) -> list[str]:
+    """When each pool was begun and ended, of what was said."""
+    found = []
+    for line in said:
+        pool, words = line.split(": ", 1)
+        if words.startswith("destroying"):
+            found.append(f"{pool} begins")
+        elif words.split(":")[0] in {"done", "partial", "failed", "alarm"}:
+            found.append(f"{pool} ends")
+    return found
+
+
+def test_as_many_pools_wait_for_their_second_reading_as_are_worked_on_and_no_more() -> None:
+    async def scenario() -> list[int]:
+        gate, inside = Gate(2), Counter[str]()
+        most: list[int] = []
+        hurry = asyncio.Event()
+
+        async def pool() -> None:
+            async with gate.turn() as make_room:
+                inside["here"] += 1
+                most.append(inside["here"])
+                make_room()
+                make_room()  # a second time changes nothing
+                await hurry.wait()
+                inside["here"] -= 1
+
+        tasks = [asyncio.ensure_future(pool()) for _ in range(9)]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(most) == 4
+        hurry.set()
+        await asyncio.gather(*tasks)
+        return most
+
+    most = asyncio.run(scenario())
+    assert (len(most), max(most)) == (9, 4)
 
 
 def test_who_shows_the_progress_gets_every_change_of_state_and_decides_nothing() -> None:

@@ -110,11 +110,14 @@ def contenders(service: Served, size: int, *, has_sdk: bool) -> dict[str, list[s
 
 
 @contextmanager
-def served(pools: int) -> Iterator[Served]:
-    """Serve so many pools from another process, with manifests that declare them."""
+def served(pools: int, *stand_in: str) -> Iterator[Served]:
+    """Serve so many pools from another process, with manifests that declare them.
+
+    ``stand_in``: milliseconds until an answer and seconds of a job, for manifests with a disk less in each pool.
+    """
     with tempfile.TemporaryDirectory() as folder:
         manifests = Path(folder) / "manifests"
-        command = [sys.executable, "-m", "tests.benchmarks.server", str(pools), str(manifests)]
+        command = [sys.executable, "-m", "tests.benchmarks.server", str(pools), str(manifests), *stand_in]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdin
             assert process.stdout

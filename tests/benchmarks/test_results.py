@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
+from tests.benchmarks.applying import floor
+from tests.benchmarks.guard import BOUNDS, SIZES, above
 from tests.benchmarks.plot import chart
 
 HERE = Path(__file__).parent
@@ -38,3 +43,27 @@ def test_a_plot_is_well_formed_whatever_its_names_are() -> None:
     )
     assert len(drawn.findall("{*}polyline")) == 2
     assert len(drawn.findall("{*}circle")) == 3
+
+
+def test_a_plan_that_costs_more_than_its_bounds_is_named_with_both_numbers() -> None:
+    bounds = {"plan": {"million_instructions": 100, "requests": 1}}
+    assert above({"plan": {"million_instructions": 100, "requests": 1}}, bounds) == []
+    assert above({"plan": {"million_instructions": 1101, "requests": 2}}, bounds) == [
+        "plan: 1,101 million instructions, at most 100 allowed",
+        "plan: 2 requests, at most 1 allowed",
+    ]
+
+
+def test_what_is_guarded_is_what_is_measured_and_its_requests_are_the_pages_of_pools() -> None:
+    bounds = json.loads(BOUNDS.read_text(encoding="utf-8"))
+    assert list(bounds) == [f"plan of {pools} pools without change" for pools in SIZES]
+    assert [each["requests"] for each in bounds.values()] == [-(-pools // 1000) for pools in SIZES]
+
+
+@pytest.mark.parametrize(
+    ("pools", "budgeted", "seconds"), [(100, False, 22), (100, True, 62), (50, True, 12)]
+)
+def test_the_floor_of_an_apply_is_what_its_jobs_and_the_budget_need(
+    pools: int, budgeted: bool, seconds: int
+) -> None:
+    assert floor(pools, budgeted=budgeted) == seconds

@@ -22,6 +22,7 @@ STEPS = "tests/engine/test_stepping_clock.py"
 WRITERS = "tests/flows/test_slow_writers.py"
 WATCHERS = "tests/simulation/test_watchers.py"
 MESSAGES = "tests/flows/test_messages.py"
+MARK_MESSAGES = "tests/journal/test_announcements.py"
 WEBHOOKS = "tests/notify/test_webhooks.py"
 COURIER = "tests/notify/test_courier.py"
 PLANNER = "tests/test_planner.py"
@@ -48,7 +49,6 @@ GRACE = "tests/flows/test_grace.py"
 LIBRARY = "tests/flows/test_library.py"
 TELLING = "tests/engine/test_announcements.py"
 WHEN_TOLD = "tests/planning/test_announcements.py"
-MESSAGES = "tests/journal/test_announcements.py"
 ANNOUNCE = "tests/flows/test_announce.py"
 GRACE_STORY = "tests/simulation/test_grace.py::test_no_disk_goes_before_it_is_due_and_nobody_is_told_twice"
 BACKUPS = "tests/planning/test_backups.py"
@@ -656,8 +656,8 @@ BUGS = (
     Bug(
         "blocked pools count against the limits",
         "planning/guards.py",
-        "totals([pool for pool in pools if not pool.blocked])",
-        "totals(pools)",
+        "    counted = totals(free)\n",
+        "    counted = totals(pools)\n",
         f"{GUARD}::test_a_pool_blocked_before_the_guards_does_not_count_either",
     ),
     Bug(
@@ -912,8 +912,8 @@ BUGS = (
     Bug(
         "calls are sent into a running job",
         "apply/pools.py",
-        "    if holding & await site.running[call.step]",
-        "    if holding & await site.running[Step.ADD]",
+        "    if holding and holding & await site.running[call.step]",
+        "    if holding and holding & await site.running[Step.ADD]",
         f"{POOLS}::test_nothing_is_sent_into_a_running_job",
     ),
     Bug(
@@ -925,8 +925,8 @@ BUGS = (
     ),
     Bug(
         "the hold on a pool is not renewed",
-        "apply/operation.py",
-        "            ctx.journal.renew_lease(intent.operation_id, ctx.run_id, ctx.options.lease)\n",
+        "apply/following.py",
+        "            ctx.journal.renew_lease(self._operation_id, ctx.run_id, ctx.options.lease)\n",
         "            pass\n",
         f"{OPERATION}::test_a_run_that_follows_a_long_job_keeps_its_hold",
     ),
@@ -1355,14 +1355,14 @@ BUGS = (
         "journal/announcements.py",
         "update(announcements).where(*_same(new), announcements.c.outcome.in_(REACHED_NOBODY))",
         "update(announcements).where(*_same(new))",
-        f"{MESSAGES}::test_what_may_have_reached_somebody_is_never_sent_again",
+        f"{MARK_MESSAGES}::test_what_may_have_reached_somebody_is_never_sent_again",
     ),
     Bug(
         "of two runners that tell at once both do",
         "journal/announcements.py",
         "    return connection.execute(again.values(begun | said | nothing)).rowcount == 1\n",
         "    connection.execute(again.values(begun | said | nothing))\n    return True\n",
-        f"{MESSAGES}::test_of_runners_that_ask_at_once_one_sends",
+        f"{MARK_MESSAGES}::test_of_runners_that_ask_at_once_one_sends",
     ),
     Bug(
         "a message is sent before its intent is in the journal",
@@ -1376,14 +1376,14 @@ BUGS = (
         "journal/announcements.py",
         "row is not None and row.extended_until == mark.extended_until",
         "row is not None",
-        f"{MESSAGES}::test_nobody_is_told_of_a_mark_that_has_changed_since_the_text_was_made",
+        f"{MARK_MESSAGES}::test_nobody_is_told_of_a_mark_that_has_changed_since_the_text_was_made",
     ),
     Bug(
         "a reminder does not follow the date",
         "journal/records.py",
         'return f"{self.notice.value} {self.due.isoformat()}"',
         "return self.notice.value",
-        f"{MESSAGES}::test_a_reminder_is_sent_once_for_each_date",
+        f"{MARK_MESSAGES}::test_a_reminder_is_sent_once_for_each_date",
     ),
     Bug(
         "a reminder is sent on and on",
@@ -1439,21 +1439,21 @@ BUGS = (
         "journal/store.py",
         "                announcements.check_told(connection, intent, grace, found, now)\n",
         "",
-        f"{MESSAGES}::test_a_removal_waits_for_the_message_in_the_transaction_that_opens_it",
+        f"{MARK_MESSAGES}::test_a_removal_waits_for_the_message_in_the_transaction_that_opens_it",
     ),
     Bug(
         "messages of marks that are there are pruned, and sent again",
         "journal/announcements.py",
         ", ~exists().where(_of_mark()))",
         ")",
-        f"{MESSAGES}::test_pruning_keeps_a_message_for_as_long_as_its_mark",
+        f"{MARK_MESSAGES}::test_pruning_keeps_a_message_for_as_long_as_its_mark",
     ),
     Bug(
         "by a clock that is behind, people have known for too long",
         "journal/store.py",
         "begun = max(now, service_time or now)",
         "begun = now",
-        f"{MESSAGES}::test_a_message_has_the_later_of_two_clocks",
+        f"{MARK_MESSAGES}::test_a_message_has_the_later_of_two_clocks",
     ),
     Bug(
         "the job of a message keeps a pool from being expanded",
@@ -1524,6 +1524,42 @@ BUGS = (
         "        return redact(value)\n",
         "        return value\n",
         f"{WEBHOOKS}::test_a_message_is_an_output_and_holds_no_secret",
+    ),
+    Bug(
+        "a pool makes room for the next one although its job did only a part",
+        "apply/operation.py",
+        "shown = ctx.shown if end is JobEnd.SUCCEEDED else nothing_shown",
+        "shown = ctx.shown",
+        f"{RUN}::test_a_pool_whose_job_ended_badly_or_whose_effect_does_not_show_makes_no_room",
+    ),
+    Bug(
+        "a pool makes room for the next one before a reading shows its effect",
+        "apply/proof.py",
+        "            if seen.complete:\n                shown()\n",
+        "            shown()\n",
+        f"{RUN}::test_a_pool_whose_job_ended_badly_or_whose_effect_does_not_show_makes_no_room",
+    ),
+    Bug(
+        "any number of pools wait for their second reading",
+        "apply/run.py",
+        "                self._places -= 1\n",
+        "",
+        f"{RUN}::test_as_many_pools_wait_for_their_second_reading_as_are_worked_on_and_no_more",
+    ),
+    Bug(
+        "three answers of one moment mean that a job is gone",
+        "apply/following.py",
+        "            # Several such answers mean that its record is gone, so they must lie apart.\n"
+        "            self._next_ask = age + delay_at(age)\n",
+        "            self._next_ask = age\n",
+        "tests/apply/test_following.py::test_answers_that_a_job_is_not_known_lie_apart_before_they_count",
+    ),
+    Bug(
+        "polls take the budget from what each pool has to ask",
+        "apply/polling.py",
+        "if self._room() else UNHURRIED",
+        "if True else UNHURRIED",
+        "tests/apply/test_following.py::test_shared_reads_hurry_only_while_the_budget_has_room",
     ),
     Bug(
         "a backup that has expired counts",
