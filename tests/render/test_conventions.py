@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
+import pytest
+
+from reconciler.apply.results import ApplyReport, Status
+from reconciler.errors import ExitCode
 from reconciler.planning.plan import Plan
+from reconciler.render.apply_report import report_lines, report_page, retry_lines
 from reconciler.render.text import plan_lines
 from tests import sample_plans
+from tests.documents import applied
 
 # tfcmt, pkg/terraform/parser.go
 PASS = re.compile(r"^(Plan: \d|No changes\.)", re.M)
 FAIL = re.compile(r"^(Error: )", re.M)
+APPLIED = re.compile(r"^(Apply complete!)", re.M)
 DESTROY = re.compile(r"([1-9][0-9]* to destroy\.)", re.M)
 NO_CHANGES = re.compile(r"^(No changes\.)", re.M)
 UPDATED = re.compile(r"^ *# (.*) will be updated in-place$", re.M)
@@ -62,3 +70,32 @@ def test_what_is_blocked_is_not_counted_as_destroyed() -> None:
     shown = text(sample_plans.tie())
     assert not DELETED.search(shown)
     assert not MATCHES.search(shown)
+
+
+def ended(code: ExitCode, *, results: bool = True) -> ApplyReport:
+    """The sample run with another end: every change proven, and still that exit code."""
+    report = applied()
+    done = tuple(replace(each, status=Status.DONE, done=each.planned) for each in report.results)
+    plan = sample_plans.two_removals()
+    return replace(report, plan=plan, results=done if results else (), remaining=0, exit_code=code)
+
+
+@pytest.mark.parametrize("results", [True, False], ids=["results", "none"])
+@pytest.mark.parametrize("code", [each for each in ExitCode if each is not ExitCode.CHANGES])
+def test_what_an_apply_ends_with_is_read_from_one_line_whatever_went_wrong(
+    code: ExitCode, results: bool
+) -> None:
+    report = ended(code, results=results)
+    shown = "\n".join(line.text for line in report_lines(report))
+    assert len(FAIL.findall(shown)) == bool(code)
+    assert len(APPLIED.findall(shown)) == (not code)
+    page = report_page(report)[0].splitlines()[0]
+    assert page.startswith("## Error: " if code else "## Apply complete! "), page
+    retried = "\n".join(line.text for line in retry_lines(report))
+    assert len(FAIL.findall(retried)) == bool(code)
+
+
+def test_a_run_without_a_second_plan_is_complete_and_says_what_it_lacks() -> None:
+    shown = "\n".join(line.text for line in report_lines(replace(ended(ExitCode.DONE), remaining=None)))
+    assert APPLIED.search(shown)
+    assert "no new plan could be made to compare" in shown
