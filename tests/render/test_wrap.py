@@ -30,6 +30,13 @@ def test_a_long_word_and_a_command_stay_whole() -> None:
     assert wrapped(f"Apply exactly this with: {command}", 40) == ["Apply exactly this with:", f"  {command}"]
 
 
+def test_a_sentence_about_the_program_is_no_command() -> None:
+    assert wrapped("reconciler will perform the following actions:", 30) == [
+        "reconciler will perform the",
+        "  following actions:",
+    ]
+
+
 def test_what_fits_is_left_as_it_is() -> None:
     assert wrapped("  # a   b  ", 40) == ["  # a   b  "]
     assert wrapped("x" * 50, 10) == ["x" * 50]
