@@ -324,7 +324,8 @@ def done_words(intent: Intent, seen: Observation) -> str:
     """How much of an operation the disks show: ``1 of 2 disks gone``."""
     if seen.contradictory:
         return "no two consecutive readings of the pools agree"
-    what = "copies" if intent.step is Step.RETRY else "disks"
+    one, many = ("copy", "copies") if intent.step is Step.RETRY else ("disk", "disks")
+    what = one if seen.total == 1 else many
     return f"{seen.done} of {seen.total} {what} {VERBS[intent.step]}"
 
 

@@ -36,7 +36,7 @@ from reconciler.model import Manifest, Policy, Selection, Shard
 from reconciler.notify.notifications import Notifications
 from reconciler.planning.plan import Plan
 from reconciler.planning.selection import select
-from reconciler.render.apply_report import report_lines, report_page, resolution_lines
+from reconciler.render.apply_report import closing_line, report_lines, report_page, resolution_lines, verdict
 from reconciler.settings import Settings
 
 
@@ -138,7 +138,7 @@ def _publish(report: ApplyReport, console: Console, again: str) -> None:
     if report.plan:
         plan_outputs(report.plan, console)
     if report.plan and not report.results:
-        tell_github(report.plan, console, again)
+        tell_github(report.plan, console, again, verdict(report) if report.exit_code else "")
     else:
         to_github(lambda: report_page(report), console)
 
@@ -260,5 +260,6 @@ def _show(report: ApplyReport, shown: flags.Output, console: Console) -> None:
     console.lines(resolution_lines(report.resolutions))
     if not report.results and report.plan:
         show_plan(report.plan, flags.Format.TEXT, console)
+        console.lines([closing_line(report)])
         return
     console.lines(report_lines(report))

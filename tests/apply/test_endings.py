@@ -61,7 +61,7 @@ def carried_out(world: Harness, options: Options | None = None) -> Result:
             ABSENT,
             Result(
                 Status.REJECTED,
-                "the service rejected the call: no such disk, HTTP 404, WKS.0001, request req-1; 0 of 1 disks gone",
+                "the service rejected the call: no such disk, HTTP 404, WKS.0001, request req-1; 0 of 1 disk gone",
                 "nothing was changed by this call; plan again",
                 outcome=ABSENT,
             ),
@@ -191,7 +191,7 @@ def test_a_retried_job_that_shows_its_old_end_first_is_followed_on() -> None:
         )
         world.journal.open_operation(wanted, "run", 60)
         found = world.run(follow(wanted, "old", world.site(), world.context()))
-        assert found == Result(Status.RUNNING, "job old runs again; 0 of 1 copies gone", RESOLVE)
+        assert found == Result(Status.RUNNING, "job old runs again; 0 of 1 copy gone", RESOLVE)
         assert any("waiting up to 2 min" in line for line in world.said)
 
 
