@@ -371,7 +371,8 @@ def _concerns_access(error: ServiceError) -> bool:
     if isinstance(error, CredentialsError | PermissionDenied):
         return True
     unanswered = error.status is None and not isinstance(error, ReadingDoubtful)
-    return unanswered or error.code == NOT_HERE
+    # A 404 without a code comes from some other server.
+    return unanswered or error.code == NOT_HERE or (error.status == 404 and not error.code)
 
 
 def _segment(text: str) -> str:
