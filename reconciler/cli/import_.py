@@ -28,8 +28,8 @@ from reconciler.files import refuse_link, write_file
 from reconciler.manifest.emit import emit
 from reconciler.model import Pool, Target
 from reconciler.planner import Connection
+from reconciler.render.line import count
 from reconciler.render.text import banner
-from reconciler.render.words import count
 
 LONGEST_NAME = 100
 """Characters of a pool's name, and of its id, in a file name."""

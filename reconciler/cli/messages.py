@@ -18,9 +18,9 @@ from reconciler.clock import CLOCK
 from reconciler.errors import Interrupted
 from reconciler.model import DesiredPool
 from reconciler.notify.notifications import Letter, Notifications, notifications
+from reconciler.render.line import count
 from reconciler.render.message import Compose
 from reconciler.render.notification import Source
-from reconciler.render.words import count
 from reconciler.settings import owner_variable, owners_webhooks, webhooks
 
 

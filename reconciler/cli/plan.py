@@ -50,7 +50,8 @@ from reconciler.planning.anonymous import anonymised
 from reconciler.planning.manifest_changes import manifest_changes
 from reconciler.planning.plan import Plan, Service
 from reconciler.planning.selection import select
-from reconciler.render.words import approval, count
+from reconciler.render.line import count
+from reconciler.render.words import approval
 from reconciler.settings import Settings
 
 if TYPE_CHECKING:

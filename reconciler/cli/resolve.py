@@ -35,8 +35,8 @@ from reconciler.errors import BadInput, ExitCode, Refused, ServiceError
 from reconciler.journal.records import DAMAGED_HINT, State
 from reconciler.model import Target
 from reconciler.render.apply_report import resolution_lines
+from reconciler.render.line import count
 from reconciler.render.text import banner
-from reconciler.render.words import count
 from reconciler.settings import Settings
 
 

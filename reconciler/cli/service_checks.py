@@ -35,7 +35,7 @@ from reconciler.planner import CLOCKS_APART, FORBIDDEN, Connection, locate
 from reconciler.planning.backups import AVAILABLE, rule_of
 from reconciler.planning.finding import Finding
 from reconciler.render.doctor import Check, Result
-from reconciler.render.words import count
+from reconciler.render.line import count
 from reconciler.settings import Settings, default_endpoint
 from reconciler.workspace import LiveWorkspace
 

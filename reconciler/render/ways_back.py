@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from reconciler.journal.records import NOT_APPLIED, Operation, RunRecord, State, Step
 from reconciler.model import KnownBackup, LostCopy
 from reconciler.render import words
-from reconciler.render.text import Line, Tone
+from reconciler.render.line import Line, Tone
 
 NO_PROMISE = (
     "No document says that a destroyed disk of a desktop pool can be restored; "
