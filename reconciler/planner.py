@@ -96,6 +96,10 @@ class Connection:
     """Asks the backup service; nobody does where nothing demands a backup."""
 
 
+DEFAULT_LIFETIME = timedelta(hours=1)
+"""How long after planning a plan may be applied."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlanMetadata:
     """What makes a plan one particular plan; made by the caller, since planning knows no clock."""

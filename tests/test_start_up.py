@@ -15,6 +15,7 @@ COSTLY = {
     *("asyncio", "pydantic", "yaml", "httpx", "sqlalchemy", "starlette", "uvicorn"),
     *("rich", "jinja2", "deepdiff", "prometheus_client", "apprise", "jsonschema"),
     *PLANS,
+    *("reconciler.engine.apply", "reconciler.apply.context", "reconciler.planning.plan_file"),
 }
 """What takes milliseconds to import, ours included where only some commands need it."""
 

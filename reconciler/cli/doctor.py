@@ -13,7 +13,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from reconciler import __version__, installation
-from reconciler.apply.context import Stop
+from reconciler.apply.stop import Stop
 from reconciler.cli import flags
 from reconciler.cli.connect import home, journal_to_read, journal_url, read_settings
 from reconciler.cli.console import Console

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from reconciler.apply.context import Stop
+from reconciler.apply.stop import Stop
 from reconciler.cli import flags
 from reconciler.cli.commands import path_word
 from reconciler.cli.connect import connections, read_settings

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from reconciler.apply.context import Stop
+from reconciler.apply.stop import Stop
 from reconciler.cli.actor import origin, pull_request
 from reconciler.cli.console import Console
 from reconciler.cli.signals import run_async

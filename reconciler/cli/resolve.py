@@ -12,9 +12,10 @@ from typing import Annotated
 
 import typer
 
-from reconciler.apply.context import Options, RunContext, Stop
+from reconciler.apply.context import Options, RunContext
 from reconciler.apply.decision import Decision
 from reconciler.apply.results import Resolution, worst
+from reconciler.apply.stop import Stop
 from reconciler.cli import flags
 from reconciler.cli.actor import actor
 from reconciler.cli.connect import connections, duration, journal, new_id, own_sandbox, read_settings

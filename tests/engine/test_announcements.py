@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.apply.context import RunContext, Stop
+from reconciler.apply.context import RunContext
 from reconciler.apply.results import ApplyReport
+from reconciler.apply.stop import Stop
 from reconciler.engine.apply import ApplyRequest
 from reconciler.engine.apply import apply as run_apply
 from reconciler.errors import CredentialsError, ExitCode, JournalError, StalePlan

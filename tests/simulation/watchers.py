@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from reconciler.apply.context import RunContext, Stop
+from reconciler.apply.context import RunContext
+from reconciler.apply.stop import Stop
 from reconciler.engine.apply import ApplyRequest
 from reconciler.engine.apply import apply as run_apply
 from reconciler.engine.remediation import remediate
