@@ -16,7 +16,7 @@ from reconciler import __version__
 from reconciler.api.client import Renew, nothing_to_renew
 from reconciler.clock import Clock, SystemClock
 from reconciler.errors import PoolNotFound, ReadingDoubtful, ServiceError
-from reconciler.journal.records import Step
+from reconciler.journal.states import Step
 from reconciler.logs import log, log_fine, logs, logs_fine
 from reconciler.model import ABSENT_DISKS, DesiredPool, Limits, Manifest, Policy, Pool, Shard, Target
 from reconciler.planning import policy

@@ -16,6 +16,7 @@ COSTLY = {
     *("rich", "jinja2", "deepdiff", "prometheus_client", "apprise", "jsonschema"),
     *PLANS,
     *("reconciler.engine.apply", "reconciler.apply.context", "reconciler.planning.plan_file"),
+    "reconciler.journal.records",
 }
 """What takes milliseconds to import, ours included where only some commands need it."""
 

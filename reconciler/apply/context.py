@@ -15,7 +15,8 @@ from reconciler.apply.events import Event, PoolMoved
 from reconciler.apply.polling import CoalescedRead, Pace
 from reconciler.apply.stop import Stop
 from reconciler.clock import Clock
-from reconciler.journal.records import DayBudget, Journal, PoolKey, Step
+from reconciler.journal.records import DayBudget, Journal, PoolKey
+from reconciler.journal.states import Step
 from reconciler.logs import log as log_event
 from reconciler.model import Policy, Pool, Shard, Target
 from reconciler.planner import (

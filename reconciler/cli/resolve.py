@@ -33,7 +33,8 @@ from reconciler.engine.resolution import (
     target_contexts,
 )
 from reconciler.errors import BadInput, ExitCode, Refused, ServiceError
-from reconciler.journal.records import DAMAGED_HINT, State
+from reconciler.journal.records import DAMAGED_HINT
+from reconciler.journal.states import State
 from reconciler.model import Target
 from reconciler.render.apply_report import resolution_lines
 from reconciler.render.line import count

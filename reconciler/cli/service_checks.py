@@ -29,7 +29,7 @@ from reconciler.cli.interlock import Interlock
 from reconciler.clock import CLOCK
 from reconciler.errors import BadInput, ExitCode, PermissionDenied, ReconcilerError, ServiceError
 from reconciler.identity import find_identity, whom
-from reconciler.journal.records import Step
+from reconciler.journal.states import Step
 from reconciler.model import DesiredPool, Manifest, Policy, Pool, Target
 from reconciler.planner import CLOCKS_APART, FORBIDDEN, Connection, locate
 from reconciler.planning.backups import AVAILABLE, rule_of

@@ -19,7 +19,8 @@ from reconciler.engine.apply import Approve, in_flight, keep_plan, recorded
 from reconciler.engine.holds import ALARM, DAMAGED, HELD
 from reconciler.engine.resolution import resolve_all, target_contexts
 from reconciler.errors import BadInput, PoolHeld, Refused, StalePlan
-from reconciler.journal.records import Intent, Operation, SentDisk, State, Step
+from reconciler.journal.records import Intent, Operation, SentDisk
+from reconciler.journal.states import State, Step
 from reconciler.model import Action, DesiredPool, Disk, Grant, Limits, LostCopy, Manifest, Pool
 from reconciler.planner import DEFAULT_LIFETIME, judged_under, later_of, pool_with_backups
 from reconciler.planning import policy

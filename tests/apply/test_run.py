@@ -20,7 +20,8 @@ from reconciler.apply.stop import Stop
 from reconciler.cli.apply import manifest_of
 from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.errors import ExitCode, JournalError, StalePlan
-from reconciler.journal.records import Journal, Outcome, State, Step
+from reconciler.journal.records import Journal
+from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import (
     Action,
     ApplyTo,

@@ -17,7 +17,7 @@ from reconciler.apply.stop import Stop
 from reconciler.engine.resolution import resolve_all
 from reconciler.engine.retry import RetryRequest, retry
 from reconciler.errors import ExitCode, Refused, StalePlan
-from reconciler.journal.records import Outcome, State, Step
+from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import Limit, Limits, LostCopy, Manifest, Placed, Policy, Position
 from reconciler.planner import Connection
 from reconciler.planning.plan import Plan

@@ -21,7 +21,8 @@ from reconciler.engine.apply import ApplyRequest
 from reconciler.engine.apply import apply as run_apply
 from reconciler.engine.remediation import remediate
 from reconciler.errors import JournalError, ReconcilerError
-from reconciler.journal.records import Journal, Now, Outcome
+from reconciler.journal.records import Journal, Now
+from reconciler.journal.states import Outcome
 from reconciler.model import Action, Disk, DriftPolicy, Limit, Limits, Manifest, Window
 from reconciler.planner import Connection
 from reconciler.planning.plan import Plan
