@@ -282,6 +282,14 @@ class Alarm:
     acknowledged_by: str = ""
 
 
+class RunDay(NamedTuple):
+    """The runs that started on one day."""
+
+    first: datetime
+    last: datetime
+    runs: int
+
+
 @dataclass(frozen=True, slots=True)
 class DriftPoint:
     """How far one pool was from its manifest when one run read it."""
@@ -317,6 +325,8 @@ class Mark:
     extended_until: datetime | None = None
     """Not before this time, because a person said so."""
     extended_by: str = ""
+    shape: str = ""
+    """Type and size of the disk (``SAS 200 GB``); empty for a mark that an older version made, until a run looks."""
 
     @property
     def due(self) -> datetime:
@@ -330,6 +340,8 @@ class NewMark(NamedTuple):
     key: MarkKey
     pool_name: str
     grace: timedelta
+    shape: str = ""
+    """Type and size of the disk, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -586,8 +598,8 @@ class Journal(Protocol):
     def run_ids(self, since: datetime | None = None) -> tuple[str, ...]:
         """The ids of all those runs, oldest first."""
 
-    def count_runs(self, commands: Collection[str], since: datetime) -> int:
-        """How many runs of these commands started at or after a time."""
+    def runs_by_day(self, commands: Collection[str], since: datetime) -> tuple[RunDay, ...]:
+        """When runs of these commands started at or after a time: a day with any becomes one row, oldest first."""
 
     def run(self, run_id: str) -> RunRecord | None:
         """One run with its operations and events, or None."""

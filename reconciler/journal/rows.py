@@ -264,6 +264,7 @@ def mark_values(new: NewMark) -> dict[str, Any]:
         "grace": int(new.grace.total_seconds()),
         "extended_until": None,
         "extended_by": "",
+        "shape": new.shape,
     }
 
 
@@ -276,6 +277,7 @@ def to_mark(row: Row[Any]) -> Mark:
         grace=timedelta(seconds=row.grace),
         extended_until=row.extended_until,
         extended_by=row.extended_by,
+        shape=getattr(row, "shape", ""),
     )
 
 

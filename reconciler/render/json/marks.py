@@ -46,6 +46,7 @@ class MarkEntry(Entry):
     pool_id: Text
     pool: Text = Field(description="The pool's name when a run last looked.")
     disk: Text
+    shape: Text | None = Field(description="Type and size; null where no run has written it down yet.")
     since: Moment = Field(description="Since when it is surplus.")
     grace_seconds: Count = Field(description="The pool's grace when a run last looked.")
     due: Moment = Field(description="From when on it may go, by that grace.")
@@ -74,6 +75,7 @@ def _mark(mark: Mark, now: datetime, announcements: Sequence[Announcement]) -> M
         pool_id=mark.key.pool.pool_id,
         pool=mark.pool_name,
         disk=mark.key.disk_id,
+        shape=mark.shape or None,
         since=mark.first_seen,
         grace_seconds=int(mark.grace.total_seconds()),
         due=mark.due,
