@@ -22,7 +22,8 @@ from reconciler.apply.proof import VERBS, Observation, observe
 from reconciler.apply.results import Result, Status
 from reconciler.apply.strangers import restored_words
 from reconciler.errors import JournalError, PoolHeld, ServiceError
-from reconciler.journal.records import DESKTOPS, GraceRule, Intent, Outcome, State, Step
+from reconciler.journal.records import DESKTOPS, GraceRule, Intent
+from reconciler.journal.states import Outcome, State, Step
 from reconciler.workspace import Call, Job, JobEnd
 
 SEND_GRACE = 3.0

@@ -12,8 +12,9 @@ from typing import Annotated
 
 import typer
 
-from reconciler.apply.context import PARALLELISM, Options, RunContext, Stop
+from reconciler.apply.context import PARALLELISM, Options, RunContext
 from reconciler.apply.results import ApplyReport, Status
+from reconciler.apply.stop import Stop
 from reconciler.apply.unnamed import unnamed_report
 from reconciler.cli import flags, messages
 from reconciler.cli.approval import Approval, approval, check_saved, signed_approvals

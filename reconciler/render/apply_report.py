@@ -11,8 +11,8 @@ from reconciler.apply.results import ApplyReport, Resolution, Status
 from reconciler.errors import ExitCode
 from reconciler.journal.records import Operation
 from reconciler.planning.plan import PoolPlan
-from reconciler.render.text import Line, Tone
-from reconciler.render.words import acting, count
+from reconciler.render.line import Line, Tone, count
+from reconciler.render.words import acting
 
 _TONES = {Status.DONE: Tone.ADD, Status.NOT_STARTED: Tone.FAINT, Status.ACCEPTED: Tone.CHANGE}
 MOST_NAMES = 5

@@ -9,7 +9,8 @@ import pytest
 from reconciler.apply.decision import DECIDED, Decision
 from reconciler.engine.resolution import accept
 from reconciler.errors import Refused
-from reconciler.journal.records import ClosedBy, Operation, Outcome, State, Step
+from reconciler.journal.records import ClosedBy, Operation
+from reconciler.journal.states import Outcome, State, Step
 from reconciler.planner import Connection
 from reconciler.planning.plan import Service
 from reconciler.workspace import JobEnd

@@ -16,7 +16,8 @@ from reconciler.apply.operation import carry_out, cut_short, follow, judge, proo
 from reconciler.apply.proof import Observation
 from reconciler.apply.results import Result, Status
 from reconciler.errors import JournalError, ServiceError
-from reconciler.journal.records import DESKTOPS, Journal, Outcome, State, Step
+from reconciler.journal.records import DESKTOPS, Journal
+from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import LostCopy
 from reconciler.workspace import Call, Job, JobEnd
 from tests.apply.harness import GOING, KEPT, Harness, Scripted, harness, removal

@@ -14,7 +14,8 @@ from reconciler.apply.context import Options
 from reconciler.apply.operation import carry_out
 from reconciler.apply.results import Result, Status
 from reconciler.errors import JournalError, PoolHeld, ServiceError
-from reconciler.journal.records import Journal, Outcome, State, Step
+from reconciler.journal.records import Journal
+from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import Pool
 from reconciler.workspace import Call, JobEnd
 from tests.apply.harness import GOING, KEPT, Harness, Scripted, harness, removal

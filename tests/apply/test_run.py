@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 
-from reconciler.apply.context import Options, RunContext, Stop
+from reconciler.apply.context import Options, RunContext
 from reconciler.apply.events import Event, Phase, PoolMoved, RunBegan, Share
 from reconciler.apply.results import ApplyReport, PoolResult, Status
 from reconciler.apply.run import Gate, run_pools
+from reconciler.apply.stop import Stop
 from reconciler.cli.apply import manifest_of
 from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.errors import ExitCode, JournalError, StalePlan
-from reconciler.journal.records import Journal, Outcome, State, Step
+from reconciler.journal.records import Journal
+from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import (
     Action,
     ApplyTo,
