@@ -144,7 +144,7 @@ def apply_manifests(
     approvals: Sequence[str | Path] = (),
     anonymise: bool = False,
 ) -> ApplyReport:
-    """Plan anew, have ``approve`` decide on that plan, carry it out, and prove the result.
+    """Plan again, have ``approve`` decide on that plan, carry it out, and prove the result.
 
     ``approve`` returns the digest that it approves: that of the plan it is given (``plan.digest``), or one that was
     reviewed elsewhere, and the plan must have it. None refuses. It is not asked where there is nothing to carry out

@@ -167,6 +167,6 @@ def _failed(error: ReconcilerError, code: int, arguments: Sequence[str] = ()) ->
 
 
 def _as_json(arguments: Sequence[str]) -> bool:
-    """Whether a command line asks for JSON, as far as it can be told where the command could not read it."""
+    """Whether a command line asks for JSON, as far as can be known where the command could not read it."""
     apart = any(list(arguments[at : at + 2]) == ["--format", "json"] for at in range(len(arguments)))
     return apart or "--format=json" in arguments

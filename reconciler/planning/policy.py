@@ -172,7 +172,7 @@ def _required(pool: PoolPlan, policy: Policy) -> Iterator[Finding]:
 
 
 def _untold(pool: PoolPlan, policy: Policy, at: Position) -> Iterator[Finding]:
-    """Removals of which the people of the pool have not been told, or not for long enough."""
+    """Removals of which the people of the pool have not been notified, or not for long enough."""
     least = policy.announce or timedelta(0)
     for change in pool.changes:
         if not (change.destroys and change.live):
