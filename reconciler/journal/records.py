@@ -124,7 +124,7 @@ class GraceRule(NamedTuple):
     service_time: datetime | None
     """The time by the service; None when it does not say. The earlier of this and the journal's clock counts."""
     announced: timedelta | None = None
-    """Its people must have been told so long before; None: nobody need be told."""
+    """Its people must have been notified so long before; None: nobody need be."""
 
 
 class DayUse(NamedTuple):
@@ -415,7 +415,7 @@ class Announcement:
     key: MarkKey
     pool_name: str
     first_seen: datetime
-    """Which mark it is about: one that was cleared and made anew has another time."""
+    """Which mark it is about: one that was cleared and made again has another time."""
     notice: Notice
     due: datetime
     text: str
