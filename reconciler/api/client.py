@@ -25,7 +25,7 @@ from reconciler.api.token import ONCE
 from reconciler.api.transport import ATTEMPT, CALL_NAME, Answer, ProtocolError, fetch, httpx, through
 from reconciler.clock import Clock
 from reconciler.errors import CredentialsError, PermissionDenied, ReadingDoubtful, ServiceError
-from reconciler.journal.records import Outcome
+from reconciler.journal.states import Outcome
 from reconciler.safe_text import safe_text
 
 T = TypeVar("T")
