@@ -327,11 +327,11 @@ class DesiredPool:
     grace: timedelta = timedelta(0)
     """How long a disk must have been surplus, without interruption, before it goes; zero: not at all."""
     announce: str = ""
-    """What the people of the pool hear of a marked disk, with fields to fill in; empty: nothing."""
+    """What the people of the pool read of a marked disk, with fields to fill in; empty: nothing."""
     backup: BackupRule | None = None
     """What backup each desktop must have before it loses a copy; None: no backup is asked for."""
     owner: str = field(default="", compare=False)
-    """Who hears of this pool alone; it decides nothing, so two entries that differ in it alone are equal."""
+    """Who is told of this pool alone; it decides nothing, so two entries that differ in it alone are equal."""
     permitted_at: tuple[tuple[str, Position], ...] = field(default=(), compare=False)
     """Where each key that permits something was set, in this entry or in ``defaults``; for people."""
 

@@ -203,9 +203,13 @@ def _silence(pool: PoolPlan, change: Change, least: timedelta) -> tuple[str, str
         left = least - change.heard_for
         return "they have known for too short a time", f"wait for another {_span(left)}"
     if not pool.desired.announce:
+        write = "write announce: {text: …} and a grace into the entry"
         return (
             "nobody is notified, as the entry has no announce",
-            "write announce: {text: …} and a grace into the entry, and then " + anew,
+            # Without grace there is no mark that could be cleared.
+            f"{write}, and then {anew}"
+            if pool.grace
+            else f"{write}: the next apply marks it and notifies them",
         )
     if not change.told:
         return "nobody was notified", anew
