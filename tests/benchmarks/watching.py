@@ -75,9 +75,8 @@ def main(pools: int = POOLS, rounds: int = ROUNDS) -> None:
     each = (last.cpu - settled.cpu) / max(len(found) - SETTLED, 1)
     seen = range(SHOWN_EVERY, len(found) + 1, SHOWN_EVERY)
     memory = "".join(f" {found[at - 1].memory / 1e6:.0f} MB |" for at in seen)
-    print(
-        f"| pools | rounds | CPU of the first | CPU of each further one |{''.join(f' memory after {at} |' for at in seen)}"
-    )
+    heads = "".join(f" memory after {at} |" for at in seen)
+    print(f"| pools | rounds | CPU of the first | CPU of each further one |{heads}")
     print(f"|---:|---:|---:|---:|{'---:|' * len(seen)}")
     print(f"| {pools:,} | {len(found)} | {found[0].cpu:.2f} s | {each:.2f} s |{memory}")
 
