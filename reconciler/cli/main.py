@@ -29,6 +29,9 @@ def main() -> int:
     """Run the command line as this process; returns the exit code and never lets a traceback through."""
     # Ten thousand pools are a million objects that stay: looking for cycles among them takes a fifth of a plan.
     gc.set_threshold(200_000, 20, 20)
+    # Plugins of pydantic may change what a model accepts, and any installed package can bring one: nothing stands
+    # between a manifest and its check. Looking for them would also read the metadata of every package.
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     _signal.signal(_signal.SIGTERM, _terminated)  # until the handlers of a command stand
     try:
         code = run(sys.argv[1:])
