@@ -20,9 +20,9 @@ from reconciler.clock import CLOCK
 from reconciler.errors import ExitCode
 from reconciler.journal.records import DriftPoint, Journal, Mark, Operation
 from reconciler.planning.drift import MEMORY
+from reconciler.render.line import count
 from reconciler.render.text import SANDBOX, banner
 from reconciler.render.trend import SHOWN_REMOVALS, MarkRow, OperationRow, Reading, Span, Trend, trend_html
-from reconciler.render.words import count
 
 DETECTING = frozenset({"drift", "correct"})
 """Commands, as named in the journal, whose runs detect drift."""

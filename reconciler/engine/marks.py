@@ -19,7 +19,8 @@ from reconciler.planning.drift import decided, is_being_changed
 from reconciler.planning.marks import surplus, with_marks
 from reconciler.planning.permissions import grace_words
 from reconciler.planning.plan import Plan, PoolPlan, Service
-from reconciler.render.words import count, disk_words
+from reconciler.render.line import count
+from reconciler.render.words import disk_words
 
 
 def keep_marks(plan: Plan, manifest: Manifest | None, ctx: RunContext) -> Plan:

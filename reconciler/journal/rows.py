@@ -28,14 +28,12 @@ from reconciler.journal.records import (
     NewMark,
     Operation,
     Origin,
-    Outcome,
     PoolKey,
     Run,
     SentDisk,
-    State,
-    Step,
     Way,
 )
+from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import KnownBackup, LostCopy, Notice
 
 

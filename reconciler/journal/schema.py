@@ -159,7 +159,7 @@ Index(
 )
 
 NOT_DONE = text("state NOT IN ('done', 'not_accepted', 'not_sent', 'rejected')")
-"""SQL for ``records.NOT_DONE``, spelled as in the index: only then does the database use the index."""
+"""SQL for ``states.NOT_DONE``, spelled as in the index: only then does the database use the index."""
 
 # Holds only the few operations that are not a success, however many there ever were.
 Index(

@@ -38,8 +38,6 @@ from reconciler.journal import budget as day
 from reconciler.journal.database import Database, parse, place
 from reconciler.journal.records import (
     DAMAGED_HINT,
-    FINAL,
-    OUTCOMES,
     Alarm,
     Announcement,
     Approved,
@@ -59,15 +57,13 @@ from reconciler.journal.records import (
     Now,
     Operation,
     Origin,
-    Outcome,
     PoolKey,
     Pruned,
     Run,
     RunDay,
     RunRecord,
-    State,
-    Step,
 )
+from reconciler.journal.states import FINAL, OUTCOMES, Outcome, State, Step
 from reconciler.logs import log_fine
 
 _operations = schema.operations

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from reconciler.apply.marks import why_of
-from reconciler.journal.records import Announcement, Mark, State
+from reconciler.journal.records import Announcement, Mark
+from reconciler.journal.states import State
 from reconciler.planning.permissions import grace_words
-from reconciler.render.text import Line, Tone
-from reconciler.render.words import count
+from reconciler.render.line import Line, Tone, count
 
 
 def marks_lines(

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from reconciler.errors import ExitCode, PoolHeld, Refused
-from reconciler.journal.records import GraceRule, Journal, MarkKey, NewMark, State
+from reconciler.journal.records import GraceRule, Journal, MarkKey, NewMark
+from reconciler.journal.states import State
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 
 DAY = 86400.0

@@ -27,9 +27,9 @@ from reconciler.journal.records import (
     PoolKey,
     Pruned,
     RunDay,
-    State,
     Way,
 )
+from reconciler.journal.states import State
 from reconciler.journal.store import find_journal, open_journal
 from reconciler.planning.drift import MEMORY
 from reconciler.render.trend import Reading, Trend, total

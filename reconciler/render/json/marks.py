@@ -9,7 +9,8 @@ from typing import Final
 from pydantic import Field
 
 from reconciler.apply.marks import why_of
-from reconciler.journal.records import Announcement, Mark, State
+from reconciler.journal.records import Announcement, Mark
+from reconciler.journal.states import State
 from reconciler.model import Notice
 from reconciler.render.json.base import Count, Document, Entry, Flag, Moment, Text, json_text
 from reconciler.render.marks import about
