@@ -58,8 +58,9 @@ _NEXT: Mapping[Platform, tuple[str, ...]] = {
     ),
     Platform.GITLAB: (
         _TRUST,
-        "set the variables that .gitlab-ci.yml names; protect those for drift and production",
-        "add a pipeline schedule for the default branch, which detects drift",
+        "set the variables that .gitlab-ci.yml names, for drift also RECONCILER_ISSUE_TOKEN, without which what is due "
+        "cannot be listed; protect those for drift and production",
+        "add a pipeline schedule for the default branch, which detects drift and lists what is due",
         _MANIFESTS,
     ),
     Platform.JENKINS: (
@@ -79,7 +80,8 @@ _NEXT: Mapping[Platform, tuple[str, ...]] = {
         _IDENTITIES,
         "build the image from Dockerfile and put its name with its digest into the files",
         "create the Secrets and the ConfigMaps that the files name",
-        "apply network-policy.yaml and drift-cronjob.yaml or drift-watch.yaml",
+        "apply network-policy.yaml, drift-cronjob.yaml or drift-watch.yaml, and due-cronjob.yaml where manifests have "
+        "grace",
         "create apply-sharded-job.yaml for each reviewed run",
     ),
     Platform.SYSTEMD: (

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -20,10 +21,12 @@ import pytest
 import yaml
 
 from reconciler import sandbox
-from tests.flows.conftest import CALLS, FINANCE, ROOT, STUDIO, bare, manifest
+from tests.flows.conftest import CALLS, FINANCE, ROOT, STUDIO, Run, bare, manifest
 from tests.flows.serving import Served
+from tests.flows.skipping import TIME
 from tests.scaffolds.installing import Installer, files
-from tests.scaffolds.shell import Step, bash, with_python
+from tests.scaffolds.shell import Step, ahead, bash, with_python
+from tests.scaffolds.test_github import ssh_key
 
 DOCUMENTS: dict[str, dict[str, Any]] = {
     path: yaml.safe_load(text) for path, text in files("kubernetes").items() if path.endswith(".yaml")
@@ -121,6 +124,7 @@ def test_only_the_apply_gets_what_can_change_pools_and_secrets_are_files() -> No
         "apply-sharded-job.yaml": {manifests, approval, policy, "reconciler-apply"},
         "drift-cronjob.yaml": {manifests, policy, "reconciler-plan"},
         "drift-watch.yaml": {manifests, policy, "reconciler-plan"},
+        "due-cronjob.yaml": {manifests, policy, "reconciler-plan"},
     }
     for path in WITH_PODS:  # each a folder of its own, as whoever may change one may not change another
         volumes = pod(path)["volumes"]
@@ -217,6 +221,122 @@ def test_all_shares_together_do_the_whole_reviewed_work_and_share_the_limits(
     assert len(changed) == len(set(changed)) > 1
     looked = bash(script("drift-cronjob.yaml", mounted), tmp_path, drift, *programs)
     assert looked.code == 0, looked.out
+
+
+def shared(path: str, mounted: Path, served: Served, folder: Path, **more: str) -> dict[str, str]:
+    """What a pod with a fresh /tmp has."""
+    folder.mkdir(exist_ok=True)
+    own = {"HOME": str(folder), "TMPDIR": str(folder), "RECONCILER_STATE_FOLDER": str(folder / "state")}
+    return environment(path, mounted, served) | own | more
+
+
+def test_from_a_mark_to_its_removal_what_is_due_is_in_the_log_and_goes_only_by_an_approval_of_its_digests(
+    tmp_path: Path, mounted: Path, served: Served, installer: Installer
+) -> None:
+    assert (
+        environment("due-cronjob.yaml", mounted, served)["N"]
+        == environment("apply-sharded-job.yaml", mounted, served)["N"]
+    )
+    tools = installer.environment(INSTALL)
+    manifest(mounted / "manifests" / "..data", [FINANCE.replace("{name", "{grace: 7d, name")])
+
+    def pod_of(path: str, days: float, **more: str) -> Step:
+        TIME.skipped = days * 86400
+        clock = ahead(tmp_path / f"ahead-{days}", tools, TIME.skipped)
+        own = shared(path, mounted, served, tmp_path / "pod", N="2", RECONCILER_RUN_GROUP="one", **more)
+        return bash(script(path, mounted), tmp_path, own, clock, with_python(tmp_path / "bin"))
+
+    marked = pod_of("due-cronjob.yaml", 0)
+    assert (marked.code, served.posts()) == (0, []), marked.out
+    assert "marked 1 disk" in marked.out
+    assert "No disk is due to be removed now." in marked.out
+    [disk] = set(re.findall(r"to object: reconciler marks extend (finance-analysts/\S+)", marked.out))
+    until = f"{TIME.now() + timedelta(days=9):%Y-%m-%d}"
+    objected = pod_of("due-cronjob.yaml", 5, DISK=disk, UNTIL=until)
+    assert objected.code == 0, objected.out
+    assert "waits at least until" in objected.out
+
+    listed = pod_of("due-cronjob.yaml", 10)
+    assert (listed.code, served.posts()) == (0, []), listed.out
+    assert "Disks that are due to be removed: 1. Nothing removes them without a person." in listed.out
+    assert f"# {disk} will be destroyed" in listed.out
+    assert "To object: reconciler marks extend POOL/ID --until DATE" in listed.out
+    [command] = re.findall("kubectl create configmap reconciler-approval (.+)", listed.out)
+    digests = dict(re.findall(r"--from-literal=(\d)=([0-9a-f]{64})", command))
+    assert list(digests) == ["1", "2"]
+
+    def share(number: str) -> Step:
+        return pod_of("apply-sharded-job.yaml", 10, JOB_COMPLETION_INDEX=str(int(number) - 1))
+
+    owner = "1" if "1 to destroy" in listed.out.split("Share 2 of 2:")[0].split("Share 1 of 2:")[1] else "2"
+    assert f"Digest: {digests[owner]}\n" in listed.out
+    assert (share(owner).code, served.posts()) == (1, []), "the marking alone approves nothing"
+    (mounted / "approval" / owner).write_text("0" * 64)
+    assert (share(owner).code, served.posts()) == (4, [])
+    for number, digest in digests.items():
+        (mounted / "approval" / number).write_text(digest)
+        done = share(number)
+        assert done.code == 0, done.out
+    assert len(served.posts()) == 1
+    assert "No disk is due" in pod_of("due-cronjob.yaml", 11).out
+
+
+@pytest.mark.parametrize("webhook", [True, False])
+def test_webhooks_hear_of_what_is_due_where_there_are_any_and_a_blocked_plan_fails_the_job(
+    webhook: bool, tmp_path: Path, mounted: Path, served: Served
+) -> None:
+    if webhook:
+        (mounted / "secrets" / "webhook").write_text("https://hooks.invalid/secret\n")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "reconciler").write_text(
+        '#!/bin/sh\necho "ran $1 [$*] [${RECONCILER_WEBHOOK-}]"\n[ "$1" = plan ] || exit 0\n'
+        'printf "digest=d%s\\ndestroy=1\\n" "$6" >> "$GITHUB_OUTPUT"\nexit 3\n'
+    )
+    (tmp_path / "bin" / "reconciler").chmod(0o755)
+    own = shared("due-cronjob.yaml", mounted, served, tmp_path / "pod", N="1")
+    done = bash(script("due-cronjob.yaml", mounted), tmp_path, own, tmp_path / "bin")
+    assert done.code == 3, done.out
+    marked, planned = re.findall(r"^ran .+$", done.out, re.M)
+    assert marked.endswith("--mark] []"), "what was marked is no news for a webhook"
+    assert planned.endswith(f"--notify] [@{mounted}/secrets/webhook]" if webhook else "--shard 1/1] []")
+    assert "Disks that are due to be removed: 1." in done.out
+
+
+def test_signatures_count_for_the_share_that_their_file_names(
+    tmp_path: Path, mounted: Path, served: Served, installer: Installer, run: Run
+) -> None:
+    keys = {name: ssh_key(tmp_path, name) for name in ("alice", "bob")}
+    policy = mounted / "policy" / "..data"
+    (policy / "policy.yaml").write_text("version: 1\napprovals: {required: 2, signers: allowed_signers}\n")
+    (policy / "allowed_signers").write_text("".join(f"{line}\n" for _, line in keys.values()))
+    (mounted / "policy" / "allowed_signers").symlink_to("..data/allowed_signers")
+    manifest(mounted / "manifests" / "..data", [FINANCE])
+    programs = (installer.environment(INSTALL) / "bin", with_python(tmp_path / "bin"))
+    path = "apply-sharded-job.yaml"
+    own = shared(path, mounted, served, tmp_path / "pod", N="1", RECONCILER_RUN_GROUP="one")
+    given = {"GITHUB_OUTPUT": str(tmp_path / "outputs")}
+    planned = bash(f"reconciler plan {mounted}/manifests --shard 1/1", tmp_path, own | given, *programs)
+    assert planned.code == 0, planned.out
+    [digest] = re.findall(r"^digest=(.+)$", (tmp_path / "outputs").read_text(), re.M)
+    (mounted / "approval" / "1").write_text(f"{digest}\n")
+
+    def share() -> Step:
+        return bash(script(path, mounted), tmp_path, own | {"JOB_COMPLETION_INDEX": "0"}, *programs)
+
+    def sign(name: str, file: str) -> None:
+        signed = run("approve", "--digest", digest, "--key", str(keys[name][0]))
+        assert signed.code == 0, signed.err
+        (mounted / "approval" / file).write_text(signed.out)
+
+    sign("alice", "signed-1-alice.json")
+    sign("bob", "signed-10-bob.json")  # of another share
+    few = share()
+    assert (few.code, served.posts()) == (3, []), few.out
+    assert "1 of the 2 people who must sign have approved" in few.out
+    assert "signed-10-bob" not in few.out
+    sign("bob", "signed-1-bob.json")
+    done = share()
+    assert (done.code, len(served.posts())) == (0, 1), done.out
 
 
 def test_the_probes_of_the_watcher_are_answered_and_it_stops_when_told(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reconciler import sandbox
@@ -44,6 +45,7 @@ class Listener:
 
     def __init__(self, app: ASGIApp) -> None:
         self.asked: set[str] = set()
+        self.denied: frozenset[str] = frozenset()
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,8 +53,10 @@ class Listener:
             return await self._app(scope, receive, send)
         path = scope["path"].split(f"/{sandbox.PROJECT_ID}/")[-1]
         path = re.sub(r"(desktop-pools|workspace-jobs)/[^/]+", r"\1/ID", path)
-        self.asked.add(ACTIONS[f"{scope['method']} {path}"])
-        return await self._app(scope, receive, send)
+        action = ACTIONS[f"{scope['method']} {path}"]
+        self.asked.add(action)
+        refused = JSONResponse({"error_code": "WKS.0004", "error_msg": f"no {action}"}, 403)
+        return await (refused if action in self.denied else self._app)(scope, receive, send)
 
     def new(self) -> set[str]:
         """The actions needed since the last call of this."""
@@ -90,6 +94,7 @@ def test_the_policies_allow_what_is_asked_on_the_wire(
     marking = listener.new()
     assert "workspace:desktopPools:sendNotifications" in marking
     assert marking <= set(policy("apply")[0] + policy("apply")[1])
+    assert marking <= looking | set(policy("announce")[0]), "what the job that only marks has"
     assert run("apply", path, "--auto-approve", "--no-wait", env=env).code == 8
     assert {"workspace:desktopPools:batchDeleteVolumes"} < listener.new() <= acting
     assert run("resolve", env=env).code in (0, 8)
@@ -108,3 +113,19 @@ def test_the_plan_policy_can_change_nothing_and_the_apply_policy_removes_disks_a
     acts = ["workspace:desktopPools:batchDeleteVolumes", "workspace:desktopPools:sendNotifications"]
     assert sorted(every) == sorted([*plain, *acts])
     assert all(re.fullmatch(r"[a-z]+:[A-Za-z]+:[A-Za-z]+", action) for action in every)
+
+
+def test_a_run_that_may_not_notify_says_so_and_marks_all_the_same_and_the_next_one_that_may_does(
+    tmp_path: Path, run: Run, listener: Listener, env: dict[str, str]
+) -> None:
+    listener.denied = frozenset(policy("announce")[0])
+    told = FINANCE.replace("disks:", "grace: 7d, announce: {text: 'Disk {disk} goes.'}, disks:")
+    path = str(manifest(tmp_path, [told]))
+    marked = run("apply", path, "--mark", env=env)
+    assert marked.code == 0, marked.err
+    assert "marked 1 disk" in marked.err
+    assert "sendNotifications" in marked.err
+    assert "not accepted" in run("marks", env=env).out
+    listener.denied = frozenset()
+    assert run("apply", path, "--mark", env=env).code == 0
+    assert "accepted as job" in run("marks", env=env).out

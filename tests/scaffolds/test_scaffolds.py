@@ -35,8 +35,8 @@ def test_every_kind_writes_what_it_says_and_tells_what_comes_next(
     folder = tmp_path / "new" / "folder"
     there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert there == {*files(platform.value), CONSTRAINTS}
-    identities = {"iam/plan-policy.json", "iam/apply-policy.json"} & there
-    assert len(identities) == (0 if platform is Platform.PRE_COMMIT else 2)
+    identities = {f"iam/{name}-policy.json" for name in ("plan", "apply", "announce")} & there
+    assert len(identities) == (0 if platform is Platform.PRE_COMMIT else 3)
     assert set(told.split()) - {"Wrote"} == {f"new/folder/{path}" for path in there}
     assert re.findall(r"^  (\d)\. ", following, re.M) == ["1", "2", "3", "4", "5"][: following.count("\n")]
     for path, text in files(platform.value).items():
