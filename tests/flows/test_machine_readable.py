@@ -18,6 +18,7 @@ BROKEN = "{name: finance-analysts, disks: [{type: SSD, size: 105}]}"
         (["validate", "broken.yaml"], 9, "bad_input"),
         (["plan", "broken.yaml", "--sandbox"], 9, "bad_input"),
         (["plan", "missing.yaml", "--sandbox"], 9, "bad_input"),
+        (["drift", "broken.yaml", "--sandbox"], 9, "bad_input"),
         (["plan", "pools.yaml", "--sandbox", "--no-such-flag"], 9, "bad_input"),
         (["plan", "pools.yaml"], 1, "credentials_error"),
         (["apply", "pools.yaml", "--sandbox"], 3, "refused"),
