@@ -14,7 +14,7 @@ from pathlib import Path
 
 from reconciler.cli import flags
 from reconciler.cli.console import Console
-from reconciler.cli.outputs import show_plan, tell_github
+from reconciler.cli.outputs import plan_outputs, show_plan, tell_github
 from reconciler.cli.signatures import allowed_signers, read_approvals, ssh_keygen
 from reconciler.cli.stdio import lost_output, written
 from reconciler.clock import CLOCK, Clock
@@ -104,20 +104,26 @@ def approval(console: Console, shown: flags.Output, given: Approval) -> Approve:
         for line in plan_lines(plan):  # on stderr, since stdout holds only the result as JSON
             console.info(line.text)
 
+    def publish(plan: Plan) -> None:
+        """Give GitHub a plan that is refused: no report of the run will do that."""
+        plan_outputs(plan, console)
+        tell_github(plan, console, given.again)
+
     async def approved(plan: Plan) -> Approved | None:
         console.end()
         seen = anonymised(plan) if given.anonymise else plan
         show(seen)
+        idle = plan.run_blocked or not plan.has_changes
         try:
             _compare(plan, saved, digest)
+            signers = () if idle else _signed_by(plan, given, console)
         except ReconcilerError:
-            tell_github(seen, console, given.again)
+            publish(seen)
             raise
         if plan.run_blocked:
-            tell_github(seen, console, given.again)  # the run ends right after this, with a refusal
-        if plan.run_blocked or not plan.has_changes:
+            publish(seen)  # the run ends right after this, with a refusal
+        if idle:
             return None
-        signers = _signed_by(plan, given, console)
         way = _way(given, signers)
         if way is Way.INTERACTIVE:
             await _ask(console)
