@@ -104,10 +104,10 @@ def approval(console: Console, shown: flags.Output, given: Approval) -> Approve:
         for line in plan_lines(plan):  # on stderr, since stdout holds only the result as JSON
             console.info(line.text)
 
-    def publish(plan: Plan) -> None:
+    def publish(plan: Plan, error: str) -> None:
         """Give GitHub a plan that is refused: no report of the run will do that."""
         plan_outputs(plan, console)
-        tell_github(plan, console, given.again)
+        tell_github(plan, console, given.again, f"Error: {error}")
 
     async def approved(plan: Plan) -> Approved | None:
         console.end()
@@ -117,11 +117,13 @@ def approval(console: Console, shown: flags.Output, given: Approval) -> Approve:
         try:
             _compare(plan, saved, digest)
             signers = () if idle else _signed_by(plan, given, console)
-        except ReconcilerError:
-            publish(seen)
+        except ReconcilerError as error:
+            publish(seen, error.message)
             raise
         if plan.run_blocked:
-            publish(seen)  # the run ends right after this, with a refusal
+            publish(
+                seen, "the plan is blocked; nothing was sent"
+            )  # the run ends right after this with the same
         if idle:
             return None
         way = _way(given, signers)

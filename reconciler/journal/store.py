@@ -38,8 +38,6 @@ from reconciler.journal import budget as day
 from reconciler.journal.database import Database, parse, place
 from reconciler.journal.records import (
     DAMAGED_HINT,
-    FINAL,
-    OUTCOMES,
     Alarm,
     Announcement,
     Approved,
@@ -59,14 +57,13 @@ from reconciler.journal.records import (
     Now,
     Operation,
     Origin,
-    Outcome,
     PoolKey,
     Pruned,
     Run,
+    RunDay,
     RunRecord,
-    State,
-    Step,
 )
+from reconciler.journal.states import FINAL, OUTCOMES, Outcome, State, Step
 from reconciler.logs import log_fine
 
 _operations = schema.operations
@@ -373,12 +370,18 @@ class SqlJournal(Journal):
         with self._database.read() as connection:
             return tuple(connection.scalars(query))
 
-    def count_runs(self, commands: Collection[str], since: datetime) -> int:
-        """How many runs of these commands started at or after a time."""
+    def runs_by_day(self, commands: Collection[str], since: datetime) -> tuple[RunDay, ...]:
+        """When runs of these commands started at or after a time: a day with any becomes one row, oldest first."""
         table = schema.runs
-        query = select(func.count()).where(table.c.started >= since, table.c.command.in_(sorted(commands)))
+        started = table.c.started
+        query = (
+            select(func.min(started), func.max(started), func.count())
+            .where(started >= since, table.c.command.in_(sorted(commands)))
+            .group_by(func.date(started))
+            .order_by(func.min(started))
+        )
         with self._database.read() as connection:
-            return connection.execute(query).scalar_one()
+            return tuple(RunDay(*row) for row in connection.execute(query))
 
     def services(self, run_ids: Collection[str]) -> tuple[str, ...]:
         """The services at which these runs opened operations, in alphabetical order."""
@@ -645,7 +648,7 @@ class SqlJournal(Journal):
         if self._version < schema.MARKS_SINCE:
             return ()
         with self._database.read() as connection:
-            return marks.find(connection, target, service)
+            return marks.find(connection, target, service, self._version)
 
     def keep_marks(
         self,
