@@ -257,6 +257,13 @@ Index(
     unique=True,
 )
 
+witness = Table(
+    "reconciler_witness",
+    metadata,
+    Column("what", Words, primary_key=True),
+    Column("token", Words, nullable=False),
+)
+
 plans = Table(
     "reconciler_plans",
     metadata,
@@ -337,8 +344,8 @@ def _add_alarms_and_marks(connection: Connection) -> None:
 
 
 def _add_announcements(connection: Connection) -> None:
-    """Create the table of messages as a new journal has it."""
-    for statement in _creation(connection.engine.url.drivername, (announcements.name,)):
+    """Create the tables of messages and of what notices a restored journal, as a new journal has them."""
+    for statement in _creation(connection.engine.url.drivername, (announcements.name, witness.name)):
         connection.exec_driver_sql(statement)
 
 
@@ -383,6 +390,8 @@ MARKS_SINCE = 4
 """The version from which there are marks of surplus disks."""
 ANNOUNCEMENTS_SINCE = 5
 """The version from which there are messages to the people of pools."""
+WITNESS_SINCE = 5
+"""The version from which it is noticed that a journal was restored."""
 
 APPROVALS_SINCE = 4
 """The version from which rows of runs say how they were approved, and who started them where."""
