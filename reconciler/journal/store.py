@@ -809,6 +809,10 @@ class SqlJournal(Journal):
                 "text": new.text,
             }
             self._note(connection, run_id, None, announcements.BEGUN, detail)
+            # A backup that does not know the message must not have it sent again about the same mark.
+            if not self._doubts(connection):
+                self._witness.change(connection)
+        self.settle()
         return True
 
     def record_announcement(self, announcement_id: str, run_id: str, outcome: Outcome) -> None:

@@ -15,9 +15,10 @@ import pytest
 
 from reconciler.errors import Refused
 from reconciler.journal.database import Database, parse
-from reconciler.journal.records import GraceRule, Journal, MarkKey, NewMark
+from reconciler.journal.records import GraceRule, Journal, MarkKey, NewAnnouncement, NewMark
 from reconciler.journal.store import JournalClock, SqlJournal, find_journal, prepare
 from reconciler.journal.witness import BesideFile, Token
+from reconciler.model import Notice
 from tests import needs
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 from tests.postgres import PASSWORD, USER, PostgresServer
@@ -173,8 +174,8 @@ def test_a_journal_without_marks_needs_nobody_to_begin_them_anew(
     journal.close()
 
 
-@pytest.mark.parametrize("change", ["extend", "clear"])
-def test_a_backup_from_before_a_person_objected_is_noticed(
+@pytest.mark.parametrize("change", ["extend", "clear", "notify"])
+def test_a_backup_from_before_a_person_objected_or_was_notified_is_noticed(
     url: str, backup: Backup, clock: HandClock, change: str
 ) -> None:
     journal = open_at(url, clock)
@@ -184,6 +185,11 @@ def test_a_backup_from_before_a_person_objected_is_noticed(
     journal = open_at(url, clock)
     if change == "extend":
         journal.extend_mark(ONE, "run-2", "amara", START + timedelta(days=30))
+    elif change == "notify":
+        mark = next(each for each in journal.marks() if each.key == ONE)
+        assert journal.open_announcement(
+            NewAnnouncement("a", mark, Notice.MARKED, "", START, "text"), "run-2"
+        )
     else:
         journal.clear_mark(ONE, "run-2", "amara")
     journal.close()
