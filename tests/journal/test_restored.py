@@ -187,9 +187,7 @@ def test_a_backup_from_before_a_person_objected_or_was_notified_is_noticed(
         journal.extend_mark(ONE, "run-2", "amara", START + timedelta(days=30))
     elif change == "notify":
         mark = next(each for each in journal.marks() if each.key == ONE)
-        assert journal.open_announcement(
-            NewAnnouncement("a", mark, Notice.MARKED, "", START, "text"), "run-2"
-        )
+        assert journal.open_announcement(NewAnnouncement("a", mark, Notice.MARKED, START, "text"), "run-2")
     else:
         journal.clear_mark(ONE, "run-2", "amara")
     journal.close()
