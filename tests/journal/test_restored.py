@@ -304,8 +304,8 @@ def test_two_runners_never_make_each_other_doubt(place: Path, clock: HandClock) 
         for each in both:
             each.result()
     assert seen(reader) == {"disk-9": 0.0}
-    for each in (*runners, reader):
-        each.close()
+    for journal in (*runners, reader):
+        journal.close()
 
 
 def _garbage(file: Path) -> None:
