@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 NOT_REPLACEABLE = "it exists and is not a regular file"
@@ -38,6 +37,8 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o600, suffix: str = 
     """
     if not replaceable(path):
         raise FileExistsError(0, NOT_REPLACEABLE)
+    import tempfile  # noqa: PLC0415 - costly, and most commands write no file
+
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=suffix)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:  # mkstemp creates it with mode 0600

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from reconciler.apply.context import Options, Stop
+from reconciler.apply.context import Options
 from reconciler.apply.results import ApplyReport
+from reconciler.apply.stop import Stop
 from reconciler.apply.unnamed import unnamed_report
 from reconciler.cli import flags
 from reconciler.cli.apply import Rules, carry_out

@@ -16,7 +16,7 @@ from reconciler import __version__
 from reconciler.api.client import Renew, nothing_to_renew
 from reconciler.clock import Clock, SystemClock
 from reconciler.errors import PoolNotFound, ReadingDoubtful, ServiceError
-from reconciler.journal.records import Step
+from reconciler.journal.states import Step
 from reconciler.logs import log, log_fine, logs, logs_fine
 from reconciler.model import ABSENT_DISKS, DesiredPool, Limits, Manifest, Policy, Pool, Shard, Target
 from reconciler.planning import policy
@@ -94,6 +94,10 @@ class Connection:
     """The time of the service's latest answer, by its ``Date``; None where it sent none."""
     backups: ReadBackups = no_backups
     """Asks the backup service; nobody does where nothing demands a backup."""
+
+
+DEFAULT_LIFETIME = timedelta(hours=1)
+"""How long after planning a plan may be applied."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from reconciler.api.wire import (
     VolumeBody,
 )
 from reconciler.errors import ReadingDoubtful, ServiceError
-from reconciler.journal.records import Outcome, Step
+from reconciler.journal.states import Outcome, Step
 from reconciler.model import ABSENT_DISKS, ApplyTo, BackedVolume, Backup, Copy, Desktop, Disk, Pool
 from reconciler.planning.readings import pool_doubts
 from reconciler.redaction import SHOWN

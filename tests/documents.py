@@ -33,15 +33,13 @@ from reconciler.journal.records import (
     MarkKey,
     Operation,
     Origin,
-    Outcome,
     PoolKey,
     Run,
     RunRecord,
     SentDisk,
-    State,
-    Step,
     Way,
 )
+from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import LostCopy, Manifest, Notice
 from reconciler.planning.approvals import SignedApproval
 from reconciler.planning.drift import measure

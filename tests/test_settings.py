@@ -32,7 +32,7 @@ def test_settings_do_not_show_the_password_of_the_journal() -> None:
 
 
 def test_nothing_set_gives_the_defaults() -> None:
-    assert read_settings({}) == Settings(concurrency=8)
+    assert read_settings({}) == Settings(concurrency=12)
 
 
 def test_flags_win_over_the_environment() -> None:

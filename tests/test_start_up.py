@@ -10,11 +10,15 @@ import pytest
 
 from tests.flows.conftest import FINANCE, bare, manifest
 
+PLANS = {"reconciler.planning.plan", "reconciler.render.words"}
 COSTLY = {
     *("asyncio", "pydantic", "yaml", "httpx", "sqlalchemy", "starlette", "uvicorn"),
     *("rich", "jinja2", "deepdiff", "prometheus_client", "apprise", "jsonschema"),
+    *PLANS,
+    *("reconciler.engine.apply", "reconciler.apply.context", "reconciler.planning.plan_file"),
+    "reconciler.journal.records",
 }
-"""The libraries that take milliseconds to import, ours included only through them."""
+"""What takes milliseconds to import, ours included where only some commands need it."""
 
 
 @pytest.mark.parametrize(
@@ -23,7 +27,7 @@ COSTLY = {
         (["version"], set[str]()),
         (["--help"], set[str]()),
         (["validate", "pools.yaml"], {"pydantic", "yaml"}),
-        (["plan", "--sandbox", "pools.yaml"], {"asyncio", "pydantic", "yaml", "httpx", "starlette"}),
+        (["plan", "--sandbox", "pools.yaml"], {"asyncio", "pydantic", "yaml", "httpx", "starlette"} | PLANS),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

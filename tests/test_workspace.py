@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from reconciler.errors import ServiceError
-from reconciler.journal.records import Step
+from reconciler.journal.states import Step
 from reconciler.model import ABSENT_DISKS, ApplyTo, Disk, Pool
 from reconciler.redaction import know
 from reconciler.workspace import UNLISTED, Call, JobEnd, JobPart, LiveWorkspace

@@ -25,7 +25,7 @@ from reconciler.api.token import ONCE
 from reconciler.api.transport import ATTEMPT, CALL_NAME, Answer, ProtocolError, fetch, httpx, through
 from reconciler.clock import Clock
 from reconciler.errors import CredentialsError, PermissionDenied, ReadingDoubtful, ServiceError
-from reconciler.journal.records import Outcome
+from reconciler.journal.states import Outcome
 from reconciler.safe_text import safe_text
 
 T = TypeVar("T")
@@ -371,7 +371,8 @@ def _concerns_access(error: ServiceError) -> bool:
     if isinstance(error, CredentialsError | PermissionDenied):
         return True
     unanswered = error.status is None and not isinstance(error, ReadingDoubtful)
-    return unanswered or error.code == NOT_HERE
+    # A 404 without a code comes from some other server.
+    return unanswered or error.code == NOT_HERE or (error.status == 404 and not error.code)
 
 
 def _segment(text: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from reconciler.api.failure import MOST_BYTES, describe, parse_error, request_id_of
 from reconciler.api.transport import Answer, httpx
 from reconciler.errors import ReconcilerError
-from reconciler.journal.records import Outcome, State
+from reconciler.journal.states import Outcome, State
 from reconciler.safe_text import safe_text
 
 JOB_ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.:-]{1,255}")

@@ -263,7 +263,7 @@ def decode_pool(raw: bytes) -> PoolBody:
 
 def carries_error(body: bytes) -> bool:
     """True when an answer has an ``error_code`` that says anything, whatever else stands in it."""
-    if b'"error_code"' not in body[:4096]:
+    if b'"error_code"' not in body:
         return False
     try:
         found = msgspec.json.decode(body, type=_Error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from reconciler.journal.records import Step
+from reconciler.journal.states import Step
 from reconciler.model import MAX_POOL_DISKS, Action, DesiredDisk, Disk
 from reconciler.planning.plan import PoolPlan
 from reconciler.workspace import Call

@@ -13,8 +13,10 @@ from datetime import datetime, timedelta
 from reconciler.api.client import POOLS, SUB_JOBS, Renew, nothing_to_renew
 from reconciler.apply.events import Event, PoolMoved
 from reconciler.apply.polling import CoalescedRead, Pace
+from reconciler.apply.stop import Stop
 from reconciler.clock import Clock
-from reconciler.journal.records import DayBudget, Journal, PoolKey, Step
+from reconciler.journal.records import DayBudget, Journal, PoolKey
+from reconciler.journal.states import Step
 from reconciler.logs import log as log_event
 from reconciler.model import Policy, Pool, Shard, Target
 from reconciler.planner import (
@@ -49,15 +51,6 @@ class Options:
     """True continues with other pools after a failure; an alarm still stops the run."""
     lease: float = 60.0
     """Seconds without renewal after which another run may take an operation over."""
-
-
-@dataclass(slots=True)
-class Stop:
-    """The request to stop; set by a signal, read before every new call."""
-
-    requested: bool = False
-    terminated: bool = False
-    """True when the signal was SIGTERM rather than SIGINT."""
 
 
 @dataclass(slots=True)

@@ -14,7 +14,8 @@ from reconciler.apply.proof import Observation, observe
 from reconciler.apply.resolve import can_no_longer_arrive, until_words
 from reconciler.apply.results import Resolution, Result, Status
 from reconciler.errors import Refused, ServiceError
-from reconciler.journal.records import ClosedBy, Operation, State
+from reconciler.journal.records import ClosedBy, Operation
+from reconciler.journal.states import State
 from reconciler.workspace import Job, JobEnd
 
 DECIDED = "operation.decided"

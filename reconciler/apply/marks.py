@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from reconciler.journal.records import Announcement, Journal, MarkKey, Outcome, State
+from reconciler.journal.records import Announcement, Journal, MarkKey
+from reconciler.journal.states import Outcome, State
 from reconciler.planning.change import Heard, Told
 from reconciler.planning.marks import DiskMark, Marks
 from reconciler.planning.plan import Service

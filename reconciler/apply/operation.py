@@ -22,7 +22,8 @@ from reconciler.apply.proof import VERBS, Observation, observe
 from reconciler.apply.results import Result, Status
 from reconciler.apply.strangers import restored_words
 from reconciler.errors import JournalError, PoolHeld, ServiceError
-from reconciler.journal.records import DESKTOPS, GraceRule, Intent, Outcome, State, Step
+from reconciler.journal.records import DESKTOPS, GraceRule, Intent
+from reconciler.journal.states import Outcome, State, Step
 from reconciler.workspace import Call, Job, JobEnd
 
 SEND_GRACE = 3.0
@@ -324,7 +325,8 @@ def done_words(intent: Intent, seen: Observation) -> str:
     """How much of an operation the disks show: ``1 of 2 disks gone``."""
     if seen.contradictory:
         return "no two consecutive readings of the pools agree"
-    what = "copies" if intent.step is Step.RETRY else "disks"
+    one, many = ("copy", "copies") if intent.step is Step.RETRY else ("disk", "disks")
+    what = one if seen.total == 1 else many
     return f"{seen.done} of {seen.total} {what} {VERBS[intent.step]}"
 
 

@@ -100,7 +100,7 @@ def unnamed(found: ByDesktop) -> ByDesktop:
 def words(found: ByDesktop) -> str:
     """``2 of 4 copies gone, on a, b; left on c``; without copies ``done on a, b; not done on c``."""
     if found.copies:
-        gone = f"{found.copies_gone} of {found.copies} copies gone"
+        gone = f"{found.copies_gone} of {found.copies} {'copy' if found.copies == 1 else 'copies'} gone"
         parts = [f"{gone}, on {_names(found.done)}" if found.done else gone]
         left = "left on"
     else:

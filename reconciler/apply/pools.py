@@ -21,7 +21,8 @@ from reconciler.apply.results import PoolResult, Result, Status
 from reconciler.apply.second_check import check_backups, check_removal
 from reconciler.apply.strangers import restored_words, strangers
 from reconciler.errors import Refused, StalePlan
-from reconciler.journal.records import GraceRule, Intent, Outcome, SentDisk, Step
+from reconciler.journal.records import GraceRule, Intent, SentDisk
+from reconciler.journal.states import Outcome, Step
 from reconciler.model import DesiredPool, LostCopy, Policy
 from reconciler.planner import later_of, plan_pool, pool_with_backups
 from reconciler.planning import policy

@@ -16,7 +16,8 @@ from reconciler.apply.events import Phase, PoolMoved
 from reconciler.apply.following import Hold
 from reconciler.apply.polling import delay, is_transient
 from reconciler.errors import ServiceError
-from reconciler.journal.records import Intent, Step
+from reconciler.journal.records import Intent
+from reconciler.journal.states import Step
 from reconciler.model import ABSENT_DISKS, Desktop, Disk, LostCopy, Pool
 
 VERBS = {Step.REMOVE: "gone", Step.EXPAND: "expanded", Step.ADD: "created", Step.RETRY: "gone"}

@@ -24,7 +24,8 @@ from reconciler.apply.operation import (
 from reconciler.apply.proof import Observation, observe
 from reconciler.apply.results import Resolution, Result, Status
 from reconciler.apply.strangers import restored_words, strangers
-from reconciler.journal.records import NOT_APPLIED, ClosedBy, Intent, Operation, State, Step
+from reconciler.journal.records import ClosedBy, Intent, Operation
+from reconciler.journal.states import NOT_APPLIED, State, Step
 from reconciler.workspace import UNLISTED, Job, JobEnd
 
 RERUN = "(the job that was to be retried)"

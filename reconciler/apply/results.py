@@ -12,7 +12,8 @@ from enum import StrEnum
 
 from reconciler.apply.partial import ByDesktop
 from reconciler.errors import ExitCode, ReconcilerError
-from reconciler.journal.records import Alarm, Approved, Operation, Outcome
+from reconciler.journal.records import Alarm, Approved, Operation
+from reconciler.journal.states import Outcome
 from reconciler.model import Target
 from reconciler.planning.drift import Measure, proven
 from reconciler.planning.finding import Finding

@@ -50,10 +50,11 @@ def check_removal(
     if Action.REMOVE not in desired.manage:
         raise _no("the pool's entry does not let disks be removed")
     if limits.disks.value is not None and len(sent) > limits.disks.value:
-        raise _no(f"{len(sent)} disks exceed the limit {limits.disks.value} ({limits.disks.source})")
+        disks = "1 disk exceeds" if len(sent) == 1 else f"{len(sent)} disks exceed"
+        raise _no(f"{disks} the limit {limits.disks.value} ({limits.disks.source})")
     share = limits.share_of_pool
     if share.value is not None and 100 * len(sent) > share.value * len(rows):
-        raise _no(f"{len(sent)} of {len(rows)} disks exceed the limit {share.value} % ({share.source})")
+        raise _no(f"removing {len(sent)} of {len(rows)} exceeds the limit {share.value} % ({share.source})")
     _surplus(rows, going, desired)
     return tuple(DiskId(each[0]) for each in sent)
 

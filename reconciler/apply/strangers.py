@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from reconciler.journal.records import Journal, Operation, PoolKey, Step
+from reconciler.journal.records import Journal, Operation, PoolKey
+from reconciler.journal.states import Step
 from reconciler.workspace import UNLISTED
 
 RESTORED = "somebody else acted on it, or the journal was restored from a backup"

@@ -10,6 +10,7 @@ import typer.core
 from typer.main import get_command
 
 from reconciler.cli.completion import Shell, script
+from reconciler.cli.narrow import fitting
 
 COMMANDS = {
     "plan": "Show which disks would go, and what that destroys; never writes.",
@@ -54,8 +55,8 @@ class Commands(typer.core.TyperGroup):
         if cmd_name in COMMANDS and cmd_name not in self._loaded:
             name = "import_" if cmd_name == "import" else cmd_name
             module = import_module(f"reconciler.cli.{name}")
-            self._loaded[cmd_name] = get_command(
-                getattr(module, "app", None) or _alone(getattr(module, name), cmd_name)
+            self._loaded[cmd_name] = fitting(
+                get_command(getattr(module, "app", None) or _alone(getattr(module, name), cmd_name))
             )
         return self._loaded.get(cmd_name)
 
@@ -111,5 +112,5 @@ def reconciler(
     """Declarative reconciler for the data disks of Huawei Cloud Workspace desktop pools."""
 
 
-command = get_command(app)
+command = fitting(get_command(app))
 """The group of all commands, built once: Typer would build it again for each line that is run."""

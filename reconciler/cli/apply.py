@@ -12,8 +12,9 @@ from typing import Annotated
 
 import typer
 
-from reconciler.apply.context import PARALLELISM, Options, RunContext, Stop
+from reconciler.apply.context import PARALLELISM, Options, RunContext
 from reconciler.apply.results import ApplyReport, Status
+from reconciler.apply.stop import Stop
 from reconciler.apply.unnamed import unnamed_report
 from reconciler.cli import flags, messages
 from reconciler.cli.approval import Approval, approval, check_saved, signed_approvals
@@ -36,7 +37,7 @@ from reconciler.model import Manifest, Policy, Selection, Shard
 from reconciler.notify.notifications import Notifications
 from reconciler.planning.plan import Plan
 from reconciler.planning.selection import select
-from reconciler.render.apply_report import report_lines, report_page, resolution_lines
+from reconciler.render.apply_report import closing_line, report_lines, report_page, resolution_lines, verdict
 from reconciler.settings import Settings
 
 
@@ -138,7 +139,7 @@ def _publish(report: ApplyReport, console: Console, again: str) -> None:
     if report.plan:
         plan_outputs(report.plan, console)
     if report.plan and not report.results:
-        tell_github(report.plan, console, again)
+        tell_github(report.plan, console, again, verdict(report) if report.exit_code else "")
     else:
         to_github(lambda: report_page(report), console)
 
@@ -260,5 +261,6 @@ def _show(report: ApplyReport, shown: flags.Output, console: Console) -> None:
     console.lines(resolution_lines(report.resolutions))
     if not report.results and report.plan:
         show_plan(report.plan, flags.Format.TEXT, console)
+        console.lines([closing_line(report)])
         return
     console.lines(report_lines(report))

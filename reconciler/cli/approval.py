@@ -110,11 +110,12 @@ def approval(console: Console, shown: flags.Output, given: Approval) -> Approve:
         show(seen)
         try:
             _compare(plan, saved, digest)
-        except ReconcilerError:
-            tell_github(seen, console, given.again)
+        except ReconcilerError as error:
+            tell_github(seen, console, given.again, f"Error: {error.message}")
             raise
         if plan.run_blocked:
-            tell_github(seen, console, given.again)  # the run ends right after this, with a refusal
+            blocked = "Error: the plan is blocked; nothing was sent"
+            tell_github(seen, console, given.again, blocked)  # the run ends right after this, with a refusal
         if plan.run_blocked or not plan.has_changes:
             return None
         signers = _signed_by(plan, given, console)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from reconciler.cli.commands import complete
 from reconciler.cli.live import Live, redraws, size_of
 from reconciler.errors import BadInput, ReconcilerError
-from reconciler.render.text import Line, Tone
+from reconciler.render.line import Line, Tone
 from reconciler.render.wrap import wrapped
 
 if TYPE_CHECKING:

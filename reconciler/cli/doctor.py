@@ -13,7 +13,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from reconciler import __version__, installation
-from reconciler.apply.context import Stop
+from reconciler.apply.stop import Stop
 from reconciler.cli import flags
 from reconciler.cli.connect import home, journal_to_read, journal_url, read_settings
 from reconciler.cli.console import Console
@@ -32,7 +32,7 @@ from reconciler.model import Manifest, Policy, Target
 from reconciler.planning import signers
 from reconciler.redaction import redact
 from reconciler.render.doctor import Check, Result, doctor_lines, exit_code
-from reconciler.render.words import count
+from reconciler.render.line import count
 from reconciler.settings import Settings
 
 _READ = ("RECONCILER_", "HUAWEICLOUD_", "HW_", "OS_", "HC_CONTAINER_", "SSL_CERT_")

@@ -13,8 +13,9 @@ from typing import Annotated
 
 import typer
 
-from reconciler.apply.context import RunContext, Stop
+from reconciler.apply.context import RunContext
 from reconciler.apply.results import DriftReport, DriftRound, LivePool, Sight, live_pool
+from reconciler.apply.stop import Stop
 from reconciler.apply.unnamed import unnamed_drift
 from reconciler.cli import flags, messages
 from reconciler.cli.connect import connections, journal, new_id, read_settings

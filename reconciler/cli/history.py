@@ -24,8 +24,8 @@ from reconciler.clock import CLOCK
 from reconciler.errors import BadInput, ExitCode
 from reconciler.journal.records import Journal
 from reconciler.render.history import approved_plan, run_lines, runs_lines
+from reconciler.render.line import count
 from reconciler.render.text import banner
-from reconciler.render.words import count
 from reconciler.settings import LEAST_KEPT_DAYS, Settings
 
 SHORTEST_PREFIX = 4

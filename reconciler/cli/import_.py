@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from reconciler.apply.context import Stop
+from reconciler.apply.stop import Stop
 from reconciler.cli import flags
 from reconciler.cli.commands import path_word
 from reconciler.cli.connect import connections, read_settings
@@ -28,8 +28,8 @@ from reconciler.files import refuse_link, write_file
 from reconciler.manifest.emit import emit
 from reconciler.model import Pool, Target
 from reconciler.planner import Connection
+from reconciler.render.line import count
 from reconciler.render.text import banner
-from reconciler.render.words import count
 
 LONGEST_NAME = 100
 """Characters of a pool's name, and of its id, in a file name."""

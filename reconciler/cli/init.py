@@ -18,7 +18,7 @@ from reconciler.cli import flags
 from reconciler.cli.console import Console
 from reconciler.errors import BadInput, ExitCode
 from reconciler.files import write_file
-from reconciler.render.words import count
+from reconciler.render.line import count
 from reconciler.scaffolds import files
 
 CONSTRAINTS = "reconciler-constraints.txt"

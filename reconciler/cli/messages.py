@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from reconciler.apply.context import Stop
+from reconciler.apply.stop import Stop
 from reconciler.cli.actor import origin, pull_request
 from reconciler.cli.console import Console
 from reconciler.cli.signals import run_async
@@ -18,9 +18,9 @@ from reconciler.clock import CLOCK
 from reconciler.errors import Interrupted
 from reconciler.model import DesiredPool
 from reconciler.notify.notifications import Letter, Notifications, notifications
+from reconciler.render.line import count
 from reconciler.render.message import Compose
 from reconciler.render.notification import Source
-from reconciler.render.words import count
 from reconciler.settings import owner_variable, owners_webhooks, webhooks
 
 

@@ -76,13 +76,13 @@ def write_text(path: Path, text: str) -> None:
         raise BadInput(f"{path} cannot be written: {error.strerror}", "name a writable file") from None
 
 
-def tell_github(plan: Plan, console: Console, apply: str = APPLY) -> None:
-    """Show a plan on the page of the job, when running under GitHub Actions."""
+def tell_github(plan: Plan, console: Console, apply: str = APPLY, failed: str = "") -> None:
+    """Show a plan on the page of the job, when running under GitHub Actions; ``failed`` is why it was not applied."""
 
     def page() -> Page:
         from reconciler.render import github  # noqa: PLC0415 - only under GitHub Actions
 
-        return github.job_summary(plan, apply), list(github.plan_annotations(plan))
+        return github.job_summary(plan, apply, failed), list(github.plan_annotations(plan))
 
     to_github(page, console)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reconciler.apply.context import Stop
+from reconciler.apply.stop import Stop
 from reconciler.cli import flags
 from reconciler.cli.commands import command, path_word
 from reconciler.cli.connect import (
@@ -35,22 +35,27 @@ from reconciler.cli.outputs import (
     unnamed_losses,
     write_outputs,
 )
-from reconciler.cli.plan_files import save
 from reconciler.cli.policy import policy_of
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
-from reconciler.engine.apply import DEFAULT_LIFETIME
-from reconciler.engine.holds import blocked_code, recorded_holds
-from reconciler.engine.known import known_of
 from reconciler.errors import BadInput, ExitCode, ReconcilerError, Refused
 from reconciler.manifest.load import load, read
 from reconciler.model import Limits, Manifest, Shard
-from reconciler.planner import NOTHING, Connection, Known, PlanMetadata, compute, with_inconsistent_desktops
+from reconciler.planner import (
+    DEFAULT_LIFETIME,
+    NOTHING,
+    Connection,
+    Known,
+    PlanMetadata,
+    compute,
+    with_inconsistent_desktops,
+)
 from reconciler.planning.anonymous import anonymised
 from reconciler.planning.manifest_changes import manifest_changes
 from reconciler.planning.plan import Plan, Service
 from reconciler.planning.selection import select
-from reconciler.render.words import approval, count
+from reconciler.render.line import count
+from reconciler.render.words import approval
 from reconciler.settings import Settings
 
 if TYPE_CHECKING:
@@ -111,6 +116,8 @@ def plan(
     )
     made = replace(made, manifest_changes=changes)
     if out:
+        from reconciler.cli.plan_files import save  # noqa: PLC0415 - builds models
+
         save(made, out)
     seen = anonymised(made) if anonymise else made
     apply = command("apply", paths, *([f"--shard {shard}"] if shard != "1/1" else []))
@@ -236,6 +243,9 @@ def _known(
     clock = CLOCK.get()
     with journal_to_read(connection, settings, clock, console.info) as kept:
         if kept:
+            from reconciler.engine.holds import recorded_holds  # noqa: PLC0415 - only where there is a journal
+            from reconciler.engine.known import known_of  # noqa: PLC0415 - as above
+
             return known_of(kept, services, recorded_holds(kept, services, kept.now()), stays=False)
     where = journal_place(connection, settings)
     console.note(f"There is no journal at {where}: what other runs have left open is not known here.")
@@ -251,6 +261,8 @@ def exit_code_of(plan: Plan, console: Console, *, detailed: bool) -> int:
         )
         return first.exit_code
     if plan.blocked:
+        from reconciler.engine.holds import blocked_code  # noqa: PLC0415 - most plans are not
+
         blocking = sum(each.severity == "block" for each in plan.all_findings)
         console.info(f"Error: the plan is blocked by {blocking} finding{'s'[: blocking != 1]}; see above.")
         return int(blocked_code(plan))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from reconciler.apply.events import Event, Phase, PoolMoved, RunBegan, Share
-from reconciler.render.words import count
+from reconciler.render.line import count
 
 TICK = 1.0
 """Seconds between two looks at a terminal."""

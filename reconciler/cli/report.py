@@ -1,4 +1,4 @@
-"""``report``: writes a page of drift over time, from the journal alone.
+"""``report``: writes a page of drift over time and of marked disks, from the journal alone.
 
 The page is left to ``render.trend``.
 """
@@ -18,11 +18,11 @@ from reconciler.cli.console import Console
 from reconciler.cli.outputs import write_text
 from reconciler.clock import CLOCK
 from reconciler.errors import ExitCode
-from reconciler.journal.records import DriftPoint, Journal, Operation
+from reconciler.journal.records import DriftPoint, Journal, Mark, Operation
 from reconciler.planning.drift import MEMORY
+from reconciler.render.line import count
 from reconciler.render.text import SANDBOX, banner
-from reconciler.render.trend import SHOWN_REMOVALS, OperationRow, Reading, Trend, trend_html
-from reconciler.render.words import count
+from reconciler.render.trend import SHOWN_REMOVALS, MarkRow, OperationRow, Reading, Span, Trend, trend_html
 
 DETECTING = frozenset({"drift", "correct"})
 """Commands, as named in the journal, whose runs detect drift."""
@@ -37,7 +37,7 @@ def report(
     since: Annotated[str, typer.Option(help="How far back: 12h, 30d.")] = "30d",
     where: flags.JournalOptions,
 ) -> int:
-    """Write a page of drift over time, of unresolved operations and of past removals."""
+    """Write a page of drift over time, of marked disks, of unresolved operations and of past removals."""
     length = min(duration(since, "--since"), LONGEST)
     connection = where.connection
     clock = CLOCK.get()
@@ -61,16 +61,20 @@ def trend_of(kept: Journal, until: datetime, length: timedelta) -> Trend:
     points = kept.drift_changes(since - MEMORY, MEMORY)
     unresolved = kept.unresolved()
     removed, more = kept.removals(since, SHOWN_REMOVALS)
+    marks = kept.marks()
     keys = [each.pool for each in points] + [each.intent.pool for each in (*unresolved, *removed)]
+    keys += [each.key.pool for each in marks]
     sandboxes = {key.service.removeprefix(SANDBOX) for key in keys if key.service.startswith(SANDBOX)}
     return Trend(
         since=since,
         until=until,
         readings=tuple(_reading(each) for each in points),
-        checks=kept.count_runs(DETECTING, since),
+        checks=sum(day.runs for day in kept.runs_by_day(DETECTING, since)),
+        looks=tuple(Span(day.first, day.last) for day in kept.runs_by_day(DETECTING, since - MEMORY)),
         unresolved=tuple(map(_row, unresolved)),
         removals=tuple(map(_row, removed)),
         more_removals=more,
+        marks=tuple(map(_mark, marks)),
         sandboxes=tuple(sorted(sandboxes)),
     )
 
@@ -79,6 +83,19 @@ def _reading(point: DriftPoint) -> Reading:
     key = "/".join((point.pool.target, point.pool.service, point.pool.pool_id))
     return Reading(
         point.at, key, point.pool_name, point.pool.target, point.surplus, point.missing, point.surplus_gb
+    )
+
+
+def _mark(mark: Mark) -> MarkRow:
+    pool = mark.key.pool
+    return MarkRow(
+        mark.pool_name,
+        pool.target,
+        mark.key.disk_id,
+        mark.shape,
+        mark.first_seen,
+        mark.due,
+        extended=mark.extended_until is not None,
     )
 
 

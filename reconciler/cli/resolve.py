@@ -12,9 +12,10 @@ from typing import Annotated
 
 import typer
 
-from reconciler.apply.context import Options, RunContext, Stop
+from reconciler.apply.context import Options, RunContext
 from reconciler.apply.decision import Decision
 from reconciler.apply.results import Resolution, worst
+from reconciler.apply.stop import Stop
 from reconciler.cli import flags
 from reconciler.cli.actor import actor
 from reconciler.cli.connect import connections, duration, journal, new_id, own_sandbox, read_settings
@@ -32,11 +33,12 @@ from reconciler.engine.resolution import (
     target_contexts,
 )
 from reconciler.errors import BadInput, ExitCode, Refused, ServiceError
-from reconciler.journal.records import DAMAGED_HINT, State
+from reconciler.journal.records import DAMAGED_HINT
+from reconciler.journal.states import State
 from reconciler.model import Target
 from reconciler.render.apply_report import resolution_lines
+from reconciler.render.line import count
 from reconciler.render.text import banner
-from reconciler.render.words import count
 from reconciler.settings import Settings
 
 

@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from reconciler.apply.context import Options, RunContext, Stop
+from reconciler.apply.context import Options, RunContext
 from reconciler.apply.results import ApplyReport
+from reconciler.apply.stop import Stop
 from reconciler.cli import flags
 from reconciler.cli.approval import Approval, approval, signed_approvals
 from reconciler.cli.commands import command

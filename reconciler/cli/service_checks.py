@@ -29,13 +29,13 @@ from reconciler.cli.interlock import Interlock
 from reconciler.clock import CLOCK
 from reconciler.errors import BadInput, ExitCode, PermissionDenied, ReconcilerError, ServiceError
 from reconciler.identity import find_identity, whom
-from reconciler.journal.records import Step
+from reconciler.journal.states import Step
 from reconciler.model import DesiredPool, Manifest, Policy, Pool, Target
 from reconciler.planner import CLOCKS_APART, FORBIDDEN, Connection, locate
 from reconciler.planning.backups import AVAILABLE, rule_of
 from reconciler.planning.finding import Finding
 from reconciler.render.doctor import Check, Result
-from reconciler.render.words import count
+from reconciler.render.line import count
 from reconciler.settings import Settings, default_endpoint
 from reconciler.workspace import LiveWorkspace
 

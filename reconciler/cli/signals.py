@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from reconciler.apply.context import Stop
+from reconciler.apply.stop import Stop
 from reconciler.cli.stdio import leave_by, written
 from reconciler.errors import ExitCode, Interrupted, Terminated
 

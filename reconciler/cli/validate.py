@@ -6,7 +6,7 @@ from reconciler.cli import flags
 from reconciler.cli.console import Console
 from reconciler.errors import ExitCode
 from reconciler.manifest.load import read
-from reconciler.render.words import count
+from reconciler.render.line import count
 
 
 @flags.options

@@ -16,8 +16,8 @@ from typing import Annotated
 
 import typer
 
-from reconciler.apply.context import Stop
 from reconciler.apply.results import DriftRound
+from reconciler.apply.stop import Stop
 from reconciler.cli import drift, flags, health, messages
 from reconciler.cli.connect import duration
 from reconciler.cli.console import Console

@@ -17,7 +17,8 @@ from reconciler.apply.context import RunContext
 from reconciler.apply.marks import HEARD, answer_of, marks_of
 from reconciler.apply.operation import SEND_GRACE
 from reconciler.errors import JournalError, ReconcilerError, StalePlan
-from reconciler.journal.records import Mark, MarkKey, NewAnnouncement, Outcome, PoolKey, State
+from reconciler.journal.records import Mark, MarkKey, NewAnnouncement, PoolKey
+from reconciler.journal.states import Outcome, State
 from reconciler.manifest.message import filled_in
 from reconciler.model import Action, DesiredPool, Manifest, Notice, Position
 from reconciler.planner import Connection

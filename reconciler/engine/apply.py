@@ -25,14 +25,11 @@ from reconciler.engine.resolution import let_go, open_operations, resolve_all, t
 from reconciler.errors import ExitCode, JournalError, Refused, ServiceError, StalePlan
 from reconciler.journal.records import PLAN_APPROVED, Approved, DayBudget, Operation
 from reconciler.model import Limits, Manifest, Target
-from reconciler.planner import Known, compute
+from reconciler.planner import DEFAULT_LIFETIME, Known, compute
 from reconciler.planning import policy
 from reconciler.planning.marks import waiting_in
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan_file import document
-
-DEFAULT_LIFETIME = timedelta(hours=1)
-"""How long after planning a plan may be applied."""
 
 Approve = Callable[[Plan], Awaitable[Approved | None]]
 """Returns how the plan was approved, as far as the journal keeps it; raises ``Refused`` or ``StalePlan`` if not."""

@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from reconciler.apply.marks import marks_of
-from reconciler.journal.records import Journal, Operation, State, Step
+from reconciler.journal.records import Journal, Operation
+from reconciler.journal.states import State, Step
 from reconciler.model import ApplyTo
 from reconciler.planner import Holds, Known
 from reconciler.planning.leftovers import PartialRemoval

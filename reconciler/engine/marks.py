@@ -19,7 +19,8 @@ from reconciler.planning.drift import decided, is_being_changed
 from reconciler.planning.marks import surplus, with_marks
 from reconciler.planning.permissions import grace_words
 from reconciler.planning.plan import Plan, PoolPlan, Service
-from reconciler.render.words import count
+from reconciler.render.line import count
+from reconciler.render.words import disk_words
 
 
 def keep_marks(plan: Plan, manifest: Manifest | None, ctx: RunContext) -> Plan:
@@ -63,16 +64,18 @@ def _begin_anew(targets: Iterable[str], ctx: RunContext) -> None:
 
 
 def _new(known: Iterable[Mark], pools: Iterable[PoolPlan], place: PoolKey) -> Iterator[NewMark]:
-    """The surplus disks whose mark is to be made, or to follow a pool's new name or grace."""
+    """The surplus disks whose mark is to be made, or to follow a pool's new name, grace or size."""
     there = {each.key: each for each in known}
     for pool in pools:
         if not (pool.grace and _trusted(pool)) or pool.live is None:
             continue
-        for disk in sorted(surplus(pool)):
+        going = surplus(pool)
+        shapes = {disk.id: disk_words(disk) for disk in pool.live.disks if disk.id in going}
+        for disk in sorted(going):
             key = MarkKey(replace(place, pool_id=pool.live.id), disk)
-            mark = there.get(key)
-            if mark is None or (mark.pool_name, mark.grace) != (pool.label, pool.grace):
-                yield NewMark(key, pool.label, pool.grace)
+            mark, new = there.get(key), NewMark(key, pool.label, pool.grace, shapes.get(disk, ""))
+            if mark is None or (mark.pool_name, mark.grace, mark.shape) != new[1:]:
+                yield new
 
 
 def _settled(known: Iterable[Mark], pools: Iterable[PoolPlan]) -> Iterator[MarkKey]:

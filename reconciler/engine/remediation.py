@@ -14,7 +14,7 @@ from reconciler.apply.context import Options, RunContext
 from reconciler.apply.results import ApplyReport, DriftReport, Due, LivePool, live_pool
 from reconciler.engine.acting import identities, record_identities
 from reconciler.engine.announcements import announce
-from reconciler.engine.apply import DEFAULT_LIFETIME, ApplyRequest, apply
+from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.engine.holds import open_alarms, standing_holds
 from reconciler.engine.known import known_of
 from reconciler.engine.marks import keep_marks
@@ -22,7 +22,7 @@ from reconciler.errors import ExitCode, JournalError, ReconcilerError, Refused
 from reconciler.journal.budget import midnight, words
 from reconciler.journal.records import Alarm, DayBudget, DriftPoint, Operation, PoolKey
 from reconciler.model import DriftPolicy, Limits, Manifest, Target
-from reconciler.planner import Connection, compute
+from reconciler.planner import DEFAULT_LIFETIME, Connection, compute
 from reconciler.planning.drift import (
     BEING_CHANGED,
     ChangeKey,

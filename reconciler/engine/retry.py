@@ -15,13 +15,14 @@ from reconciler.apply.operation import carry_out
 from reconciler.apply.pools import demanded, sparing
 from reconciler.apply.results import ApplyReport, PoolResult, Result, Status, worst
 from reconciler.apply.second_check import check_backups, check_retry
-from reconciler.engine.apply import DEFAULT_LIFETIME, Approve, in_flight, keep_plan, recorded
+from reconciler.engine.apply import Approve, in_flight, keep_plan, recorded
 from reconciler.engine.holds import ALARM, DAMAGED, HELD
 from reconciler.engine.resolution import resolve_all, target_contexts
 from reconciler.errors import BadInput, PoolHeld, Refused, StalePlan
-from reconciler.journal.records import Intent, Operation, SentDisk, State, Step
+from reconciler.journal.records import Intent, Operation, SentDisk
+from reconciler.journal.states import State, Step
 from reconciler.model import Action, DesiredPool, Disk, Grant, Limits, LostCopy, Manifest, Pool
-from reconciler.planner import judged_under, later_of, pool_with_backups
+from reconciler.planner import DEFAULT_LIFETIME, judged_under, later_of, pool_with_backups
 from reconciler.planning import policy
 from reconciler.planning.finding import Severity
 from reconciler.planning.leftovers import PartialRemoval

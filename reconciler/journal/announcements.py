@@ -12,17 +12,9 @@ from sqlalchemy import ColumnElement, Connection, Insert, and_, delete, exists, 
 
 from reconciler.errors import Refused
 from reconciler.journal import rows
-from reconciler.journal.records import (
-    Announcement,
-    GraceRule,
-    Intent,
-    Mark,
-    NewAnnouncement,
-    Outcome,
-    PoolKey,
-    State,
-)
+from reconciler.journal.records import Announcement, GraceRule, Intent, Mark, NewAnnouncement, PoolKey
 from reconciler.journal.schema import announcements, marks
+from reconciler.journal.states import Outcome, State
 
 BEGUN = "announcement.begun"
 """The kind of the event that says which message a run is about to send."""

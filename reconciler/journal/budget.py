@@ -11,15 +11,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from reconciler.errors import Refused
-from reconciler.journal.records import (
-    NOT_APPLIED,
-    DamagedOperation,
-    DayBudget,
-    DayUse,
-    Intent,
-    Operation,
-    Step,
-)
+from reconciler.journal.records import DamagedOperation, DayBudget, DayUse, Intent, Operation
+from reconciler.journal.states import NOT_APPLIED, Step
 
 MOST_DISKS = 10
 """Disks that a pool can have (reference, limits of the service), so the most that a damaged removal can mean."""

@@ -11,13 +11,13 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Select, func, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Select, func, or_, select, update
 from sqlalchemy import delete as delete_from
 
 from reconciler.errors import PoolHeld, Refused
 from reconciler.journal import rows
 from reconciler.journal.records import GraceRule, Intent, Mark, MarkKey, NewMark, PoolKey
-from reconciler.journal.schema import given, marks, matching, operations
+from reconciler.journal.schema import LATEST, SHAPES_SINCE, given, marks, matching, operations
 
 KEPT = "marks.kept"
 """The kind of the event that says which disks a run marked, and of which it cleared the mark."""
@@ -35,15 +35,17 @@ def words(key: MarkKey) -> str:
 
 
 @cache
-def _longest_first(*columns: str) -> Select[Any]:
+def _longest_first(*columns: str, shapes: bool = True) -> Select[Any]:
     order = (marks.c.first_seen, marks.c.pool_id, marks.c.disk_id)
-    return select(marks).where(*matching(marks, *columns)).order_by(*order)
+    readable = (each for each in marks.c if shapes or each is not marks.c.shape)
+    return select(*readable).where(*matching(marks, *columns)).order_by(*order)
 
 
-def find(connection: Connection, target: str | None, service: str | None) -> tuple[Mark, ...]:
-    """Marks of one target and service, or of all, the longest first."""
+def find(connection: Connection, target: str | None, service: str | None, version: int) -> tuple[Mark, ...]:
+    """Marks of one target and service, or of all, the longest first, from a journal of this version."""
     place = rows.place_values(target, service)
-    found = connection.execute(_longest_first(*place), given(place))
+    query = _longest_first(*place, shapes=version >= SHAPES_SINCE)
+    found = connection.execute(query, given(place))
     return tuple(rows.to_mark(row) for row in found)
 
 
@@ -57,15 +59,15 @@ def of_pool(connection: Connection, pool: PoolKey) -> Mapping[str, Mark]:
 def add(
     connection: Connection, new: Insert, run_id: str, surplus: Sequence[NewMark], since: datetime
 ) -> tuple[Mark, ...]:
-    """Add the marks that are not there yet; one that is there keeps its time, and only its name and grace follow."""
+    """Add the marks that are not there yet; one that is there keeps its time, and the rest follows."""
     added: list[Mark] = []
     for each in surplus:
         values = rows.mark_values(each)
         if connection.execute(new, values | {"run_id": run_id, "first_seen": since}).rowcount:
-            added.append(Mark(each.key, each.pool_name, since, each.grace))
+            added.append(Mark(each.key, each.pool_name, since, each.grace, shape=each.shape))
             continue
-        shown = {"pool_name": each.pool_name, "grace": values["grace"]}
-        differs = (marks.c.pool_name != shown["pool_name"]) | (marks.c.grace != shown["grace"])
+        shown = {name: values[name] for name in ("pool_name", "grace", "shape")}
+        differs = or_(*(marks.c[name] != value for name, value in shown.items()))
         connection.execute(update(marks).where(*_at(each.key), differs).values(shown))
     return tuple(added)
 
@@ -86,7 +88,7 @@ def begin_anew(connection: Connection, run_id: str, since: datetime) -> tuple[Ma
     connection.execute(
         update(marks).where(marks.c.first_seen < since).values(first_seen=since, run_id=run_id)
     )
-    return find(connection, None, None)
+    return find(connection, None, None, LATEST)
 
 
 def as_of(found: Mark, now: datetime) -> Mark:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 from reconciler.errors import StalePlan
+from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import LostCopy, Notice
 
 Now = Callable[[], datetime]
@@ -29,45 +30,6 @@ DESKTOPS = "operation.desktops"
 
 class StaleGeneration(StalePlan):
     """An operation on the pool was opened or closed after the pool was read, so the reading is stale."""
-
-
-class Step(StrEnum):
-    """What one operation does to a pool."""
-
-    EXPAND = "expand"
-    REMOVE = "remove"
-    ADD = "add"
-    RETRY = "retry"
-    """Lets the service finish a removal that was done in part: its disks are those of the copies that are left.
-
-    The budgets of a day do not count it: they have counted these disks when they were removed.
-    """
-
-
-class State(StrEnum):
-    """How far an operation has come."""
-
-    INTENDED = "intended"
-    """Recorded; after a crash it may or may not have been sent, so treat it as UNKNOWN."""
-    ACCEPTED = "accepted"
-    UNKNOWN = "unknown"
-    NOT_SENT = "not_sent"
-    REJECTED = "rejected"
-    DONE = "done"
-    FAILED = "failed"
-    PARTIAL = "partial"
-    NOT_ACCEPTED = "not_accepted"
-    """Resolved: the request never took effect and can no longer arrive."""
-
-
-OUTCOMES = frozenset({State.ACCEPTED, State.UNKNOWN, State.NOT_SENT, State.REJECTED})
-"""The outcomes of a call."""
-NOT_APPLIED = frozenset({State.NOT_SENT, State.REJECTED, State.NOT_ACCEPTED})
-"""Final states in which nothing was changed."""
-FINAL = NOT_APPLIED | {State.DONE, State.FAILED, State.PARTIAL}
-"""The states in which an operation can be closed."""
-NOT_DONE = frozenset(State) - NOT_APPLIED - {State.DONE}
-"""States in which something was or may have been changed, and which are not a success."""
 
 
 class ClosedBy(StrEnum):
@@ -170,23 +132,6 @@ class Intent:
     copies: tuple[LostCopy, ...] = ()
     """Every copy of the disks to remove, as read before the call; empty when unknown, as in older journals.
     For a retry those that are left, by which it is proven."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How one write ended, with the service's answer."""
-
-    state: State
-    """One of ``OUTCOMES``."""
-    job_id: str = ""
-    request_id: str = ""
-    status: int | None = None
-    """HTTP status; None when no answer arrived."""
-    code: str = ""
-    """The service's error code; empty when it gave none."""
-    message: str = ""
-    retry_after: float | None = None
-    """Seconds the service asks to wait; None when it does not say. Used only at once, so not stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +282,14 @@ class Alarm:
     acknowledged_by: str = ""
 
 
+class RunDay(NamedTuple):
+    """The runs that started on one day."""
+
+    first: datetime
+    last: datetime
+    runs: int
+
+
 @dataclass(frozen=True, slots=True)
 class DriftPoint:
     """How far one pool was from its manifest when one run read it."""
@@ -372,6 +325,8 @@ class Mark:
     extended_until: datetime | None = None
     """Not before this time, because a person said so."""
     extended_by: str = ""
+    shape: str = ""
+    """Type and size of the disk (``SAS 200 GB``); empty for a mark that an older version made, until a run looks."""
 
     @property
     def due(self) -> datetime:
@@ -385,6 +340,8 @@ class NewMark(NamedTuple):
     key: MarkKey
     pool_name: str
     grace: timedelta
+    shape: str = ""
+    """Type and size of the disk, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -651,8 +608,8 @@ class Journal(Protocol):
     def run_ids(self, since: datetime | None = None) -> tuple[str, ...]:
         """The ids of all those runs, oldest first."""
 
-    def count_runs(self, commands: Collection[str], since: datetime) -> int:
-        """How many runs of these commands started at or after a time."""
+    def runs_by_day(self, commands: Collection[str], since: datetime) -> tuple[RunDay, ...]:
+        """When runs of these commands started at or after a time: a day with any becomes one row, oldest first."""
 
     def run(self, run_id: str) -> RunRecord | None:
         """One run with its operations and events, or None."""

@@ -28,14 +28,12 @@ from reconciler.journal.records import (
     NewMark,
     Operation,
     Origin,
-    Outcome,
     PoolKey,
     Run,
     SentDisk,
-    State,
-    Step,
     Way,
 )
+from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import KnownBackup, LostCopy, Notice
 
 
@@ -266,6 +264,7 @@ def mark_values(new: NewMark) -> dict[str, Any]:
         "grace": int(new.grace.total_seconds()),
         "extended_until": None,
         "extended_by": "",
+        "shape": new.shape,
     }
 
 
@@ -278,6 +277,7 @@ def to_mark(row: Row[Any]) -> Mark:
         grace=timedelta(seconds=row.grace),
         extended_until=row.extended_until,
         extended_by=row.extended_by,
+        shape=getattr(row, "shape", ""),
     )
 
 

@@ -159,7 +159,7 @@ Index(
 )
 
 NOT_DONE = text("state NOT IN ('done', 'not_accepted', 'not_sent', 'rejected')")
-"""SQL for ``records.NOT_DONE``, spelled as in the index: only then does the database use the index."""
+"""SQL for ``states.NOT_DONE``, spelled as in the index: only then does the database use the index."""
 
 # Holds only the few operations that are not a success, however many there ever were.
 Index(
@@ -218,6 +218,7 @@ marks = Table(
     Column("grace", BigInteger, nullable=False),
     Column("extended_until", Utc),
     Column("extended_by", Words, nullable=False),
+    Column("shape", Words, nullable=False, server_default=""),
 )
 
 announcements = Table(
@@ -343,6 +344,12 @@ def _add_alarms_and_marks(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+def _add_shapes(connection: Connection) -> None:
+    """What a marked disk is; a table of marks that has just been created has the column already."""
+    if marks.c.shape.name not in {each["name"] for each in inspect(connection).get_columns(marks.name)}:
+        connection.execute(text("ALTER TABLE reconciler_marks ADD COLUMN shape TEXT DEFAULT '' NOT NULL"))
+
+
 def _add_announcements(connection: Connection) -> None:
     """Create the tables of messages and of what notices a restored journal, as a new journal has them."""
     for statement in _creation(connection.engine.url.drivername, (announcements.name, witness.name)):
@@ -373,7 +380,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         _add_upkeep,
         _add_alarms_and_marks,
     ),
-    (_add_announcements,),
+    (_add_announcements, _add_shapes),
 )
 """Index n leads from version n + 1 to n + 2; a new journal is created at the latest version directly."""
 
@@ -392,6 +399,9 @@ ANNOUNCEMENTS_SINCE = 5
 """The version from which there are messages to the people of pools."""
 WITNESS_SINCE = 5
 """The version from which it is noticed that a journal was restored."""
+
+SHAPES_SINCE = 5
+"""The version from which a mark says what the disk is."""
 
 APPROVALS_SINCE = 4
 """The version from which rows of runs say how they were approved, and who started them where."""

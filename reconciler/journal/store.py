@@ -38,8 +38,6 @@ from reconciler.journal import budget as day
 from reconciler.journal.database import Database, parse, place
 from reconciler.journal.records import (
     DAMAGED_HINT,
-    FINAL,
-    OUTCOMES,
     Alarm,
     Announcement,
     Approved,
@@ -59,14 +57,13 @@ from reconciler.journal.records import (
     Now,
     Operation,
     Origin,
-    Outcome,
     PoolKey,
     Pruned,
     Run,
+    RunDay,
     RunRecord,
-    State,
-    Step,
 )
+from reconciler.journal.states import FINAL, OUTCOMES, Outcome, State, Step
 from reconciler.journal.witness import Witness, witness_of
 from reconciler.logs import log_fine
 
@@ -389,12 +386,18 @@ class SqlJournal(Journal):
         with self._database.read() as connection:
             return tuple(connection.scalars(query))
 
-    def count_runs(self, commands: Collection[str], since: datetime) -> int:
-        """How many runs of these commands started at or after a time."""
+    def runs_by_day(self, commands: Collection[str], since: datetime) -> tuple[RunDay, ...]:
+        """When runs of these commands started at or after a time: a day with any becomes one row, oldest first."""
         table = schema.runs
-        query = select(func.count()).where(table.c.started >= since, table.c.command.in_(sorted(commands)))
+        started = table.c.started
+        query = (
+            select(func.min(started), func.max(started), func.count())
+            .where(started >= since, table.c.command.in_(sorted(commands)))
+            .group_by(func.date(started))
+            .order_by(func.min(started))
+        )
         with self._database.read() as connection:
-            return connection.execute(query).scalar_one()
+            return tuple(RunDay(*row) for row in connection.execute(query))
 
     def services(self, run_ids: Collection[str]) -> tuple[str, ...]:
         """The services at which these runs opened operations, in alphabetical order."""
@@ -666,7 +669,7 @@ class SqlJournal(Journal):
         with self._database.read() as connection:
             # In this order: marks that begin anew in between are seen as they are then.
             doubted = self._doubts(connection)
-            found = marks.find(connection, target, service)
+            found = marks.find(connection, target, service, self._version)
             now = self._clock.now(connection) if doubted else None
         return tuple(marks.as_of(each, now) for each in found) if now else found
 

@@ -23,7 +23,7 @@ MAX_BYTES: Final = 1024 * 1024
 MAX_EVENTS: Final = 400_000
 """Maximum number of events in one file; bounds memory, and is far above what a real manifest needs."""
 
-_FORBIDDEN: Final = re.compile(
+FORBIDDEN: Final = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]"
 )
 """Control characters, line ends that editors disagree on, and marks that change the reading order of text."""
@@ -135,10 +135,10 @@ def _text(data: bytes, faults: Faults) -> str:
         faults.at(len(lines), len(lines[-1]) + 1, "not UTF-8; save the file as UTF-8")
         raise Unreadable from error
     text = text.removeprefix("\ufeff")
-    if _FORBIDDEN.search(text):
+    if FORBIDDEN.search(text):
         # Split as the parser does: ``splitlines`` also splits at characters that the parser keeps in a line.
         for number, line_text in enumerate(_LINE_END.split(text), start=1):
-            if match := _FORBIDDEN.search(line_text):
+            if match := FORBIDDEN.search(line_text):
                 code = f"\\u{ord(match.group()):04x}"
                 what = f'control character {code}; remove it, or write "{code}" in double quotes'
                 faults.at(number, match.start() + 1, what)

@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from reconciler.safe_text import safe_text
+
 FIELDS: Final = ("disk", "size", "date", "pool")
 """What can stand in braces."""
 _FIELD: Final = re.compile(r"\{(" + "|".join(FIELDS) + r")\}")
@@ -21,6 +23,11 @@ def unknown_fields(text: str) -> tuple[str, ...]:
     """What stands in braces and is no field, and every brace alone: somebody would read it as it is."""
     rest = _FIELD.sub("", text)
     return tuple(dict.fromkeys(each[:_SHOWN] for each in _BRACES.findall(rest)))
+
+
+def is_blank(text: str) -> bool:
+    """Whether nobody would see anything of it: spaces, and characters without a form of their own."""
+    return all(each.isspace() or safe_text(each) != each for each in text)
 
 
 def filled_in(text: str, values: Mapping[str, str]) -> str:

@@ -10,7 +10,9 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
+from reconciler.manifest.scalars import duration
 from reconciler.manifest.schema import (
+    LONGEST_GRACE,
     Ceiling,
     Entry,
     Grace,
@@ -28,9 +30,11 @@ Duration: TypeAlias = Annotated[str, Field(pattern=_LENGTH)]
 
 
 def _notified(value: object) -> object:
-    if value is True or (isinstance(value, str) and re.fullmatch(_LENGTH, value)):
+    if value is True or (
+        isinstance(value, str) and re.fullmatch(_LENGTH, value) and duration(value) <= LONGEST_GRACE
+    ):
         return value
-    raise ValueError("neither true nor a duration")
+    raise ValueError("neither true nor a duration of at most 365 days")
 
 
 Notified: TypeAlias = Annotated[
@@ -161,7 +165,7 @@ POLICY: Final = Vocabulary(
         "require": "write a mapping such as {grace: 3d, backup: 24h}",
         "grace": GRACE,
         "backup": GRACE,
-        "announce": "write true, or how long before a removal, such as 24h",
+        "announce": "write true, or how long before a removal, from 1s to 365d, such as 24h",
         "windows": _WINDOWS,
         **WINDOW,
         "approvals": "write a mapping such as {required: 2, signers: allowed_signers, max_age: 24h}",

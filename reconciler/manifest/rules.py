@@ -10,10 +10,12 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from reconciler.manifest.events import FORBIDDEN
 from reconciler.manifest.faults import shown
-from reconciler.manifest.message import FIELDS, unknown_fields
+from reconciler.manifest.message import FIELDS, is_blank, unknown_fields
 from reconciler.manifest.tree import Map, Seq, Value
 from reconciler.model import MAX_POOL_DISKS
+from reconciler.safe_text import safe_text
 
 if TYPE_CHECKING:
     from reconciler.manifest.builder import Document
@@ -169,8 +171,13 @@ def _message(announce: Map | None, faults: Faults) -> None:
     text = _text(announce, "text")
     if announce is None or not text:
         return
-    if not text.strip():
+    if is_blank(text):
         faults.add(announce.value_mark("text"), "text: is blank; write what the people are to read")
+    elif hidden := FORBIDDEN.search(text):  # by an escape: as it is, no file may hold it
+        faults.add(
+            announce.value_mark("text"),
+            f"text: has the control character {safe_text(hidden[0])} by which it may read as something else; remove it",
+        )
     for wrong in unknown_fields(text):
         faults.add(
             announce.value_mark("text"),

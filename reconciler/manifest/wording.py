@@ -145,6 +145,7 @@ _NUMBER: Final = re.compile("[1-9][0-9]{0,17}")
 _UNITS: Final = dict.fromkeys(schema.LimitsEntry.model_fields, "percent sign") | {
     "grace": "unit",
     "within": "unit",
+    "backup": "unit",  # of a policy; a manifest's is a mapping
 }
 """What a bare number lacks, by key."""
 _ENDPOINTS: Final = frozenset({"endpoint", "iamendpoint", "endpoints", "url", "host"})

@@ -106,6 +106,11 @@ def percent(going: int, live: int) -> int:
     return -(-100 * going // live) if live else 0
 
 
+def _noun(number: int) -> str:
+    """What a number of disks is followed by."""
+    return "disk" if number == 1 else "disks"
+
+
 def _share(name: str, limit: Limit, going: int, live: int, whose: str) -> Finding:
     number = percent(going, live)
     over = limit.value is not None and number > limit.value
@@ -113,7 +118,7 @@ def _share(name: str, limit: Limit, going: int, live: int, whose: str) -> Findin
     of = f" of {whose}" if whose else ""
     return Finding(
         rule=f"limit-{name.replace('_', '-')}",
-        message=f"{going} of {live} disks{of} ({number} %) would be destroyed; {ceiling}",
+        message=f"{going} of {live} {_noun(live)}{of} ({number} %) would be destroyed; {ceiling}",
         severity=Severity.BLOCK if over else Severity.PASS,
         measured=number,
         limit=limit.value,
@@ -209,7 +214,7 @@ def _emptied(pool: PoolPlan) -> Iterator[Finding]:
             allow="allow_empty: true in this pool's entry",
         )
     else:
-        yield _passed(pool, "empties-pool", f"{left} of {before} disks stay")
+        yield _passed(pool, "empties-pool", f"{left} of {before} {_noun(before)} stay")
 
 
 def _protected(pool: PoolPlan) -> Iterator[Finding]:
@@ -233,7 +238,8 @@ def _protected(pool: PoolPlan) -> Iterator[Finding]:
                 allow=f"declare the disks, or take some of {names} out of this pool's protect list",
             )
     if not hit:
-        yield _passed(pool, "protected", f"none of {len(pool.desired.protect)} protected disks is destroyed")
+        number = len(pool.desired.protect)
+        yield _passed(pool, "protected", f"none of {number} protected {_noun(number)} is destroyed")
 
 
 def _sessions(pool: PoolPlan) -> Iterator[Finding]:

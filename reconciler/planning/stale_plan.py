@@ -72,7 +72,8 @@ def _pools(approved: Plan, current: Plan) -> Iterator[str]:
         elif new is None:
             yield f"{label} ({key}): the pool is not in the plan that would be carried out now"
         else:
-            yield from _disks(label, old.pop("disks"), new.pop("disks"))
+            waiting = _waiting(after[key]) if key in after else {}
+            yield from _disks(label, old.pop("disks"), new.pop("disks"), waiting)
             yield from _fields(f"{label}:", old, new)
 
 
@@ -80,12 +81,23 @@ def _by_key(plan: Plan) -> dict[str, PoolPlan]:
     return {f"{pool.target}/{pool.live.id}": pool for pool in plan.pools if pool.live}
 
 
-def _disks(pool: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+def _waiting(pool: PoolPlan) -> dict[str, str]:
+    """What became of disks that are only marked, by their ids: a decision has none of these."""
+    found = [(each.live.id, each.waits.due) for each in pool.waiting if each.live and each.waits]
+    return {
+        disk: f"is only marked now and waits until {due:%Y-%m-%d %H:%M} UTC" if due else "is to be marked now"
+        for disk, due in found
+    }
+
+
+def _disks(
+    pool: str, then: Mapping[str, Any], now: Mapping[str, Any], waiting: Mapping[str, str]
+) -> Iterator[str]:
     for key in sorted(then.keys() | now.keys()):
         old, new = then.get(key), now.get(key)
         where = f"{pool}: {_disk_name(key, old or new or {})}"
         if new is None and old is not None:
-            gone = "is gone now" if "before" in old else "is not any more"
+            gone = waiting.get(key, "is gone now") if "before" in old else "is not any more"
             yield f"{where} {_size(old)}: was {_ACTIONS[old['action']]}, {gone}"
         elif old is None and new is not None:
             yield f"{where} {_size(new)}: was not in the approved plan, is {_ACTIONS[new['action']]} now"

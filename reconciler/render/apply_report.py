@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from reconciler.apply.results import ApplyReport, Resolution, Status
+from reconciler.errors import ExitCode
 from reconciler.journal.records import Operation
 from reconciler.planning.plan import PoolPlan
-from reconciler.render.text import Line, Tone
-from reconciler.render.words import acting, count
+from reconciler.render.line import Line, Tone, count
+from reconciler.render.words import acting
 
 _TONES = {Status.DONE: Tone.ADD, Status.NOT_STARTED: Tone.FAINT, Status.ACCEPTED: Tone.CHANGE}
 MOST_NAMES = 5
 """Blocked pools that the last line names."""
+ERROR = "Error: "
+"""How the line begins that says an apply was refused or partial: Terraform's, which programs look for."""
 
 
 def report_lines(report: ApplyReport) -> Iterator[Line]:
@@ -32,13 +35,15 @@ def retry_lines(report: ApplyReport) -> Iterator[Line]:
     done, planned = (sum(getattr(each, name) for each in report.results) for name in ("done", "planned"))
     if report.results and report.plan:
         copies = count(planned, "copy", "copies")
-        good = all(each.status is Status.DONE for each in report.results)
+        good = all(each.status is Status.DONE for each in report.results) and not report.exit_code
         words = (
             f"Retry complete! {copies} proven gone."
             if good
             else f"Retry incomplete: {done} of {copies} gone."
         )
-        yield Line(words, Tone.ADD if good else Tone.BLOCK)
+        yield Line(ERROR * (not good) + words, Tone.ADD if good else Tone.BLOCK)
+    if report.exit_code and not (report.results and report.plan):
+        yield Line(verdict(report), Tone.BLOCK)
     yield _in_journal(report)
 
 
@@ -97,7 +102,8 @@ def report_page(report: ApplyReport) -> tuple[str, list[str]]:
         f"- {prose(line.text)}\n" for line in (*resolution_lines(earlier), *in_flight_lines(report.in_flight))
     ]
     parts = [
-        f"## {headline(report)}\n\n",
+        # What went well names nobody.
+        f"## {prose(verdict(report)) if report.exit_code else verdict(report)}\n\n",
         *(f"{prose(each)}\n\n" for each in (acting(report.plan.services) if report.plan else ())),
         "| pool | ended | proven | what happened |\n|---|---|--:|---|\n" if rows else "",
         fitting(rows, SUMMARY_LIMIT, "pool"),
@@ -120,7 +126,8 @@ def report_page(report: ApplyReport) -> tuple[str, list[str]]:
 
 def _complete(report: ApplyReport) -> bool:
     return (
-        report.remaining == 0
+        report.exit_code is ExitCode.DONE
+        and not report.remaining
         and not _blocked(report)
         and all(each.done == each.planned for each in report.results)
     )
@@ -133,17 +140,39 @@ def _blocked(report: ApplyReport) -> list[PoolPlan]:
 
 def headline(report: ApplyReport) -> str:
     """What was carried out, and what was left alone: a run that did both says both."""
+    blocked = _blocked(report)
+    held = f" {count(len(blocked), 'pool')} blocked and left alone: {_names(blocked)}." if blocked else ""
     if not report.results:
-        return "Nothing was applied."
+        return f"Nothing was applied.{held}{_also(report)}"
     done = sum(result.done for result in report.results)
     if _complete(report):
-        return f"Apply complete! {count(done, 'change')} proven; a new plan shows no changes."
-    blocked = _blocked(report)
+        proof = (
+            "a new plan shows no changes" if report.remaining == 0 else "no new plan could be made to compare"
+        )
+        return f"Apply complete! {count(done, 'change')} proven; {proof}."
     left_alone = {(pool.target, pool.live.id) for pool in blocked if pool.live}
     planned = sum(result.planned for result in report.results if result.key not in left_alone)
     left = f" A new plan shows {report.remaining} left." if report.remaining else ""
-    held = f" {count(len(blocked), 'pool')} blocked and left alone: {_names(blocked)}." if blocked else ""
-    return f"Apply incomplete: {done} of {count(planned, 'change')} proven.{left}{held}"
+    return f"Apply incomplete: {done} of {count(planned, 'change')} proven.{left}{held}{_also(report)}"
+
+
+def verdict(report: ApplyReport) -> str:
+    """The headline for programs that read Terraform's output: begins with ``Error:`` or ``Apply complete!``."""
+    if report.exit_code:
+        return ERROR + headline(report)
+    return headline(report) if report.results else f"Apply complete! {count(0, 'change')}."
+
+
+def _also(report: ApplyReport) -> str:
+    """What else keeps a run from having ended well."""
+    failures = len(report.plan.failures) if report.plan else 0
+    earlier = sum(each.result.status is not Status.DONE for each in report.resolutions)
+    found = f" {count(failures, 'target')} could not be planned." if failures else ""
+    if earlier and report.exit_code:
+        found += f" {count(earlier, 'earlier operation')} did not end well."
+    if report.exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+        found += " The run was interrupted."
+    return found
 
 
 def _names(pools: Sequence[PoolPlan]) -> str:
@@ -152,9 +181,13 @@ def _names(pools: Sequence[PoolPlan]) -> str:
 
 
 def _closing(report: ApplyReport) -> Iterator[Line]:
-    if report.results:
-        yield Line(headline(report), Tone.ADD if _complete(report) else Tone.BLOCK)
+    yield closing_line(report)
     yield _in_journal(report)
+
+
+def closing_line(report: ApplyReport) -> Line:
+    """How the run ended, in one line."""
+    return Line(verdict(report), Tone.BLOCK if report.exit_code else Tone.ADD)
 
 
 def _in_journal(report: ApplyReport) -> Line:

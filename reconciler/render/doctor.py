@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reconciler.render.text import Line, Tone
+from reconciler.render.line import Line, Tone
 
 
 class Result(StrEnum):

@@ -13,10 +13,11 @@ from reconciler.journal.records import Alarm
 from reconciler.planning.drift import Measure, is_being_changed
 from reconciler.planning.finding import Severity
 from reconciler.render.apply_report import report_lines, report_page, resolution_lines
+from reconciler.render.line import Line, Tone, count
 from reconciler.render.message import Deliveries
 from reconciler.render.prometheus import drift_metrics
-from reconciler.render.text import Line, Tone, drift_line, finding_lines, head_lines, leftover_lines
-from reconciler.render.words import acting, count, marked, settled
+from reconciler.render.text import drift_line, finding_lines, head_lines, leftover_lines
+from reconciler.render.words import acting, marked, settled
 
 MOST_ALARMS = 3
 """How many alarms a headline shows in full."""

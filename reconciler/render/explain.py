@@ -14,7 +14,8 @@ from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import PAY_PER_USE, PREPAID, pool_checks, run_checks
 from reconciler.planning.plan import Plan, PoolPlan
 from reconciler.render import words
-from reconciler.render.text import Line, Tone, leftover_lines
+from reconciler.render.line import Line, Tone, count
+from reconciler.render.text import leftover_lines
 
 _MARKS = {
     Severity.PASS: ("ok", Tone.ADD),
@@ -92,7 +93,7 @@ def _not_carried_out(pool: PoolPlan, change: Change) -> str:
 
 def _desktops(pool: Pool) -> str:
     known = pool.desktop_count is not None
-    return words.count(pool.desktop_count or 0, "desktop") if known else "desktops not counted"
+    return count(pool.desktop_count or 0, "desktop") if known else "desktops not counted"
 
 
 def live(disk: Disk | None) -> str:

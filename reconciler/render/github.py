@@ -23,9 +23,13 @@ _PLACE = re.compile(r"(?P<file>.+):(?P<line>[1-9]\d*):(?P<column>[1-9]\d*)", re.
 _LEVELS = {Severity.BLOCK: "error", Severity.WARN: "warning"}
 
 
-def job_summary(plan: Plan, apply: str = APPLY) -> str:
-    """The plan for the summary page of the run: the review comment with a higher limit."""
-    return plan_markdown(plan, SUMMARY_LIMIT, apply) + "\n"
+def job_summary(plan: Plan, apply: str = APPLY, failed: str = "") -> str:
+    """The plan for the summary page of the run: the review comment with a higher limit.
+
+    ``failed`` is why it was not applied; it stands first.
+    """
+    title = f"## {prose(failed)}\n\n" if failed else ""
+    return title + plan_markdown(plan, SUMMARY_LIMIT, apply) + "\n"
 
 
 def plan_annotations(plan: Plan) -> Iterator[str]:

@@ -28,8 +28,9 @@ from reconciler.planning.anonymous import Unnamed, anonymised
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan_file import read
 from reconciler.render import words
+from reconciler.render.line import Line, Tone, count
 from reconciler.render.marks import announcement_words
-from reconciler.render.text import Line, Tone, plan_lines
+from reconciler.render.text import plan_lines
 from reconciler.render.ways_back import way_back_lines
 
 SHOWN_TEXT: Final = 200
@@ -153,7 +154,7 @@ def _operation_lines(operation: Operation) -> Iterator[Line]:
 def _desktop(copy: LostCopy) -> str:
     """``name (id), of its users``; the id and how many they are where names were left out."""
     if isinstance(copy.users, Unnamed):
-        return f"desktop {copy.desktop_id}, of {words.count(len(copy.users), 'user')}"
+        return f"desktop {copy.desktop_id}, of {count(len(copy.users), 'user')}"
     users = ", ".join(copy.users) or "nobody"
     return f"{copy.desktop_name or 'a desktop without name'} ({copy.desktop_id}), of {users}"
 

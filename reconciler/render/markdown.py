@@ -14,6 +14,7 @@ from reconciler.planning.change import Change
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.plan import Plan, PoolPlan
 from reconciler.render import review, words
+from reconciler.render.line import count
 from reconciler.safe_text import LONGEST, safe_text
 
 MARKER = "<!-- reconciler-plan -->"
@@ -127,7 +128,7 @@ def fitting(sections: Sequence[str], room: int, what: str) -> str:
 
 
 def _more(number: int, what: str) -> str:
-    return f"\n**{words.count(number, f'more {what}')} not shown.** The complete plan is in the run's output.\n\n"
+    return f"\n**{count(number, f'more {what}')} not shown.** The complete plan is in the run's output.\n\n"
 
 
 def _head(plan: Plan) -> str:
@@ -142,7 +143,7 @@ def _head(plan: Plan) -> str:
         sandbox = code(name.removeprefix("sandbox:"))
         lines += [f"> **SANDBOX** {sandbox}: a simulated service; nothing real is touched.", ""]
     if plan.has_changes and plan.failures:
-        lines += [f"**{words.count(len(plan.failures), 'target')} could not be planned; see below.**", ""]
+        lines += [f"**{count(len(plan.failures), 'target')} could not be planned; see below.**", ""]
     destroyed = words.destruction(plan)
     if destroyed:
         lines += [f"**{destroyed}**", ""]

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from reconciler.apply.marks import why_of
-from reconciler.journal.records import Announcement, Mark, State
+from reconciler.journal.records import Announcement, Mark
+from reconciler.journal.states import State
 from reconciler.planning.permissions import grace_words
-from reconciler.render.text import Line, Tone
-from reconciler.render.words import count
+from reconciler.render.line import Line, Tone, count
 
 
 def marks_lines(
@@ -17,12 +17,11 @@ def marks_lines(
 ) -> Iterator[Line]:
     """One block per mark, the longest first, with the messages about it; ``now`` is the journal's time."""
     for each in marks:
-        due = f"due {each.due:%Y-%m-%d %H:%M} UTC"
+        due = f"due {each.due:%Y-%m-%d %H:%M} UTC{' (now)' if each.due <= now else ''}"
+        yield Line(f"{each.pool_name}/{each.key.disk_id}: {due}", Tone.STRONG)
+        what = f"{each.shape}, " if each.shape else ""
         yield Line(
-            f"{each.pool_name}/{each.key.disk_id}: {due}{' (now)' if each.due <= now else ''}", Tone.STRONG
-        )
-        yield Line(
-            f"    surplus since {each.first_seen:%Y-%m-%d %H:%M} UTC; grace {grace_words(each.grace)}; "
+            f"    {what}surplus since {each.first_seen:%Y-%m-%d %H:%M} UTC; grace {grace_words(each.grace)}; "
             f"pool {each.key.pool.pool_id} of {each.key.pool.target}",
             Tone.FAINT,
         )

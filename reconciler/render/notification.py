@@ -21,6 +21,7 @@ from reconciler.planning.plan import Plan, PoolPlan, totals
 from reconciler.render import words
 from reconciler.render.apply_report import headline as apply_headline
 from reconciler.render.drift_report import counts, headline, sum_words
+from reconciler.render.line import count
 from reconciler.render.message import EVERYBODY, Compose, Level, Message
 from reconciler.safe_text import safe_text
 
@@ -117,7 +118,7 @@ def plan_message(plan: Plan, source: Source) -> Compose:
         if not ready:
             return None
         total = totals([pool for pool in pools if not pool.blocked])
-        lost = f" This destroys {words.count(total.destroy, 'disk')} for good: {words.amounts(total)}."
+        lost = f" This destroys {count(total.destroy, 'disk')} for good: {words.amounts(total)}."
         return _written(
             _Story(
                 source,
@@ -166,7 +167,7 @@ def apply_message(
             text, level = apply_headline(report), of_exit_code(code)
         elif owner:
             code, level = None, worst_of(each.level for each in own)
-            text = f"{words.count(len(own), 'pool')} of {owner}: {_statuses(own)}."
+            text = f"{count(len(own), 'pool')} of {owner}: {_statuses(own)}."
         else:
             code = error.exit_code if error else ExitCode.ERROR
             text, level = f"Nothing was applied: {error.message if error else ''}", of_exit_code(code)
@@ -230,10 +231,10 @@ def _ended(result: PoolResult, pool: PoolPlan | None, owners: Owners) -> _Part:
         "done": result.done,
         "planned": result.planned,
     }
-    text = f"{result.status.value}, {result.done} of {words.count(result.planned, 'change')} done"
+    text = f"{result.status.value}, {result.done} of {count(result.planned, 'change')} done"
     if pool and pool.loss.disks and not pool.blocked:
         lost = totals([pool])
-        text += f"; planned to destroy {words.count(lost.destroy, 'disk')}: {words.amounts(lost)}"
+        text += f"; planned to destroy {count(lost.destroy, 'disk')}: {words.amounts(lost)}"
         numbers |= _amounts([pool])
     if pool and pool.blocked:
         text = f"{result.status.value}; {_blocked(pool)}"
@@ -351,7 +352,7 @@ def drift_parts(outcome: DriftRound, owner: str = EVERYBODY) -> tuple[_Part, ...
         if pool.waiting:
             numbers["marked"] = len(pool.waiting)
         if became := due.count(pool.desired):
-            texts.append(f"{words.count(became, 'disk has', 'disks have')} become due")
+            texts.append(f"{count(became, 'disk has', 'disks have')} become due")
             levels.append(Level.INFO)
         if pool.live and (str(pool.target), pool.live.id) in alarmed:
             texts.append("ALARM: the pool is left alone until a person has looked at it")
@@ -372,7 +373,7 @@ def changing(outcome: DriftRound, owner: str) -> bool:
 
 def _own_drift(report: DriftReport | None, parts: Sequence[_Part], owner: str) -> tuple[str, Level]:
     pools = report.plan.pools if report else ()
-    mine = words.count(sum(pool.desired.owner == owner for pool in pools), "pool")
+    mine = count(sum(pool.desired.owner == owner for pool in pools), "pool")
     if not parts:
         return f"No drift in {mine} of {owner}.", Level.SUCCESS
     verb = "needs" if len(parts) == 1 else "need"

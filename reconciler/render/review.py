@@ -12,7 +12,7 @@ from reconciler.model import Target
 from reconciler.planning.manifest_changes import Direction, ManifestChange
 from reconciler.planning.permissions import Permission
 from reconciler.planning.plan import Plan
-from reconciler.render.words import count
+from reconciler.render.line import count
 
 ALLOWED = "Allowed by these manifests"
 CHANGED = "Changed by this pull request"

@@ -6,8 +6,6 @@ Each line has a tone; ``cli`` knows whether there is a terminal and chooses the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 
 from reconciler.model import Action
 from reconciler.planning.change import Change
@@ -15,7 +13,7 @@ from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.inconsistent_desktops import InconsistentDesktop
 from reconciler.planning.plan import Plan, PoolPlan
 from reconciler.render import review, words
-from reconciler.safe_text import safe_text
+from reconciler.render.line import Line, Tone, count
 
 SANDBOX = "sandbox:"
 """How the name of a simulated service begins."""
@@ -23,31 +21,6 @@ SHOWN_USERS = 10
 """User names listed per pool before ``and N more``."""
 SHOWN_DESKTOPS = 20
 """Inconsistent desktops listed per pool before ``and N more``; the JSON lists all of them."""
-
-
-class Tone(StrEnum):
-    """The meaning of a line; ``cli`` maps it to a colour."""
-
-    PLAIN = "plain"
-    STRONG = "strong"
-    DESTROY = "destroy"
-    ADD = "add"
-    CHANGE = "change"
-    BLOCK = "block"
-    WARN = "warn"
-    FAINT = "faint"
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of the console, with control characters escaped, so that no name can break the line or the terminal."""
-
-    text: str = ""
-    tone: Tone = Tone.PLAIN
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "text", safe_text(self.text))
-
 
 _TONES = {
     Action.REMOVE: Tone.DESTROY,
@@ -165,9 +138,9 @@ def _loss(pool: PoolPlan) -> Iterator[Line]:
         return
     from_where = "up to " if loss.upper_bound else ""
     yield Line(
-        f"  {pool.label} loses {words.count(loss.disks, 'disk')}: {from_where}"
-        f"{words.count(loss.copies, 'copy', 'copies')} on {words.count(loss.desktops, 'desktop')}, "
-        f"{loss.gigabytes} GB, {words.count(loss.live_sessions, 'connected session')}.",
+        f"  {pool.label} loses {count(loss.disks, 'disk')}: {from_where}"
+        f"{count(loss.copies, 'copy', 'copies')} on {count(loss.desktops, 'desktop')}, "
+        f"{loss.gigabytes} GB, {count(loss.live_sessions, 'connected session')}.",
         Tone.STRONG,
     )
     note = words.reach(pool)
@@ -212,7 +185,7 @@ def _unmanaged(plan: Plan) -> Iterator[Line]:
 def leftover_lines(pool: PoolPlan) -> Iterator[Line]:
     """The copies that partial removals have left on a pool's desktops, and how to finish them."""
     for each in pool.leftovers:
-        left = words.count(len(each.copies), "copy", "copies")
+        left = count(len(each.copies), "copy", "copies")
         yield Line(
             f"  {pool.label}: {left} left by operation {each.operation_id} of {each.opened:%Y-%m-%d %H:%M} UTC",
             Tone.STRONG,
@@ -241,7 +214,7 @@ def _inconsistent(plan: Plan) -> Iterator[Line]:
         if not (found and found.desktops):
             continue
         yield Line(
-            f"  {pool.label}: {words.count(found.by_number, 'desktop')} with a different number of disks, "
+            f"  {pool.label}: {count(found.by_number, 'desktop')} with a different number of disks, "
             f"{found.by_size} with a different total size",
             Tone.STRONG,
         )
@@ -290,7 +263,7 @@ def _findings(plan: Plan) -> Iterator[Line]:
         found = [each for each in plan.all_findings if each.severity is severity]
         if not found:
             continue
-        yield Line(f"{heading}{words.count(len(found), what)}:", tone)
+        yield Line(f"{heading}{count(len(found), what)}:", tone)
         yield Line()
         for each in found:
             yield from finding_lines(each, tone)

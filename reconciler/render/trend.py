@@ -1,4 +1,7 @@
-"""Renders the page of drift over time: surplus and missing disks as step charts, and past removals.
+"""Renders the page of drift over time: surplus and missing disks as step charts, marks, and past removals.
+
+A chart begins with the first look at the pools and ends with what the last one still says; where nobody looked for
+longer than a reading counts, it has a gap.
 
 Pure: the values from the journal are passed in. ``trend.html.j2`` and ``trend.css`` have the layout.
 """
@@ -8,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import NamedTuple
 
@@ -17,10 +20,13 @@ from reconciler.render.page import Drawn, render_page
 
 SHOWN_POOLS = 100
 SHOWN_REMOVALS = 500
+SHOWN_MARKS = 500
 COLUMNS = 300
 """Columns of a chart; each shows the highest and the last value within it."""
 _HIGH = 40.0
 """Height of a chart with a width of 100."""
+_SHORT = timedelta(days=3)
+"""Up to this long, the ends of a chart are named with their times of day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,28 @@ class OperationRow:
 
 
 @dataclass(frozen=True, slots=True)
+class MarkRow:
+    """A surplus disk that waits for the end of its grace, or is due."""
+
+    pool: str
+    target: str
+    disk: str
+    size: str
+    """Type and size, or nothing where the journal does not know them."""
+    since: datetime
+    due: datetime
+    extended: bool = False
+    """Whether a person lets it wait."""
+
+
+class Span(NamedTuple):
+    """A time throughout which it was known how the pools were."""
+
+    begin: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Trend:
     """The values of the page."""
 
@@ -60,6 +88,8 @@ class Trend:
     """Oldest first, starting ``MEMORY`` before ``since``: such a reading still counts at ``since``."""
     checks: int
     """Number of drift checks since ``since``."""
+    looks: tuple[Span, ...] = ()
+    """When they were: from the first to the last check of a day."""
     unresolved: tuple[OperationRow, ...] = ()
     removals: tuple[OperationRow, ...] = ()
     """Newest first, as many as are shown."""
@@ -67,6 +97,7 @@ class Trend:
     """Names of the simulated services that any of the values come from."""
     more_removals: int = 0
     """How many there are beyond these."""
+    marks: tuple[MarkRow, ...] = ()
 
 
 class Point(NamedTuple):
@@ -78,7 +109,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A step chart over the period of the page, drawn on a scale of 100 by 40."""
+    """A step chart over the time that was looked at, drawn on a scale of 100 by 40."""
 
     now: int
     peak: int
@@ -101,12 +132,21 @@ class PoolTrend:
 
 def trend_html(trend: Trend) -> str:
     """The complete page."""
-    pools = pool_trends(trend)
+    pools, looked = pool_trends(trend), spans(trend)
+    marks = sorted(trend.marks, key=lambda each: (each.due, each.pool, each.disk))
     values = {
         "trend": trend,
-        "gigabytes": curve(trend, total(trend, "gigabytes")),
-        "surplus": curve(trend, total(trend, "surplus")),
-        "missing": curve(trend, total(trend, "missing")),
+        "begin": looked[0].begin if looked else trend.since,
+        "end": looked[-1].end if looked else trend.until,
+        "form": "%Y-%m-%d" if looked and looked[-1].end - looked[0].begin > _SHORT else "%Y-%m-%d %H:%M",
+        "looked": bool(looked),
+        "last": looked[-1].end - MEMORY if looked else None,
+        "gaps": len(looked[1:]),
+        "gigabytes": curve(looked, total(trend, "gigabytes")),
+        "surplus": curve(looked, total(trend, "surplus")),
+        "missing": curve(looked, total(trend, "missing")),
+        "marks": marks[:SHOWN_MARKS],
+        "more_marks": len(marks[SHOWN_MARKS:]),
         "pools": pools[:SHOWN_POOLS],
         "more_pools": len(pools[SHOWN_POOLS:]),
         "removals": trend.removals[:SHOWN_REMOVALS],
@@ -133,37 +173,62 @@ def total(trend: Trend, field: str) -> list[Point]:
 def pool_trends(trend: Trend) -> list[PoolTrend]:
     """Every pool that had drift, sorted by surplus GB now, largest first."""
     found = []
+    looked = spans(trend)
     for readings in _by_pool(trend.readings).values():
         last = readings[-1]
         alone = Trend(trend.since, trend.until, tuple(readings), 0)
         surplus, missing = (total(alone, field)[-1].value for field in ("surplus", "missing"))
-        drawn = curve(trend, total(alone, "gigabytes"))
+        drawn = curve(looked, total(alone, "gigabytes"))
         found.append(PoolTrend(last.pool, last.target, surplus, missing, drawn))
     return sorted(
         found, key=lambda each: (-each.gigabytes.now, -each.missing, -each.gigabytes.peak, each.pool)
     )
 
 
-def curve(trend: Trend, points: Sequence[Point]) -> Curve:
-    """Draw the points; the highest one is at the top of the chart."""
+def spans(trend: Trend) -> tuple[Span, ...]:
+    """When it was known how the pools were: after each look, for as long as a reading counts."""
+    looks = [*trend.looks, *(Span(each.at, each.at) for each in trend.readings)]
+    found: list[Span] = []
+    for first, last in sorted(looks):
+        begin, end = max(first, trend.since), min(last + MEMORY, trend.until)
+        if end < begin:
+            continue
+        if found and begin <= found[-1].end:
+            found[-1] = Span(found[-1].begin, max(end, found[-1].end))
+        else:
+            found.append(Span(begin, end))
+    return tuple(found)
+
+
+def curve(looked: Sequence[Span], points: Sequence[Point]) -> Curve:
+    """Draw the points of the time that was looked at; the highest one is at the top of the chart."""
     peak = max(point.value for point in points)
-    span = (trend.until - trend.since).total_seconds()
+    if not looked:
+        return Curve(points[-1].value, peak, Drawn(), Drawn())
+    begin = looked[0].begin
+    # A single look of this very moment is a flat line.
+    length = (looked[-1].end - begin) or timedelta(seconds=1)
 
     def x(at: datetime) -> str:
-        return f"{100 * (at - trend.since).total_seconds() / span:.2f}"
+        return f"{100 * ((at - begin) / length):.2f}"
 
     def y(value: int) -> str:
         return f"{_HIGH - _HIGH * value / (peak or 1):.2f}"
 
-    path = [f"M0 {y(points[0].value)}"]
-    path += [f"H{x(point.at)}V{y(point.value)}" for point in _visible(trend, points[1:])]
-    line = "".join((*path, "H100"))
-    return Curve(points[-1].value, peak, Drawn(line), Drawn(f"{line}V{_HIGH:.0f}H0Z"))
+    lines, areas = [], []
+    for span in looked:
+        first = next(point.value for point in reversed(points) if point.at <= span.begin)
+        within = [point for point in points if span.begin < point.at < span.end]
+        steps = "".join(f"H{x(point.at)}V{y(point.value)}" for point in _visible(length, begin, within))
+        ends = x(span.end) if span is not looked[-1] else "100"
+        lines.append(f"M{x(span.begin)} {y(first)}{steps}H{ends}")
+        areas.append(f"{lines[-1]}V{_HIGH:.0f}H{x(span.begin)}Z")
+    return Curve(points[-1].value, peak, Drawn("".join(lines)), Drawn("".join(areas)))
 
 
-def _visible(trend: Trend, points: Sequence[Point]) -> Iterator[Point]:
-    width = (trend.until - trend.since) / COLUMNS
-    for _, group in groupby(points, lambda point: (point.at - trend.since) // width):
+def _visible(length: timedelta, begin: datetime, points: Sequence[Point]) -> Iterator[Point]:
+    width = length / COLUMNS
+    for _, group in groupby(points, lambda point: (point.at - begin) // width):
         column = list(group)
         highest = max(column, key=lambda point: point.value)
         if highest is not column[-1]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from reconciler.journal.records import NOT_APPLIED, Operation, RunRecord, State, Step
+from reconciler.journal.records import Operation, RunRecord
+from reconciler.journal.states import NOT_APPLIED, State, Step
 from reconciler.model import KnownBackup, LostCopy
 from reconciler.render import words
-from reconciler.render.text import Line, Tone
+from reconciler.render.line import Line, Tone
 
 NO_PROMISE = (
     "No document says that a destroyed disk of a desktop pool can be restored; "

@@ -17,6 +17,7 @@ from reconciler.planning.change import Change, Heard, Told, Waits
 from reconciler.planning.leftovers import Leftovers
 from reconciler.planning.permissions import grace_words
 from reconciler.planning.plan import DiskLoss, Plan, PoolPlan, Service, Totals, totals
+from reconciler.render.line import count
 
 SYMBOLS = {Action.KEEP: " ", Action.REMOVE: "-", Action.EXPAND: "~", Action.ADD: "+", Action.REPLACE: "-/+"}
 PHRASES = {
@@ -68,11 +69,6 @@ def acting(services: Sequence[Service]) -> list[str]:
         f"Acting as {whom}" + (f", in {', '.join(where)}." if several else ".")
         for whom, where in targets.items()
     ]
-
-
-def count(number: int, one: str, many: str = "") -> str:
-    """``1 disk``, ``2 disks``."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def summary(totals: Totals) -> str:

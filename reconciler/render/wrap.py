@@ -6,7 +6,8 @@ import re
 
 LEAST = 20
 """Columns of a terminal below which nothing is wrapped: there is no way to make that readable."""
-_COMMAND = re.compile(r"(?<![\w/.-])reconciler [a-z]+ ")
+_COMMAND = re.compile(r"(?<![\w/.-])reconciler (?!will )[a-z]+ ")
+"""Where a printed command begins; of sentences with these words, only Terraform's own has the program as subject."""
 
 
 def wrapped(text: str, width: int) -> list[str]:

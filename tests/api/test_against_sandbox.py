@@ -16,7 +16,7 @@ from reconciler.api.connect import open_client
 from reconciler.clock import SystemClock
 from reconciler.credentials import AccessKeys, Credentials, Password, Secret, Token
 from reconciler.errors import CredentialsError, PoolNotFound
-from reconciler.journal.records import State
+from reconciler.journal.states import State
 from reconciler.model import Target
 from reconciler.settings import Settings
 from tests.flows.serving import Served, serving

@@ -13,7 +13,7 @@ import pytest
 from reconciler.api.client import WorkspaceClient
 from reconciler.api.retry import Timing
 from reconciler.errors import CredentialsError, PermissionDenied, PoolNotFound, ReadingDoubtful, ServiceError
-from reconciler.journal.records import Outcome, State
+from reconciler.journal.states import Outcome, State
 from tests.api.fake_servers import (
     NOW,
     POOL,

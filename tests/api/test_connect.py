@@ -9,7 +9,7 @@ from reconciler.api.connect import open_client
 from reconciler.api.transport import sandbox_transport
 from reconciler.credentials import AccessKeys, Credentials, Password, Secret, Token
 from reconciler.errors import BadInput, ServiceError
-from reconciler.journal.records import State
+from reconciler.journal.states import State
 from reconciler.model import Target
 from reconciler.settings import Settings
 from tests.api.fake_servers import (

@@ -18,7 +18,7 @@ from reconciler.api.failure import MOST_BYTES as MOST_OF_AN_OBJECT
 from reconciler.api.outcome import of_error
 from reconciler.api.retry import Timing
 from reconciler.api.transport import MOST_BYTES, httpx
-from reconciler.journal.records import Outcome, State
+from reconciler.journal.states import Outcome, State
 from tests import needs
 from tests.api.fake_servers import (
     NOW,

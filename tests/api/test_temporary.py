@@ -32,7 +32,7 @@ from reconciler.api.temporary import (
 from reconciler.api.transport import open_http
 from reconciler.credentials import AccessKeys, Agency, Container, Oidc, Secret
 from reconciler.errors import CredentialsError
-from reconciler.journal.records import State
+from reconciler.journal.states import State
 from tests.api.fake_servers import NOW, POOL, PROJECT, Seen, Service, answer, client_at, listening, script
 
 HIDDEN = "swordfish-4711"

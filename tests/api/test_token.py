@@ -16,7 +16,7 @@ from reconciler.api.token import PasswordAuth
 from reconciler.api.transport import open_http
 from reconciler.credentials import Password, Secret
 from reconciler.errors import CredentialsError
-from reconciler.journal.records import State
+from reconciler.journal.states import State
 from tests.api.fake_servers import (
     NOW,
     POOL,

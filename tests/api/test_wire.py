@@ -133,6 +133,7 @@ def test_ten_disks_are_read() -> None:
 )
 def test_a_success_carries_an_error_when_its_code_says_anything(more: bytes, error: bool) -> None:
     assert carries_error(b'{"error_code": ' + more + b', "error_msg": "m"}') is error
+    assert carries_error(b'{"backups": ["' + b"x" * 10_000 + b'"], "error_code": ' + more + b"}") is error
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 from reconciler.apply.context import Options, RunContext, TargetContext
 from reconciler.apply.pools import Task
-from reconciler.journal.records import Intent, Journal, Outcome, PoolKey, SentDisk, Step
+from reconciler.journal.records import Intent, Journal, PoolKey, SentDisk
+from reconciler.journal.states import Outcome, Step
 from reconciler.model import ApplyTo, Disk, Manifest, Pool
 from reconciler.planner import Connection, PlanMetadata, compute
 from reconciler.planning.plan import Service as Named

@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.apply.proof import Observation, copies_seen, observed
 from reconciler.apply.second_check import SecondCheckFailed, check_retry
-from reconciler.journal.records import Step
+from reconciler.journal.states import Step
 from reconciler.model import Action, Copy, DesiredPool, Desktop, Disk, LostCopy
 from tests.apply.test_judge import intent
 from tests.builders import entry, pool

@@ -9,7 +9,8 @@ import pytest
 from reconciler.apply.decision import DECIDED, Decision
 from reconciler.engine.resolution import accept
 from reconciler.errors import Refused
-from reconciler.journal.records import ClosedBy, Operation, Outcome, State, Step
+from reconciler.journal.records import ClosedBy, Operation
+from reconciler.journal.states import Outcome, State, Step
 from reconciler.planner import Connection
 from reconciler.planning.plan import Service
 from reconciler.workspace import JobEnd
@@ -77,7 +78,7 @@ def test_what_the_service_accepted_is_never_closed_as_not_accepted(answer: Outco
 def test_an_answer_that_is_no_acceptance_does_not_forbid_not_accepted() -> None:
     with harness() as world:
         left_open(world, Outcome(State.UNKNOWN, status=502), lifetime=None)
-        assert "a person decided: not-accepted (by ann@desk; read: 0 of 1 disks gone)" in said(
+        assert "a person decided: not-accepted (by ann@desk; read: 0 of 1 disk gone)" in said(
             world, State.NOT_ACCEPTED
         )
         assert (kept(world).state, kept(world).closed_by) == (State.NOT_ACCEPTED, ClosedBy.PERSON)
@@ -97,8 +98,8 @@ def test_not_accepted_is_refused_while_the_disks_or_a_new_job_show_otherwise() -
         refused(world, State.NOT_ACCEPTED, "job job of this pool appeared after the call")
         world.service.jobs.clear()
         del world.service.pools_["pool"].disks[GOING.id]
-        refused(world, State.NOT_ACCEPTED, "1 of 1 disks gone")
-        assert "despite the evidence: 1 of 1 disks gone" in said(
+        refused(world, State.NOT_ACCEPTED, "1 of 1 disk gone")
+        assert "despite the evidence: 1 of 1 disk gone" in said(
             world, State.NOT_ACCEPTED, despite_evidence=True
         )
 
@@ -107,11 +108,11 @@ def test_done_is_refused_while_the_disks_are_there() -> None:
     with harness() as world:
         left_open(world, Outcome(State.ACCEPTED, "job", status=200))
         job(world, JobEnd.SUCCEEDED)
-        refused(world, State.DONE, "op is not closed as done: 0 of 1 disks gone")
+        refused(world, State.DONE, "op is not closed as done: 0 of 1 disk gone")
         verdict = said(world, State.DONE, despite_evidence=True)
         assert verdict == (
-            "a person decided: done (by ann@desk; read: 0 of 1 disks gone, job job succeeded; "
-            "despite the evidence: 0 of 1 disks gone)"
+            "a person decided: done (by ann@desk; read: 0 of 1 disk gone, job job succeeded; "
+            "despite the evidence: 0 of 1 disk gone)"
         )
 
 
@@ -175,7 +176,7 @@ def test_what_was_decided_by_whom_and_against_which_reading_is_kept() -> None:
         job(world, JobEnd.SUCCEEDED)
         del world.service.pools_["pool"].disks[GOING.id]
         verdict = said(world, State.DONE)
-        assert verdict == "a person decided: done (by ann@desk; read: 1 of 1 disks gone, job job succeeded)"
+        assert verdict == "a person decided: done (by ann@desk; read: 1 of 1 disk gone, job job succeeded)"
         assert (kept(world).state, kept(world).closed_by) == (State.DONE, ClosedBy.PERSON)
         record = world.journal.run("person")
         assert record
@@ -185,7 +186,7 @@ def test_what_was_decided_by_whom_and_against_which_reading_is_kept() -> None:
             {
                 "decision": "done",
                 "by": "ann@desk",
-                "reading": "1 of 1 disks gone, job job succeeded",
+                "reading": "1 of 1 disk gone, job job succeeded",
                 "against": [],
             },
         )

@@ -16,7 +16,8 @@ from reconciler.apply.operation import carry_out, cut_short, follow, judge, proo
 from reconciler.apply.proof import Observation
 from reconciler.apply.results import Result, Status
 from reconciler.errors import JournalError, ServiceError
-from reconciler.journal.records import DESKTOPS, Journal, Outcome, State, Step
+from reconciler.journal.records import DESKTOPS, Journal
+from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import LostCopy
 from reconciler.workspace import Call, Job, JobEnd
 from tests.apply.harness import GOING, KEPT, Harness, Scripted, harness, removal
@@ -61,7 +62,7 @@ def carried_out(world: Harness, options: Options | None = None) -> Result:
             ABSENT,
             Result(
                 Status.REJECTED,
-                "the service rejected the call: no such disk, HTTP 404, WKS.0001, request req-1; 0 of 1 disks gone",
+                "the service rejected the call: no such disk, HTTP 404, WKS.0001, request req-1; 0 of 1 disk gone",
                 "nothing was changed by this call; plan again",
                 outcome=ABSENT,
             ),
@@ -191,7 +192,7 @@ def test_a_retried_job_that_shows_its_old_end_first_is_followed_on() -> None:
         )
         world.journal.open_operation(wanted, "run", 60)
         found = world.run(follow(wanted, "old", world.site(), world.context()))
-        assert found == Result(Status.RUNNING, "job old runs again; 0 of 1 copies gone", RESOLVE)
+        assert found == Result(Status.RUNNING, "job old runs again; 0 of 1 copy gone", RESOLVE)
         assert any("waiting up to 2 min" in line for line in world.said)
 
 

@@ -14,7 +14,8 @@ from reconciler.apply.pools import _compare
 from reconciler.apply.proof import Observation, observed
 from reconciler.apply.results import Status
 from reconciler.errors import Refused, StalePlan
-from reconciler.journal.records import Intent, PoolKey, SentDisk, Step
+from reconciler.journal.records import Intent, PoolKey, SentDisk
+from reconciler.journal.states import Step
 from reconciler.model import ApplyTo, Disk, Pool
 from reconciler.planning.draft import draft
 from reconciler.planning.guards import judge_pool

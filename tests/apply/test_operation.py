@@ -14,7 +14,8 @@ from reconciler.apply.context import Options
 from reconciler.apply.operation import carry_out
 from reconciler.apply.results import Result, Status
 from reconciler.errors import JournalError, PoolHeld, ServiceError
-from reconciler.journal.records import Journal, Outcome, State, Step
+from reconciler.journal.records import Journal
+from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import Pool
 from reconciler.workspace import Call, JobEnd
 from tests.apply.harness import GOING, KEPT, Harness, Scripted, harness, removal
@@ -293,7 +294,7 @@ def test_a_disk_that_was_gone_already_is_done_but_not_by_this_call() -> None:
         gone_by_hand(world)
         result = carried_out(world)
         assert (result.status, result.done) == (Status.DONE, 1)
-        assert "1 of 1 disks gone, seen in two readings, but not removed by this call" in result.message
+        assert "1 of 1 disk gone, seen in two readings, but not removed by this call" in result.message
         assert "HTTP 404" in result.message
         assert state(world) == (State.REJECTED, True)
         assert world.journal.removed_since(str(TARGET), "simulated", world.clock.now().replace(day=1)) == 0
@@ -304,7 +305,7 @@ def test_not_found_for_a_disk_that_is_there_is_a_rejection() -> None:
         world.service.answers = [NOT_FOUND]
         result = carried_out(world)
         assert (result.status, result.done) == (Status.REJECTED, 0)
-        assert "the service rejected the call: no such disk, HTTP 404, WKS.0001; 0 of 1 disks gone" in (
+        assert "the service rejected the call: no such disk, HTTP 404, WKS.0001; 0 of 1 disk gone" in (
             result.message
         )
         assert state(world) == (State.REJECTED, True)
@@ -358,7 +359,7 @@ def test_a_partial_job_obeys_the_time_limit_and_stays_open(timeout: float) -> No
         result = carried_out(world, Options(wait_timeout=timeout))
         assert world.loop.moment < timeout + 30
         assert result.status is Status.RUNNING
-        assert "ended partial; 0 of 1 disks gone, and --wait-timeout left no time" in result.message
+        assert "ended partial; 0 of 1 disk gone, and --wait-timeout left no time" in result.message
         assert state(world) == (State.ACCEPTED, False)
 
 

@@ -37,7 +37,7 @@ def test_copies_are_counted_on_the_desktops_that_are_done() -> None:
 def test_a_desktop_with_one_failed_sub_job_of_several_is_not_done() -> None:
     found = by_desktop(removal("a"), job(("a", True), ("a", False), ("a", True)))
     assert (found.done, found.left) == ((), (Share("a", "id-a", 1),))
-    assert words(found) == "0 of 1 copies gone; left on a"
+    assert words(found) == "0 of 1 copy gone; left on a"
 
 
 def test_a_desktop_that_no_sub_job_names_is_neither_done_nor_left() -> None:

@@ -16,7 +16,8 @@ from reconciler.apply.pools import BUSY_WAIT, Task, apply_pool
 from reconciler.apply.results import PoolResult, Status
 from reconciler.apply.second_check import SecondCheckFailed
 from reconciler.errors import CredentialsError, PoolHeld, Refused, ServiceError, StalePlan
-from reconciler.journal.records import Claim, Outcome, SentDisk, StaleGeneration, State, Step
+from reconciler.journal.records import Claim, SentDisk, StaleGeneration
+from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import Action, ApplyTo, BackupRule, DesiredDisk, Disk, Placed, Policy
 from reconciler.planner import plan_pool
 from reconciler.workspace import Call, JobEnd, PoolReading

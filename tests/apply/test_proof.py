@@ -8,7 +8,8 @@ import pytest
 
 from reconciler.apply.proof import CONTRADICTING, Observation, observe, observed
 from reconciler.errors import ServiceError
-from reconciler.journal.records import SentDisk, Step
+from reconciler.journal.records import SentDisk
+from reconciler.journal.states import Step
 from reconciler.model import ABSENT_DISKS, Disk, Pool
 from tests.apply.harness import GOING, KEPT, Harness, Scripted, harness
 

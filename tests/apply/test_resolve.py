@@ -14,7 +14,8 @@ from reconciler.apply.resolve import can_no_longer_arrive, resolve
 from reconciler.apply.results import Resolution, Status
 from reconciler.engine.resolution import accept, resolve_all
 from reconciler.errors import PoolHeld
-from reconciler.journal.records import DESKTOPS, ClosedBy, Intent, Outcome, SentDisk, State, Step
+from reconciler.journal.records import DESKTOPS, ClosedBy, Intent, SentDisk
+from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import LostCopy, Pool
 from reconciler.planner import Holds
 from reconciler.workspace import UNLISTED, Job, JobEnd

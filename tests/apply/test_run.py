@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 
-from reconciler.apply.context import Options, RunContext, Stop
+from reconciler.apply.context import Options, RunContext
 from reconciler.apply.events import Event, Phase, PoolMoved, RunBegan, Share
 from reconciler.apply.results import ApplyReport, PoolResult, Status
 from reconciler.apply.run import Gate, run_pools
+from reconciler.apply.stop import Stop
 from reconciler.cli.apply import manifest_of
 from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.errors import ExitCode, JournalError, StalePlan
-from reconciler.journal.records import Journal, Outcome, State, Step
+from reconciler.journal.records import Journal
+from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import (
     Action,
     ApplyTo,
@@ -365,7 +367,7 @@ def test_a_kept_disk_that_vanished_stops_everything_whatever_was_asked() -> None
 def test_a_success_without_effect_is_a_failure() -> None:
     report, _, _ = carried_out(Options(), Faults(job_lies=1.0))
     assert report.exit_code is ExitCode.JOB_FAILED
-    assert any("reports success, but 0 of 1 disks gone" in result.message for result in report.results)
+    assert any("reports success, but 0 of 1 disk gone" in result.message for result in report.results)
 
 
 def test_a_job_that_never_ends_is_still_running_at_the_deadline() -> None:

@@ -19,7 +19,8 @@ from sqlalchemy import Table, insert
 
 from reconciler.journal import rows, schema
 from reconciler.journal.database import Database, parse
-from reconciler.journal.records import PLAN_APPROVED, PoolKey, State
+from reconciler.journal.records import PLAN_APPROVED, PoolKey
+from reconciler.journal.states import State
 from reconciler.journal.store import open_journal
 from tests.benchmarks.__main__ import environment, served
 from tests.benchmarks.measure import Cost, best, cost

@@ -15,7 +15,7 @@ from reconciler import sandbox
 from reconciler.api.connect import open_client
 from reconciler.clock import SystemClock
 from reconciler.credentials import Secret, Token
-from reconciler.journal.records import State, Step
+from reconciler.journal.states import State, Step
 from reconciler.model import ApplyTo, Disk, Target
 from reconciler.sandbox import seed
 from reconciler.sandbox.store import Store

@@ -9,7 +9,7 @@ import pytest
 from reconciler.api import wire
 from reconciler.api.outcome import of_answer
 from reconciler.api.transport import Answer
-from reconciler.journal.records import State
+from reconciler.journal.states import State
 from tests.api.fake_servers import NOW
 from tests.contract.published import WRITES, operation
 

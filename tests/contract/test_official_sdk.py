@@ -15,7 +15,7 @@ from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException  # t
 from reconciler import sandbox
 from reconciler.api.outcome import of_answer
 from reconciler.api.transport import Answer
-from reconciler.journal.records import Step
+from reconciler.journal.states import Step
 from reconciler.sandbox.app import OPERATIONS
 from reconciler.workspace import Call, body_of
 from tests.api.fake_servers import NOW

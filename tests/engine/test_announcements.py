@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
-from reconciler.apply.context import RunContext, Stop
+from reconciler.apply.context import RunContext
 from reconciler.apply.results import ApplyReport
+from reconciler.apply.stop import Stop
 from reconciler.engine.apply import ApplyRequest
 from reconciler.engine.apply import apply as run_apply
 from reconciler.errors import CredentialsError, ExitCode, JournalError, StalePlan
-from reconciler.journal.records import Journal, Outcome, State
+from reconciler.journal.records import Journal
+from reconciler.journal.states import Outcome, State
 from reconciler.model import DesiredPool, Disk, Limits, Manifest, Placed, Policy
 from reconciler.planner import Connection
 from reconciler.planning.plan import Plan

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.engine.known import known_of
 from reconciler.errors import ServiceError
-from reconciler.journal.records import Outcome, State, Step
+from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import ApplyTo, Manifest
 from reconciler.planner import NOTHING, Known, PlanMetadata, compute
 from reconciler.planning.finding import Severity

@@ -20,7 +20,8 @@ from reconciler.apply.results import DriftReport, DriftRound, Status
 from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.engine.remediation import detect, remediate
 from reconciler.errors import ExitCode, JournalError, Refused, ServiceError
-from reconciler.journal.records import Intent, Journal, Outcome, PoolKey, SentDisk, State, Step
+from reconciler.journal.records import Intent, Journal, PoolKey, SentDisk
+from reconciler.journal.states import Outcome, State, Step
 from reconciler.journal.store import open_journal
 from reconciler.model import (
     Action,

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from reconciler.apply.context import Options, RunContext, Stop
+from reconciler.apply.context import Options, RunContext
 from reconciler.apply.results import ApplyReport, Resolution, Status
+from reconciler.apply.stop import Stop
 from reconciler.engine.resolution import resolve_all
 from reconciler.engine.retry import RetryRequest, retry
 from reconciler.errors import ExitCode, Refused, StalePlan
-from reconciler.journal.records import Outcome, State, Step
+from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import Limit, Limits, LostCopy, Manifest, Placed, Policy, Position
 from reconciler.planner import Connection
 from reconciler.planning.plan import Plan

@@ -15,7 +15,7 @@ from typing import Any
 
 from reconciler import sandbox
 from reconciler.api.connect import open_client
-from reconciler.apply.context import RunContext
+from reconciler.apply.context import Options, RunContext
 from reconciler.apply.results import ApplyReport
 from reconciler.credentials import AccessKeys, Secret
 from reconciler.engine.apply import ApplyRequest, apply
@@ -75,7 +75,8 @@ async def _run(what: Apply) -> int:
             """Everything is approved: what may go wrong comes later."""
 
         shard = Shard(*map(int, what.share.split("/")))
-        request = ApplyRequest(manifest, manifest.limits, approve)
+        # With so short a lease every look at the job and every reading renews it: each is a place to die at.
+        request = ApplyRequest(manifest, manifest.limits, approve, Options(lease=6.0))
         context = RunContext(
             journal,
             clock,

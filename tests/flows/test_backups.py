@@ -268,6 +268,7 @@ def test_a_backup_that_grows_too_old_after_the_review_stops_the_apply_and_a_fres
     [
         ((403, b'{"error_code": "BackupService.0403", "error_msg": "no"}'), "cbr:backups:list"),
         ((404, b'{"error_code": "APIGW.0101", "error_msg": "no such API"}'), "RECONCILER_CBR_ENDPOINT"),
+        ((404, b"not found"), "RECONCILER_CBR_ENDPOINT"),
         ((200, b'{"count": 12, "backups": [{"id": "b-1", "resource_id": "d'), "list backups"),
         ((200, b'{"count": 12, "backups": []}'), "the list of backups is not complete"),
         ((200, b'{"backups": []}'), "list backups"),
@@ -285,7 +286,17 @@ def test_a_backup_that_grows_too_old_after_the_review_stops_the_apply_and_a_fres
             "one of its times is none",
         ),
     ],
-    ids=["403", "404", "half a page", "fewer", "uncounted", "500", "of a server", "no time"],
+    ids=[
+        "403",
+        "404",
+        "another server",
+        "half a page",
+        "fewer",
+        "uncounted",
+        "500",
+        "of a server",
+        "no time",
+    ],
 )
 def test_a_backup_service_that_cannot_be_read_whole_blocks_and_says_why(
     run: Run,

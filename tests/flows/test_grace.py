@@ -59,6 +59,13 @@ def test_a_disk_is_marked_objected_to_extended_due_and_removed_and_the_journal_k
     assert served.posts() == []
     assert "finance-analysts: marked 1 disk; grace 7d begins now" in first.err
     due = TIME.now() + timedelta(seconds=WEEK)
+    assert "    SAS 200 GB, surplus since" in run("marks", env=env).out
+    [mark] = marks_of(run, env)
+    assert mark["shape"] == "SAS 200 GB"
+    assert run("report", "--out", str(tmp_path / "report.html"), env=env).code == 0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8").split("<h2>Marked disks</h2>")[1]
+    assert [f"<bdi>{word}</bdi>" in page for word in ("finance-analysts", disk, "SAS 200 GB")] == [True] * 3
+    assert f"{due:%Y-%m-%d}" in page.split("</table>")[0]
     words = f"will be destroyed after {due:%Y-%m-%d}"
     assert f"# finance-analysts/{disk} {words}" in first.out
     assert "grace 7d)" in first.out

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.journal.records import State
+from reconciler.journal.states import State
 from reconciler.journal.store import open_journal
 from tests.documents import strict
 from tests.flows.conftest import FINANCE, Run, manifest

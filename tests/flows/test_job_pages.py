@@ -16,7 +16,7 @@ def test_a_job_shows_what_it_applied(run: Run, served: Served, tmp_path: Path) -
     applied = run("apply", str(path), "--auto-approve", "--keep-going", env=env)
     assert applied.code == 6
     page = summary.read_text(encoding="utf-8")
-    assert page.startswith("## Apply incomplete: 1 of 2 changes proven.")
+    assert page.startswith("## Error: Apply incomplete: 1 of 2 changes proven.")
     assert "| `finance-analysts` | failed | 0 of 1 |" in page
     assert "| `design-studio` | done | 1 of 1 |" in page
     assert "::error title=reconciler%3A failed::finance-analysts: job " in applied.err
@@ -24,7 +24,9 @@ def test_a_job_shows_what_it_applied(run: Run, served: Served, tmp_path: Path) -
     for flags, code in ((("--limit-disks", "0"), 3), (("--approve", "0" * 64), 4)):
         summary.write_text("")
         assert run("apply", str(path), "--auto-approve", *flags, env=env).code == code
-        assert "1 to destroy" in summary.read_text(encoding="utf-8")
+        page = summary.read_text(encoding="utf-8")
+        assert page.startswith("## Error: ")
+        assert "1 to destroy" in page
 
     summary.write_text("")
     assert run("drift", str(path), env=env).code == 2

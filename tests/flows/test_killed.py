@@ -23,8 +23,7 @@ WRITES = (
     "renewed before the call",
     "record_outcome",
     "renewed while the job ran",
-    "renewed after the first reading",
-    "renewed after the second reading",
+    "renewed while its effect is read",
     "close_operation",
     "close_run",
 )

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from reconciler import sandbox
-from reconciler.journal.records import PoolKey, State
+from reconciler.journal.records import PoolKey
+from reconciler.journal.states import State
 from reconciler.journal.store import open_journal
 from tests.flows.conftest import CALLS, FINANCE, Run, manifest
 from tests.flows.serving import Served

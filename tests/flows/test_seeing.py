@@ -162,7 +162,7 @@ def test_in_the_log_of_a_ci_each_change_of_state_is_a_line_with_its_end(
     assert re.search(
         r"^finance-analysts: job \S+ accepted, until \d\d:\d\d:\d\d UTC at the latest$", err, re.M
     )
-    assert re.search(r"^finance-analysts: done: 1 of 1 disks gone", err, re.M)
+    assert re.search(r"^finance-analysts: done: 1 of 1 disk gone", err, re.M)
     assert "\x1b" not in err
     assert "\r" not in err
 
@@ -207,7 +207,7 @@ def test_a_terminal_shows_bars_that_fit_and_leaves_the_ends_alone(
     assert re.search(r"finance\S+ +\[[#-]{10}\]", ran.err)
     assert "Applying: 0/1 pool, 0/1 disk" in ran.err
     left = " ".join(" ".join(lines).split())
-    assert "finance-analysts: done: 1 of 1 disks gone, seen in two readings" in left
+    assert "finance-analysts: done: 1 of 1 disk gone, seen in two readings" in left
     assert not [line for line in lines if "[#" in line or "Applying" in line or "Reading" in line]
     assert not re.search("destroying|accepted", left)
 

@@ -52,7 +52,7 @@ def pools_called(served: Served) -> Counter[str]:
 def test_a_process_that_is_killed_and_started_again_changes_nothing_of_that(
     postgres: PostgresServer, tmp_path: Path, dies_at: str
 ) -> None:
-    write = {"before its answer is kept": 4, "after its first pool is done": 8}[dies_at]
+    write = {"before its answer is kept": 4, "after its first pool is done": 7}[dies_at]
     world = sandbox.make_world(POOLS, disks=2, desktops=1)
     path, ids = declared(world, tmp_path)
     target = Target(sandbox.REGION, sandbox.PROJECT_ID)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.apply.context import Stop
+from reconciler.apply.stop import Stop
 from reconciler.cli.signals import LONGEST_STOP, run_async
 from reconciler.cli.stdio import TolerantStream, Writer, leave_by, written
 from reconciler.errors import Interrupted, Terminated

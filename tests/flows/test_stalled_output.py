@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.clock import SystemClock
-from reconciler.journal.records import State
+from reconciler.journal.states import State
 from reconciler.journal.store import find_journal
 from tests.flows.conftest import FINANCE, Run, bare, manifest
 from tests.flows.serving import Served

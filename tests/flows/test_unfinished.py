@@ -19,7 +19,7 @@ def test_no_wait_leaves_the_job_to_the_next_run(run: Run, served: Served, tmp_pa
     assert "In flight: finance-analysts" in left.out
     finished = run("apply", str(path), "--auto-approve", env=served.env)
     assert finished.code == 0, finished.err
-    assert "resolved: done: 1 of 1 disks gone" in finished.out
+    assert "resolved: done: 1 of 1 disk gone" in finished.out
     assert len(served.posts()) == 1
 
 
@@ -83,12 +83,12 @@ def test_a_persons_decision_is_held_against_the_disks_and_the_job(run: Run, tmp_
         assert (never.code, "the service accepted the request" in never.err) == (3, True)
         done = run("resolve", "--accept-as", "done", operation, env=env)
         assert done.code == 3
-        assert "0 of 1 disks gone" in done.err
+        assert "0 of 1 disk gone" in done.err
         assert "is still running" in done.err
         assert "--despite-evidence" in done.err
         said = run("resolve", "--accept-as", "done", operation, "--despite-evidence", env=env)
         assert said.code == 0, said.err
-        assert "a person decided: done (by ann; read: 0 of 1 disks gone" in said.out
+        assert "a person decided: done (by ann; read: 0 of 1 disk gone" in said.out
         history = run("history", "show", json.loads(run("history", "--format", "json").out)["runs"][0]["id"])
         assert "a person decided: done (by ann;" in history.out
         assert len(served.posts()) == 1

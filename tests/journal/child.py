@@ -15,7 +15,8 @@ import time
 from datetime import UTC, datetime
 
 from reconciler.errors import JournalError, PoolHeld, Refused, StalePlan
-from reconciler.journal.records import DayBudget, Journal, Outcome, PoolKey, State
+from reconciler.journal.records import DayBudget, Journal, PoolKey
+from reconciler.journal.states import Outcome, State
 from reconciler.journal.store import find_journal, open_journal
 from tests.journal.samples import POOL, intent
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from reconciler.journal.records import Intent, Journal, Now, PoolKey, SentDisk, Step
+from reconciler.journal.records import Intent, Journal, Now, PoolKey, SentDisk
+from reconciler.journal.states import Step
 from reconciler.journal.store import open_journal
 from reconciler.model import LostCopy
 

@@ -17,9 +17,8 @@ from reconciler.journal.records import (
     MarkKey,
     NewAnnouncement,
     NewMark,
-    Outcome,
-    State,
 )
+from reconciler.journal.states import Outcome, State
 from reconciler.model import Notice
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 

@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 from pathlib import Path
 
-from reconciler.journal.records import Outcome, State
+from reconciler.journal.states import Outcome, State
 from tests import needs
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 from tests.postgres import PASSWORD, USER, PostgresServer

@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import Engine, event
 
 from reconciler.errors import ExitCode, JournalError, Refused
-from reconciler.journal.records import NOT_APPLIED, DayBudget, DayUse, Journal, PoolKey, State, Step
+from reconciler.journal.records import DayBudget, DayUse, Journal, PoolKey
+from reconciler.journal.states import NOT_APPLIED, State, Step
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 from tests.postgres import PostgresServer
 

@@ -15,8 +15,9 @@ from reconciler.errors import ExitCode, JournalError
 from reconciler.journal import schema
 from reconciler.journal.checksum import INTENT, STATE
 from reconciler.journal.database import Database, parse
-from reconciler.journal.records import ClosedBy, Journal, Outcome, State, Step
+from reconciler.journal.records import ClosedBy, Journal
 from reconciler.journal.rows import intent_values
+from reconciler.journal.states import Outcome, State, Step
 from reconciler.journal.store import find_journal
 from reconciler.model import KnownBackup, LostCopy
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at

@@ -20,7 +20,8 @@ from sqlalchemy.exc import OperationalError
 from reconciler.errors import BadInput, ExitCode, JournalError, ReconcilerError
 from reconciler.journal.database import Database, parse
 from reconciler.journal.faults import journal_error
-from reconciler.journal.records import MarkKey, NewMark, Outcome, State
+from reconciler.journal.records import MarkKey, NewMark
+from reconciler.journal.states import Outcome, State
 from reconciler.journal.store import find_journal
 from tests.journal.processes import run
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at

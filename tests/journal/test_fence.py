@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from reconciler.errors import ExitCode, PoolHeld
-from reconciler.journal.records import Journal, Outcome, PoolKey, StaleGeneration, State
+from reconciler.journal.records import Journal, PoolKey, StaleGeneration
+from reconciler.journal.states import Outcome, State
 from tests.journal.samples import LEASE, POOL, HandClock, intent
 
 

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from reconciler.errors import ExitCode, PoolHeld, Refused
-from reconciler.journal.records import GraceRule, Journal, MarkKey, NewMark, State
+from reconciler.journal.records import GraceRule, Journal, MarkKey, NewMark
+from reconciler.journal.states import State
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 
 DAY = 86400.0
@@ -38,11 +39,13 @@ def test_a_mark_keeps_its_time_whoever_marks_again_and_follows_name_and_grace(
     journal: Journal, clock: HandClock
 ) -> None:
     [made] = journal.keep_marks("run-1", [new(ONE)], [])
-    assert made.first_seen == START
+    assert (made.first_seen, made.shape) == (START, "")
     clock.pass_(DAY)
-    assert journal.keep_marks("run-2", [new(ONE, "renamed", timedelta(days=3))], []) == ()
+    changed = NewMark(ONE, "renamed", timedelta(days=3), "SAS 50 GB")
+    assert journal.keep_marks("run-2", [changed], []) == ()
     [kept] = journal.marks(POOL.target, POOL.service)
     assert (kept.first_seen, kept.pool_name, kept.grace) == (START, "renamed", timedelta(days=3))
+    assert kept.shape == "SAS 50 GB"
     assert kept.due == START + timedelta(days=3)
     assert journal.marks("elsewhere") == journal.marks(POOL.target, "elsewhere") == ()
 

@@ -14,7 +14,8 @@ from sqlalchemy import Engine, event, inspect, text
 from reconciler.errors import ExitCode, JournalError
 from reconciler.journal import schema
 from reconciler.journal.database import Database, parse
-from reconciler.journal.records import MarkKey, NewMark, State
+from reconciler.journal.records import MarkKey, NewMark
+from reconciler.journal.states import State
 from reconciler.journal.store import find_journal
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 

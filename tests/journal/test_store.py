@@ -9,22 +9,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from reconciler.errors import JournalError, PoolHeld, StalePlan
-from reconciler.journal.records import (
-    FINAL,
-    NOT_DONE,
-    OUTCOMES,
-    Alarm,
-    Approved,
-    ClosedBy,
-    DriftPoint,
-    Journal,
-    Origin,
-    Outcome,
-    PoolKey,
-    State,
-    Step,
-    Way,
-)
+from reconciler.journal.records import Alarm, Approved, ClosedBy, DriftPoint, Journal, Origin, PoolKey, Way
+from reconciler.journal.states import FINAL, NOT_DONE, OUTCOMES, Outcome, State, Step
 from reconciler.journal.store import find_journal, journal_place, open_journal
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 

@@ -26,9 +26,10 @@ from reconciler.journal.records import (
     Origin,
     PoolKey,
     Pruned,
-    State,
+    RunDay,
     Way,
 )
+from reconciler.journal.states import State
 from reconciler.journal.store import find_journal, open_journal
 from reconciler.planning.drift import MEMORY
 from reconciler.render.trend import Reading, Trend, total
@@ -366,8 +367,13 @@ def test_runs_are_counted_and_their_services_known(journal: Journal, clock: Hand
     clock.pass_(60)
     removed(journal, "run-1", State.DONE)
     journal.open_run("run-2", "drift", "1", [])
-    assert journal.count_runs({"apply"}, clock.time) == 1
-    assert journal.count_runs({"apply", "drift"}, START) == 3
+    assert journal.runs_by_day({"apply"}, clock.time) == (RunDay(clock.time, clock.time, 1),)
+    midnight = (RunDay(START, START, 1), RunDay(clock.time, clock.time, 2))
+    assert journal.runs_by_day({"apply", "drift"}, START) == midnight
+    first = clock.time
+    clock.pass_(60)
+    journal.open_run("run-3", "drift", "1", [])
+    assert journal.runs_by_day({"apply", "drift"}, START)[1] == RunDay(first, clock.time, 3)
     assert journal.services(["run-1", "run-2"]) == (POOL.service,)
     assert journal.services([]) == ()
 
@@ -437,7 +443,7 @@ def test_queries_use_indexes_and_fetch_no_more_than_they_return(url: str, clock:
         assert fetched(lambda: journal.drifting(keys, START - MEMORY)) == 4
         assert fetched(lambda: journal.runs(20)) == 20
         assert fetched(lambda: journal.removals(START - timedelta(days=30), 5)) == 5 + 1
-        assert fetched(lambda: journal.count_runs({"drift"}, START - timedelta(days=30))) == 1
+        assert fetched(lambda: journal.runs_by_day({"drift"}, START - timedelta(days=30))) <= 31
         assert fetched(lambda: journal.services([each.id for each in journal.runs(20)])) <= 20 + 1
         assert fetched(lambda: journal.uses_since(POOL.target, POOL.service, START.replace(hour=0))) <= 3
         # A day's points of four pools become one each; what is read for it are a time and a mark for each hour.

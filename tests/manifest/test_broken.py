@@ -19,7 +19,11 @@ FAULTS: dict[str, list[str]] = {
     "alias": ["7:9: aliases ('*name') are not allowed; write the value out"],
     "anchor": ["6:9: anchors ('&name') are not allowed; write each value out"],
     "announce-blank": ["6:22: text: is blank; write what the people are to read"],
+    "announce-control-character": [
+        "6:22: text: has the control character \\u202e by which it may read as something else; remove it"
+    ],
     "announce-empty": ["6:22: text: must not be empty; write what the people of the pool are to read, 1 to"],
+    "announce-invisible": ["6:22: text: is blank; write what the people are to read"],
     "announce-is-text": ["6:15: announce: 'disks go' is not accepted; write a mapping such as {text:"],
     "announce-of-defaults-without-grace": [
         "8:5: announce: the pool has no grace, so a disk goes before anybody can read of it; write"

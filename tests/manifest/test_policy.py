@@ -126,6 +126,14 @@ def test_an_absolute_path_of_signers_stays(tmp_path: Path) -> None:
             )
             for grace in ("0d", "-3d", "366d")
         ),
+        ("version: 1\nrequire: {backup: 24}\n", "2:19: backup: 24 has no unit; write a number with"),
+        *(
+            (
+                f"version: 1\nrequire: {{announce: {announce}}}\n",
+                f"2:21: announce: {announce} is not accepted; write true, or how long before a removal, from 1s",
+            )
+            for announce in ("false", "'0h'", "'366d'")
+        ),
         ("version: 1\napprovals: {required: 2}\n", "2:12: 'signers' is missing; write the path of an"),
         (
             "version: 1\napprovals: {required: 0, signers: x}\n",

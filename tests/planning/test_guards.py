@@ -137,7 +137,7 @@ def test_one_of_one_disk_is_everything() -> None:
     alone = drafted(pool(name="finance", apply_to=ApplyTo.ALL, allow_empty=True), surplus(1))
     (finding,) = judge([alone], only(share_of_pool=99))[1]
     assert (finding.measured, finding.limit, finding.source) == (100, 99, "limits.yaml:3:9")
-    assert finding.message == "1 of 1 disks of finance (100 %) would be destroyed; the limit is 99 %"
+    assert finding.message == "1 of 1 disk of finance (100 %) would be destroyed; the limit is 99 %"
     assert finding.allow == "limits.share_of_pool: 100% in a manifest, or --limit-share-of-pool 100%"
     assert judge([alone], only(share_of_pool=100, share_of_run=100))[1] == ()
 

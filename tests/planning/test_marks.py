@@ -160,6 +160,15 @@ def test_what_became_due_is_explained_when_an_approval_does_not_cover_it() -> No
     assert later.digest == then.digest
 
 
+def test_a_disk_that_a_person_lets_wait_is_not_called_gone() -> None:
+    then = sample_plans.whole(settled(marks()))
+    extended = sample_plans.whole(settled(marks(DiskMark(NOW - WEEK, NOW + WEEK, "amara"))))
+    said = "pool: disk old (SAS, 50 GB): was to be removed, is only marked now and waits until 2026-03-21 09:26 UTC"
+    assert explain(then, extended) == (said,)
+    cleared = sample_plans.whole(settled(Marks({}, NOW)))
+    assert explain(then, cleared) == ("pool: disk old (SAS, 50 GB): was to be removed, is to be marked now",)
+
+
 def test_a_plan_is_dated_by_marks_that_were_made_since_and_nothing_becomes_due() -> None:
     plan = sample_plans.whole(settled(Marks({}, NOW)))
     dated = with_marks(plan, marks())

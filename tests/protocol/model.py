@@ -308,11 +308,12 @@ def _network(state: State) -> Steps:
             continue
         if state.faults.network:
             yield "lose answer", spend(reached, "network")
-        if state.ops[at].expired:
-            yield f"request {at} is rejected", move(reached, waiting[0], at="closing", note="rejected")
-        else:
-            job = len(state.jobs)
-            yield f"request {at} is accepted", move(reached, waiting[0], at="answered", op=at, seen=job)
+        for who in waiting:
+            if state.ops[at].expired:
+                yield f"request {at} is rejected", move(reached, who, at="closing", note="rejected")
+            else:
+                job = len(state.jobs)
+                yield f"request {at} is accepted", move(reached, who, at="answered", op=at, seen=job)
 
 
 def _listed(state: State) -> int:

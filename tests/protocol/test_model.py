@@ -11,8 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.protocol.model import Credentials, Model, Safeguard
-from tests.protocol.search import Found, search, stuck
-from tests.protocol.world import Faults, Job, State, surplus
+from tests.protocol.search import Found, lopsided, search, stuck
+from tests.protocol.world import Faults, Job, State, surplus, swapped
 
 Recorder = Callable[[str, object], None]
 
@@ -54,6 +54,8 @@ LARGE = {
         ONE_SURPLUS, faults=Faults(crashes=0, network=0, failures=0, by_hand=1, posts=3)
     ),
 }
+SAMPLE = 40
+"""Of this many states of a large world, one is looked at for whether the two runs are alike there."""
 WITHOUT = State(ONE_SURPLUS, faults=Faults(crashes=0, network=1, failures=0, by_hand=1, posts=2))
 WITHOUT_GAPS = WORLDS["a list of jobs that has gaps, a fault of the network and a job that fails"]
 WITHOUT_LOOK = WORLDS["a look for drift beside an apply"]
@@ -66,6 +68,7 @@ def holds(name: str, start: State, record: Recorder) -> None:
     record("counted", f"protocol, with {name}: {found.counts}, no promise broken")
     assert not found.broken, "\n".join([found.broken, *found.trace])
     assert stuck(found, [settled(state) for state in found.states]) == []
+    assert lopsided(Model(), found.states[::SAMPLE]) == []
 
 
 def settled(state: State) -> bool:
@@ -98,6 +101,16 @@ def asks(state: State) -> bool:
     return idle and ended and not state.net and len(unclear) == 1
 
 
+@pytest.mark.parametrize("credentials", Credentials, ids=lambda each: each.name.lower())
+@pytest.mark.parametrize("start", [WITHOUT_GAPS, WITHOUT_LOOK], ids=["gaps", "look"])
+def test_the_two_runs_are_alike_in_every_state(start: State, credentials: Credentials) -> None:
+    model = Model(credentials=credentials)
+    found = search(model, start)
+    assert not found.broken
+    assert lopsided(model, found.states) == []
+    assert {settled(state) == settled(swapped(state)) for state in found.states} == {True}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LARGE)
 def test_no_order_of_events_breaks_a_promise_in_larger_worlds(name: str, record_property: Recorder) -> None:
@@ -115,6 +128,7 @@ def test_without_a_safeguard_a_promise_breaks(safeguard: Safeguard, record_prope
     }
     start = starts.get(safeguard, WITHOUT)
     found: Found = search(Model(without=safeguard), start)
+    assert lopsided(Model(without=safeguard), found.states[::SAMPLE]) == []
     counted = f"{found.broken}, after {len(found.trace)} steps ({found.counts})"
     record_property("counted", f"protocol, without {safeguard.name}: {counted}")
     assert found.broken, f"nothing breaks without: {safeguard.value}"

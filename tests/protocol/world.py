@@ -106,6 +106,25 @@ def may_come(state: State, at: int) -> bool:
     return at in state.net or any(each.op == at and each.at == "opened" for each in state.runners)
 
 
+# -- the two runs are alike: a state and the same with their roles swapped count as one ------------------
+
+
+def swapped(state: State) -> State:
+    """The same world in which each runner is the other."""
+    disks, lag, jobs, ops, net, (one, two), faults, gaps, looking, broken = state
+    turned = tuple([_swapped_op(op) for op in ops])
+    return State(disks, lag, jobs, turned, net, _swapped(one, two), faults, gaps, looking, broken)
+
+
+def canonical(state: State) -> State:
+    """One of ``state`` and ``swapped(state)``, and for both of them the same one."""
+    one, two = state.runners
+    order = _order(one, two)
+    if order < 0 or (not order and not (state.ops and state.ops[0].owner & 1)):
+        return state
+    return swapped(state)  # where the runners are alike, who owns the first operation decides
+
+
 # -- promises: judged at the moment they could be broken ------------------------------------------------
 
 
@@ -186,6 +205,23 @@ def spend(state: State, name: str) -> State:
     """One misfortune, or one request, less to come."""
     disks, lag, jobs, ops, net, runners, faults, gaps, looking, broken = state
     return State(disks, lag, jobs, ops, net, runners, _spent(faults, name), gaps, looking, broken)
+
+
+@cache
+def _swapped(one: Runner, two: Runner) -> tuple[Runner, Runner]:
+    return two._replace(run=two.run ^ 1), one._replace(run=one.run ^ 1)
+
+
+@cache
+def _swapped_op(op: Op) -> Op:
+    return op._replace(owner=op.owner ^ 1)
+
+
+@cache
+def _order(one: Runner, two: Runner) -> int:
+    """Negative where ``one`` comes first, zero where they differ by nothing but which of the two they are."""
+    left, right = (each._replace(run=each.run >> 1) for each in (one, two))
+    return (left > right) - (left < right)
 
 
 @cache

@@ -15,8 +15,9 @@ from reconciler.render import words
 from reconciler.render.explain import explain_lines
 from reconciler.render.html import plan_html
 from reconciler.render.json.plan import plan_json
+from reconciler.render.line import Line
 from reconciler.render.markdown import plan_markdown
-from reconciler.render.text import Line, head_lines, plan_lines
+from reconciler.render.text import head_lines, plan_lines
 from tests import sample_plans
 from tests.render.hostile import HOSTILE
 

@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 
 from reconciler.planning.drift import MEMORY
-from reconciler.render.trend import OperationRow, Reading, Trend, curve, pool_trends, total, trend_html
+from reconciler.render.trend import (
+    MarkRow,
+    OperationRow,
+    Reading,
+    Span,
+    Trend,
+    curve,
+    pool_trends,
+    spans,
+    total,
+    trend_html,
+)
 from tests.render.hostile import HOSTILE
 from tests.render.test_browser import DARK, LIGHT, WINDOWS, picture, width
 
@@ -24,10 +35,15 @@ def reading(day: float, pool: str, gigabytes: int, surplus: int = 1, missing: in
     return Reading(SINCE + day * DAY, f"key-{pool}", pool, "ap-southeast-3/p", surplus, missing, gigabytes)
 
 
+def looked(*days: float) -> tuple[Span, ...]:
+    return tuple(Span(SINCE + day * DAY, SINCE + day * DAY) for day in days)
+
+
 def trend(*readings: Reading, sandboxes: tuple[str, ...] = ()) -> Trend:
     gone = OperationRow(SINCE + DAY, "finance", "ap-southeast-3/p", "remove SAS 50 GB", "done", "run-1")
     opened = OperationRow(SINCE + DAY, "trading", "ap-southeast-3/p", "remove SSD 100 GB", "unknown", "run-2")
-    return Trend(SINCE, UNTIL, readings, 12, (opened,), (gone,), sandboxes)
+    whole = (Span(SINCE, UNTIL),)
+    return Trend(SINCE, UNTIL, readings, 12, whole, (opened,), (gone,), sandboxes)
 
 
 def levels(*readings: Reading) -> list[tuple[float, int]]:
@@ -60,10 +76,10 @@ def test_a_reading_of_now_is_the_value_now() -> None:
 
 def test_a_curve_ends_at_its_last_value_and_peaks_at_the_top() -> None:
     page = trend(reading(15, "a", 50), reading(16, "a", 100), reading(17, "a", 25), reading(18, "a", 50))
-    drawn = curve(page, total(page, "gigabytes")[:-1])
+    drawn = curve(spans(page), total(page, "gigabytes")[:-1])
     assert (drawn.now, drawn.peak) == (50, 100)
-    assert drawn.line == "M0 40.00H50.00V20.00H53.33V0.00H56.67V30.00H60.00V20.00H100"
-    assert drawn.area == f"{drawn.line}V40H0Z"
+    assert drawn.line == "M0.00 40.00H50.00V20.00H53.33V0.00H56.67V30.00H60.00V20.00H100"
+    assert drawn.area == f"{drawn.line}V40H0.00Z"
 
 
 def test_a_long_unrest_is_drawn_whole_and_in_moderation() -> None:
@@ -72,7 +88,9 @@ def test_a_long_unrest_is_drawn_whole_and_in_moderation() -> None:
     paths = re.findall(r'<path class="(area|edge)" d="([^"]*)"', page)
     assert {kind for kind, _ in paths} == {"area", "edge"}
     for kind, path in paths:
-        assert re.fullmatch(r"M0 [\d.]+(H[\d.]+V[\d.]+)*H100" + ("V40H0Z" if kind == "area" else ""), path)
+        assert re.fullmatch(
+            r"M0.00 [\d.]+(H[\d.]+V[\d.]+)*H100" + ("V40H0.00Z" if kind == "area" else ""), path
+        )
     assert max(len(path) for _, path in paths) > 1000  # longer than any name may be
     assert len(page) < 60_000
 
@@ -97,8 +115,9 @@ def test_the_policy_allows_our_stylesheet_and_nothing_else() -> None:
 
 def full_of(text: str) -> str:
     happened = (OperationRow(SINCE, text, text, text, text, text),)
+    marked = (MarkRow(text, text, text, text, SINCE, UNTIL, extended=True),)
     readings = (Reading(UNTIL, text, text, text, 1, 1, 1),)
-    return trend_html(Trend(SINCE, UNTIL, readings, 1, happened, happened, (text,)))
+    return trend_html(Trend(SINCE, UNTIL, readings, 1, (), happened, happened, (text,), marks=marked))
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -110,8 +129,54 @@ def test_no_text_becomes_markup(text: str) -> None:
 
 def test_nothing_yet_says_what_to_run() -> None:
     page = trend_html(Trend(SINCE, UNTIL, (), 0))
-    assert "No drift now" in page
+    assert "<h1>Nothing looked at</h1>" in page
+    assert "No drift now" not in page
     assert "No drift check ran in this period" in page
+    assert "<svg" not in page
+
+
+def test_a_chart_begins_with_the_first_look_and_fits_it() -> None:
+    page = Trend(SINCE, UNTIL, (reading(29.5, "a", 100),), 3, looked(29, 29.5, 29.9))
+    assert spans(page) == (Span(SINCE + 29 * DAY, UNTIL),)
+    assert curve(spans(page), total(page, "gigabytes")).line == "M0.00 40.00H50.00V0.00H100"
+    text = trend_html(page)
+    assert "2026-03-30 00:00 to 2026-03-31 00:00 UTC, 3 drift checks" in text
+    assert (
+        text.count("<span>2026-03-30 00:00</span>") == 3
+    )  # an hour that is looked at closely has its times of day
+    assert "2026-03-01" not in text.split("<h2>Unresolved", 1)[0]
+
+
+def test_a_chart_has_a_gap_where_nobody_looked_and_ends_with_what_the_last_look_still_says() -> None:
+    page = Trend(SINCE, UNTIL, (reading(4, "a", 100), reading(12, "a", 50)), 4, looked(2, 4, 12, 14))
+    assert spans(page) == tuple(Span(SINCE + a * DAY, SINCE + b * DAY) for a, b in ((2, 6), (12, 16)))
+    drawn = curve(spans(page), total(page, "gigabytes"))
+    assert drawn.line == "M0.00 40.00H14.29V0.00H28.57M71.43 20.00H85.71V40.00H100"
+    assert drawn.area == "M0.00 40.00H14.29V0.00H28.57V40H0.00ZM71.43 20.00H85.71V40.00H100V40H71.43Z"
+    text = trend_html(page)
+    assert "<h1>Not looked at since 2026-03-15 00:00 UTC</h1>" in text
+    assert "No drift now" not in text
+    assert "Where nothing is drawn, no pool was read for longer." in text
+
+
+def test_a_look_of_this_very_moment_is_a_flat_line() -> None:
+    page = Trend(SINCE, UNTIL, (Reading(UNTIL, "a", "a", "t", 1, 0, 70),), 1, (Span(UNTIL, UNTIL),))
+    assert curve(spans(page), total(page, "gigabytes")).line == "M0.00 0.00H100"
+
+
+def test_marks_are_listed_with_their_due_dates_the_next_first_and_no_mark_is_no_section() -> None:
+    rows = (
+        MarkRow("trading", "t", "late", "SSD 100 GB", SINCE, UNTIL + DAY, extended=True),
+        MarkRow("finance", "t", "soon", "SAS 50 GB", SINCE + DAY, UNTIL - DAY),
+    )
+    text = trend_html(Trend(SINCE, UNTIL, (), 0, marks=rows)).split("<h2>Marked disks</h2>")[1]
+    listed = re.findall(r"<tr>\n(.*?)</tr>", text.split("</table>")[0], re.S)
+    plain = [" ".join(re.sub("<[^>]*>", " ", each).split()) for each in listed]
+    assert plain == [
+        "finance t soon SAS 50 GB 2026-03-02 00:00 2026-03-30 00:00 due now",
+        "trading t late SSD 100 GB 2026-03-01 00:00 2026-04-01 00:00 extended",
+    ]
+    assert "Marked disks" not in trend_html(trend(reading(29, "a", 5)))
 
 
 @pytest.mark.parametrize(

@@ -277,11 +277,11 @@ def test_the_policy_is_that_of_the_project_s_variables_and_signatures_are_those_
     for name in ("apply", "remove"):
         (tmp_path / name).mkdir()
         own = {"tools": str(tmp_path / name), "RECONCILER_JOURNAL": "x", "DIGEST": "x"}
-        own["APPROVALS"] = '{"of": "alice"}\n{"of": "bob"} '
+        own["APPROVALS"] = '{\n  "of": "alice",\n  "by": {}\n} {"of": "bob"}\n\n{"of": "carol"} '
         done = bash(PIPELINE[name]["script"][0] + 'echo "$@"', tmp_path, own, with_python(tmp_path / "bin"))
         assert done.out == f"--approval {tmp_path}/{name}/approvals\n"
         signed = sorted((tmp_path / name / "approvals").iterdir())
-        assert [json.loads(each.read_text())["of"] for each in signed] == ["alice", "bob"]
+        assert [json.loads(each.read_text())["of"] for each in signed] == ["alice", "bob", "carol"]
 
 
 def test_applies_never_overlap_and_belong_to_an_environment_of_their_own() -> None:

@@ -14,7 +14,8 @@ from typing import Any
 from reconciler.apply.context import RunContext
 from reconciler.engine.remediation import remediate
 from reconciler.errors import ReconcilerError
-from reconciler.journal.records import DayBudget, GraceRule, Intent, Journal, Operation, Step
+from reconciler.journal.records import DayBudget, GraceRule, Intent, Journal, Operation
+from reconciler.journal.states import Step
 from reconciler.model import Action, Disk, DriftPolicy, Limit, Limits, Manifest, Window
 from reconciler.planner import Connection
 from reconciler.planning.plan import Service as Named

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.apply.context import Options, RunContext, Stop
+from reconciler.apply.context import Options, RunContext
 from reconciler.apply.events import Event, PoolMoved
 from reconciler.apply.results import ApplyReport
+from reconciler.apply.stop import Stop
 from reconciler.engine.apply import ApplyRequest
 from reconciler.engine.apply import apply as run_apply
 from reconciler.engine.known import known_of

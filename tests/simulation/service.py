@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from reconciler.errors import CredentialsError, ReadingDoubtful, ServiceError
-from reconciler.journal.records import Outcome, State, Step
+from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import Copy, Desktop, Disk, Pool
 from reconciler.workspace import Call, Differing, Job, JobEnd, JobPart, PoolReading
 from tests.simulation.virtual import START, VirtualLoop

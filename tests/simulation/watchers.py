@@ -15,12 +15,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from reconciler.apply.context import RunContext, Stop
+from reconciler.apply.context import RunContext
+from reconciler.apply.stop import Stop
 from reconciler.engine.apply import ApplyRequest
 from reconciler.engine.apply import apply as run_apply
 from reconciler.engine.remediation import remediate
 from reconciler.errors import JournalError, ReconcilerError
-from reconciler.journal.records import Journal, Now, Outcome
+from reconciler.journal.records import Journal, Now
+from reconciler.journal.states import Outcome
 from reconciler.model import Action, Disk, DriftPolicy, Limit, Limits, Manifest, Window
 from reconciler.planner import Connection
 from reconciler.planning.plan import Plan

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.journal.records import Journal, PoolKey, SentDisk, State
+from reconciler.journal.records import Journal, PoolKey, SentDisk
+from reconciler.journal.states import State
 from reconciler.sandbox.world import Pool, World
 from tests.journal.samples import LEASE, intent
 from tests.memory_journal import memory_journal

@@ -8,7 +8,8 @@ from typing import Final
 from pydantic import ConfigDict, Field, RootModel, field_validator
 
 from reconciler.apply.unnamed import unnamed_record
-from reconciler.journal.records import PLAN_APPROVED, ClosedBy, Run, RunRecord, State, Step, Way
+from reconciler.journal.records import PLAN_APPROVED, ClosedBy, Run, RunRecord, Way
+from reconciler.journal.states import State, Step
 from reconciler.planning.anonymous import Unnamed, anonymised
 from reconciler.render.history import approved_plan
 from reconciler.render.json.base import (

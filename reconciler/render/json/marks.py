@@ -9,7 +9,8 @@ from typing import Final
 from pydantic import Field
 
 from reconciler.apply.marks import why_of
-from reconciler.journal.records import Announcement, Mark, State
+from reconciler.journal.records import Announcement, Mark
+from reconciler.journal.states import State
 from reconciler.model import Notice
 from reconciler.render.json.base import Count, Document, Entry, Flag, Moment, Text, json_text
 from reconciler.render.marks import about
@@ -45,6 +46,7 @@ class MarkEntry(Entry):
     pool_id: Text
     pool: Text = Field(description="The pool's name when a run last looked.")
     disk: Text
+    shape: Text | None = Field(description="Type and size; null where no run has written it down yet.")
     since: Moment = Field(description="Since when it is surplus.")
     grace_seconds: Count = Field(description="The pool's grace when a run last looked.")
     due: Moment = Field(description="From when on it may go, by that grace.")
@@ -73,6 +75,7 @@ def _mark(mark: Mark, now: datetime, announcements: Sequence[Announcement]) -> M
         pool_id=mark.key.pool.pool_id,
         pool=mark.pool_name,
         disk=mark.key.disk_id,
+        shape=mark.shape or None,
         since=mark.first_seen,
         grace_seconds=int(mark.grace.total_seconds()),
         due=mark.due,
