@@ -105,7 +105,7 @@ class Oidc:
     duration: int
     """Seconds for which the keys are asked."""
     id_token: Secret | None
-    """None: ``token_file`` is read anew each time."""
+    """None: ``token_file`` is read again each time."""
     token_file: Path | None
     policy: str
     """A session policy as JSON text; empty for none."""
@@ -118,7 +118,7 @@ class Container:
 
     uri: str
     token_file: Path
-    """Read anew each time."""
+    """Read again each time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ def _is_stream(path: Path) -> bool:
 
 
 def writable_by_others(path: Path) -> bool:
-    """True if somebody besides the owner may write here: everybody, or a group that others belong to.
+    """True if anybody but the owner may write here: everybody, or a group that others belong to.
 
     Raises ``OSError``.
     """

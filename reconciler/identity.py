@@ -50,7 +50,7 @@ SHORTEST, LONGEST_STS, LONGEST_IAM = 900, 43_200, 86_400
 _SESSION = "oidc-sts-session"
 """The SDK's name for a session without one."""
 CONTAINER_ADDRESSES = frozenset({"169.254.169.254"})
-"""Addresses besides this machine that keys of a container are asked from: only the cloud's own, documented ones.
+"""Addresses, other than this machine's, that keys of a container are asked from: only the cloud's own, documented ones.
 
 A token of the service account is sent there, so a variable alone must not be able to lead it elsewhere.
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -70,7 +70,7 @@ class Place:
     project_ids: tuple[str, ...] = ()
     """Projects that are confirmed to be those of the credentials, where IAM cannot say it."""
     log: Callable[[str], None] = _discard
-    """Receives each line that a command would write on stderr."""
+    """Receives each line that a command would write on stderr. What it raises is ignored: calls may have left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ def apply_manifests(
     approvals: Sequence[str | Path] = (),
     anonymise: bool = False,
 ) -> ApplyReport:
-    """Plan anew, have ``approve`` decide on that plan, carry it out, and prove the result.
+    """Plan again, have ``approve`` decide on that plan, carry it out, and prove the result.
 
     ``approve`` returns the digest that it approves: that of the plan it is given (``plan.digest``), or one that was
     reviewed elsewhere, and the plan must have it. None refuses. It is not asked where there is nothing to carry out
@@ -188,10 +188,11 @@ class _Silent(Console):
         self._log = log
 
     def info(self, message: str) -> None:
-        self._log(message)
+        with suppress(Exception):  # of the program's: a report must not be lost with what it reports
+            self._log(message)
 
     def note(self, message: str) -> None:
-        self._log(message)
+        self.info(message)
 
     def begin(self, what: str) -> None:
         """Show no progress."""

@@ -327,7 +327,7 @@ class DesiredPool:
     grace: timedelta = timedelta(0)
     """How long a disk must have been surplus, without interruption, before it goes; zero: not at all."""
     announce: str = ""
-    """What the people of the pool are told of a marked disk, with fields to fill in; empty: nothing."""
+    """What the people of the pool read of a marked disk, with fields to fill in; empty: nothing."""
     backup: BackupRule | None = None
     """What backup each desktop must have before it loses a copy; None: no backup is asked for."""
     owner: str = field(default="", compare=False)

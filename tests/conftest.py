@@ -21,6 +21,7 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
     print_blob=True,
 )
+hypothesis.settings.register_profile("fast", hypothesis.settings.get_profile("reconciler"), max_examples=25)
 hypothesis.settings.load_profile("reconciler")
 
 LONG = (
@@ -60,9 +61,16 @@ def _no_time_has_been_skipped() -> Iterator[None]:
         skipping.TIME.reset()
 
 
+@pytest.hookimpl(tryfirst=True)  # before ``-k`` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long tests: with one test at a time to each worker, all workers then end together."""
+    """Begin with the long tests: with one test at a time to each worker, all workers then end together.
+
+    Whatever uses the PostgreSQL server goes by the keyword ``postgres``, so that ``-k`` can leave it out.
+    """
     here = Path(__file__).parent
+    for item in items:
+        if "postgres" in getattr(item, "fixturenames", ()):
+            item.extra_keyword_matches.add("postgres")
 
     def rank(item: pytest.Item) -> int:
         name = item.path.relative_to(here).as_posix() if here in item.path.parents else ""

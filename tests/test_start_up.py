@@ -43,3 +43,21 @@ def test_a_command_imports_only_what_it_needs(line: list[str], needed: set[str],
     )
     assert done.returncode == 0, done.stderr
     assert set((tmp_path / "imported").read_text().split()) & COSTLY == needed
+
+
+def test_no_installed_package_comes_between_a_manifest_and_its_check(tmp_path: Path) -> None:
+    manifest(tmp_path, [FINANCE])
+    (tmp_path / "meddler.py").write_text("open('loaded', 'w').close()\nplugin = None\n")
+    installed = tmp_path / "meddler-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: meddler\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[pydantic]\nmeddler = meddler:plugin\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "reconciler", "validate", "pools.yaml"],
+        cwd=tmp_path,
+        env=bare(tmp_path) | {"PYTHONPATH": f"{tmp_path}:{Path.cwd()}"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "loaded").exists()

@@ -23,6 +23,7 @@ ACTIONS = {
     "batch-delete": "workspace:desktopPools:batchDeleteVolumes",
     "batch-expand": "workspace:desktopPools:batchExpandVolumes",
     "batch-add": "workspace:desktopPools:batchAddVolumes",
+    "send message": "workspace:desktopPools:sendNotifications",
 }
 """IAM action that each call needs (documented; for the count of desktops inferred)."""
 

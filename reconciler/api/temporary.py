@@ -133,7 +133,7 @@ class TemporaryAuth(httpx.Auth):
 def oidc(asked: Oidc, sts: str, http: httpx.AsyncClient) -> Source:
     """Keys of an agency for a token of an identity provider: ``POST /v5/agencies/assume-with-oidc``, unsigned.
 
-    SDK: ``OidcStsAccessor``. The token's file is read anew each time, since such tokens live for minutes.
+    SDK: ``OidcStsAccessor``. The token's file is read again each time, since such tokens live for minutes.
     """
 
     async def obtain() -> Granted:
@@ -177,7 +177,7 @@ def agency(asked: Agency, iam: str, http: httpx.AsyncClient, now: Callable[[], d
 
 
 def container(asked: Container, http: httpx.AsyncClient) -> Source:
-    """Keys that Kubernetes hands to a service account: a POST with its token, read anew each time.
+    """Keys that Kubernetes hands to a service account: a POST with its token, read again each time.
 
     SDK: ``PodIdentityAccessor``.
     """

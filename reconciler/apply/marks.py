@@ -1,4 +1,4 @@
-"""Reads from the journal since when disks are surplus, and what people were told; ``engine.marks`` makes marks."""
+"""Reads from the journal since when disks are surplus, and what its people were sent; ``engine.marks`` makes marks."""
 
 from __future__ import annotations
 

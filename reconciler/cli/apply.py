@@ -179,7 +179,7 @@ class _Teller:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What an apply is held to besides its manifest and its approval."""
+    """What an apply is held to in addition to its manifest and its approval."""
 
     policy: Policy | None
     sources: Sources

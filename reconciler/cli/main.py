@@ -29,6 +29,9 @@ def main() -> int:
     """Run the command line as this process; returns the exit code and never lets a traceback through."""
     # Ten thousand pools are a million objects that stay: looking for cycles among them takes a fifth of a plan.
     gc.set_threshold(200_000, 20, 20)
+    # Plugins of pydantic may change what a model accepts, and any installed package can bring one: nothing stands
+    # between a manifest and its check. Looking for them would also read the metadata of every package.
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     _signal.signal(_signal.SIGTERM, _terminated)  # until the handlers of a command stand
     try:
         code = run(sys.argv[1:])
@@ -167,6 +170,6 @@ def _failed(error: ReconcilerError, code: int, arguments: Sequence[str] = ()) ->
 
 
 def _as_json(arguments: Sequence[str]) -> bool:
-    """Whether a command line asks for JSON, as far as it can be told where the command could not read it."""
+    """Whether a command line asks for JSON, as far as can be known where the command could not read it."""
     apart = any(list(arguments[at : at + 2]) == ["--format", "json"] for at in range(len(arguments)))
     return apart or "--format=json" in arguments

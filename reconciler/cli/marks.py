@@ -104,7 +104,7 @@ def _object(disk: str, until: str | None, connection: flags.ConnectionOptions, c
         console.info(f"{name} waits at least until {after.due:%Y-%m-%d %H:%M} UTC (extended by {by}).")
     else:
         console.info(
-            f"The mark of {name} is cleared by {by}; the next apply marks it anew if it is surplus then."
+            f"The mark of {name} is cleared by {by}; the next apply marks it again if it is surplus then."
         )
 
 

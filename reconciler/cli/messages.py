@@ -50,7 +50,7 @@ def unheard(pools: Iterable[DesiredPool], notify: Notifications) -> str:
         return ""
     variables = ", ".join(map(owner_variable, silent))
     verb = "is" if len(silent) == 1 else "are"
-    return f"{count(len(silent), 'owner')} of pools will not be told of them: {variables} {verb} not set."
+    return f"{count(len(silent), 'owner')} of pools will not hear of them: {variables} {verb} not set."
 
 
 async def sent(compose: Compose, notify: Notifications, console: Console, stop: Stop) -> None:

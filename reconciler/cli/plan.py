@@ -153,7 +153,7 @@ class _Teller:
     @classmethod
     def of(cls, webhook: list[str] | None) -> _Teller:
         """Raises ``BadInput`` where nobody would hear, before anything is read."""
-        from reconciler.cli import messages  # noqa: PLC0415 - only where somebody is to be told
+        from reconciler.cli import messages  # noqa: PLC0415 - only where somebody is to be notified
 
         notify = messages.notifier(webhook)
         if not notify.webhooks:

@@ -49,7 +49,7 @@ Work = Callable[[], Awaitable[Check]]
 
 @dataclass(slots=True)
 class _Heard:
-    """What the answers of the service showed besides what was asked for."""
+    """What the answers of the service showed beyond what was asked for."""
 
     dates: list[tuple[datetime, datetime | None]] = field(default_factory=list)
     """This machine's time with the service's; None where an answer had none."""

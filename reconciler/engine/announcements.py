@@ -13,6 +13,7 @@ from contextlib import suppress
 from datetime import datetime
 from itertools import groupby
 
+from reconciler.api.failure import ACTIONS
 from reconciler.apply.context import RunContext
 from reconciler.apply.marks import HEARD, answer_of, marks_of
 from reconciler.apply.operation import SEND_GRACE
@@ -21,14 +22,14 @@ from reconciler.journal.records import Mark, MarkKey, NewAnnouncement, PoolKey
 from reconciler.journal.states import Outcome, State
 from reconciler.manifest.message import filled_in
 from reconciler.model import Action, DesiredPool, Manifest, Notice, Position
-from reconciler.planner import Connection
+from reconciler.planner import FORBIDDEN, Connection
 from reconciler.planning.announcements import going, notice, obstacle
 from reconciler.planning.change import Heard
 from reconciler.planning.drift import decided, is_being_changed
 from reconciler.planning.marks import Marks, waiting, with_marks
 from reconciler.planning.plan import HELD_RULES, Plan, PoolPlan
 
-FOR_ALL = frozenset({401, 403, 429})
+FOR_ALL = frozenset({401, FORBIDDEN, 429})
 """HTTP statuses with which the service would answer every other message of the target right now as well."""
 
 
@@ -191,7 +192,9 @@ def _result(new: NewAnnouncement, outcome: Outcome) -> str:
         case Heard.ACCEPTED:
             return f"{_about(new)} was accepted, job {outcome.job_id}; it goes after {new.due:%Y-%m-%d %H:%M} UTC"
         case Heard.REFUSED:
-            return f"{_about(new)} was not accepted: {answer}; the next run that marks sends it again"
+            needs = f" (the identity needs the permission {ACTIONS['send message']})"
+            why = f"{answer}{needs if outcome.status == FORBIDDEN else ''}"
+            return f"{_about(new)} was not accepted: {why}; the next run that marks sends it again"
         case Heard.UNKNOWN:
             return f"it is not known whether {_about(new)} arrived: {answer}; it is not repeated"
 

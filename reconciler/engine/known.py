@@ -19,7 +19,7 @@ from reconciler.workspace import HANDLE_TYPES
 
 
 def known_of(journal: Journal, services: Iterable[Service], holds: Holds, *, stays: bool = True) -> Known:
-    """What the journal knows of these services besides ``holds``; nothing is asked or written.
+    """What the journal knows of these services in addition to ``holds``; nothing is asked or written.
 
     ``stays``: the journal is open for as long as this is used, so that it can be asked again.
     """

@@ -154,7 +154,7 @@ def _retryable(operation: Operation, ctx: RunContext) -> Operation:
     if intent.step not in (Step.REMOVE, Step.RETRY) or not (operation.state is State.PARTIAL or failed_again):
         raise Refused(
             f"operation {operation.id} is no removal that was done in part: {intent.step}, {operation.state}",
-            "only such a job can be retried; plan and apply anew for anything else",
+            "only such a job can be retried; make a new plan and apply it for anything else",
         )
     if not (outcome and outcome.job_id):
         raise Refused(

@@ -47,7 +47,7 @@ def words(used: Sequence[DayUse]) -> str:
 
 
 def check(intent: Intent, budget: DayBudget, others: Sequence[DayUse], now: datetime) -> None:
-    """Raise ``Refused`` when the day has no room for this removal besides the others."""
+    """Raise ``Refused`` when the day has no room for this removal beside the others."""
     used, wanted = sum(each.disks for each in others), len(intent.disks)
     if used + wanted <= budget.disks:
         return

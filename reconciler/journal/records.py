@@ -86,7 +86,7 @@ class GraceRule(NamedTuple):
     service_time: datetime | None
     """The time by the service; None when it does not say. The earlier of this and the journal's clock counts."""
     announced: timedelta | None = None
-    """Its people must have been told so long before; None: nobody need be told."""
+    """Its people must have been notified so long before; None: nobody need be."""
 
 
 class DayUse(NamedTuple):
@@ -372,7 +372,7 @@ class Announcement:
     key: MarkKey
     pool_name: str
     first_seen: datetime
-    """Which mark it is about: one that was cleared and made anew has another time."""
+    """Which mark it is about: one that was cleared and made again has another time."""
     notice: Notice
     due: datetime
     text: str
@@ -549,7 +549,7 @@ class Journal(Protocol):
 
         Its time is the later of the journal's clock and ``service_time``, so that nobody has known for too long.
         It must not when it was sent before, unless that certainly reached nobody, and when the mark is gone or is
-        another one by now. Of two runs that ask at once one is told True.
+        another one by now. Of two runs that ask at once one gets True.
         """
 
     def record_announcement(self, announcement_id: str, run_id: str, outcome: Outcome) -> None:
@@ -593,7 +593,7 @@ class Journal(Protocol):
     def last_started(
         self, commands: Collection[str], targets: Collection[str], besides: str
     ) -> datetime | None:
-        """When the latest run of these commands started that had all these targets, besides one run."""
+        """When the latest run of these commands started that had all these targets, leaving out one run."""
 
     def run_ids(self, since: datetime | None = None) -> tuple[str, ...]:
         """The ids of all those runs, oldest first."""

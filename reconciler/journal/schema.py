@@ -318,7 +318,7 @@ Migration = tuple[str | Callable[[Connection], None], ...]
 
 
 def _add_sums(connection: Connection) -> None:
-    """Give every row its checksums; what is damaged already cannot be told from what was written."""
+    """Give every row its checksums; what is damaged already cannot be distinguished from what was written."""
     keep = update(operations).where(operations.c.id == bindparam("of_id"))
     for (identifier,) in connection.execute(select(operations.c.id)).all():
         row = connection.execute(select(operations).where(operations.c.id == identifier)).one()._asdict()

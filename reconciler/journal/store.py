@@ -353,7 +353,7 @@ class SqlJournal(Journal):
     def last_started(
         self, commands: Collection[str], targets: Collection[str], besides: str
     ) -> datetime | None:
-        """When the latest run of these commands started that had all these targets, besides one run."""
+        """When the latest run of these commands started that had all these targets, leaving out one run."""
         table = schema.runs
         query = select(table.c.started, table.c.targets).order_by(table.c.started.desc()).limit(_MOST_VALUES)
         query = query.where(table.c.command.in_(sorted(commands)), table.c.id != besides)

@@ -72,7 +72,7 @@ _BACKUP: Final = (
     "Left out: none is needed."
 )
 _OWNER: Final = (
-    "Who is told of this pool alone: owner finance hears at the webhook in RECONCILER_WEBHOOK_FINANCE. "
+    "Who hears of this pool alone: owner finance hears at the webhook in RECONCILER_WEBHOOK_FINANCE. "
     "Lower case letters, digits and '-'. Left out: only the webhook for everything hears of it."
 )
 _LIVE: Final = "true allows removing disks from desktops with a connected session. Left out: false."

@@ -38,7 +38,7 @@ TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers that may be others a moment later (RFC 9110 and 6585)."""
 _WEB = ("http", "https")
 _JSON = ("json", "jsons")
-"""Services of apprise that take JSON: they get the values besides title and text."""
+"""Services of apprise that take JSON: they get the values next to title and text."""
 # What the plugins of apprise log: "…, error=503." with the status, or "A Connection error occurred …".
 _PASSING = re.compile(rf"error={'|error='.join(map(str, sorted(TRANSIENT)))}|connection error", re.IGNORECASE)
 

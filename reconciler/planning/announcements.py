@@ -26,7 +26,7 @@ def notice(told: Sequence[Told], waits: Waits, now: datetime) -> Notice | None:
     """Which message is to be sent now, by the earlier of two clocks; None: none.
 
     What nobody got may be sent again, and nothing else. The first message is about the mark, so it is sent once
-    however the date moves. A reminder is about a date: whoever was told of the third and reads nothing of the tenth
+    however the date moves. A reminder is about a date: whoever heard of the third and reads nothing of the tenth
     would lose what is there in between unawares, so each new date (a person let the disk wait, or its grace was
     changed) has a reminder of its own, once, a day before it. It is left out where a message has named that very
     date within the day before it: that would be the same news twice.

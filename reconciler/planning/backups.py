@@ -16,7 +16,7 @@ from reconciler.planning.permissions import age_words
 from reconciler.planning.plan import Backups, DiskLoss, PoolPlan, Unbacked
 
 AVAILABLE = "available"
-"""The state of a backup that ended well and can be used (documented); any other is none that counts."""
+"""The state of a backup that ended well and can be used (documented); no other counts."""
 AHEAD = timedelta(minutes=15)
 """How far a backup's time may be ahead of the clock; one further ahead tells nothing about its age."""
 KEPT = 10

@@ -334,7 +334,8 @@ def _backed(pool: PoolPlan) -> Iterator[Finding]:
     for disk in lacking:
         yield replace(_unbacked(pool, disk, losses.get(disk.id), rule.at), source=str(rule.at))
     if not lacking:
-        passed = "every desktop that would lose a copy has a backup that is young enough"
+        every = "every desktop that would lose a copy has a backup that is young enough"
+        passed = every if pool.removed else "no desktop would lose a copy now, so no backup was looked at"
         yield replace(_passed(pool, BACKUP, passed), source=str(rule.at))
 
 

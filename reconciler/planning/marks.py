@@ -88,7 +88,7 @@ def _settled(change: Change, pool: tuple[str, str], grace: timedelta, marks: Mar
 
 
 def _with_messages(change: Change, mark: DiskMark | None, now: datetime | None) -> Change:
-    """The change with what its people have been told, and for how long they can have known."""
+    """The change with the messages its people got, and for how long they can have known."""
     if mark is None or not mark.told:
         return change
     accepted = [each.at for each in mark.told if each.heard is Heard.ACCEPTED]

@@ -172,7 +172,7 @@ def _required(pool: PoolPlan, policy: Policy) -> Iterator[Finding]:
 
 
 def _untold(pool: PoolPlan, policy: Policy, at: Position) -> Iterator[Finding]:
-    """Removals of which the people of the pool have not been told, or not for long enough."""
+    """Removals of which the people of the pool have not been notified, or not for long enough."""
     least = policy.announce or timedelta(0)
     for change in pool.changes:
         if not (change.destroys and change.live):
@@ -203,9 +203,13 @@ def _silence(pool: PoolPlan, change: Change, least: timedelta) -> tuple[str, str
         left = least - change.heard_for
         return "they have known for too short a time", f"wait for another {_span(left)}"
     if not pool.desired.announce:
+        write = "write announce: {text: …} and a grace into the entry"
         return (
             "nobody is notified, as the entry has no announce",
-            "write announce: {text: …} and a grace into the entry, and then " + anew,
+            # Without grace there is no mark that could be cleared.
+            f"{write}, and then {anew}"
+            if pool.grace
+            else f"{write}: the next apply marks it and notifies them",
         )
     if not change.told:
         return "nobody was notified", anew

@@ -16,7 +16,7 @@ PLAN_WORKFLOW = ".github/workflows/reconciler-plan.yml"
 PLAN_FILES = (PLAN_WORKFLOW, "reconciler-constraints.txt")
 """What decides which program plans: ``pip`` takes addresses of packages from a file of constraints, too."""
 AGAIN = "push a new commit to a pull request, and have its plan reviewed"
-"""What to do about most refusals: a plan of another commit is recorded and reviewed anew."""
+"""What to do about most refusals: a plan of another commit is recorded and reviewed again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +253,7 @@ class Gate:
 
 
 def second_person(gate: Gate, base: str, environment: str) -> str:
-    """Who besides the starter approved a run by hand; raises ``Refused`` when that is nobody."""
+    """Who other than the starter approved a run by hand; raises ``Refused`` when that is nobody."""
     if gate.ref != f"refs/heads/{base}":
         raise Refused(f"this run is of {gate.ref}, not of {base}; nothing was sent", f"start it on {base}")
     started = {each.casefold() for each in gate.starters}

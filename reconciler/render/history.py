@@ -43,12 +43,12 @@ def runs_lines(runs: Sequence[Run]) -> Iterator[Line]:
         yield Line("The journal has no runs yet.")
         return
     yield Line(
-        f"{'RUN':<36}  {'STARTED (UTC)':<19}  {'COMMAND':<8}  {'EXIT':<4}  {'DIGEST':<12}  AS", Tone.STRONG
+        f"{'RUN':<36}  {'STARTED (UTC)':<19}  {'COMMAND':<12}  {'EXIT':<4}  {'DIGEST':<12}  AS", Tone.STRONG
     )
     for run in runs:
         code = "-" if run.exit_code is None else str(run.exit_code)
         yield Line(
-            f"{run.id:<36}  {_time(run.started)}  {run.command:<8}  {code:<4}  {run.digest[:12] or '-':<12}  "
+            f"{run.id:<36}  {_time(run.started)}  {run.command:<12}  {code:<4}  {run.digest[:12] or '-':<12}  "
             f"{_acting(run)}"
         )
 

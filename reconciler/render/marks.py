@@ -1,4 +1,4 @@
-"""Renders the marks of surplus disks, and what people were told of them, as text."""
+"""Renders the marks of surplus disks, and what people have heard of them, as text."""
 
 from __future__ import annotations
 

@@ -17,7 +17,9 @@ from tests.benchmarks.__main__ import environment, served
 
 POOLS, ROUNDS = 10_000, 50
 SETTLED = 5
-"""Rounds after which memory must not grow any more: the first ones warm up."""
+"""Rounds after which a round costs what each further one does: the first ones warm up."""
+SHOWN_EVERY = 10
+"""Rounds between two looks at the memory."""
 ROUND = " UTC  "
 """What the line of a round has after its time."""
 
@@ -71,14 +73,12 @@ def main(pools: int = POOLS, rounds: int = ROUNDS) -> None:
     found = watched(pools, rounds)
     settled, last = found[min(SETTLED, len(found)) - 1], found[-1]
     each = (last.cpu - settled.cpu) / max(len(found) - SETTLED, 1)
-    print(
-        "| pools | rounds | CPU of the first | CPU of each further one | memory after 5 rounds | after all |"
-    )
-    print("|---:|---:|---:|---:|---:|---:|")
-    print(
-        f"| {pools:,} | {len(found)} | {found[0].cpu:.2f} s | {each:.2f} s | {settled.memory / 1e6:.0f} MB "
-        f"| {last.memory / 1e6:.0f} MB |"
-    )
+    seen = range(SHOWN_EVERY, len(found) + 1, SHOWN_EVERY)
+    memory = "".join(f" {found[at - 1].memory / 1e6:.0f} MB |" for at in seen)
+    heads = "".join(f" memory after {at} |" for at in seen)
+    print(f"| pools | rounds | CPU of the first | CPU of each further one |{heads}")
+    print(f"|---:|---:|---:|---:|{'---:|' * len(seen)}")
+    print(f"| {pools:,} | {len(found)} | {found[0].cpu:.2f} s | {each:.2f} s |{memory}")
 
 
 if __name__ == "__main__":

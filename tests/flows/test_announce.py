@@ -217,6 +217,7 @@ def test_a_rejected_message_is_said_stops_nothing_and_is_sent_by_the_next_run(
     assert first.code == 0
     assert "was not accepted: " in first.err
     assert "HTTP 403" in first.err
+    assert "(the identity needs the permission workspace:desktopPools:sendNotifications)" in first.err
     assert "the next run that marks sends it again" in first.err
     assert len(asked(served)) == 1  # the second would be denied as well
     assert len(json.loads(run("marks", "--format", "json", env=env).out)["marks"]) == 2

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from reconciler import sandbox
-from tests.flows.conftest import bare, manifest
+from tests.flows.conftest import Run, bare, manifest
 from tests.flows.serving import listening
 
 MEMORY = 512 * 1024 * 1024
@@ -140,21 +140,34 @@ ANSWERS: dict[str, tuple[Callable[[], dict[str, bytes]], int, str]] = {
 }  # fmt: skip
 
 
+POOL = "{name: p, apply_to: all, disks: [{type: SAS, size: 50}]}"
+
+
+def credentials(url: str) -> dict[str, str]:
+    return {
+        "RECONCILER_ENDPOINT": url,
+        "HUAWEICLOUD_SDK_AK": sandbox.ACCESS_KEY,
+        "HUAWEICLOUD_SDK_SK": sandbox.SECRET_KEY,
+    }
+
+
+def planned(run: Run, folder: Path, app: Hostile, *more: str) -> tuple[int, str]:
+    """The exit code of a plan of the one pool, and of more, and all it said; for answers that are small."""
+    with listening(app) as url:
+        ran = run("plan", str(manifest(folder, [POOL, *more])), env=credentials(url))
+    return ran.code, ran.out + ran.err
+
+
 @contextmanager
-def planning(folder: Path, app: Hostile, *more: str) -> Iterator[subprocess.Popen[str]]:
-    """A plan of the one pool, and of more, as a process that may use no more than the promise says."""
-    path = manifest(folder, ["{name: p, apply_to: all, disks: [{type: SAS, size: 50}]}", *more])
+def planning(folder: Path, app: Hostile) -> Iterator[subprocess.Popen[str]]:
+    """A plan of the one pool, as a process that may use no more than the promise says."""
+    path = manifest(folder, [POOL])
 
     with listening(app) as url:
-        env = bare(folder) | {
-            "RECONCILER_ENDPOINT": url,
-            "HUAWEICLOUD_SDK_AK": sandbox.ACCESS_KEY,
-            "HUAWEICLOUD_SDK_SK": sandbox.SECRET_KEY,
-        }
         process = subprocess.Popen(
             [sys.executable, "-m", "reconciler", "plan", str(path)],
             cwd=folder,
-            env=env,
+            env=bare(folder) | credentials(url),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -197,7 +210,7 @@ def test_a_plan_of_a_hostile_answer_hears_sigterm(tmp_path: Path, name: str) -> 
 @pytest.mark.parametrize(
     "name", [b'"Caf\xff"', b"7", b'["p"]', b"null"], ids=["latin", "number", "list", "null"]
 )
-def test_a_pool_whose_name_is_no_text_is_blocked_alone(tmp_path: Path, name: bytes) -> None:
+def test_a_pool_whose_name_is_no_text_is_blocked_alone(run: Run, tmp_path: Path, name: bytes) -> None:
     odd = json.dumps(pool(id="odd", name="NAME")).encode().replace(b'"NAME"', name)
     body = b'{"total_count":2,"desktop_pools":[' + odd + b"," + json.dumps(pool()).encode() + b"]}"
     desktop = f'{{"desktop_id":"d","data_volumes":[{COPY}]}}'
@@ -209,22 +222,20 @@ def test_a_pool_whose_name_is_no_text_is_blocked_alone(tmp_path: Path, name: byt
             "workspace-sub-jobs": jobs,
         }
     )
-    with planning(tmp_path, app, "{id: odd, disks: [{type: SAS, size: 50}]}") as process:
-        out, _ = process.communicate(timeout=ENOUGH)
+    code, out = planned(run, tmp_path, app, "{id: odd, disks: [{type: SAS, size: 50}]}")
     good = name == b"null"  # left out, as the schema allows
-    assert process.returncode == (0 if good else 3), out[-3000:]
+    assert code == (0 if good else 3), out[-3000:]
     assert f"{2 if good else 1} to destroy" in out
     assert out.count("doubtful-reading") == (0 if good else 1)
     assert "Traceback" not in out
 
 
-def test_what_was_not_read_of_a_pool_is_no_finding_of_its_own(tmp_path: Path) -> None:
+def test_what_was_not_read_of_a_pool_is_no_finding_of_its_own(run: Run, tmp_path: Path) -> None:
     disks = [{"id": f"d{number}", "type": "SAS", "size": 50} for number in range(11)]
     body = json.dumps({"total_count": 1, "desktop_pools": [pool(data_volumes=disks)]}).encode()
     app = Hostile({"desktop-pools": body, "workspace-sub-jobs": b'{"total_count":0,"jobs":[]}'})
-    with planning(tmp_path, app) as process:
-        out, _ = process.communicate(timeout=ENOUGH)
-    assert process.returncode == 3, out[-3000:]
+    code, out = planned(run, tmp_path, app)
+    assert code == 3, out[-3000:]
     assert "11 disks, and no pool can have more than 10" in out
     assert "Blocked by 1 finding" in out
     assert "pay-per-use" not in out

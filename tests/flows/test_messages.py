@@ -198,7 +198,7 @@ def test_an_owner_without_a_webhook_is_said_once(run: Run, tmp_path: Path, servi
     env = service.env | {"RECONCILER_WEBHOOK_FINANCE": "https://hooks.example.com/finance"}
     for command in (("drift",), ("apply", "--auto-approve")):
         said = run(*command, path, env=env).err
-        line = "1 owner of pools will not be told of them: RECONCILER_WEBHOOK_DESK_SUPPORT is not set."
+        line = "1 owner of pools will not hear of them: RECONCILER_WEBHOOK_DESK_SUPPORT is not set."
         assert said.count(line) == said.count("is not set") == 1
     assert "is not set" not in run("plan", path, env=env).err
 

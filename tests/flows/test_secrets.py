@@ -10,6 +10,7 @@ import re
 import socket
 import string
 import struct
+import sys
 import textwrap
 import threading
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, MutableMapping
@@ -90,6 +91,7 @@ def _pieces(secret: str) -> Iterator[str]:
 PIECES = {piece: secret for secret in SECRETS for piece in _pieces(secret)}
 for words in _pieces("sandbox-secret-key-not-a-secret"):  # of which texts may speak
     PIECES.pop(words, None)
+PIECE_NUMBERS = {int.from_bytes(piece.encode(), sys.byteorder): secret for piece, secret in PIECES.items()}
 
 
 def leaks(text: str) -> list[str]:
@@ -103,10 +105,16 @@ def leaks(text: str) -> list[str]:
         html.unescape(joined),
         joined.replace("\\", ""),
     }
-    given_away = set[str]()
-    for each in plain:
-        given_away |= PIECES.keys() & {each[at : at + WINDOW] for at in range(len(each) - WINDOW + 1)}
-    return sorted({PIECES[each] for each in given_away})
+    return sorted(
+        {PIECE_NUMBERS[each] for form in plain for each in _given_away(form.encode("ascii", "replace"))}
+    )
+
+
+def _given_away(text: bytes) -> Iterator[int]:
+    """The pieces in a text, as numbers: a piece has as many bytes as one, and reading numbers is quick."""
+    for start in range(WINDOW):
+        end = start + (len(text) - start) // WINDOW * WINDOW
+        yield from PIECE_NUMBERS.keys() & memoryview(text[start:end]).cast("Q")
 
 
 @dataclass

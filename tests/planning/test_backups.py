@@ -16,7 +16,7 @@ from reconciler.planning.anonymous import anonymised_pool
 from reconciler.planning.backups import AHEAD, Found, backup_words, found, rule_of, with_backups
 from reconciler.planning.draft import draft
 from reconciler.planning.finding import Finding, Severity
-from reconciler.planning.guards import judge_pool
+from reconciler.planning.guards import judge_pool, pool_checks
 from reconciler.planning.permissions import age_words
 from reconciler.planning.plan import BACKUP, TRANSIENT_RULES, Backups, PoolPlan, pool_decision
 from tests.builders import AT, backup_page, copies_of, entry, pool
@@ -157,6 +157,12 @@ def test_backups_that_could_not_be_read_block_every_removal() -> None:
 def test_a_removal_whose_backups_were_never_looked_for_is_blocked() -> None:
     [finding] = blocks(judge_pool(replace(draft(pool(entry("SSD", 100)), LIVE, DESKTOPS), backup=RULE)))
     assert finding.message == "disk going: the backups of its desktops are not known"
+
+
+def test_where_nothing_goes_nobody_is_to_believe_that_there_are_backups() -> None:
+    kept = draft(pool(entry("SSD", 100)), replace(LIVE, disks=(KEPT_DISK,)), DESKTOPS)
+    [said] = [each for each in pool_checks(replace(kept, backup=RULE)) if each.rule == BACKUP]
+    assert said.message == "no desktop would lose a copy now, so no backup was looked at"
 
 
 def test_where_no_desktop_loses_a_copy_no_backup_is_needed() -> None:

@@ -162,6 +162,14 @@ def test_nothing_goes_before_its_people_have_known_for_as_long_as_the_policy_dem
         assert each.source == "policy.yaml:4:9"
 
 
+def test_a_mark_is_to_be_cleared_only_where_there_can_be_one() -> None:
+    rule = under(require=placed("announce: true"), announce=timedelta(0))
+    [quiet] = judge_pool(planned(), rule).findings
+    [marked] = judge_pool(replace(planned(), grace=timedelta(days=3)), rule).findings
+    assert "marks clear" not in quiet.allow
+    assert "marks clear finance-eu/" in marked.allow
+
+
 def test_true_demands_that_the_message_was_accepted_and_no_more() -> None:
     rule = under(require=placed("announce: true"), announce=timedelta(0))
     assert blocking(judge_pool(told(planned(), 0), rule).findings) == []

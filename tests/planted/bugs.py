@@ -7,6 +7,7 @@ from dataclasses import dataclass
 MATCH = "tests/planning/test_matching.py"
 GUARD = "tests/planning/test_guards.py"
 PLAN = "tests/planning/test_plan.py"
+CONVENTIONS = "tests/render/test_conventions.py"
 SECOND = "tests/apply/test_second_check.py"
 LIVE = "tests/test_workspace.py"
 OUTCOME = "tests/api/test_outcome.py"
@@ -666,6 +667,20 @@ BUGS = (
         "    if connected and not pool.desired.allow_live_sessions:\n",
         "    if connected > 1 and not pool.desired.allow_live_sessions:\n",
         f"{GUARD}::test_one_connected_user_blocks",
+    ),
+    Bug(
+        "a run that did not end well is called complete",
+        "render/apply_report.py",
+        "        report.exit_code is ExitCode.DONE\n        and not report.remaining\n",
+        "        not report.remaining\n",
+        f"{CONVENTIONS}::test_what_an_apply_ends_with_is_read_from_one_line_whatever_went_wrong",
+    ),
+    Bug(
+        "a refused apply has no line that begins with Error",
+        "render/apply_report.py",
+        "        return ERROR + headline(report)\n",
+        "        return headline(report)\n",
+        f"{CONVENTIONS}::test_what_an_apply_ends_with_is_read_from_one_line_whatever_went_wrong",
     ),
     Bug(
         "protected disks may go",

@@ -104,6 +104,7 @@ def test_what_an_apply_ends_with_is_read_from_one_line_whatever_went_wrong(
     shown = "\n".join(line.text for line in report_lines(report))
     assert len(FAIL.findall(shown)) == bool(code)
     assert len(APPLIED.findall(shown)) == (not code)
+    assert ("complete!" in shown) == (not code)
     page = report_page(report)[0].splitlines()[0]
     assert page.startswith("## Error: " if code else "## Apply complete! "), page
     retried = "\n".join(line.text for line in retry_lines(report))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from reconciler.journal.records import Approved, Origin, Way
 from reconciler.model import LostCopy
-from reconciler.render.history import run_lines
+from reconciler.render.history import run_lines, runs_lines
 from tests.documents import record
 
 
@@ -22,6 +22,12 @@ def test_a_copy_of_nobody_and_one_without_names_say_so() -> None:
     bare = replace(operation.intent, copies=(LostCopy("disk-1", "desktop-2", "", "", 50),))
     lines = [line.text for line in run_lines(replace(whole, operations=(replace(operation, intent=bare),)))]
     assert "      copy    volume unknown, 50 GB, on a desktop without name (desktop-2), of nobody" in lines
+
+
+def test_the_longest_command_leaves_the_columns_of_the_list_straight() -> None:
+    run = record().run
+    head, *rows = (line.text for line in runs_lines([run, replace(run, command="marks extend")]))
+    assert {row.index(run.digest[:12]) for row in rows} == {head.index("DIGEST")}
 
 
 def test_a_damaged_record_is_named_with_what_to_do() -> None:
