@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -70,7 +70,7 @@ class Place:
     project_ids: tuple[str, ...] = ()
     """Projects that are confirmed to be those of the credentials, where IAM cannot say it."""
     log: Callable[[str], None] = _discard
-    """Receives each line that a command would write on stderr."""
+    """Receives each line that a command would write on stderr. What it raises is ignored: calls may have left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +188,11 @@ class _Silent(Console):
         self._log = log
 
     def info(self, message: str) -> None:
-        self._log(message)
+        with suppress(Exception):  # of the program's: a report must not be lost with what it reports
+            self._log(message)
 
     def note(self, message: str) -> None:
-        self._log(message)
+        self.info(message)
 
     def begin(self, what: str) -> None:
         """Show no progress."""

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from threading import Lock
+from typing import Any
 
 from sqlalchemy import URL, Connection, make_url
 
 from reconciler.journal.database import Database
-from reconciler.journal.records import Journal, Now
+from reconciler.journal.records import Now
 from reconciler.journal.store import JournalClock, SqlJournal, prepare
+from reconciler.journal.witness import Place, Token
 
-_free: list[Database] = []
+_free: list[_Held] = []
 """Databases of closed journals: each keeps the statements that it has compiled, which is most of its work."""
 
 
-def memory_journal(now: Now) -> Journal:
+def memory_journal(now: Now) -> MemoryJournal:
     """A new journal that is gone when it is closed."""
     database = _free.pop() if _free else _Held(make_url("sqlite+pysqlite://"))
     prepare(database)
-    return _InMemory(database, JournalClock(database, now))
+    return MemoryJournal(database, JournalClock(database, now), witness=Token(_Outside()))
 
 
 class _Held(Database):
@@ -39,6 +41,12 @@ class _Held(Database):
                 self._held.connection.driver_connection.execute(begin)  # type: ignore[union-attr]
                 yield self._held
 
+    @property
+    def driver(self) -> Any:
+        """The driver's connection."""
+        with self.read() as connection:
+            return connection.connection.driver_connection
+
     def close(self) -> None:
         if self._held:
             self._held.close()
@@ -46,10 +54,33 @@ class _Held(Database):
         super().close()
 
 
-class _InMemory(SqlJournal):
+class _Outside(Place):
+    """What a file beside the journal is to one on disk."""
+
+    def __init__(self) -> None:
+        self._tokens: Collection[str] = ()
+
+    def read(self) -> Collection[str]:
+        return self._tokens
+
+    def write(self, tokens: Collection[str]) -> None:
+        self._tokens = tuple(tokens)
+
+
+class MemoryJournal(SqlJournal):
     """Gives its database back when it is closed; the connection, and with it the tables, are gone by then."""
 
     _given_back = False
+    _database: _Held
+
+    def backup(self) -> bytes:
+        """What a copy of the file would be."""
+        copy: bytes = self._database.driver.serialize()
+        return copy
+
+    def restore(self, copy: bytes) -> None:
+        """Put a copy in place of all that is there."""
+        self._database.driver.deserialize(copy)
 
     def close(self) -> None:
         if not self._given_back:

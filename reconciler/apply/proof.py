@@ -114,6 +114,7 @@ async def observe(
     agreeing = 0
     due = ctx.clock.monotonic()
     polls = 0
+    said = False
     while True:
         now_seen = await _seen(intent, site, due, retry=ctx.clock.monotonic() < deadline)
         hold.keep()
@@ -126,7 +127,9 @@ async def observe(
             if seen.complete:
                 shown()
         moment = ctx.clock.monotonic()
-        if polls == 0 and moment < deadline and not (seen and seen.complete):
+        # Also where the first reading showed it and the next one contradicts.
+        if not said and moment < deadline and not (seen and seen.complete):
+            said = True
             words = f"waiting up to {_span(seconds)} until the readings show {_aim(intent)}"
             until = ctx.clock.now() + timedelta(seconds=deadline - moment)
             ctx.tell(PoolMoved(intent.pool.pool_id, intent.pool_name, Phase.PROVING, words, until))

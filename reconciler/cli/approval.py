@@ -14,7 +14,7 @@ from pathlib import Path
 
 from reconciler.cli import flags
 from reconciler.cli.console import Console
-from reconciler.cli.outputs import show_plan, tell_github
+from reconciler.cli.outputs import plan_outputs, show_plan, tell_github
 from reconciler.cli.signatures import allowed_signers, read_approvals, ssh_keygen
 from reconciler.cli.stdio import lost_output, written
 from reconciler.clock import CLOCK, Clock
@@ -104,21 +104,28 @@ def approval(console: Console, shown: flags.Output, given: Approval) -> Approve:
         for line in plan_lines(plan):  # on stderr, since stdout holds only the result as JSON
             console.info(line.text)
 
+    def publish(plan: Plan, error: str) -> None:
+        """Give GitHub a plan that is refused: no report of the run will do that."""
+        plan_outputs(plan, console)
+        tell_github(plan, console, given.again, f"Error: {error}")
+
     async def approved(plan: Plan) -> Approved | None:
         console.end()
         seen = anonymised(plan) if given.anonymise else plan
         show(seen)
+        idle = plan.run_blocked or not plan.has_changes
         try:
             _compare(plan, saved, digest)
+            signers = () if idle else _signed_by(plan, given, console)
         except ReconcilerError as error:
-            tell_github(seen, console, given.again, f"Error: {error.message}")
+            publish(seen, error.message)
             raise
         if plan.run_blocked:
-            blocked = "Error: the plan is blocked; nothing was sent"
-            tell_github(seen, console, given.again, blocked)  # the run ends right after this, with a refusal
-        if plan.run_blocked or not plan.has_changes:
+            publish(
+                seen, "the plan is blocked; nothing was sent"
+            )  # the run ends right after this with the same
+        if idle:
             return None
-        signers = _signed_by(plan, given, console)
         way = _way(given, signers)
         if way is Way.INTERACTIVE:
             await _ask(console)

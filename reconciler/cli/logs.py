@@ -88,7 +88,7 @@ def _level(asked: Asked, environ: Mapping[str, str]) -> int | None:
         return logging.DEBUG
     if asked.verbose:
         return logging.INFO
-    return _LEVELS[wanted] if wanted else (logging.INFO if asked.file else None)
+    return _LEVELS[wanted or "off"] or (logging.INFO if asked.file else None)
 
 
 def _opened(path: Path) -> TolerantStream:

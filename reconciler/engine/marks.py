@@ -34,6 +34,7 @@ def keep_marks(plan: Plan, manifest: Manifest | None, ctx: RunContext) -> Plan:
     failed = {str(each.target) for each in plan.failures}
     # Two profiles may lead to one project: what one of them declares has not left the manifests of the other.
     seen: dict[str, Service] = {str(each.target): each for each in plan.services}
+    _begin_anew(seen, ctx)
     for target, service in seen.items():
         pools = [pool for pool in plan.pools if str(pool.target) == target]
         known = ctx.journal.marks(target, service.name)
@@ -47,6 +48,19 @@ def keep_marks(plan: Plan, manifest: Manifest | None, ctx: RunContext) -> Plan:
     if manifest and ctx.shard.number == 1:
         _forget_targets(manifest, seen.keys() | failed, ctx)
     return with_marks(plan, marks_of(ctx.journal, plan.services))
+
+
+def _begin_anew(targets: Iterable[str], ctx: RunContext) -> None:
+    """Let every mark begin anew in a journal that was restored, and say so."""
+    times = [time for each in targets if (time := _service_time(each, ctx))]
+    anew = ctx.journal.begin_marks_anew(ctx.run_id, max(times, default=None))
+    if anew:
+        ctx.log(
+            "Warning: this journal seems to be restored from a backup, or copied from another place, and nobody knows "
+            f"whether its {count(len(anew), 'mark')} held all the time. So their grace begins anew now, and people are "
+            "notified anew. Whoever objected since the backup must do so again: reconciler marks extend POOL/DISK "
+            "--until DATE"
+        )
 
 
 def _new(known: Iterable[Mark], pools: Iterable[PoolPlan], place: PoolKey) -> Iterator[NewMark]:

@@ -6,17 +6,18 @@ The check shares no code with the plan that has decided the same before: both wo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Select, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Select, func, or_, select, update
 from sqlalchemy import delete as delete_from
 
 from reconciler.errors import PoolHeld, Refused
 from reconciler.journal import rows
 from reconciler.journal.records import GraceRule, Intent, Mark, MarkKey, NewMark, PoolKey
-from reconciler.journal.schema import SHAPES_SINCE, given, marks, matching, operations
+from reconciler.journal.schema import LATEST, SHAPES_SINCE, given, marks, matching, operations
 
 KEPT = "marks.kept"
 """The kind of the event that says which disks a run marked, and of which it cleared the mark."""
@@ -24,6 +25,8 @@ CLEARED = "mark.cleared"
 """The kind of the event that says who took a mark away."""
 EXTENDED = "mark.extended"
 """The kind of the event that says who lets a disk wait, and until when."""
+RESTORED = "marks.restored"
+"""The kind of the event that says which marks began anew in a journal that was restored from a backup."""
 
 
 def words(key: MarkKey) -> str:
@@ -67,6 +70,30 @@ def add(
         differs = or_(*(marks.c[name] != value for name, value in shown.items()))
         connection.execute(update(marks).where(*_at(each.key), differs).values(shown))
     return tuple(added)
+
+
+def number(connection: Connection) -> int:
+    """How many marks there are."""
+    return connection.execute(select(func.count()).select_from(marks)).scalar_one()
+
+
+def places(connection: Connection) -> Sequence[tuple[str, str]]:
+    """The targets and services that have marks, in one order."""
+    here = (marks.c.target, marks.c.service)
+    return [(row[0], row[1]) for row in connection.execute(select(*here).distinct().order_by(*here))]
+
+
+def begin_anew(connection: Connection, run_id: str, since: datetime) -> tuple[Mark, ...]:
+    """Let the grace of every mark begin anew; what people said of the disks stays."""
+    connection.execute(
+        update(marks).where(marks.c.first_seen < since).values(first_seen=since, run_id=run_id)
+    )
+    return find(connection, None, None, LATEST)
+
+
+def as_of(found: Mark, now: datetime) -> Mark:
+    """A mark that nothing vouches for, as if its disk had become surplus just now."""
+    return replace(found, first_seen=max(found.first_seen, now))
 
 
 def delete(connection: Connection, key: MarkKey) -> bool:

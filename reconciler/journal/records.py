@@ -525,6 +525,16 @@ class Journal(Protocol):
         ``service_time``, so that a clock that is behind makes nothing due early. Returns the new ones.
         """
 
+    def doubted_marks(self) -> int:
+        """How many marks may have come back with a backup of the journal; until they begin anew none of them is due.
+
+        Their disks may have been wanted in between, or somebody may have objected. ``marks`` gives such a mark the
+        present time, and no removal is opened on its strength.
+        """
+
+    def begin_marks_anew(self, run_id: str, service_time: datetime | None = None) -> tuple[Mark, ...]:
+        """Let the grace of every mark begin now, as a new one's, where they are doubted; returns them, else nothing."""
+
     def clear_mark(self, key: MarkKey, run_id: str, by: str) -> bool:
         """Take a mark away as a person wants, so that grace begins again; False when there is none.
 

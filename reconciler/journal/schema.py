@@ -258,6 +258,13 @@ Index(
     unique=True,
 )
 
+witness = Table(
+    "reconciler_witness",
+    metadata,
+    Column("what", Words, primary_key=True),
+    Column("token", Words, nullable=False),
+)
+
 plans = Table(
     "reconciler_plans",
     metadata,
@@ -344,8 +351,8 @@ def _add_shapes(connection: Connection) -> None:
 
 
 def _add_announcements(connection: Connection) -> None:
-    """Create the table of messages as a new journal has it."""
-    for statement in _creation(connection.engine.url.drivername, (announcements.name,)):
+    """Create the tables of messages and of what notices a restored journal, as a new journal has them."""
+    for statement in _creation(connection.engine.url.drivername, (announcements.name, witness.name)):
         connection.exec_driver_sql(statement)
 
 
@@ -390,6 +397,8 @@ MARKS_SINCE = 4
 """The version from which there are marks of surplus disks."""
 ANNOUNCEMENTS_SINCE = 5
 """The version from which there are messages to the people of pools."""
+WITNESS_SINCE = 5
+"""The version from which it is noticed that a journal was restored."""
 
 SHAPES_SINCE = 5
 """The version from which a mark says what the disk is."""

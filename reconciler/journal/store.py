@@ -64,6 +64,7 @@ from reconciler.journal.records import (
     RunRecord,
 )
 from reconciler.journal.states import FINAL, OUTCOMES, Outcome, State, Step
+from reconciler.journal.witness import Witness, witness_of
 from reconciler.logs import log_fine
 
 _operations = schema.operations
@@ -190,6 +191,7 @@ def open_journal(
             tell(f"A new journal at {database.where}: no earlier operations are known here.")
         journal = SqlJournal(database, JournalClock(database, now, server_now), origin=origin)
         journal.check_if_due()
+        journal.settle()
         apart = journal.apart()
         if abs(apart) > TELL_APART and tell:
             tell(_clocks_apart(apart))
@@ -223,10 +225,22 @@ def find_journal(url: str, now: Now, tell: Tell | None = None) -> Journal | None
             else:
                 schema.check_readable(version, database.where)
                 database.verify(connection)
-    if version is None:
-        database.close()
-        return None
-    return SqlJournal(database, JournalClock(database, now), version)
+        if version is None:
+            database.close()
+            return None
+        journal = SqlJournal(database, JournalClock(database, now), version)
+        if tell and (doubted := journal.doubted_marks()):
+            tell(_doubted(doubted, database.where))
+    return journal
+
+
+def _doubted(number: int, where: str) -> str:
+    marked = f"{number} mark{'s'[: number != 1]}"
+    return (
+        f"Warning: the journal {where} seems to be restored from a backup, or copied from another place, and nobody "
+        f"knows whether its {marked} held all the time. So nothing marked is due; the next apply lets the grace begin "
+        "anew."
+    )
 
 
 def journal_place(url: str) -> str:
@@ -278,7 +292,9 @@ class SqlJournal(Journal):
         version: int = schema.LATEST,
         *,
         origin: Origin = NOBODY,
+        witness: Witness | None = None,
     ) -> None:
+        self._witness = witness or witness_of(database)
         self._database = database
         self._clock = clock
         self._version = version
@@ -454,7 +470,10 @@ class SqlJournal(Journal):
             }
             fence.hold(connection, new_pool, new_operation, intent, values)
             if grace and intent.step is Step.REMOVE:
+                doubted = self._doubts(connection)
                 found = marks.of_pool(connection, intent.pool)
+                if doubted:
+                    found = {disk: marks.as_of(each, now) for disk, each in found.items()}
                 marks.check_due(intent, grace, found, now)
                 announcements.check_told(connection, intent, grace, found, now)
             if budget and intent.step is Step.REMOVE:
@@ -648,7 +667,49 @@ class SqlJournal(Journal):
         if self._version < schema.MARKS_SINCE:
             return ()
         with self._database.read() as connection:
-            return marks.find(connection, target, service, self._version)
+            # In this order: marks that begin anew in between are seen as they are then.
+            doubted = self._doubts(connection)
+            found = marks.find(connection, target, service, self._version)
+            now = self._clock.now(connection) if doubted else None
+        return tuple(marks.as_of(each, now) for each in found) if now else found
+
+    def doubted_marks(self) -> int:
+        """How many marks may have come back with a backup of the journal."""
+        if self._version < schema.MARKS_SINCE:
+            return 0
+        with self._database.read() as connection:
+            return marks.number(connection) if self._doubts(connection) else 0
+
+    def _doubts(self, connection: Connection) -> bool:
+        """Whether there are marks that nothing outside of the journal's backups vouches for."""
+        if marks.number(connection) == 0:
+            return False
+        return self._version < schema.WITNESS_SINCE or not self._witness.holds(connection)
+
+    def begin_marks_anew(self, run_id: str, service_time: datetime | None = None) -> tuple[Mark, ...]:
+        """Let the grace of every mark begin now, where they are doubted."""
+        if not self.doubted_marks():
+            return ()
+        with self._database.write() as connection:
+            for place in marks.places(connection):
+                self._database.take_turn(connection, " ".join(place))
+            if not self._doubts(connection):  # another run was first
+                return ()
+            now = self._clock.now(connection)
+            anew = marks.begin_anew(connection, run_id, max(now, service_time or now))
+            self._note(
+                connection, run_id, None, marks.RESTORED, {"marks": [marks.words(each.key) for each in anew]}
+            )
+            self._witness.change(connection)
+        self.settle()
+        return anew
+
+    def settle(self) -> None:
+        """Let nothing but the latest marks be vouched for, also where a run died before it could."""
+        if not self._witness.is_settled():
+            # In the turn of a writer, since another may be about to commit what is vouched for besides.
+            with self._database.write() as connection:
+                self._witness.settle(connection)
 
     def keep_marks(
         self,
@@ -666,6 +727,8 @@ class SqlJournal(Journal):
             # Taken after the turn: of two runs that mark at once, the first has the earlier time.
             now = self._clock.now(connection)
             since = max(now, service_time or now)
+            # What is doubted stays so until it begins anew: it must not be vouched for by what comes after.
+            doubted = self._doubts(connection)
             new = marks.add(connection, self._database.insert_new(schema.marks), run_id, surplus, since)
             cleared = [key for key in gone if marks.delete(connection, key)]
             if new or cleared:
@@ -674,6 +737,9 @@ class SqlJournal(Journal):
                     "cleared": list(map(marks.words, cleared)),
                 }
                 self._note(connection, run_id, None, marks.KEPT, detail)
+                if not doubted:
+                    self._witness.change(connection)
+        self.settle()
         return new
 
     def clear_mark(self, key: MarkKey, run_id: str, by: str) -> bool:
@@ -681,8 +747,12 @@ class SqlJournal(Journal):
         with self._database.write() as connection:
             self._database.take_turn(connection, f"{key.pool.target} {key.pool.service}")
             marks.check_not_going(connection, key)
+            doubted = self._doubts(connection)
             if found := marks.delete(connection, key):
                 self._note(connection, run_id, None, marks.CLEARED, {"disk": marks.words(key), "by": by})
+                if not doubted:
+                    self._witness.change(connection)
+        self.settle()
         return found
 
     def extend_mark(self, key: MarkKey, run_id: str, by: str, until: datetime) -> bool:
@@ -690,9 +760,13 @@ class SqlJournal(Journal):
         with self._database.write() as connection:
             self._database.take_turn(connection, f"{key.pool.target} {key.pool.service}")
             marks.check_not_going(connection, key)
+            doubted = self._doubts(connection)
             if found := marks.extend(connection, key, by, until):
                 detail = {"disk": marks.words(key), "by": by, "until": until.isoformat()}
                 self._note(connection, run_id, None, marks.EXTENDED, detail)
+                if not doubted:
+                    self._witness.change(connection)
+        self.settle()
         return found
 
     # --- announcements --------------------------------------------------------------------------
@@ -738,6 +812,10 @@ class SqlJournal(Journal):
                 "text": new.text,
             }
             self._note(connection, run_id, None, announcements.BEGUN, detail)
+            # A backup that does not know the message must not have it sent again about the same mark.
+            if not self._doubts(connection):
+                self._witness.change(connection)
+        self.settle()
         return True
 
     def record_announcement(self, announcement_id: str, run_id: str, outcome: Outcome) -> None:

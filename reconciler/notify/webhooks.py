@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from reconciler import DISTRIBUTION
+from reconciler.api.outcome import retry_after
 from reconciler.api.transport import ProtocolError, fetch, httpx, open_http, route
 from reconciler.clock import Clock
 from reconciler.credentials import Secret
@@ -95,7 +96,7 @@ async def deliver(target: Webhook, message: Message, clock: Clock, seconds: floa
     tried = 1
     while True:
         try:
-            return await _once(target, message, seconds)
+            return await _once(target, message, clock, seconds)
         except Undelivered as error:
             if not error.transient or tried > len(WAITS) or error.wait > LONGEST_WAIT:
                 again = f" (tried {tried} times)" if tried > 1 else ""
@@ -104,9 +105,9 @@ async def deliver(target: Webhook, message: Message, clock: Clock, seconds: floa
         tried += 1
 
 
-async def _once(target: Webhook, message: Message, seconds: float) -> None:
+async def _once(target: Webhook, message: Message, clock: Clock, seconds: float) -> None:
     if target.web:
-        await _post(target, message, seconds)
+        await _post(target, message, clock, seconds)
         return
     # A daemon thread does not keep the process alive, so a library that hangs cannot delay a stop.
     loop = asyncio.get_running_loop()
@@ -132,7 +133,7 @@ async def _once(target: Webhook, message: Message, seconds: float) -> None:
         raise _undelivered(target, why, transient=answer.transient)
 
 
-async def _post(target: Webhook, message: Message, seconds: float) -> None:
+async def _post(target: Webhook, message: Message, clock: Clock, seconds: float) -> None:
     url = target.url.reveal()
     proxy, _ = route(url)
     via = f" through the proxy {proxy.shown}" if proxy else ""
@@ -156,12 +157,11 @@ async def _post(target: Webhook, message: Message, seconds: float) -> None:
     if 300 <= answer.status < 400:
         raise _undelivered(target, f"it redirects (HTTP {answer.status}), which is not followed")
     if not 200 <= answer.status < 300:
-        found = re.fullmatch("[0-9]{1,6}", answer.headers.get("retry-after", ""))
         raise _undelivered(
             target,
             f"it answered HTTP {answer.status}",
             transient=answer.status in TRANSIENT,
-            wait=float(found[0]) if found else 0.0,
+            wait=retry_after(answer.headers, clock.now()) or 0.0,
         )
 
 

@@ -90,9 +90,10 @@ def test_a_wait_says_for_what_and_how_long_and_only_once(seconds: float, words: 
         assert world.said == [f"pool: waiting up to {words} until the readings show b gone"]
 
 
-def test_what_is_waited_for_is_said_after_the_first_reading() -> None:
+@pytest.mark.parametrize("shown", [[BEFORE, AFTER, AFTER], [AFTER, BEFORE, AFTER, AFTER]])
+def test_what_is_waited_for_is_said_after_the_first_reading_that_does_not_show_it(shown: list[Shown]) -> None:
     with harness() as world:
-        world.service.shown = [BEFORE, AFTER, AFTER]
+        world.service.shown = list(shown)
         seen(world, seconds=30)
         assert len(world.said) == 1
 

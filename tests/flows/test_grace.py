@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,32 @@ def test_a_disk_that_is_wanted_again_begins_its_grace_again(
     assert served.posts() == []
     [again] = marks_of(run, env)
     assert again["since"] > mark["since"]
+
+
+def test_in_a_journal_restored_from_a_backup_grace_begins_anew_and_it_is_said_once(
+    run: Run, served: Served, tmp_path: Path, env: dict[str, str]
+) -> None:
+    path, other = manifest(tmp_path, [FINANCE]), manifest(tmp_path, [WANTED], name="wanted.yaml")
+    run("apply", str(path), "--mark", env=env)
+    [mark] = marks_of(run, env)
+    shutil.copyfile(tmp_path / "journal.db", tmp_path / "backup.db")
+    run("apply", str(other), "--auto-approve", env=env)
+    assert marks_of(run, env) == []
+    TIME.skipped += 8 * DAY
+    shutil.copyfile(tmp_path / "backup.db", tmp_path / "journal.db")
+    planned = run("plan", str(path), env=env)
+    assert "1 disk" in planned.out
+    assert "nobody knows whether its 1 mark held all the time. So nothing marked is due" in planned.err
+    for said in (1, 0):
+        applied = run("apply", str(path), "--auto-approve", env=env)
+        assert applied.err.count("seems to be restored from a backup, or copied from another place") == said
+        assert applied.err.count("reconciler marks extend POOL/DISK --until DATE") == said
+    assert served.posts() == []
+    [again] = marks_of(run, env)
+    assert again["since"] > mark["since"]
+    TIME.skipped += 8 * DAY
+    run("apply", str(path), "--auto-approve", env=env)
+    assert len(served.posts()) == 1
 
 
 def test_a_pool_that_has_left_the_manifests_loses_its_marks(

@@ -272,6 +272,17 @@ def test_ctrl_c_at_the_approval_sends_nothing(here: Here, run: Run, tmp_path: Pa
     assert writes(run) == 0
 
 
+def test_a_log_that_fails_stops_nothing_and_hides_no_report(here: Here, run: Run, tmp_path: Path) -> None:
+    manifest(tmp_path, [FINANCE])
+
+    def broken(_line: str) -> None:
+        raise RuntimeError("no room for lines")
+
+    with here():
+        report = apply_manifests(load_manifests("pools.yaml"), own, Place(sandbox=True, log=broken))
+    assert (report.exit_code, writes(run)) == (ExitCode.DONE, 1)
+
+
 def test_pools_are_selected_as_by_flags(here: Here, tmp_path: Path) -> None:
     path = manifest(tmp_path, [FINANCE, "{name: call-centre, disks: [{type: SAS, size: 20}]}"])
     with here():

@@ -18,6 +18,7 @@ BROKEN = "{name: finance-analysts, disks: [{type: SSD, size: 105}]}"
         (["validate", "broken.yaml"], 9, "bad_input"),
         (["plan", "broken.yaml", "--sandbox"], 9, "bad_input"),
         (["plan", "missing.yaml", "--sandbox"], 9, "bad_input"),
+        (["drift", "broken.yaml", "--sandbox"], 9, "bad_input"),
         (["plan", "pools.yaml", "--sandbox", "--no-such-flag"], 9, "bad_input"),
         (["plan", "pools.yaml"], 1, "credentials_error"),
         (["apply", "pools.yaml", "--sandbox"], 3, "refused"),
@@ -81,3 +82,23 @@ def test_a_step_gets_the_numbers_of_its_plan_as_outputs(run: Run, tmp_path: Path
         env={"GITHUB_OUTPUT": str(outputs), "RECONCILER_STATE_FOLDER": str(tmp_path / "new")},
     )
     assert {"marked=1", "destroy=0"} <= set(outputs.read_text(encoding="utf-8").splitlines())
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "blocked"),
+    [(["--auto-approve", "--limit-disks", "0"], 3, "true"), (["--approve", "0" * 64], 4, "false")],
+)
+def test_a_step_gets_the_numbers_of_a_plan_that_is_refused_once(
+    run: Run, tmp_path: Path, flags: list[str], code: int, blocked: str
+) -> None:
+    path, outputs = str(manifest(tmp_path, [FINANCE])), tmp_path / "outputs"
+    ran = run("apply", path, "--sandbox", *flags, env={"GITHUB_OUTPUT": str(outputs)})
+    lines = outputs.read_text(encoding="utf-8").splitlines()
+    given = dict(each.split("=", 1) for each in lines)
+    assert (ran.code, given["exit_code"], given["blocked"], given["destroy"]) == (
+        code,
+        str(code),
+        blocked,
+        "1",
+    )
+    assert len(lines) == len(given) == 7

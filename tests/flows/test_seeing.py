@@ -125,6 +125,12 @@ def test_the_setting_asks_for_a_log_and_the_flags_outrank_it(
     assert (ran.code, found) == (0, levels)
 
 
+def test_a_log_file_is_written_also_where_the_setting_is_off(run: Run, tmp_path: Path) -> None:
+    manifest(tmp_path, [FINANCE])
+    run("plan", "--sandbox", "pools.yaml", "--log-file", "run.log", env={"RECONCILER_LOG": "off"})
+    assert {LINE.match(line)[1] for line in (tmp_path / "run.log").read_text().splitlines()} == {"INFO"}  # type: ignore[index]
+
+
 def test_a_level_that_is_none_and_a_form_without_a_log_are_refused(run: Run, tmp_path: Path) -> None:
     manifest(tmp_path, [FINANCE])
     wrong = run("plan", "--sandbox", "pools.yaml", env={"RECONCILER_LOG": "loud"})

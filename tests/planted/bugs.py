@@ -47,6 +47,7 @@ TEMPORARY = "tests/api/test_temporary.py"
 REVIEWED = "tests/scaffolds/test_reviewed.py"
 MARKS = "tests/planning/test_marks.py"
 GRACE = "tests/flows/test_grace.py"
+RESTORED = "tests/journal/test_restored.py"
 LIBRARY = "tests/flows/test_library.py"
 TELLING = "tests/engine/test_announcements.py"
 WHEN_TOLD = "tests/planning/test_announcements.py"
@@ -1343,6 +1344,63 @@ BUGS = (
         "            made = ctx.journal.keep_marks(ctx.run_id, new, sorted(gone), ",
         "            made = ctx.journal.keep_marks(ctx.run_id, new, [], ",
         GRACE_STORY,
+    ),
+    Bug(
+        "marks that came back with a backup are believed",
+        "journal/store.py",
+        "        return self._version < schema.WITNESS_SINCE or not self._witness.holds(connection)\n",
+        "        return False\n",
+        GRACE_STORY,
+    ),
+    Bug(
+        "a removal is opened on the strength of a mark that came back with a backup",
+        "journal/store.py",
+        "found = {disk: marks.as_of(each, now) for disk, each in found.items()}",
+        "pass",
+        f"{RESTORED}::test_no_removal_is_opened_on_the_strength_of_a_mark_that_came_back",
+    ),
+    Bug(
+        "a new mark vouches for marks that came back with a backup",
+        "journal/store.py",
+        "                self._note(connection, run_id, None, marks.KEPT, detail)\n"
+        "                if not doubted:\n",
+        "                self._note(connection, run_id, None, marks.KEPT, detail)\n                if True:\n",
+        f"{RESTORED}::test_what_is_marked_cleared_and_extended_meanwhile_vouches_for_nothing_that_came_back",
+    ),
+    Bug(
+        "a crash right before a commit loses all marks",
+        "journal/witness.py",
+        "self._place.write([*known, new])",
+        "self._place.write([new])",
+        f"{RESTORED}::test_a_crash_between_the_writes_neither_loses_marks_nor_trusts_a_backup",
+    ),
+    Bug(
+        "a backup from before the last change of marks is believed",
+        "journal/witness.py",
+        "            self._place.write([stored])\n",
+        "            pass\n",
+        f"{RESTORED}::test_a_crash_between_the_writes_neither_loses_marks_nor_trusts_a_backup",
+    ),
+    Bug(
+        "a crash while marks begin anew believes those that have not",
+        "journal/witness.py",
+        "known = [stored] if stored is not None and stored in self._place.read() else []",
+        "known = [stored] if stored is not None else []",
+        f"{RESTORED}::test_a_crash_while_marks_begin_anew_believes_none_that_has_not",
+    ),
+    Bug(
+        "a row that a dump brought back vouches for marks",
+        "journal/witness.py",
+        "if not transaction.isdigit() or int(transaction) % 2**32 != row[1]:",
+        "if not transaction.isdigit():",
+        f"{RESTORED}::test_a_mark_that_came_back_counts_from_now_whoever_reads_it",
+    ),
+    Bug(
+        "the row of another server vouches for marks",
+        "journal/witness.py",
+        "_UNKNOWN in pair or pair[0] == pair[1] for pair in",
+        "True for pair in",
+        f"{RESTORED}::test_a_row_of_another_server_or_timeline_vouches_for_nothing",
     ),
     Bug(
         "a pool that is not found under its name loses its marks",

@@ -106,7 +106,10 @@ def test_a_round_that_failed_is_short() -> None:
         ("duration_seconds", 0.0),
         ("exit_code", 1),
         ("headline", "Drift could not be determined: finance"),
-        ("error", {"message": "finance", "hint": None}),
+        (
+            "error",
+            {"kind": "service_error", "exit_code": 1, "message": "finance", "hint": None, "faults": []},
+        ),
     ]
 
 

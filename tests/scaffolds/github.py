@@ -208,6 +208,7 @@ class GitHub:
         return [
             Route(base + "/issues", self._issues, methods=["GET", "POST"]),
             Route(base + "/issues/{id:int}", self._change_issue, methods=["PATCH"]),
+            get("/issues/{id:int}", "issues", lambda it: self._issue(number(it))),
             Route(base + "/actions/workflows/{name}/dispatches", self._dispatch, methods=["POST"]),
             Route(base + "/issues/5/comments", self._comments, methods=["GET", "POST"]),
             Route(base + "/issues/comments/{id:int}", self._edit, methods=["PATCH"]),
@@ -290,6 +291,9 @@ class GitHub:
                 if each["state"] == wanted["state"] and wanted["labels"] in each["labels"]
             ],
         )
+
+    def _issue(self, number: int) -> dict[str, Any]:
+        return {each["number"]: each for each in self.issues}[number]
 
     async def _change_issue(self, request: Request) -> Response:
         if not self._may("issues", "write"):
@@ -419,14 +423,16 @@ class Runner:
             self._github.approved_run(run, approver)
         return self._run(workflow, "workflow_dispatch", "0" * 40, given, run)
 
-    def cancelled(self, workflow: str, sha: str) -> Job:
-        """What runs when the apply of a commit was cancelled in the queue."""
+    def cancelled(self, workflow: str, sha: str = "", digest: str = "") -> Job:
+        """What runs when the apply of a commit, or of a digest, was cancelled in the queue."""
         told = yaml.safe_load(files("github")[f".github/workflows/{workflow}.yml"])
         job = told["jobs"]["cancelled"]
         assert job["needs"] == "apply"
         assert "concurrency" not in told, "would cancel this job, too"
         self._github.permissions = job["permissions"]
-        return self._job(job["steps"], "push", sha, {"github.token": "token"}, 1)
+        assert job["if"] == "always() && needs.apply.result == 'cancelled'"
+        event = "push" if sha else "workflow_dispatch"
+        return self._job(job["steps"], event, sha, {"github.token": "token", "inputs.digest": digest}, 1)
 
     def _run(self, workflow: str, event: str, sha: str, context: Mapping[str, str], run: int = 1) -> Job:
         told = yaml.safe_load(files("github")[f".github/workflows/{workflow}.yml"])
@@ -503,13 +509,15 @@ class Runner:
 
 def _wanted(step: Mapping[str, Any], event: str, context: Mapping[str, str]) -> bool:
     condition = step.get("if", "")
-    known = ("", "github.event_name == 'pull_request'", "inputs.approvals == ''", "inputs.disk != ''")
-    assert condition in known, condition
+    events = {
+        f"github.event_name == '{each}'": each for each in ("pull_request", "push", "workflow_dispatch")
+    }
+    assert condition in (*events, "", "inputs.approvals == ''", "inputs.disk != ''"), condition
     if condition == "inputs.disk != ''":
         return bool(context.get("inputs.disk"))
     if condition.startswith("inputs"):
         return not context.get("inputs.approvals")
-    return not condition or event == "pull_request"
+    return not condition or event == events[condition]
 
 
 def with_stored_keys(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:

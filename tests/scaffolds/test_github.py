@@ -130,6 +130,30 @@ def test_from_merge_to_mark_to_due_to_removal_with_one_issue_and_a_person_s_appr
     assert runner.schedule(DRIFT).code == 0
 
 
+def test_an_issue_says_that_its_removal_was_cancelled_and_the_next_day_starts_it_again(
+    runner: Runner, github: GitHub, served: Served
+) -> None:
+    manifest(runner.checkout / "manifests", [FINANCE])
+    github.issue("forger", title="x", labels=["reconciler-due"], body="<!-- reconciler-due none -->")
+    assert runner.schedule(DUE).code == 0
+    [start] = github.dispatched
+    digest, text = start["inputs"]["digest"], github.issues[1]["body"]
+    assert runner.cancelled(APPLY, digest="0" * 64).code == 0
+    assert github.issues[1]["body"] == text, "that was another one's"
+    told = runner.cancelled(APPLY, digest=digest)
+    assert told.code == 0, told.log
+    first, second, *rest = github.issues[1]["body"].splitlines()
+    assert first == "<!-- reconciler-due none -->"
+    assert second.startswith(f"**Not removed:** the run of `reconciler apply` with the digest `{digest}`")
+    assert "the next daily run of `reconciler due` starts it again" in second
+    assert "\n".join(rest[1:]).rstrip() == text.partition("\n")[2].rstrip()
+    assert runner.schedule(DUE).code == 0
+    assert github.dispatched == [start, start]
+    assert github.issues[1]["body"].rstrip() == text.rstrip()
+    assert github.issues[0]["body"] == "<!-- reconciler-due none -->", "of somebody else"
+    assert served.posts() == []
+
+
 def test_what_is_due_and_blocked_or_has_to_be_signed_is_listed_and_starts_nothing(
     tmp_path: Path, runner: Runner, github: GitHub, served: Served
 ) -> None:
@@ -339,7 +363,7 @@ def test_every_action_is_pinned_to_one_commit_and_only_the_apply_gets_what_can_c
         assert told["permissions"] == {}
         # What tells of a cancelled apply can comment, and has no identity.
         assert [(each["permissions"], each.get("environment")) for each in others] == (
-            [({"pull-requests": "write"}, None)] if APPLY in path else []
+            [({"issues": "write", "pull-requests": "write"}, None)] if APPLY in path else []
         )
         assert (job["environment"] == "production") == (APPLY in path)
         written = {name for name, level in job["permissions"].items() if level == "write"}

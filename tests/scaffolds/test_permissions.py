@@ -124,7 +124,7 @@ def test_a_run_that_may_not_notify_says_so_and_marks_all_the_same_and_the_next_o
     marked = run("apply", path, "--mark", env=env)
     assert marked.code == 0, marked.err
     assert "marked 1 disk" in marked.err
-    assert "sendNotifications" in marked.err
+    assert "was not accepted: no workspace:desktopPools:sendNotifications, HTTP 403" in marked.err
     assert "not accepted" in run("marks", env=env).out
     listener.denied = frozenset()
     assert run("apply", path, "--mark", env=env).code == 0

@@ -1,4 +1,4 @@
-"""One seed of grace: runs and rounds on one journal over weeks, crashes, a clock that steps, people who object.
+"""One seed of grace: runs and rounds on one journal over weeks, crashes, stepping clocks, objections, restored backups.
 
 The oracle knows by true time since when each disk is surplus, who let it wait, and which messages the service took;
 the tool's marks are not asked.
@@ -37,7 +37,7 @@ from reconciler.planner import Connection
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
 from tests.builders import AT, TARGET, entry, pool
-from tests.memory_journal import memory_journal
+from tests.memory_journal import MemoryJournal, memory_journal
 from tests.simulation.scenario import Killed, Mortal
 from tests.simulation.service import Faults, Service, TruePool
 from tests.simulation.virtual import START, VirtualLoop
@@ -62,6 +62,8 @@ class Verdict:
     crashes: int = 0
     steps: int = 0
     objections: int = 0
+    restores: int = 0
+    """Times that a journal was restored whose marks had changed since its backup."""
     deleted: int = 0
     """Disks in removals that the service accepted."""
     told: int = 0
@@ -89,6 +91,12 @@ class Story:
         """Since when each disk can have been surplus without interruption, in true seconds."""
         self.until: dict[Place, list[tuple[float, float]]] = defaultdict(list)
         """From when and until when a person lets it wait: what went before he said so is none of it."""
+        # Dice of its own: the other stories of a seed stay as they are.
+        self.fate = random.Random(-seed - 1)
+        self.copies: list[tuple[float, bytes]] = []
+        """Backups of the journal, with the time that each was made at."""
+        self.restored: list[float] = []
+        """When one of them was put back."""
         self.serial = 0
         self.service = Service(loop, self.rng, {name: self._pool(name) for name in self.graces})
 
@@ -119,7 +127,9 @@ class Story:
             self.service.faults = self._faults()
             await asyncio.gather(*(self._somebody(mortal=True) for _ in range(self.rng.randint(1, 3))))
             self.service.faults = Faults()
+            self._back_up()
             await self.rng.choice(events)()
+            self._restore()
             await asyncio.sleep(self.rng.uniform(0.05, 1.2) * DAY)
         self.clock.ahead = 0.0
         for _ in range(6):
@@ -220,6 +230,28 @@ class Story:
         self.clock.ahead = self.rng.uniform(-3, 3) * DAY
         self.verdict.steps += 1
 
+    def _back_up(self) -> None:
+        if isinstance(self.journal, MemoryJournal):
+            self.copies.append((self.loop.moment, self.journal.backup()))
+
+    def _restore(self) -> None:
+        """Put one of the backups back while nobody runs; nobody knows any more what was said since."""
+        if (
+            self.fate.random() < 0.7
+            or not isinstance(self.journal, MemoryJournal)
+            or not self.service.still()
+        ):
+            return
+        made, copy = self.fate.choice(self.copies)
+        self.journal.restore(copy)
+        now = self.loop.moment
+        self.restored.append(now)
+        self.verdict.restores += self.journal.doubted_marks() > 0
+        for place, said in self.until.items():
+            self.until[place] = [
+                (begun, until if begun <= made else min(until, now)) for begun, until in said
+            ]
+
     def _true_time(self) -> datetime:
         return START + timedelta(seconds=self.loop.moment)
 
@@ -270,13 +302,15 @@ class Story:
 
     def _judge_messages(self) -> None:
         """Of one date of one disk at most two messages: that of its mark, and on the last day the reminder."""
-        said: dict[tuple[str, str], list[float]] = defaultdict(list)
+        said: dict[tuple[str, str, int], list[float]] = defaultdict(list)
         for each in self.service.messages:
             self.verdict.told += 1
-            said[each.pool, each.text].append(each.at)
-        disks = {(pool, text.split()[0]) for pool, text in said}
+            # What was sent after a backup is not known to the journal that is restored from it.
+            known_by = sum(each.at > restored for restored in self.restored)
+            said[each.pool, each.text, known_by].append(each.at)
+        disks = {(pool, text.split()[0]) for pool, text, _ in said}
         self.verdict.reminders = self.verdict.told - len(disks)
-        for (pool_id, text), times in said.items():
+        for (pool_id, text, _), times in said.items():
             date = datetime.fromisoformat(" ".join(text.split()[1:3]) + "+00:00")
             last_day = (date - START).total_seconds() - DAY
             if len(times) > 2 or any(each < last_day - 60 for each in times[1:]):

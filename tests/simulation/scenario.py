@@ -66,7 +66,7 @@ class Mortal:
 
     WRITES = frozenset(
         {"open_run", "close_run", "record_event", "open_operation", "renew_lease", "record_outcome"}
-        | {"close_operation", "take_over", "claim_plan", "keep_marks"}
+        | {"close_operation", "take_over", "claim_plan", "keep_marks", "begin_marks_anew"}
         | {"open_announcement", "record_announcement"}
     )
 

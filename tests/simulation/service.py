@@ -271,7 +271,8 @@ class Service:
         if self.loop.moment < job.ends:
             return Job(job_id, JobEnd.RUNNING)
         reason = "the disk is busy" if job.ending is not JobEnd.SUCCEEDED else ""
-        desktops = range(self.pools_[job.pool].desktops)
+        pool = self.pools_.get(job.pool)  # whoever asks may know a pool that is gone
+        desktops = range(pool.desktops if pool else 0)
         parts = (
             JobPart(f"{job.pool}-d{number}", f"d{number}", number not in job.failing) for number in desktops
         )

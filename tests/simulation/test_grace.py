@@ -35,7 +35,10 @@ def test_no_disk_goes_before_it_is_due_and_nobody_is_told_twice() -> None:
     if MANY >= 40:  # not a promise of the tool: the simulation meets what it is for
         assert sum(each.deleted for each in verdicts) > 100
         assert (
-            min(sum(getattr(each, name) for each in verdicts) for name in ("crashes", "steps", "objections"))
+            min(
+                sum(getattr(each, name) for each in verdicts)
+                for name in ("crashes", "steps", "objections", "restores")
+            )
             > 10
         )
         assert (

@@ -21,6 +21,7 @@ from reconciler.render.json.base import (
     Text,
     json_text,
 )
+from reconciler.render.json.error import ErrorEntry, error_entry
 from reconciler.render.json.finding import FindingEntry, finding_entry
 from reconciler.render.json.plan import (
     FailureEntry,
@@ -34,13 +35,6 @@ from reconciler.render.json.plan import (
 )
 
 FORMAT_VERSION: Final = "1.1"
-
-
-class ErrorEntry(Entry):
-    """What went wrong."""
-
-    message: Text
-    hint: Text | None = Field(description="What to do; null when nothing can be said.")
 
 
 class DriftSummary(Entry):
@@ -198,4 +192,4 @@ def _pool(found: Measure, now: Measure) -> DriftingPool:
 
 
 def _error(error: ReconcilerError | None) -> ErrorEntry | None:
-    return ErrorEntry(message=error.message, hint=error.hint or None) if error else None
+    return error_entry(error, int(error.exit_code)) if error else None

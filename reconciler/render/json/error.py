@@ -40,8 +40,13 @@ class ErrorDocument(Document):
 
 def error_json(error: ReconcilerError, code: int) -> str:
     """The failure as JSON text."""
+    return json_text(ErrorDocument(format_version=FORMAT_VERSION, error=error_entry(error, code)))
+
+
+def error_entry(error: ReconcilerError, code: int) -> ErrorEntry:
+    """The failure, and the exit code that stands for it."""
     faults = error.faults if isinstance(error, BadInput) else ()
-    entry = ErrorEntry(
+    return ErrorEntry(
         kind=re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower(),
         exit_code=code,
         message=error.message,
@@ -51,4 +56,3 @@ def error_json(error: ReconcilerError, code: int) -> str:
             for each in faults
         ],
     )
-    return json_text(ErrorDocument(format_version=FORMAT_VERSION, error=entry))
