@@ -18,6 +18,7 @@ from tests.flows.serving import Served, serving
 
 WRITES = (
     "open_run",
+    "marks looked at",
     "plan approved",
     "open_operation",
     "renewed before the call",
@@ -25,10 +26,11 @@ WRITES = (
     "renewed while the job ran",
     "renewed while its effect is read",
     "close_operation",
+    "marks looked at again",
     "close_run",
 )
 """The durable writes of an apply to one pool, in their order; the job has ended before the first poll."""
-NO_INTENT = {(name, when) for name in WRITES[:2] for when in ("before", "after")} | {
+NO_INTENT = {(name, when) for name in WRITES[:3] for when in ("before", "after")} | {
     ("open_operation", "before")
 }
 LATER = 90.0

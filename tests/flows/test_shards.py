@@ -17,7 +17,7 @@ from tests.flows.conftest import Run, bare, manifest
 from tests.flows.mortal import Apply
 from tests.flows.mortal import run as apply
 from tests.flows.serving import Served, serving
-from tests.flows.test_killed import LATER
+from tests.flows.test_killed import LATER, WRITES
 from tests.postgres import PostgresServer, postgres
 
 __all__ = ["postgres"]
@@ -52,7 +52,7 @@ def pools_called(served: Served) -> Counter[str]:
 def test_a_process_that_is_killed_and_started_again_changes_nothing_of_that(
     postgres: PostgresServer, tmp_path: Path, dies_at: str
 ) -> None:
-    write = {"before its answer is kept": 4, "after its first pool is done": 7}[dies_at]
+    write = WRITES.index({"before its answer is kept": "record_outcome"}.get(dies_at, "close_operation"))
     world = sandbox.make_world(POOLS, disks=2, desktops=1)
     path, ids = declared(world, tmp_path)
     target = Target(sandbox.REGION, sandbox.PROJECT_ID)
@@ -64,7 +64,16 @@ def test_a_process_that_is_killed_and_started_again_changes_nothing_of_that(
 
         def start(number: int, dies: int = -1, ahead: float = 0.0) -> BaseProcess:
             share = f"{number}/{SHARDS}"
-            what = Apply(served.url, journal, str(path), dies, dies == 4, ahead, share, "night-1")
+            what = Apply(
+                served.url,
+                journal,
+                str(path),
+                dies,
+                dies == WRITES.index("record_outcome"),
+                ahead,
+                share,
+                "night-1",
+            )
             return forks.start(apply, what, folder=tmp_path, env=bare(tmp_path))
 
         started = [start(number, write if number == victim else -1) for number in sizes]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,7 @@ def test_the_token_of_a_gitlab_job_plans_and_applies(
     pipeline: Mapping[str, Any] = yaml.safe_load(files("gitlab")[".gitlab-ci.yml"])
     install = "\n".join(pipeline["default"]["before_script"]) + "\ncommand -v reconciler"
     programs = (installer.environment(install) / "bin", with_python(tmp_path / "bin"))
+    digest = ""
     for name in ("plan", "apply"):
         [variable] = pipeline[name]["id_tokens"]
         given = pipeline["variables"] | {
@@ -101,7 +103,9 @@ def test_the_token_of_a_gitlab_job_plans_and_applies(
             "HUAWEICLOUD_OIDC_AGENCY_URN": agency_urn(served.world()["accounts"][0]),
             "HUAWEICLOUD_SDK_PROJECT_ID": sandbox.PROJECT_ID,
             "RECONCILER_JOURNAL": f"sqlite:///{tmp_path}/shared.db",
+            "DIGEST": digest,
         }
         done = bash("\n".join(pipeline[name]["script"]), tmp_path, env | given, *programs)
         assert done.code == 0, done.out
+        digest = "".join(re.findall(r"\b[0-9a-f]{64}\b", done.out)[:1])
     assert len(served.posts()) == 1

@@ -181,7 +181,7 @@ def test_the_header_of_the_apply_says_which_settings_it_relies_on() -> None:
     header = " ".join(line.lstrip("# ") for line in text.splitlines() if line.startswith("#"))
     for words in (
         '"reconciler init github --check" reads',
-        "with one approval or more, of the latest push, given anew after each push",
+        "with one approval or more, of the latest push, given again after each push",
         "nobody bypasses that, pushes by force or deletes main",
         '"production" and "reconciler-drift" deploy only from main',
         "required reviewers, who may not approve their own runs, and no administrator bypasses them",
