@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from reconciler.apply.context import Options, RunContext, TargetContext
 from reconciler.apply.pools import Task
+from reconciler.errors import JournalError
 from reconciler.journal.records import Intent, Journal, PoolKey, SentDisk
 from reconciler.journal.states import Outcome, Step
 from reconciler.model import ApplyTo, Disk, Manifest, Pool
@@ -115,6 +116,20 @@ class Harness:
             not_after=None if lifetime is None else now + timedelta(seconds=lifetime),
             plan_digest="digest",
         )
+
+
+class FullDisk:
+    """A journal whose disk is full when one of its writes comes."""
+
+    def __init__(self, journal: Journal, write: str) -> None:
+        self._journal = journal
+        self._write = write
+
+    def __getattr__(self, name: str) -> Any:
+        return self._fail if name == self._write else getattr(self._journal, name)
+
+    def _fail(self, *_given: object, **_named: object) -> None:
+        raise JournalError("the disk is full")
 
 
 def removal() -> Call:

@@ -15,12 +15,12 @@ from reconciler.apply.events import Event, Phase, PoolMoved
 from reconciler.apply.operation import carry_out, cut_short, follow, judge, proof_seconds, with_desktops
 from reconciler.apply.proof import Observation
 from reconciler.apply.results import Result, Status
-from reconciler.errors import JournalError, ServiceError
-from reconciler.journal.records import DESKTOPS, Journal
+from reconciler.errors import ServiceError
+from reconciler.journal.records import DESKTOPS
 from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import LostCopy
 from reconciler.workspace import Call, Job, JobEnd
-from tests.apply.harness import GOING, KEPT, Harness, Scripted, harness, removal
+from tests.apply.harness import GOING, KEPT, FullDisk, Harness, Scripted, harness, removal
 from tests.apply.test_judge import ALL, HALF, NONE, intent
 from tests.apply.test_partial import job
 from tests.apply.test_partial import removal as of_copies
@@ -368,26 +368,13 @@ def test_an_interrupted_call_without_an_answer_is_given_up_and_says_so() -> None
         assert operation.outcome.message == "interrupted while waiting for the answer"
 
 
-class FullAfterTheCall:
-    """A journal that can keep no outcome."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._journal, name)
-
-    def record_outcome(self, *_: object) -> None:
-        raise JournalError("the disk is full")
-
-
 @pytest.mark.parametrize(
     ("answers", "words"),
     [([UNSENT], "sent (not sent: no connection)"), ([], "sent (accepted: job job-1)")],
 )
 def test_what_the_journal_could_not_keep_is_said(answers: Sequence[Outcome], words: str) -> None:
     with harness() as world:
-        kept: Any = FullAfterTheCall(world.journal)
+        kept: Any = FullDisk(world.journal, "record_outcome")
         world.journal, journal = kept, world.journal
         world.service.answers = list(answers)
         found = carried_out(world)

@@ -18,7 +18,7 @@ from reconciler.journal.records import Journal
 from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import Pool
 from reconciler.workspace import Call, JobEnd
-from tests.apply.harness import GOING, KEPT, Harness, Scripted, harness, removal
+from tests.apply.harness import GOING, KEPT, FullDisk, Harness, Scripted, harness, removal
 from tests.builders import TARGET
 from tests.simulation.service import Faults
 
@@ -189,22 +189,9 @@ def test_what_a_job_did_that_failed_in_part_is_waited_for() -> None:
         assert (verdict.status, verdict.done) == (Status.PARTIAL, 1)
 
 
-class Full:
-    """A journal whose disk is full."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._journal, name)
-
-    def open_operation(self, *_: object) -> None:
-        raise JournalError("the disk is full")
-
-
 def test_an_intent_that_cannot_be_kept_sends_nothing() -> None:
     with harness() as world:
-        kept: Any = Full(world.journal)
+        kept: Any = FullDisk(world.journal, "open_operation")
         world.journal, journal = kept, world.journal
         with pytest.raises(JournalError):
             carried_out(world)

@@ -16,14 +16,13 @@ from reconciler.apply.results import ApplyReport
 from reconciler.apply.stop import Stop
 from reconciler.engine.apply import ApplyRequest
 from reconciler.engine.apply import apply as run_apply
-from reconciler.errors import CredentialsError, ExitCode, JournalError, StalePlan
-from reconciler.journal.records import Journal
+from reconciler.errors import CredentialsError, ExitCode, StalePlan
 from reconciler.journal.states import Outcome, State
 from reconciler.model import DesiredPool, Disk, Limits, Manifest, Placed, Policy
 from reconciler.planner import Connection
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
-from tests.apply.harness import GOING, Harness, Scripted, harness
+from tests.apply.harness import GOING, FullDisk, Harness, Scripted, harness
 from tests.builders import AT, TARGET, entry, pool
 from tests.simulation.scenario import Killed, Mortal
 from tests.simulation.service import TruePool
@@ -178,21 +177,8 @@ def test_keys_that_cannot_be_renewed_stop_no_mark(world: Harness) -> None:
     assert any("was not sent: the keys could not be renewed" in line for line in world.said)
 
 
-class Forgetful:
-    """A journal that cannot write what became of a message."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._journal, name)
-
-    def record_announcement(self, *_given: Any) -> None:
-        raise JournalError("the disk is full")
-
-
 def test_an_outcome_that_could_not_be_recorded_counts_as_unknown(world: Harness) -> None:
-    report = marking(world, journal=Forgetful(world.journal))
+    report = marking(world, journal=FullDisk(world.journal, "record_announcement"))
     assert report.exit_code is ExitCode.DONE
     assert any("was not recorded: the disk is full" in line for line in world.said)
     marking(world)

@@ -204,8 +204,8 @@ class Service:
         self.unknown += outcome.state is State.UNKNOWN
         return outcome
 
-    async def _send(self, call: Call, signed_at: datetime) -> Outcome:
-        self.requests["send"] += 1
+    async def _turned_away(self) -> Outcome | None:
+        """How a write ends that never arrives or is refused; None for one that gets on."""
         self.settle()
         await asyncio.sleep(self.rng.uniform(0.05, 0.4))
         if self._chance(self.faults.not_sent):
@@ -213,6 +213,12 @@ class Service:
         if self._chance(self.faults.rejected):
             status, code = self.rng.choice([(409, "WKS.00010032"), (429, "APIGW.0308"), (403, "WKS.403")])
             return Outcome(state=State.REJECTED, status=status, code=code, message="rejected")
+        return None
+
+    async def _send(self, call: Call, signed_at: datetime) -> Outcome:
+        self.requests["send"] += 1
+        if turned_away := await self._turned_away():
+            return turned_away
         if abs(self.loop.moment - (signed_at - START).total_seconds()) > SIGNATURE_SECONDS:
             return Outcome(state=State.REJECTED, status=401, code="APIGW.0303", message="signature too old")
         if self._chance(self.faults.lost_request):
@@ -241,13 +247,8 @@ class Service:
 
     async def _send_message(self, pool_id: str, text: str, signed_at: datetime) -> Outcome:
         self.requests["message"] += 1
-        self.settle()
-        await asyncio.sleep(self.rng.uniform(0.05, 0.4))
-        if self._chance(self.faults.not_sent):
-            return Outcome(state=State.NOT_SENT, message="connection refused")
-        if self._chance(self.faults.rejected):
-            status, code = self.rng.choice([(409, "WKS.00010032"), (429, "APIGW.0308"), (403, "WKS.403")])
-            return Outcome(state=State.REJECTED, status=status, code=code, message="rejected")
+        if turned_away := await self._turned_away():
+            return turned_away
         if self._chance(self.faults.lost_request):
             await asyncio.sleep(30)
             return Outcome(state=State.UNKNOWN, message="timeout")
