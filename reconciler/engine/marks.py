@@ -57,8 +57,8 @@ def _begin_anew(targets: Iterable[str], ctx: RunContext) -> None:
     if anew:
         ctx.log(
             "Warning: this journal seems to be restored from a backup, or copied from another place, and nobody knows "
-            f"whether its {count(len(anew), 'mark')} held all the time. So their grace begins anew now, and people are "
-            "notified anew. Whoever objected since the backup must do so again: reconciler marks extend POOL/DISK "
+            f"whether its {count(len(anew), 'mark')} held all the time. So their grace begins again now, and people "
+            "are notified again. Whoever objected since the backup must do so again: reconciler marks extend POOL/DISK "
             "--until DATE"
         )
 

@@ -239,7 +239,7 @@ def _doubted(number: int, where: str) -> str:
     return (
         f"Warning: the journal {where} seems to be restored from a backup, or copied from another place, and nobody "
         f"knows whether its {marked} held all the time. So nothing marked is due; the next apply lets the grace begin "
-        "anew."
+        "again."
     )
 
 

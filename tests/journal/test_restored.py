@@ -104,7 +104,7 @@ def test_a_mark_that_came_back_counts_from_now_whoever_reads_it(
     [words] = said
     assert "seems to be restored from a backup" in words
     assert "its 2 marks" in words
-    assert "the next apply lets the grace begin anew" in words
+    assert "the next apply lets the grace begin again" in words
     reader.close()
 
 
