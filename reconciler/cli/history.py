@@ -71,22 +71,22 @@ def history(
             "reconciler history prune --older-than 400d",
         )
     console = Console()
-    settings = read_settings(where.connection)
+    settings = read_settings(where)
     if older_than is not None:
-        return _prune(older_than, where.connection, settings, console)
+        return _prune(older_than, where, settings, console)
     clock = CLOCK.get()
     start = clock.now() - min(duration(since, "--since"), LONGEST) if since else None
     if shown is flags.HistoryOutput.JSONL and run is None:
-        return _export(start, where.connection, settings, console, anonymise=anonymise)
+        return _export(start, where, settings, console, anonymise=anonymise)
     if run is not None:
-        return _show(run, shown, where.connection, settings, console, anonymise=anonymise)
-    with journal_to_read(where.connection, settings, clock) as kept:
+        return _show(run, shown, where, settings, console, anonymise=anonymise)
+    with journal_to_read(where, settings, clock) as kept:
         runs = kept.runs(most, start) if kept else ()
-        services = own_sandbox(where.connection)
+        services = own_sandbox(where)
         if kept and runs:
             services += kept.services([each.id for each in runs])
     if kept is None:
-        console.info(_missing(where.connection, settings))
+        console.info(_missing(where, settings))
     if shown is flags.HistoryOutput.JSON:
         from reconciler.render.json.history import history_json  # noqa: PLC0415 - one of several forms
 

@@ -47,11 +47,10 @@ def import_(
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
     only: flags.TargetOptions,
     profile: flags.Profile = "",
-    service: flags.ServiceOptions,
+    connection: flags.ServiceOptions,
 ) -> int:
     """Write manifests for live pools, which plan without changes; overwrites only with --force."""
     console = Console()
-    connection = service.connection
     target = replace(only.target or _default_target(connection), profile=profile)
     live = _read(target, connection, console)
     chosen = _chosen(live, pool or [])

@@ -59,21 +59,21 @@ def marks(
         raise BadInput("marks takes nothing, clear with a disk, or extend with a disk and --until", _USAGE)
     console = Console()
     if disk is not None:
-        _object(disk, until, where.connection, console)
+        _object(disk, until, where, console)
         return int(ExitCode.DONE)
-    settings, clock = read_settings(where.connection), CLOCK.get()
-    with journal_to_read(where.connection, settings, clock) as kept:
+    settings, clock = read_settings(where), CLOCK.get()
+    with journal_to_read(where, settings, clock) as kept:
         found = kept.marks() if kept else ()
         messages = kept.announcements() if kept else ()
         now = kept.now() if kept else clock.now()
     if kept is None:
-        console.info(f"There is no journal yet at {journal_place(where.connection, settings)}.")
+        console.info(f"There is no journal yet at {journal_place(where, settings)}.")
     if shown is flags.Output.JSON:
         from reconciler.render.json.marks import marks_json  # noqa: PLC0415 - one of two forms
 
         console.json_text(marks_json(found, now, messages))
     else:
-        console.lines(banner([*own_sandbox(where.connection), *(each.key.pool.service for each in found)]))
+        console.lines(banner([*own_sandbox(where), *(each.key.pool.service for each in found)]))
         console.lines(marks_lines(found, now, messages))
     return int(ExitCode.DONE)
 

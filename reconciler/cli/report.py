@@ -39,11 +39,10 @@ def report(
 ) -> int:
     """Write a page of drift over time, of marked disks, of unresolved operations and of past removals."""
     length = min(duration(since, "--since"), LONGEST)
-    connection = where.connection
     clock = CLOCK.get()
-    with journal(connection, read_settings(connection), clock) as kept:
+    with journal(where, read_settings(where), clock) as kept:
         trend = trend_of(kept, clock.now(), length)
-    own = [name.removeprefix(SANDBOX) for name in own_sandbox(connection)]
+    own = [name.removeprefix(SANDBOX) for name in own_sandbox(where)]
     trend = replace(trend, sandboxes=tuple(sorted({*trend.sandboxes, *own})))
     write_text(out, trend_html(trend))
     pools = count(len({each.key for each in trend.readings}), "pool")

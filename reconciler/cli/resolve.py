@@ -100,9 +100,7 @@ def resolve(
     if despite_evidence and not accept_as:
         raise BadInput("--despite-evidence needs --accept-as and OPERATION")
     console = Console()
-    connection = flags.ConnectionOptions(
-        place.endpoint, place.sandbox, place.journal, place.policy, only.project_id
-    )
+    connection = replace(place, project_id=only.project_id)
     if acknowledge:
         if operation or pool:
             raise BadInput("--acknowledge closes an alarm and goes with nothing else of resolve")
