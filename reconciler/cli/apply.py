@@ -12,14 +12,14 @@ from typing import Annotated
 
 import typer
 
-from reconciler.apply.context import PARALLELISM, Options, RunContext
+from reconciler.apply.context import PARALLELISM, Options
 from reconciler.apply.results import ApplyReport, Status
 from reconciler.apply.stop import Stop
 from reconciler.apply.unnamed import unnamed_report
 from reconciler.cli import flags, messages
 from reconciler.cli.approval import Approval, approval, check_saved, signed_approvals
 from reconciler.cli.commands import GIVEN, command, path_word
-from reconciler.cli.connect import connections, duration, journal, journal_to_read, new_id, read_settings
+from reconciler.cli.connect import connections, duration, journal, journal_to_read, read_settings, run_context
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
 from reconciler.cli.outputs import plan_outputs, show_plan, tell_github, to_github
@@ -203,19 +203,14 @@ async def carry_out(
     with journal(connection, settings, clock, console.info) as kept:
         interlock = Interlock.of(request.manifest, connection.project_id, console.info, writes=True)
         async with connections(targets, connection, settings, interlock) as opened:
-            run = RunContext(
-                kept,
-                clock,
-                new_id,
-                opened,
-                stop=stop,
+            run = replace(
+                run_context(kept, console, stop),
+                connections=opened,
                 shard=rules.share,
                 group=rules.group,
                 policy=rules.policy,
                 check_sources=lambda: rules.sources.check(rules.seen),
                 unnamed=rules.unnamed,
-                log=console.info,
-                observer=console.saw,
             )
             with console.working("Reading the live pools"):
                 return await run_apply(request, run)

@@ -37,6 +37,8 @@ from reconciler.settings import read_settings as settings_from
 from reconciler.workspace import LiveWorkspace
 
 if TYPE_CHECKING:
+    from reconciler.apply.context import RunContext
+    from reconciler.apply.stop import Stop
     from reconciler.journal.records import Journal
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -263,6 +265,13 @@ def journal(
             say(f"Warning: old records of the journal could not be pruned: {error.message}")
     finally:
         opened.close()
+
+
+def run_context(kept: Journal, console: Console, stop: Stop) -> RunContext:
+    """What every run is given that may write; its connections and its rules are added to that."""
+    from reconciler.apply.context import RunContext  # noqa: PLC0415 - a plan needs none
+
+    return RunContext(kept, CLOCK.get(), new_id, stop=stop, log=console.info, observer=console.saw)
 
 
 @contextmanager

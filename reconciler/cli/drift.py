@@ -6,19 +6,18 @@ Detecting and remediating are left to ``engine.remediation``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from reconciler.apply.context import RunContext
 from reconciler.apply.results import DriftReport, DriftRound, LivePool, Sight, live_pool
 from reconciler.apply.stop import Stop
 from reconciler.apply.unnamed import unnamed_drift
 from reconciler.cli import flags, messages
-from reconciler.cli.connect import connections, journal, new_id, read_settings
+from reconciler.cli.connect import connections, journal, read_settings, run_context
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
 from reconciler.cli.outputs import plan_outputs, show_faults, to_github
@@ -196,19 +195,14 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
         with journal(asked.connection, settings, clock) as kept:
             alarms += [each for target in manifest.targets for each in kept.alarms(str(target))]
             async with connections(manifest.targets, asked.connection, settings, interlock) as opened:
-                run = RunContext(
-                    kept,
-                    clock,
-                    new_id,
-                    opened,
-                    stop=stop,
+                run = replace(
+                    run_context(kept, console, stop),
+                    connections=opened,
                     shard=asked.shard,
                     group=asked.group,
                     policy=policy,
                     check_sources=lambda: sources.check(seen),
                     unnamed=asked.anonymise,
-                    log=console.info,
-                    observer=console.saw,
                 )
                 if asked.remediate:
                     unsettled = _unsettled(before, seen) if asked.settled else ""

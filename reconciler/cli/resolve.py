@@ -18,7 +18,15 @@ from reconciler.apply.results import Resolution, worst
 from reconciler.apply.stop import Stop
 from reconciler.cli import flags
 from reconciler.cli.actor import actor
-from reconciler.cli.connect import connections, duration, journal, new_id, own_sandbox, read_settings
+from reconciler.cli.connect import (
+    connections,
+    duration,
+    journal,
+    new_id,
+    own_sandbox,
+    read_settings,
+    run_context,
+)
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
 from reconciler.cli.policy import check_target, policy_of
@@ -179,16 +187,8 @@ def _resolve(asked: _Request, console: Console) -> _Found:
 
     async def work(stop: Stop) -> _Found:
         with journal(asked.connection, settings, clock) as kept:
-            ctx = RunContext(
-                kept,
-                clock,
-                new_id,
-                run_id=new_id(),
-                options=asked.options,
-                stop=stop,
-                policy=policy,
-                log=console.info,
-                observer=console.saw,
+            ctx = replace(
+                run_context(kept, console, stop), run_id=new_id(), options=asked.options, policy=policy
             )
             if asked.decision:
                 return _Found([await _decide(asked, asked.decision, settings, ctx, interlock)])

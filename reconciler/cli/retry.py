@@ -5,6 +5,7 @@ The steps are left to ``engine.retry``, the ways to approve to ``approval``.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from reconciler.apply.stop import Stop
 from reconciler.cli import flags
 from reconciler.cli.approval import Approval, approval, signed_approvals
 from reconciler.cli.commands import command
-from reconciler.cli.connect import connections, duration, journal, new_id, read_settings
+from reconciler.cli.connect import connections, duration, journal, read_settings, run_context
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
 from reconciler.cli.policy import policy_of, read_as, sources_of
@@ -76,7 +77,7 @@ def retry(
 
     async def work(stop: Stop) -> ApplyReport:
         with journal(connection, settings, clock) as kept:
-            ctx = RunContext(kept, clock, new_id, stop=stop, log=console.info, observer=console.saw)
+            ctx = run_context(kept, console, stop)
             manifest = load(paths or _planned_from(operation, ctx), follow_symlinks=follow_symlinks)
             for note in manifest.notes:
                 console.note(note)
@@ -94,16 +95,8 @@ def retry(
             seen = read_as(manifest, policy, sources)
             interlock = Interlock.of(manifest, connection.project_id, console.info, writes=True)
             async with connections(targets, connection, settings, interlock) as opened:
-                run = RunContext(
-                    kept,
-                    clock,
-                    new_id,
-                    opened,
-                    stop=stop,
-                    policy=policy,
-                    check_sources=lambda: sources.check(seen),
-                    log=console.info,
-                    observer=console.saw,
+                run = replace(
+                    ctx, connections=opened, policy=policy, check_sources=lambda: sources.check(seen)
                 )
                 with console.working("Reading the live pool"):
                     return await run_retry(asked, run)
