@@ -164,11 +164,11 @@ class _Machine:
 
         yield attempt("journal", look)
         if existing == [True]:
-            yield from self._inside(settings)
+            yield from self._inside()
 
-    def _inside(self, settings: Settings) -> Iterator[Check]:
+    def _inside(self) -> Iterator[Check]:
         def read() -> Check:
-            with journal_to_read(self.connection, settings, CLOCK.get()) as kept:
+            with journal_to_read(self.connection) as kept:
                 if kept is None:
                     return Check.not_tried("journal: content", "it holds nothing yet")
                 kept.check()

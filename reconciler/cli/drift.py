@@ -17,7 +17,7 @@ from reconciler.apply.results import DriftReport, DriftRound, LivePool, Sight, l
 from reconciler.apply.stop import Stop
 from reconciler.apply.unnamed import unnamed_drift
 from reconciler.cli import flags, messages
-from reconciler.cli.connect import connections, journal, read_settings, run_context
+from reconciler.cli.connect import connections, journal, run_context
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
 from reconciler.cli.outputs import plan_outputs, show_faults, to_github
@@ -187,14 +187,13 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
         if silent := messages.unheard(manifest.pools, asked.notify):
             once(silent)
         interlock = Interlock.of(manifest, asked.connection.project_id, once, writes=asked.remediate)
-        settings = read_settings(asked.connection)
         policy = policy_of(asked.connection)  # read again in each round, as the manifests are
         sources = sources_of(asked.paths, asked.connection, follow_symlinks=asked.follow_symlinks)
         memory.sources = seen = read_as(manifest, policy, sources)
         limits = asked.limits.over(manifest.limits)
-        with journal(asked.connection, settings, clock) as kept:
+        with journal(asked.connection) as kept:
             alarms += [each for target in manifest.targets for each in kept.alarms(str(target))]
-            async with connections(manifest.targets, asked.connection, settings, interlock) as opened:
+            async with connections(manifest.targets, asked.connection, interlock) as opened:
                 run = replace(
                     run_context(kept, console, stop),
                     connections=opened,

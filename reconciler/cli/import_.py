@@ -79,13 +79,12 @@ def import_(
 
 
 def _read(target: Target, connection: ConnectionOptions, console: Console) -> tuple[Pool, ...]:
-    settings = read_settings(connection)
 
     async def work(_stop: Stop) -> tuple[Pool, ...]:
         interlock = Interlock(
             lambda _: "", console.info, writes=False, confirmed=frozenset({target.project_id})
         )
-        async with connections([target], connection, settings, interlock) as opened:
+        async with connections([target], connection, interlock) as opened:
             found = opened[target]
             if not isinstance(found, Connection):
                 raise ReconcilerError(found.message, found.hint)

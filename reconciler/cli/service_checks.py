@@ -113,7 +113,7 @@ async def check_target(
     if not options.sandbox:
         found += [await _address(target, settings), _identity(target)]
     if not any(each.result is Result.FAILURE for each in found):
-        found += await _asked(target, manifest or Manifest(()), options, settings, policy)
+        found += await _asked(target, manifest or Manifest(()), options, policy)
     else:
         found.append(Check.not_tried("service", "what it needs has failed; see above"))
     return [replace(each, target=str(target)) for each in found]
@@ -181,13 +181,13 @@ def _identity(target: Target) -> Check:
 
 
 async def _asked(
-    target: Target, manifest: Manifest, options: ConnectionOptions, settings: Settings, policy: Policy | None
+    target: Target, manifest: Manifest, options: ConnectionOptions, policy: Policy | None
 ) -> list[Check]:
     warnings: list[str] = []
     interlock = Interlock.of(manifest, options.project_id, warnings.append, writes=False)
     heard = _Heard()
     try:
-        async with connections([target], options, settings, interlock) as opened:
+        async with connections([target], options, interlock) as opened:
             connection = opened[target]
             if not isinstance(connection, Connection) or not isinstance(connection.workspace, LiveWorkspace):
                 return []
