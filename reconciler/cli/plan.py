@@ -43,10 +43,10 @@ from reconciler.model import Limits, Manifest, Shard
 from reconciler.planner import (
     DEFAULT_LIFETIME,
     NOTHING,
-    Connection,
     Known,
     PlanMetadata,
     compute,
+    connected,
     with_inconsistent_desktops,
 )
 from reconciler.planning.anonymous import anonymised
@@ -226,7 +226,7 @@ async def planned(
     metadata = PlanMetadata(new_id(), CLOCK.get().now(), asked.lifetime, asked.shard, policy_of(connection))
     interlock = Interlock.of(manifest, connection.project_id, console.info, writes=False)
     async with connections(manifest.targets, connection, interlock) as opened:
-        services = [each.service for each in opened.values() if isinstance(each, Connection)]
+        services = [each.service for each in connected(opened).values()]
         known = _known(services, connection, console)
         with console.working("Reading the live pools"):
             made = await compute(manifest, limits, opened, metadata, known)
