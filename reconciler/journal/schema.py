@@ -401,6 +401,11 @@ def matching(table: Table, *columns: str) -> list[ColumnElement[bool]]:
     return [table.c[name] == bindparam(f"at_{name}") for name in columns]
 
 
+def equal(table: Table, values: Mapping[str, Any]) -> list[ColumnElement[bool]]:
+    """That columns have these values."""
+    return [table.c[name] == value for name, value in values.items()]
+
+
 def given(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of columns for a statement with ``matching``."""
     return {f"at_{name}": value for name, value in values.items()}
