@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from reconciler.cli import flags
-from reconciler.cli.connect import duration, journal, own_sandbox, read_settings
+from reconciler.cli.connect import duration, journal, own_sandbox
 from reconciler.cli.console import Console
 from reconciler.cli.outputs import write_text
 from reconciler.clock import CLOCK
@@ -39,11 +39,10 @@ def report(
 ) -> int:
     """Write a page of drift over time, of marked disks, of unresolved operations and of past removals."""
     length = min(duration(since, "--since"), LONGEST)
-    connection = where.connection
     clock = CLOCK.get()
-    with journal(connection, read_settings(connection), clock) as kept:
+    with journal(where) as kept:
         trend = trend_of(kept, clock.now(), length)
-    own = [name.removeprefix(SANDBOX) for name in own_sandbox(connection)]
+    own = [name.removeprefix(SANDBOX) for name in own_sandbox(where)]
     trend = replace(trend, sandboxes=tuple(sorted({*trend.sandboxes, *own})))
     write_text(out, trend_html(trend))
     pools = count(len({each.key for each in trend.readings}), "pool")
