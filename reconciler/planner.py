@@ -14,7 +14,7 @@ from functools import partial
 
 from reconciler import __version__
 from reconciler.api.client import Renew, nothing_to_renew
-from reconciler.clock import Clock, SystemClock
+from reconciler.clock import Clock
 from reconciler.errors import PoolNotFound, ReadingDoubtful, ServiceError
 from reconciler.journal.states import Step
 from reconciler.logs import log, log_fine, logs, logs_fine
@@ -80,10 +80,10 @@ class Connection:
 
     service: Service
     workspace: Workspace
+    clock: Clock
+    """Measures the time in which a contradicting reading is made again."""
     request_lifetime: float | None = SIGNATURE_LIFETIME
     """Seconds after its signature until which a request can be accepted; None when nothing bounds it."""
-    clock: Clock = field(default_factory=SystemClock)
-    """Measures the time in which a contradicting reading is made again."""
     renew: Renew = nothing_to_renew
     """Renews credentials before a write is decided, and says when those end that will sign it."""
     notes: tuple[Finding, ...] = ()

@@ -149,6 +149,7 @@ class _Opening:
         return Connection(
             service,
             workspace,
+            clock,
             lifetime,
             renew=client.renew,
             room=client.budgets.has_room,
@@ -202,6 +203,7 @@ async def _open_sandbox(target: Target, settings: Settings, stack: AsyncExitStac
     return Connection(
         service,
         workspace,
+        clock,
         room=client.budgets.has_room,
         service_time=lambda: client.service_time,
         backups=workspace.backups,
