@@ -107,7 +107,7 @@ def carried_out(
         request = ApplyRequest(manifest, manifest.limits, approve, options)
         journal = wrap(memory_journal(clock.now))
         stop = Stop()
-        connections = {TARGET: Connection(Named(TARGET, "simulated"), service)}
+        connections = {TARGET: Connection(Named(TARGET, "simulated"), service, clock)}
         run = RunContext(
             journal,
             clock,
