@@ -120,6 +120,11 @@ Holds = Mapping[tuple[str, str], Finding]
 """What keeps a pool closed, by target (as text) and pool id: operations that are not resolved."""
 
 
+def connected(connections: Connections) -> dict[Target, Connection]:
+    """Those among them that could be made."""
+    return {target: each for target, each in connections.items() if isinstance(each, Connection)}
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """What the journal knows, as far as planning takes it into account."""
@@ -299,11 +304,7 @@ async def _all_with_backups(
     """The pools with their backups; one reading for all pools of a target."""
     if not any(rule_of(pool.desired, stamp.policy) for pool in pools):
         return list(pools)  # as a rule; else there would be a task for each of ten thousand pools
-    readings = {
-        target: _Once(connection.backups)
-        for target, connection in connections.items()
-        if isinstance(connection, Connection)
-    }
+    readings = {target: _once(each.backups) for target, each in connected(connections).items()}
 
     async def looked(pool: PoolPlan) -> PoolPlan:
         connection = connections[pool.target]
@@ -313,30 +314,21 @@ async def _all_with_backups(
         def now() -> datetime:
             return later_of(stamp.created, connection.service_time())
 
-        return await pool_with_backups(pool, stamp.policy, readings[pool.target].read, now)
+        return await pool_with_backups(pool, stamp.policy, readings[pool.target], now)
 
     return [await looked(pool) for pool in pools]
 
 
-class _Once:
-    """One reading for all who ask, whether it came to something or failed."""
+def _once(read: ReadBackups) -> ReadBackups:
+    """The same for every pool that asks: one reading, made when the first one asks, or its failure."""
+    asked: list[asyncio.Future[BackupReading]] = []
 
-    def __init__(self, read: ReadBackups) -> None:
-        self._read = read
-        self._reading: BackupReading | None = None
-        self._failure: ServiceError | None = None
+    async def ask() -> BackupReading:
+        if not asked:
+            asked.append(asyncio.ensure_future(read()))
+        return await asked[0]
 
-    async def read(self) -> BackupReading:
-        """The reading; raises the same error each time."""
-        if self._failure:
-            raise self._failure
-        if self._reading is None:
-            try:
-                self._reading = await self._read()
-            except ServiceError as error:
-                self._failure = error
-                raise
-        return self._reading
+    return ask
 
 
 def later_of(here: datetime, there: datetime | None) -> datetime:

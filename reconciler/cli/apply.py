@@ -12,14 +12,14 @@ from typing import Annotated
 
 import typer
 
-from reconciler.apply.context import PARALLELISM, Options, RunContext
+from reconciler.apply.context import PARALLELISM, Options
 from reconciler.apply.results import ApplyReport, Status
 from reconciler.apply.stop import Stop
 from reconciler.apply.unnamed import unnamed_report
 from reconciler.cli import flags, messages
 from reconciler.cli.approval import Approval, approval, check_saved, signed_approvals
 from reconciler.cli.commands import GIVEN, command, path_word
-from reconciler.cli.connect import connections, duration, journal, journal_to_read, new_id, read_settings
+from reconciler.cli.connect import connections, duration, journal, journal_to_read, run_context
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
 from reconciler.cli.outputs import plan_outputs, show_plan, tell_github, to_github
@@ -38,7 +38,6 @@ from reconciler.notify.notifications import Notifications
 from reconciler.planning.plan import Plan
 from reconciler.planning.selection import select
 from reconciler.render.apply_report import closing_line, report_lines, report_page, resolution_lines, verdict
-from reconciler.settings import Settings
 
 
 @flags.options
@@ -99,7 +98,7 @@ def apply(
         console.note(note)
     messages.say_unheard(manifest.pools, notify, console)
     if saved:
-        _check_saved(saved, policy, connection, read_settings(connection))
+        _check_saved(saved, policy, connection)
     again = command("apply", [path for path, _ in saved.sources] if saved else paths)
     request = ApplyRequest(
         manifest=manifest,
@@ -198,24 +197,18 @@ async def carry_out(
     stop: Stop,
 ) -> ApplyReport:
     """Open the journal and the targets, and apply: the one way, whoever asks for it."""
-    settings, clock = read_settings(connection), CLOCK.get()
     targets = request.manifest.targets
-    with journal(connection, settings, clock, console.info) as kept:
+    with journal(connection, console.info) as kept:
         interlock = Interlock.of(request.manifest, connection.project_id, console.info, writes=True)
-        async with connections(targets, connection, settings, interlock) as opened:
-            run = RunContext(
-                kept,
-                clock,
-                new_id,
-                opened,
-                stop=stop,
+        async with connections(targets, connection, interlock) as opened:
+            run = replace(
+                run_context(kept, console, stop),
+                connections=opened,
                 shard=rules.share,
                 group=rules.group,
                 policy=rules.policy,
                 check_sources=lambda: rules.sources.check(rules.seen),
                 unnamed=rules.unnamed,
-                log=console.info,
-                observer=console.saw,
             )
             with console.working("Reading the live pools"):
                 return await run_apply(request, run)
@@ -227,16 +220,13 @@ def manifest_of(plan: Plan) -> Manifest:
     return Manifest(desired, plan.limits, sources=plan.sources, selection=plan.selection)
 
 
-def _check_saved(
-    saved: Plan, policy: Policy | None, connection: flags.ConnectionOptions, settings: Settings
-) -> None:
+def _check_saved(saved: Plan, policy: Policy | None, connection: flags.ConnectionOptions) -> None:
     """Raise unless a saved plan can still be applied: once, in its time, under the policy it was made under."""
-    clock = CLOCK.get()
-    with journal_to_read(connection, settings, clock) as known:
+    with journal_to_read(connection) as known:
         if known:  # before anything else: of a plan that was applied, disks are gone and the time may be over
             known.check_unclaimed(saved.id)
     check_reviewed(saved, policy)
-    check_saved(saved, clock)
+    check_saved(saved, CLOCK.get())
 
 
 def _saved(paths: Sequence[Path], limits: flags.LimitOptions, selection: Selection) -> Plan | None:

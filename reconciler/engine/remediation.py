@@ -22,7 +22,7 @@ from reconciler.errors import ExitCode, JournalError, ReconcilerError, Refused
 from reconciler.journal.budget import midnight, words
 from reconciler.journal.records import Alarm, DayBudget, DriftPoint, Operation, PoolKey
 from reconciler.model import DriftPolicy, Limits, Manifest, Target
-from reconciler.planner import DEFAULT_LIFETIME, Connection, compute
+from reconciler.planner import DEFAULT_LIFETIME, compute, connected
 from reconciler.planning.drift import (
     BEING_CHANGED,
     ChangeKey,
@@ -60,7 +60,7 @@ async def detect(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftRe
         # Asked before and after: an operation that began or ended while the pools were read makes a reading
         # of its pool worthless, which may show its disks half done.
         changing = _being_changed(ctx)
-        services = [each.service for each in ctx.connections.values() if isinstance(each, Connection)]
+        services = [each.service for each in connected(ctx.connections).values()]
         known = known_of(journal, services, standing_holds(journal, services))
         plan = await compute(manifest, limits, ctx.connections, ctx.plan_metadata(DEFAULT_LIFETIME), known)
         plan = set_aside(plan, changing | _being_changed(ctx))

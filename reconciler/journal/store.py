@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -157,6 +158,8 @@ def _alarms(*columns: str) -> Select[Any]:
 NOBODY = Origin()
 Tell = Callable[[str], None]
 """Receives one line for the user."""
+Note = Callable[[str, Mapping[str, Any]], None]
+"""Records an event by its kind and detail."""
 
 
 def _by_service(pools: Iterable[PoolKey]) -> dict[tuple[str, str], list[str]]:
@@ -719,55 +722,49 @@ class SqlJournal(Journal):
         service_time: datetime | None = None,
     ) -> tuple[Mark, ...]:
         """Mark disks that are surplus, and clear marks of those that are not any more."""
-        with self._database.write() as connection:
-            for place in sorted(
-                {(key.pool.target, key.pool.service) for key in (*gone, *(s.key for s in surplus))}
-            ):
-                self._database.take_turn(connection, " ".join(place))
+        with self._marking(run_id, *gone, *(each.key for each in surplus)) as (connection, note):
             # Taken after the turn: of two runs that mark at once, the first has the earlier time.
             now = self._clock.now(connection)
             since = max(now, service_time or now)
-            # What is doubted stays so until it begins anew: it must not be vouched for by what comes after.
-            doubted = self._doubts(connection)
             new = marks.add(connection, self._database.insert_new(schema.marks), run_id, surplus, since)
             cleared = [key for key in gone if marks.delete(connection, key)]
             if new or cleared:
-                detail = {
-                    "marked": [marks.words(each.key) for each in new],
-                    "cleared": list(map(marks.words, cleared)),
-                }
-                self._note(connection, run_id, None, marks.KEPT, detail)
-                if not doubted:
-                    self._witness.change(connection)
-        self.settle()
+                marked = [marks.words(each.key) for each in new]
+                note(marks.KEPT, {"marked": marked, "cleared": list(map(marks.words, cleared))})
         return new
 
     def clear_mark(self, key: MarkKey, run_id: str, by: str) -> bool:
         """Take a mark away as a person wants."""
-        with self._database.write() as connection:
-            self._database.take_turn(connection, f"{key.pool.target} {key.pool.service}")
+        with self._marking(run_id, key) as (connection, note):
             marks.check_not_going(connection, key)
-            doubted = self._doubts(connection)
             if found := marks.delete(connection, key):
-                self._note(connection, run_id, None, marks.CLEARED, {"disk": marks.words(key), "by": by})
-                if not doubted:
-                    self._witness.change(connection)
-        self.settle()
+                note(marks.CLEARED, {"disk": marks.words(key), "by": by})
         return found
 
     def extend_mark(self, key: MarkKey, run_id: str, by: str, until: datetime) -> bool:
         """Let a disk wait until a time as a person wants, if that is later."""
-        with self._database.write() as connection:
-            self._database.take_turn(connection, f"{key.pool.target} {key.pool.service}")
+        with self._marking(run_id, key) as (connection, note):
             marks.check_not_going(connection, key)
-            doubted = self._doubts(connection)
             if found := marks.extend(connection, key, by, until):
-                detail = {"disk": marks.words(key), "by": by, "until": until.isoformat()}
-                self._note(connection, run_id, None, marks.EXTENDED, detail)
+                note(marks.EXTENDED, {"disk": marks.words(key), "by": by, "until": until.isoformat()})
+        return found
+
+    @contextmanager
+    def _marking(self, run_id: str, *keys: MarkKey) -> Iterator[tuple[Connection, Note]]:
+        """A transaction in the turn of who marks at these places; what it notes is vouched for once it is written."""
+        with self._database.write() as connection:
+            for place in sorted({f"{key.pool.target} {key.pool.service}" for key in keys}):
+                self._database.take_turn(connection, place)
+            # What is doubted stays so until it begins anew: it must not be vouched for by what comes after.
+            doubted = self._doubts(connection)
+
+            def note(kind: str, detail: Mapping[str, Any]) -> None:
+                self._note(connection, run_id, None, kind, detail)
                 if not doubted:
                     self._witness.change(connection)
+
+            yield connection, note
         self.settle()
-        return found
 
     # --- announcements --------------------------------------------------------------------------
 
@@ -796,9 +793,8 @@ class SqlJournal(Journal):
     ) -> bool:
         """Record that a message is about to be sent; False when it must not be."""
         key = new.mark.key
-        with self._database.write() as connection:
-            # One at a time with whoever marks, clears or extends here, so that the mark stays as it is looked at.
-            self._database.take_turn(connection, f"{key.pool.target} {key.pool.service}")
+        # One at a time with whoever marks, clears or extends here, so that the mark stays as it is looked at.
+        with self._marking(run_id, key) as (connection, note):
             insert_new = self._database.insert_new(schema.announcements)
             now = self._clock.now(connection)
             begun = max(now, service_time or now)
@@ -811,11 +807,8 @@ class SqlJournal(Journal):
                 "due": new.due.isoformat(),
                 "text": new.text,
             }
-            self._note(connection, run_id, None, announcements.BEGUN, detail)
             # A backup that does not know the message must not have it sent again about the same mark.
-            if not self._doubts(connection):
-                self._witness.change(connection)
-        self.settle()
+            note(announcements.BEGUN, detail)
         return True
 
     def record_announcement(self, announcement_id: str, run_id: str, outcome: Outcome) -> None:

@@ -1362,9 +1362,8 @@ BUGS = (
     Bug(
         "a new mark vouches for marks that came back with a backup",
         "journal/store.py",
-        "                self._note(connection, run_id, None, marks.KEPT, detail)\n"
-        "                if not doubted:\n",
-        "                self._note(connection, run_id, None, marks.KEPT, detail)\n                if True:\n",
+        "                self._note(connection, run_id, None, kind, detail)\n                if not doubted:\n",
+        "                self._note(connection, run_id, None, kind, detail)\n                if True:\n",
         f"{RESTORED}::test_what_is_marked_cleared_and_extended_meanwhile_vouches_for_nothing_that_came_back",
     ),
     Bug(
