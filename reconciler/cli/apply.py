@@ -18,7 +18,7 @@ from reconciler.apply.stop import Stop
 from reconciler.apply.unnamed import unnamed_report
 from reconciler.cli import flags, messages
 from reconciler.cli.approval import Approval, approval, check_saved, signed_approvals
-from reconciler.cli.commands import GIVEN, command, path_word
+from reconciler.cli.commands import GIVEN, acting_as, command, path_word
 from reconciler.cli.connect import connections, duration, journal, journal_to_read, run_context
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
@@ -93,6 +93,7 @@ def apply(
         GIVEN.set(replace(GIVEN.get(), selection=saved.selection or Selection()))
     else:
         manifest = select(load(paths, follow_symlinks=follow_symlinks), selection.selection)
+    acting_as(manifest.targets)
     sources = sources_of(() if saved else paths, connection, follow_symlinks=follow_symlinks)
     seen = read_as(manifest, policy, sources)
     for note in manifest.notes:
