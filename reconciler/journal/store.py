@@ -121,6 +121,7 @@ _POOLS = select(schema.pools.c.pool_id).where(
     *schema.matching(schema.pools, "target", "service"), schema.pools.c.generation > 0
 )
 _RUN = update(schema.runs).where(*schema.matching(schema.runs, "id"))
+_NEW_RUN, _NEW_EVENT = insert(schema.runs), insert(schema.events)
 
 
 class _Queries:
@@ -338,7 +339,7 @@ class SqlJournal(Journal):
             **rows.origin_values(self._origin),
         }
         with self._database.write() as connection:
-            connection.execute(insert(schema.runs), run | {"started": self._clock.now(connection)})
+            connection.execute(_NEW_RUN, run | {"started": self._clock.now(connection)})
 
     def approve_run(self, run_id: str, approved: Approved | None, policy: str) -> None:
         """Record how a run was approved and the policy's digest."""
@@ -670,6 +671,8 @@ class SqlJournal(Journal):
         if self._version < schema.MARKS_SINCE:
             return ()
         with self._database.read() as connection:
+            if not marks.find(connection, target, service, self._version):
+                return ()
             # In this order: marks that begin anew in between are seen as they are then.
             doubted = self._doubts(connection)
             found = marks.find(connection, target, service, self._version)
@@ -1008,7 +1011,7 @@ class SqlJournal(Journal):
             "detail": dict(detail),
         }
         log_fine("journal", kind, operation=operation_id)
-        connection.execute(insert(schema.events), event)
+        connection.execute(_NEW_EVENT, event)
 
 
 def _sound(found: Iterable[Operation | DamagedOperation]) -> tuple[Operation, ...]:
