@@ -24,7 +24,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 from types import FunctionType
 from typing import NoReturn, TypeVar
@@ -67,7 +67,7 @@ Ended = tuple[T, int, str, float]
 """A fork that ended: what it was for, its exit code, what it printed, and the seconds that it computed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job:
     """Tests to run: with a bug, or as a control with none."""
 
@@ -102,11 +102,11 @@ def main(words: Sequence[str]) -> int:
     if not jobs:
         print("no planted bug has a name with these words")
         return 1
-    apart = [job for job in jobs if not job.codes]
-    tests = sorted({test for job in jobs for test in job.tests})
     os.environ.update(FEW)
-    failed = [ended[0] for ended in _apart(apart) if not _as_expected(*ended)]
-    inside = Inside([job for job in jobs if job.codes])
+    apart = [job for job in jobs if not job.codes]
+    failed = [ended[0] for ended in _apart(apart) if not as_expected(*ended)]
+    inside = Inside(jobs)
+    tests = sorted({test for job in jobs for test in job.tests})
     code = pytest.main([*QUIETLY, "-s", *tests], plugins=[inside])
     failed += inside.failed
     print(f"planted bugs: {len(jobs)}, noticed: {len(jobs) - sum(job.bug is not None for job in failed)}")
@@ -125,12 +125,13 @@ def _job(bug: Bug) -> Job:
     return Job(bug.name, shlex.split(bug.noticed_by), bug, codes or {})
 
 
-def _as_expected(job: Job, code: int, output: str, seconds: float) -> bool:
+def as_expected(job: Job, code: int, output: str, seconds: float) -> bool:
     """Whether a job ended as it must; says so if not."""
     if trouble := job.trouble(code, output):
         print(f"FAILED {job.name}: {trouble}\n{output}")
     elif os.environ.get("RECONCILER_PLANTED_TIMES"):
-        print(f"{seconds:6.2f} s of computing  {job.name}")
+        noticed = next((line for line in output.splitlines() if line.startswith("tests/")), "")
+        print(f"{seconds:6.2f} s of computing  {job.name}  {noticed}")
     return not trouble
 
 
@@ -167,23 +168,41 @@ class Inside:
         """Remember a failure, and print it for the process that waits."""
         if report.failed:
             self._broken = True
-            print(report.longreprtext)
+            print(f"\n{report.nodeid}\n{report.longreprtext}")
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Run the tests of each job, and each file of tests once without a bug."""
+        """Run the tests of each job; and then without a bug each test that failed with one."""
         plugins = session.config.pluginmanager
         plugins.unregister(plugins.get_plugin("terminalreporter"))  # which would print a dot for every test
         import_all()
         gc.collect()
         self._functions = functions_of({job.path for job in self._jobs})
         gc.freeze()  # forks share what is never collected
-        works = [(job, partial(self._run, job, job.chosen(session.items))) for job in self._jobs]
-        for path, group in groupby(session.items, lambda item: item.path):
-            control = Job(f"without a bug: {path.relative_to(ROOT)}", ())
-            works.append((control, partial(self._run, control, list(group))))
-            self.controls += 1
-        self.failed += [ended[0] for ended in in_forks(works) if not _as_expected(*ended)]
+        chosen = {job: job.chosen(session.items) for job in self._jobs}
+        order = {item: at for at, item in enumerate(session.items)}  # the longest come first
+        jobs = sorted(self._jobs, key=lambda job: [order[item] for item in chosen[job]])
+        seen = {item.nodeid for job in jobs if not job.codes for item in chosen[job]}
+        works = [(job, partial(self._run, job, chosen[job])) for job in jobs if job.codes]
+        for job, code, output, seconds in in_forks(works):
+            self._judge(job, code, output, seconds)
+            seen.update(output.splitlines())
+        self._control([item for item in session.items if item.nodeid in seen])
         return True
+
+    def _control(self, items: Sequence[pytest.Item]) -> None:
+        """Run tests without a bug, those of a file in one fork, and in one those that share a server."""
+        groups: dict[str, list[pytest.Item]] = {}
+        for item in items:
+            name = "PostgreSQL" if "postgres" in item.keywords else item.nodeid.partition("::")[0]
+            groups.setdefault(name, []).append(item)
+        self.controls = len(groups)
+        jobs = [(Job(f"{name} without a bug", ()), group) for name, group in groups.items()]
+        for ended in in_forks((job, partial(self._run, job, group)) for job, group in jobs):
+            self._judge(*ended)
+
+    def _judge(self, job: Job, code: int, output: str, seconds: float) -> None:
+        if not as_expected(job, code, output, seconds):
+            self.failed.append(job)
 
     def _run(self, job: Job, items: Sequence[pytest.Item], folder: Path) -> int:
         """Run tests in this process, which is a fork for that alone."""
