@@ -32,7 +32,7 @@ from reconciler.planning.readings import Counts, counted, doubted, drafted, look
 from reconciler.planning.suggestion import with_nearest_names
 from reconciler.workspace import BackupReading, Workspace
 
-DESKTOP_READS = 8
+DESKTOP_READS = 12
 """Pools whose desktops are read at the same time, per target."""
 NO_LONGER_MANAGED = "no-longer-managed"
 """The rule of the note on pools that the journal knows and no manifest names."""

@@ -126,7 +126,7 @@ async def _pool(task: Task) -> PoolResult:
     except asyncio.CancelledError:
         if not ctx.stop.requested:
             raise
-        message = "interrupted; what is still open is listed below as 'in flight'"
+        message = "what is still open is listed below as 'in flight'"
         result = _result(pool, Status.INTERRUPTED, message, done=task.progress.done)
     except ReconcilerError as error:
         status = next((each for kind, each in _STATUSES if isinstance(error, kind)), Status.ERROR)

@@ -6,7 +6,7 @@ The steps are left to ``engine.apply``, the ways to approve to ``approval``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +18,7 @@ from reconciler.apply.stop import Stop
 from reconciler.apply.unnamed import unnamed_report
 from reconciler.cli import flags, messages
 from reconciler.cli.approval import Approval, approval, check_saved, signed_approvals
-from reconciler.cli.commands import GIVEN, command, path_word
+from reconciler.cli.commands import GIVEN, acting_as, command, path_word
 from reconciler.cli.connect import connections, duration, journal, journal_to_read, run_context
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
@@ -28,9 +28,10 @@ from reconciler.cli.plan_files import load as load_plan
 from reconciler.cli.policy import check_reviewed, policy_of, read_as, sources_of
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
-from reconciler.engine.apply import ApplyRequest
+from reconciler.engine.apply import ApplyRequest, Approve
 from reconciler.engine.apply import apply as run_apply
-from reconciler.errors import BadInput, Interrupted, ReconcilerError
+from reconciler.errors import BadInput, Interrupted, ReconcilerError, Refused
+from reconciler.journal.records import Approved
 from reconciler.manifest.load import load
 from reconciler.manifest.sources import Seen, Sources
 from reconciler.model import Manifest, Policy, Selection, Shard
@@ -92,6 +93,7 @@ def apply(
         GIVEN.set(replace(GIVEN.get(), selection=saved.selection or Selection()))
     else:
         manifest = select(load(paths, follow_symlinks=follow_symlinks), selection.selection)
+    acting_as(manifest.targets)
     sources = sources_of(() if saved else paths, connection, follow_symlinks=follow_symlinks)
     seen = read_as(manifest, policy, sources)
     for note in manifest.notes:
@@ -100,10 +102,12 @@ def apply(
     if saved:
         _check_saved(saved, policy, connection)
     again = command("apply", [path for path, _ in saved.sources] if saved else paths)
+    teller = _Teller(notify, manifest, console, anonymise)
+    given = Approval(approve, saved, auto_approve, signed, again, anonymise)
     request = ApplyRequest(
         manifest=manifest,
         limits=limits.over(manifest.limits),
-        approve=approval(console, shown, Approval(approve, saved, auto_approve, signed, again, anonymise)),
+        approve=teller.hearing(approval(console, shown, given)),
         options=Options(
             wait_timeout=duration(wait_timeout, "--wait-timeout").total_seconds(),
             wait=not no_wait,
@@ -119,7 +123,6 @@ def apply(
     async def work(stop: Stop) -> ApplyReport:
         return await carry_out(request, rules, connection, console, stop)
 
-    teller = _Teller(notify, manifest, console, anonymise)
     report = teller.telling_errors(lambda: run_async(work))
     if anonymise:
         report = unnamed_report(report)
@@ -151,6 +154,19 @@ class _Teller:
     manifest: Manifest
     console: Console
     anonymise: bool
+    stopped: list[Plan] = field(default_factory=list)
+    """The plan whose run only what holds for the whole of it can still refuse: a limit, or a window."""
+
+    def hearing(self, approve: Approve) -> Approve:
+        """The same approval, such that the owners of the pools hear of a run that is refused as a whole."""
+
+        async def heard(plan: Plan) -> Approved | None:
+            approved = await approve(plan)
+            if approved or plan.run_blocked:
+                self.stopped.append(plan)
+            return approved
+
+        return heard
 
     def telling_errors(self, work: Callable[[], ApplyReport]) -> ApplyReport:
         """Do the work; of an error that ends it before anything is sent, who sits at a terminal needs no message."""
@@ -172,7 +188,8 @@ class _Teller:
 
         if self.notify.webhooks:
             source = messages.source("apply", anonymise=self.anonymise)
-            compose = apply_message(report, error, self.manifest.pools, source)
+            stopped = self.stopped[-1] if self.stopped and isinstance(error, Refused) else None
+            compose = apply_message(report, error, self.manifest.pools, source, stopped)
             messages.send(compose, self.notify, self.console)
 
 

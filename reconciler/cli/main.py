@@ -136,7 +136,7 @@ def _called(arguments: list[str]) -> int:
     except ReconcilerError as error:
         return _failed(error, error.exit_code, arguments)
     except TyperException as error:
-        bad = BadInput(error.format_message(), "see reconciler --help")
+        bad = BadInput(_plain(error.format_message()), "see reconciler --help")
         return _failed(bad, ExitCode.BAD_INPUT, arguments)
     except KeyboardInterrupt:
         return _failed(Interrupted("interrupted"), ExitCode.INTERRUPTED, arguments)
@@ -151,6 +151,15 @@ def _called(arguments: list[str]) -> int:
         )
         return _failed(bug, ExitCode.ERROR, arguments)
     return int(result or 0)
+
+
+def _plain(message: str) -> str:
+    """What is wrong with a flag's value, without the words of the library that looked at it."""
+    head, mark, rest = message.partition("': ")
+    for theirs, ours in (("Value error, ", ""), ("Input should be", "it should be")):
+        if rest.startswith(theirs):
+            rest = ours + rest[len(theirs) :]
+    return head + mark + rest.partition(", unable to parse")[0]
 
 
 def _failed(error: ReconcilerError, code: int, arguments: Sequence[str] = ()) -> int:
