@@ -139,11 +139,7 @@ async def _gone_already(intent: Intent, outcome: Outcome, site: TargetContext, c
 
 
 async def follow(
-    intent: Intent,
-    job_id: str,
-    site: TargetContext,
-    ctx: RunContext,
-    later: frozenset[str] = frozenset(),
+    intent: Intent, job_id: str, site: TargetContext, ctx: RunContext, later: frozenset[str] = frozenset()
 ) -> Result:
     """Wait for an accepted job, prove its effect, and close the operation; renews the lease meanwhile.
 

@@ -163,12 +163,7 @@ Note = Callable[[str, Mapping[str, Any]], None]
 
 
 def open_journal(
-    url: str,
-    now: Now,
-    tell: Tell | None = None,
-    *,
-    server_now: Now | None = None,
-    origin: Origin = NOBODY,
+    url: str, now: Now, tell: Tell | None = None, *, server_now: Now | None = None, origin: Origin = NOBODY
 ) -> Journal:
     """Open the journal at a SQLAlchemy URL, creating or migrating it if needed; says when it is new.
 
@@ -488,13 +483,7 @@ class SqlJournal(Journal):
             self._note(connection, owner, operation_id, "operation.outcome", values)
 
     def close_operation(
-        self,
-        operation_id: str,
-        owner: str,
-        state: State,
-        verdict: str,
-        *,
-        closed_by: ClosedBy = ClosedBy.RUN,
+        self, operation_id: str, owner: str, state: State, verdict: str, *, closed_by: ClosedBy = ClosedBy.RUN
     ) -> None:
         """End the operation in one of ``FINAL`` and free the pool; raises ``PoolHeld`` as above."""
         if state not in FINAL:
