@@ -84,10 +84,7 @@ class Manifests:
 
 
 def load_manifests(
-    *paths: str | Path,
-    pools: Iterable[str] = (),
-    exclude: Iterable[str] = (),
-    follow_symlinks: bool = False,
+    *paths: str | Path, pools: Iterable[str] = (), exclude: Iterable[str] = (), follow_symlinks: bool = False
 ) -> Manifests:
     """Read manifest files and folders; raises ``ReconcilerError`` with every fault of every file.
 

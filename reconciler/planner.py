@@ -157,11 +157,7 @@ Listing = Callable[[], Awaitable[Sequence[Pool]]]
 
 
 async def compute(
-    manifest: Manifest,
-    limits: Limits,
-    connections: Connections,
-    stamp: PlanMetadata,
-    known: Known = NOTHING,
+    manifest: Manifest, limits: Limits, connections: Connections, stamp: PlanMetadata, known: Known = NOTHING
 ) -> Plan:
     """Plan every declared pool of every target.
 

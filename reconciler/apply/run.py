@@ -16,13 +16,7 @@ from reconciler.apply.events import Phase, PoolMoved, RunBegan, share_of
 from reconciler.apply.pools import Task, apply_pool
 from reconciler.apply.results import PoolResult, Status
 from reconciler.apply.second_check import SecondCheckFailed
-from reconciler.errors import (
-    JournalError,
-    PoolHeld,
-    ReconcilerError,
-    Refused,
-    StalePlan,
-)
+from reconciler.errors import JournalError, PoolHeld, ReconcilerError, Refused, StalePlan
 from reconciler.model import Target
 from reconciler.planning.plan import Plan, PoolPlan
 

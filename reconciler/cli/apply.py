@@ -216,11 +216,7 @@ class Rules:
 
 
 async def carry_out(
-    request: ApplyRequest,
-    rules: Rules,
-    connection: flags.ConnectionOptions,
-    console: Console,
-    stop: Stop,
+    request: ApplyRequest, rules: Rules, connection: flags.ConnectionOptions, console: Console, stop: Stop
 ) -> ApplyReport:
     """Open the journal and the targets, and apply: the one way, whoever asks for it."""
     targets = request.manifest.targets

@@ -10,13 +10,7 @@ import gc
 import os
 import sys
 
-from reconciler.cli.stdio import (
-    TolerantStream,
-    lost_output,
-    tolerate,
-    wait_until_written,
-    write_at_once,
-)
+from reconciler.cli.stdio import TolerantStream, lost_output, tolerate, wait_until_written, write_at_once
 
 TYPE_CHECKING = False  # typing itself would be half of what `version` imports
 if TYPE_CHECKING:

@@ -15,13 +15,7 @@ import typer
 from reconciler.apply.stop import Stop
 from reconciler.cli import flags
 from reconciler.cli.commands import acting_as, command, path_word
-from reconciler.cli.connect import (
-    connections,
-    duration,
-    journal_place,
-    journal_to_read,
-    new_id,
-)
+from reconciler.cli.connect import connections, duration, journal_place, journal_to_read, new_id
 from reconciler.cli.console import Console
 from reconciler.cli.flags import ConnectionOptions
 from reconciler.cli.interlock import Interlock

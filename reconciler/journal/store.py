@@ -121,6 +121,7 @@ _POOLS = select(schema.pools.c.pool_id).where(
     *schema.matching(schema.pools, "target", "service"), schema.pools.c.generation > 0
 )
 _RUN = update(schema.runs).where(*schema.matching(schema.runs, "id"))
+_NEW_RUN, _NEW_EVENT = insert(schema.runs), insert(schema.events)
 
 
 class _Queries:
@@ -162,21 +163,8 @@ Note = Callable[[str, Mapping[str, Any]], None]
 """Records an event by its kind and detail."""
 
 
-def _by_service(pools: Iterable[PoolKey]) -> dict[tuple[str, str], list[str]]:
-    """The ids of pools, by target and service."""
-    found: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for each in pools:
-        found[each.target, each.service].append(each.pool_id)
-    return found
-
-
 def open_journal(
-    url: str,
-    now: Now,
-    tell: Tell | None = None,
-    *,
-    server_now: Now | None = None,
-    origin: Origin = NOBODY,
+    url: str, now: Now, tell: Tell | None = None, *, server_now: Now | None = None, origin: Origin = NOBODY
 ) -> Journal:
     """Open the journal at a SQLAlchemy URL, creating or migrating it if needed; says when it is new.
 
@@ -325,20 +313,11 @@ class SqlJournal(Journal):
 
     def open_run(self, run_id: str, command: str, tool_version: str, targets: Sequence[str]) -> None:
         """Record that a run starts now."""
-        run = {
-            "id": run_id,
-            "command": command,
-            "tool_version": tool_version,
-            "targets": list(targets),
-            "digest": "",
-            "summary": {},
-            "way": "",
-            "principals": [],
-            "policy": "",
-            **rows.origin_values(self._origin),
-        }
+        run: dict[str, Any] = {"id": run_id, "command": command, "tool_version": tool_version}
+        run |= {"targets": list(targets), "digest": "", "summary": {}, "policy": ""}
+        run |= rows.approved_values(None) | rows.origin_values(self._origin)
         with self._database.write() as connection:
-            connection.execute(insert(schema.runs), run | {"started": self._clock.now(connection)})
+            connection.execute(_NEW_RUN, run | {"started": self._clock.now(connection)})
 
     def approve_run(self, run_id: str, approved: Approved | None, policy: str) -> None:
         """Record how a run was approved and the policy's digest."""
@@ -505,13 +484,7 @@ class SqlJournal(Journal):
             self._note(connection, owner, operation_id, "operation.outcome", values)
 
     def close_operation(
-        self,
-        operation_id: str,
-        owner: str,
-        state: State,
-        verdict: str,
-        *,
-        closed_by: ClosedBy = ClosedBy.RUN,
+        self, operation_id: str, owner: str, state: State, verdict: str, *, closed_by: ClosedBy = ClosedBy.RUN
     ) -> None:
         """End the operation in one of ``FINAL`` and free the pool; raises ``PoolHeld`` as above."""
         if state not in FINAL:
@@ -670,6 +643,8 @@ class SqlJournal(Journal):
         if self._version < schema.MARKS_SINCE:
             return ()
         with self._database.read() as connection:
+            if not marks.find(connection, target, service, self._version):
+                return ()
             # In this order: marks that begin anew in between are seen as they are then.
             doubted = self._doubts(connection)
             found = marks.find(connection, target, service, self._version)
@@ -926,27 +901,25 @@ class SqlJournal(Journal):
 
     def drifting(self, pools: Collection[PoolKey], since: datetime) -> frozenset[PoolKey]:
         """The pools whose latest point was measured at or after a time, and had surplus or missing disks."""
-        by_service = _by_service(pools)
-        query = _DRIFTING["sqlite" if self._database.sqlite else "postgresql"]
-        found: set[PoolKey] = set()
-        with self._database.read() as connection:
-            for (target, service), ids in by_service.items():
-                values = {"ids": json.dumps(ids), "target": target, "service": service, "since": since}
-                drifting = connection.execute(query, values).scalars()
-                found.update(PoolKey(target, service, pool_id) for pool_id in drifting)
-        return frozenset(found)
+        return frozenset(key for key, _ in self._of_pools(_DRIFTING, pools, since))
 
     def drifting_since(self, pools: Collection[PoolKey]) -> Mapping[PoolKey, datetime]:
         """The first point of each pool after its last one without surplus and missing disks, where there is one."""
-        query = _BEGAN["sqlite" if self._database.sqlite else "postgresql"]
-        began: dict[PoolKey, datetime] = {}
+        return {key: began for key, (began,) in self._of_pools(_BEGAN, pools, _EVER) if began is not None}
+
+    def _of_pools(
+        self, queries: Mapping[str, Any], pools: Iterable[PoolKey], since: datetime
+    ) -> Iterator[tuple[PoolKey, Sequence[Any]]]:
+        """What a query says of pools; one query for each service, whatever the number of its pools."""
+        by_service: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for each in pools:
+            by_service[each.target, each.service].append(each.pool_id)
+        query = queries["sqlite" if self._database.sqlite else "postgresql"]
         with self._database.read() as connection:
-            for (target, service), ids in _by_service(pools).items():
-                values = {"ids": json.dumps(ids), "target": target, "service": service, "since": _EVER}
-                for pool_id, at in connection.execute(query, values):
-                    if at is not None:
-                        began[PoolKey(target, service, pool_id)] = at
-        return began
+            for (target, service), ids in by_service.items():
+                values = {"ids": json.dumps(ids), "target": target, "service": service, "since": since}
+                for pool_id, *found in connection.execute(query, values):
+                    yield PoolKey(target, service, pool_id), found
 
     # --- upkeep ---------------------------------------------------------------------------------
 
@@ -1008,7 +981,7 @@ class SqlJournal(Journal):
             "detail": dict(detail),
         }
         log_fine("journal", kind, operation=operation_id)
-        connection.execute(insert(schema.events), event)
+        connection.execute(_NEW_EVENT, event)
 
 
 def _sound(found: Iterable[Operation | DamagedOperation]) -> tuple[Operation, ...]:
