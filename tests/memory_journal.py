@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import cache
 from threading import Lock
 from typing import Any
 
@@ -14,15 +15,26 @@ from reconciler.journal.records import Now
 from reconciler.journal.store import JournalClock, SqlJournal, prepare
 from reconciler.journal.witness import Place, Token
 
+_URL = make_url("sqlite+pysqlite://")
 _free: list[_Held] = []
 """Databases of closed journals: each keeps the statements that it has compiled, which is most of its work."""
 
 
 def memory_journal(now: Now) -> MemoryJournal:
     """A new journal that is gone when it is closed."""
-    database = _free.pop() if _free else _Held(make_url("sqlite+pysqlite://"))
-    prepare(database)
+    database = _free.pop() if _free else _Held(_URL)
+    database.driver.deserialize(_new())
     return MemoryJournal(database, JournalClock(database, now), witness=Token(_Outside()))
+
+
+@cache
+def _new() -> bytes:
+    """A journal in which nothing was written: putting a copy in place is cheaper than creating each table again."""
+    database = _Held(_URL)
+    prepare(database)
+    copy: bytes = database.driver.serialize()
+    database.close()
+    return copy
 
 
 class _Held(Database):
@@ -68,9 +80,8 @@ class _Outside(Place):
 
 
 class MemoryJournal(SqlJournal):
-    """Gives its database back when it is closed; the connection, and with it the tables, are gone by then."""
+    """Gives its database back when it is closed; nobody reaches it through this journal any more."""
 
-    _given_back = False
     _database: _Held
 
     def backup(self) -> bytes:
@@ -83,7 +94,6 @@ class MemoryJournal(SqlJournal):
         self._database.driver.deserialize(copy)
 
     def close(self) -> None:
-        if not self._given_back:
-            super().close()
+        if hasattr(self, "_database"):
             _free.append(self._database)
-            self._given_back = True
+            del self._database
