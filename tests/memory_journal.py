@@ -14,13 +14,10 @@ from reconciler.journal.records import Now
 from reconciler.journal.store import JournalClock, SqlJournal, prepare
 from reconciler.journal.witness import Place, Token
 
-_free: list[_Held] = []
-"""Databases of closed journals: each keeps the statements that it has compiled, which is most of its work."""
-
 
 def memory_journal(now: Now) -> MemoryJournal:
     """A new journal that is gone when it is closed."""
-    database = _free.pop() if _free else _Held(make_url("sqlite+pysqlite://"))
+    database = _Held(make_url("sqlite+pysqlite://"))
     prepare(database)
     return MemoryJournal(database, JournalClock(database, now), witness=Token(_Outside()))
 
@@ -68,9 +65,8 @@ class _Outside(Place):
 
 
 class MemoryJournal(SqlJournal):
-    """Gives its database back when it is closed; the connection, and with it the tables, are gone by then."""
+    """A journal whose tables are gone with its connection."""
 
-    _given_back = False
     _database: _Held
 
     def backup(self) -> bytes:
@@ -81,9 +77,3 @@ class MemoryJournal(SqlJournal):
     def restore(self, copy: bytes) -> None:
         """Put a copy in place of all that is there."""
         self._database.driver.deserialize(copy)
-
-    def close(self) -> None:
-        if not self._given_back:
-            super().close()
-            _free.append(self._database)
-            self._given_back = True
