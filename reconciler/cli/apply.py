@@ -22,6 +22,7 @@ from reconciler.cli.commands import GIVEN, acting_as, command, path_word
 from reconciler.cli.connect import connections, duration, journal, journal_to_read, run_context
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
+from reconciler.cli.manifest_paths import manifest_paths
 from reconciler.cli.outputs import plan_outputs, show_plan, tell_github, to_github
 from reconciler.cli.plan_files import is_plan_file
 from reconciler.cli.plan_files import load as load_plan
@@ -44,8 +45,13 @@ from reconciler.render.apply_report import closing_line, report_lines, report_pa
 @flags.options
 def apply(
     paths: Annotated[
-        list[Path], typer.Argument(help="Manifests, or one saved plan.", metavar="PATH…|PLANFILE")
-    ],
+        list[Path] | None,
+        typer.Argument(
+            help="Manifests, or one saved plan; else the manifests of RECONCILER_PATHS, else manifests/.",
+            metavar="PATH…|PLANFILE",
+            show_default=False,
+        ),
+    ] = None,
     *,
     auto_approve: flags.AutoApprove = False,
     approve: Annotated[
@@ -75,12 +81,15 @@ def apply(
 ) -> int:
     """Carry out a plan after confirmation, follow the jobs, and prove the result."""
     console = Console()
-    saved = _saved(paths, limits, selection.selection)
+    saved = _saved(paths or (), limits, selection.selection)
     if mark and (saved or approve or approvals or auto_approve):
         raise BadInput(
             "apply --mark removes nothing, so it takes no plan file and needs no approval",
             "give --mark with manifests alone",
         )
+    if not paths:
+        reviewed = (approve or approvals or console.interactive) and not (auto_approve or mark)
+        paths = _unnamed_paths(reviewed=bool(reviewed))
     notify = messages.notifier(webhook)
     policy = policy_of(connection)
     signed = signed_approvals(policy, approvals or ())
@@ -240,6 +249,20 @@ def _check_saved(saved: Plan, policy: Policy | None, connection: flags.Connectio
             known.check_unclaimed(saved.id)
     check_reviewed(saved, policy)
     check_saved(saved, CLOCK.get())
+
+
+def _unnamed_paths(*, reviewed: bool) -> list[Path]:
+    """The manifests of a command line that names none; raises ``BadInput`` where nobody sees what they would do.
+
+    Not for ``--auto-approve`` and ``--mark``: a variable left behind, or another folder, would decide what goes. A
+    digest and signatures name what goes, and a person at the terminal sees it.
+    """
+    if not reviewed:
+        raise BadInput(
+            "apply without a path needs somebody who sees the plan: a terminal, --approve DIGEST or signed approvals",
+            "name the manifests, such as: reconciler apply manifests/",
+        )
+    return manifest_paths(None)
 
 
 def _saved(paths: Sequence[Path], limits: flags.LimitOptions, selection: Selection) -> Plan | None:
