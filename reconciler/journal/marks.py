@@ -31,6 +31,7 @@ RESTORED = "marks.restored"
 
 # Built once: composing a statement takes longer than SQLite needs to run it.
 _NUMBER = select(func.count()).select_from(marks)
+_DELETE = delete_from(marks).where(*matching(marks, "target", "service", "pool_id", "disk_id"))
 
 
 def words(key: MarkKey) -> str:
@@ -102,7 +103,8 @@ def as_of(found: Mark, now: datetime) -> Mark:
 
 def delete(connection: Connection, key: MarkKey) -> bool:
     """Take a mark away; False when there is none."""
-    return connection.execute(delete_from(marks).where(*_at(key))).rowcount == 1
+    at = rows.pool_values(key.pool) | {"disk_id": key.disk_id}
+    return connection.execute(_DELETE, given(at)).rowcount == 1
 
 
 def extend(connection: Connection, key: MarkKey, by: str, until: datetime) -> bool:
