@@ -6,7 +6,6 @@ The check shares no code with the plan that has decided the same before: both wo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -18,6 +17,7 @@ from reconciler.errors import PoolHeld, Refused
 from reconciler.journal import rows
 from reconciler.journal.records import GraceRule, Intent, Mark, MarkKey, NewMark, PoolKey
 from reconciler.journal.schema import LATEST, SHAPES_SINCE, equal, given, marks, matching, operations
+from reconciler.values import replace
 
 KEPT = "marks.kept"
 """The kind of the event that says which disks a run marked, and of which it cleared the mark."""

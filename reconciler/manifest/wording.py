@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -15,6 +14,7 @@ from reconciler.manifest import schema
 from reconciler.manifest.faults import shown
 from reconciler.manifest.tree import BROKEN, Map, Seq, locate
 from reconciler.model import MAX_DISK_GB, MAX_POOL_DISKS
+from reconciler.values import Struct
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 Path: TypeAlias = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
+class Vocabulary(Struct, frozen=True):
     """The words of one kind of document."""
 
     places: Mapping[tuple[str, ...], tuple[type[schema.Entry], str]]
