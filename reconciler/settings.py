@@ -8,13 +8,14 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from reconciler.errors import BadInput, Fault
 from reconciler.files import is_regular
+from reconciler.values import replace
 
 ENVIRONMENT = "<environment>"
 FLAGS = "<flags>"

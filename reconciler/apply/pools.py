@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from reconciler.apply.calls import DiskEffect, call_effects, calls, effects
@@ -30,6 +29,7 @@ from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import STEADY, run_checks
 from reconciler.planning.marks import Settle, grace_of, waiting_in, with_grace
 from reconciler.planning.plan import TRANSIENT_RULES, Plan, PoolPlan, pool_decision
+from reconciler.values import Struct, field, replace
 from reconciler.workspace import HANDLE_TYPES, JOB_TYPES, UNLISTED, Call, PoolReading
 
 ADDING_WAIT = 300.0
@@ -42,16 +42,14 @@ LONGEST_WAIT = 300.0
 """Most seconds to wait before planning a rejected call again, even if the service asks for more."""
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(Struct):
     """How far a pool has come; kept outside the result because it must survive an exception."""
 
     done: int = 0
     """Disk changes proven done."""
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     """One pool's share of an approved plan, and where to carry it out."""
 
     pool: PoolPlan

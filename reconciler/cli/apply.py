@@ -6,7 +6,6 @@ The steps are left to ``engine.apply``, the ways to approve to ``approval``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +39,7 @@ from reconciler.notify.notifications import Notifications
 from reconciler.planning.plan import Plan
 from reconciler.planning.selection import select
 from reconciler.render.apply_report import closing_line, report_lines, report_page, resolution_lines, verdict
+from reconciler.values import Struct, field, replace
 
 
 @flags.options
@@ -155,8 +155,7 @@ def _publish(report: ApplyReport, console: Console, again: str) -> None:
         to_github(lambda: report_page(report), console)
 
 
-@dataclass(frozen=True, slots=True)
-class _Teller:
+class _Teller(Struct, frozen=True):
     """Tells webhooks how a run has ended; whatever comes of that, its result stands."""
 
     notify: Notifications
@@ -202,8 +201,7 @@ class _Teller:
             messages.send(compose, self.notify, self.console)
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """What an apply is held to in addition to its manifest and its approval."""
 
     policy: Policy | None

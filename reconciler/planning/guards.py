@@ -7,13 +7,13 @@ that switches every guard off; each finding names what would allow exactly that 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from reconciler.model import SHARES, Action, Disk, Limit, Limits, Position
 from reconciler.planning.backups import backup_words
 from reconciler.planning.change import Change, Tie
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.plan import BACKUP, Backups, PoolPlan, Totals, totals
+from reconciler.values import replace
 
 STEADY = "STEADY"
 PREPAID = "0"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +12,7 @@ from reconciler.errors import ExitCode
 from reconciler.journal.records import Journal, MarkKey, NewMark, PoolKey
 from reconciler.model import ApplyTo, Limits, Manifest
 from reconciler.planning.plan import Plan
+from reconciler.values import replace
 from tests.apply.harness import GOING, Harness, harness
 from tests.builders import TARGET, entry, pool
 
