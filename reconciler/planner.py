@@ -32,7 +32,7 @@ from reconciler.planning.suggestion import with_nearest_names
 from reconciler.values import Struct, field, replace
 from reconciler.workspace import BackupReading, Workspace
 
-DESKTOP_READS = 8
+DESKTOP_READS = 12
 """Pools whose desktops are read at the same time, per target."""
 NO_LONGER_MANAGED = "no-longer-managed"
 """The rule of the note on pools that the journal knows and no manifest names."""
@@ -154,11 +154,7 @@ Listing = Callable[[], Awaitable[Sequence[Pool]]]
 
 
 async def compute(
-    manifest: Manifest,
-    limits: Limits,
-    connections: Connections,
-    stamp: PlanMetadata,
-    known: Known = NOTHING,
+    manifest: Manifest, limits: Limits, connections: Connections, stamp: PlanMetadata, known: Known = NOTHING
 ) -> Plan:
     """Plan every declared pool of every target.
 

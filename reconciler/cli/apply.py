@@ -17,19 +17,21 @@ from reconciler.apply.stop import Stop
 from reconciler.apply.unnamed import unnamed_report
 from reconciler.cli import flags, messages
 from reconciler.cli.approval import Approval, approval, check_saved, signed_approvals
-from reconciler.cli.commands import GIVEN, command, path_word
+from reconciler.cli.commands import GIVEN, acting_as, command, path_word
 from reconciler.cli.connect import connections, duration, journal, journal_to_read, run_context
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
+from reconciler.cli.manifest_paths import manifest_paths
 from reconciler.cli.outputs import plan_outputs, show_plan, tell_github, to_github
 from reconciler.cli.plan_files import is_plan_file
 from reconciler.cli.plan_files import load as load_plan
 from reconciler.cli.policy import check_reviewed, policy_of, read_as, sources_of
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
-from reconciler.engine.apply import ApplyRequest
+from reconciler.engine.apply import ApplyRequest, Approve
 from reconciler.engine.apply import apply as run_apply
-from reconciler.errors import BadInput, Interrupted, ReconcilerError
+from reconciler.errors import BadInput, Interrupted, ReconcilerError, Refused
+from reconciler.journal.records import Approved
 from reconciler.manifest.load import load
 from reconciler.manifest.sources import Seen, Sources
 from reconciler.model import Manifest, Policy, Selection, Shard
@@ -37,14 +39,19 @@ from reconciler.notify.notifications import Notifications
 from reconciler.planning.plan import Plan
 from reconciler.planning.selection import select
 from reconciler.render.apply_report import closing_line, report_lines, report_page, resolution_lines, verdict
-from reconciler.values import Struct, replace
+from reconciler.values import Struct, field, replace
 
 
 @flags.options
 def apply(
     paths: Annotated[
-        list[Path], typer.Argument(help="Manifests, or one saved plan.", metavar="PATH…|PLANFILE")
-    ],
+        list[Path] | None,
+        typer.Argument(
+            help="Manifests, or one saved plan; else the manifests of RECONCILER_PATHS, else manifests/.",
+            metavar="PATH…|PLANFILE",
+            show_default=False,
+        ),
+    ] = None,
     *,
     auto_approve: flags.AutoApprove = False,
     approve: Annotated[
@@ -74,12 +81,15 @@ def apply(
 ) -> int:
     """Carry out a plan after confirmation, follow the jobs, and prove the result."""
     console = Console()
-    saved = _saved(paths, limits, selection.selection)
+    saved = _saved(paths or (), limits, selection.selection)
     if mark and (saved or approve or approvals or auto_approve):
         raise BadInput(
             "apply --mark removes nothing, so it takes no plan file and needs no approval",
             "give --mark with manifests alone",
         )
+    if not paths:
+        reviewed = (approve or approvals or console.interactive) and not (auto_approve or mark)
+        paths = _unnamed_paths(reviewed=bool(reviewed))
     notify = messages.notifier(webhook)
     policy = policy_of(connection)
     signed = signed_approvals(policy, approvals or ())
@@ -92,6 +102,7 @@ def apply(
         GIVEN.set(replace(GIVEN.get(), selection=saved.selection or Selection()))
     else:
         manifest = select(load(paths, follow_symlinks=follow_symlinks), selection.selection)
+    acting_as(manifest.targets)
     sources = sources_of(() if saved else paths, connection, follow_symlinks=follow_symlinks)
     seen = read_as(manifest, policy, sources)
     for note in manifest.notes:
@@ -100,10 +111,12 @@ def apply(
     if saved:
         _check_saved(saved, policy, connection)
     again = command("apply", [path for path, _ in saved.sources] if saved else paths)
+    teller = _Teller(notify, manifest, console, anonymise)
+    given = Approval(approve, saved, auto_approve, signed, again, anonymise)
     request = ApplyRequest(
         manifest=manifest,
         limits=limits.over(manifest.limits),
-        approve=approval(console, shown, Approval(approve, saved, auto_approve, signed, again, anonymise)),
+        approve=teller.hearing(approval(console, shown, given)),
         options=Options(
             wait_timeout=duration(wait_timeout, "--wait-timeout").total_seconds(),
             wait=not no_wait,
@@ -119,7 +132,6 @@ def apply(
     async def work(stop: Stop) -> ApplyReport:
         return await carry_out(request, rules, connection, console, stop)
 
-    teller = _Teller(notify, manifest, console, anonymise)
     report = teller.telling_errors(lambda: run_async(work))
     if anonymise:
         report = unnamed_report(report)
@@ -150,6 +162,19 @@ class _Teller(Struct, frozen=True):
     manifest: Manifest
     console: Console
     anonymise: bool
+    stopped: list[Plan] = field(default_factory=list)
+    """The plan whose run only what holds for the whole of it can still refuse: a limit, or a window."""
+
+    def hearing(self, approve: Approve) -> Approve:
+        """The same approval, such that the owners of the pools hear of a run that is refused as a whole."""
+
+        async def heard(plan: Plan) -> Approved | None:
+            approved = await approve(plan)
+            if approved or plan.run_blocked:
+                self.stopped.append(plan)
+            return approved
+
+        return heard
 
     def telling_errors(self, work: Callable[[], ApplyReport]) -> ApplyReport:
         """Do the work; of an error that ends it before anything is sent, who sits at a terminal needs no message."""
@@ -171,7 +196,8 @@ class _Teller(Struct, frozen=True):
 
         if self.notify.webhooks:
             source = messages.source("apply", anonymise=self.anonymise)
-            compose = apply_message(report, error, self.manifest.pools, source)
+            stopped = self.stopped[-1] if self.stopped and isinstance(error, Refused) else None
+            compose = apply_message(report, error, self.manifest.pools, source, stopped)
             messages.send(compose, self.notify, self.console)
 
 
@@ -188,11 +214,7 @@ class Rules(Struct, frozen=True):
 
 
 async def carry_out(
-    request: ApplyRequest,
-    rules: Rules,
-    connection: flags.ConnectionOptions,
-    console: Console,
-    stop: Stop,
+    request: ApplyRequest, rules: Rules, connection: flags.ConnectionOptions, console: Console, stop: Stop
 ) -> ApplyReport:
     """Open the journal and the targets, and apply: the one way, whoever asks for it."""
     targets = request.manifest.targets
@@ -225,6 +247,20 @@ def _check_saved(saved: Plan, policy: Policy | None, connection: flags.Connectio
             known.check_unclaimed(saved.id)
     check_reviewed(saved, policy)
     check_saved(saved, CLOCK.get())
+
+
+def _unnamed_paths(*, reviewed: bool) -> list[Path]:
+    """The manifests of a command line that names none; raises ``BadInput`` where nobody sees what they would do.
+
+    Not for ``--auto-approve`` and ``--mark``: a variable left behind, or another folder, would decide what goes. A
+    digest and signatures name what goes, and a person at the terminal sees it.
+    """
+    if not reviewed:
+        raise BadInput(
+            "apply without a path needs somebody who sees the plan: a terminal, --approve DIGEST or signed approvals",
+            "name the manifests, such as: reconciler apply manifests/",
+        )
+    return manifest_paths(None)
 
 
 def _saved(paths: Sequence[Path], limits: flags.LimitOptions, selection: Selection) -> Plan | None:

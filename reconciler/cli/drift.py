@@ -16,6 +16,7 @@ from reconciler.apply.results import DriftReport, DriftRound, LivePool, Sight, l
 from reconciler.apply.stop import Stop
 from reconciler.apply.unnamed import unnamed_drift
 from reconciler.cli import flags, messages
+from reconciler.cli.commands import acting_as
 from reconciler.cli.connect import connections, journal, run_context
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
@@ -173,6 +174,7 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
     memory.sources = None
     try:
         manifest = select(load(asked.paths, follow_symlinks=asked.follow_symlinks), asked.selection)
+        acting_as(manifest.targets)
 
         def once(note: str, say: Callable[[str], None] = console.info) -> None:
             if note not in memory.noted:

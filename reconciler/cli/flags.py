@@ -395,7 +395,9 @@ def options(command: Callable[..., int]) -> Callable[..., int]:
         for name, (group, names) in groups.items():
             values[name] = group(**{one: values.pop(one) for one in names})
         remember(
-            [values[name] for name in groups], follow_symlinks=bool(values.get("follow_symlinks", False))
+            [values[name] for name in groups],
+            follow_symlinks=bool(values.get("follow_symlinks", False)),
+            profile=str(values.get("profile") or ""),
         )
         return command(**values)
 

@@ -11,13 +11,7 @@ from typing import Annotated
 import typer
 
 from reconciler.cli import flags
-from reconciler.cli.connect import (
-    duration,
-    journal,
-    journal_place,
-    journal_to_read,
-    own_sandbox,
-)
+from reconciler.cli.connect import duration, journal, journal_place, journal_to_read, own_sandbox
 from reconciler.cli.console import Console
 from reconciler.clock import CLOCK
 from reconciler.errors import BadInput, ExitCode

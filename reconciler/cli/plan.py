@@ -13,14 +13,8 @@ import typer
 
 from reconciler.apply.stop import Stop
 from reconciler.cli import flags
-from reconciler.cli.commands import command, path_word
-from reconciler.cli.connect import (
-    connections,
-    duration,
-    journal_place,
-    journal_to_read,
-    new_id,
-)
+from reconciler.cli.commands import acting_as, command, path_word
+from reconciler.cli.connect import connections, duration, journal_place, journal_to_read, new_id
 from reconciler.cli.console import Console
 from reconciler.cli.flags import ConnectionOptions
 from reconciler.cli.interlock import Interlock
@@ -99,6 +93,7 @@ def plan(
     teller = _Teller.of(webhook) if notify or webhook else None
     declared = load(paths, follow_symlinks=follow_symlinks)
     manifest = select(declared, selection.selection)
+    acting_as(manifest.targets)
     for note in manifest.notes:
         console.note(note)
     if teller:

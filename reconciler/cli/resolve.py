@@ -17,14 +17,7 @@ from reconciler.apply.results import Resolution, worst
 from reconciler.apply.stop import Stop
 from reconciler.cli import flags
 from reconciler.cli.actor import actor
-from reconciler.cli.connect import (
-    connections,
-    duration,
-    journal,
-    new_id,
-    own_sandbox,
-    run_context,
-)
+from reconciler.cli.connect import connections, duration, journal, new_id, own_sandbox, run_context
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
 from reconciler.cli.policy import check_target, policy_of

@@ -53,7 +53,7 @@ _PLACES: Final[Mapping[tuple[str, ...], tuple[type[schema.Entry], str]]] = {
     ("drift", "windows"): (schema.WindowEntry, "in a window of drift"),
 }
 
-_CEILING: Final = "write a whole number, 0 or more"
+CEILING: Final = "write a whole number, 0 or more"
 SHARE: Final = "write whole percent with the sign, from 0% to 100%, such as 50%"
 GRACE: Final = "write a number with s, m, h or d, from 1s to 365d, such as 7d"
 _CHANGES: Final = "write a list of remove, expand and add, such as [remove]"
@@ -75,7 +75,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "profile": "write a section of the credentials file: letters, digits, '.', '_' and '-'",
     "defaults": "write a mapping such as {apply_to: idle}",
     "limits": "write a mapping such as {disks: 10, copies: 100, pools: 5}",
-    **{f"limits.{name}": _CEILING for name in ("disks", "copies", "pools", "gigabytes", "users")},
+    **{f"limits.{name}": CEILING for name in ("disks", "copies", "pools", "gigabytes", "users")},
     "share_of_pool": SHARE,
     "share_of_run": SHARE,
     "pools": "write a list of pools, each as '- name: …' with its disks",
@@ -109,7 +109,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "drift": "write a mapping with correct, disks_per_day and windows",
     "correct": _CHANGES,
     "correct entry": "write remove, expand or add",
-    "disks_per_day": _CEILING,
+    "disks_per_day": CEILING,
     "windows": "write a list such as [{days: [sat], start: '22:00', end: '06:00', timezone: Asia/Bangkok}]",
     **WINDOW,
 }

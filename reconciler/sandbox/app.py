@@ -126,12 +126,7 @@ class Service:
         return answer
 
     def _attempt(
-        self,
-        world: World,
-        operation: Operation,
-        incoming: auth.Incoming,
-        path: Mapping[str, str],
-        now: float,
+        self, world: World, operation: Operation, incoming: auth.Incoming, path: Mapping[str, str], now: float
     ) -> tuple[Answer, str]:
         user = ""
         try:

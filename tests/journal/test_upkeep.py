@@ -413,11 +413,11 @@ def filled(url: str, clock: HandClock) -> None:
         connection.execute(insert(schema.drift_points), drift)
         connection.execute(insert(schema.runs), runs)
     database.close()
+    journal = open_at(url, clock)
     for number in range(0, 960, 10):
         clock.time = times[number]
-        journal = open_at(url, clock)
         removed(journal, f"removal-{number}", State.DONE)
-        journal.close()
+    journal.close()
     clock.time = START
     database = Database(parse(url))
     with database.write() as connection:

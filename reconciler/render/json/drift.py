@@ -11,16 +11,7 @@ from reconciler.errors import ExitCode, ReconcilerError
 from reconciler.planning.drift import Measure
 from reconciler.render.drift_report import counts, headline
 from reconciler.render.json.apply import ApplyDocument, apply_document
-from reconciler.render.json.base import (
-    Count,
-    Document,
-    Entry,
-    Flag,
-    Moment,
-    Seconds,
-    Text,
-    json_text,
-)
+from reconciler.render.json.base import Count, Document, Entry, Flag, Moment, Seconds, Text, json_text
 from reconciler.render.json.error import ErrorEntry, error_entry
 from reconciler.render.json.finding import FindingEntry
 from reconciler.render.json.plan import (
