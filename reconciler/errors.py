@@ -127,9 +127,13 @@ class Fault:
     what: str
     """What is wrong, and what to write instead."""
 
+    @property
+    def place(self) -> str:
+        """``file:line:column``, or the file alone."""
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        return f"{place}: {self.what}"
+        return f"{self.place}: {self.what}"
 
 
 class BadInput(ReconcilerError):

@@ -84,10 +84,7 @@ class Manifests:
 
 
 def load_manifests(
-    *paths: str | Path,
-    pools: Iterable[str] = (),
-    exclude: Iterable[str] = (),
-    follow_symlinks: bool = False,
+    *paths: str | Path, pools: Iterable[str] = (), exclude: Iterable[str] = (), follow_symlinks: bool = False
 ) -> Manifests:
     """Read manifest files and folders; raises ``ReconcilerError`` with every fault of every file.
 
@@ -217,7 +214,7 @@ def _run(work: Callable[[Stop], Coroutine[Any, Any, T]]) -> T:
 
     async def begun() -> T:
         stop = Stop()
-        task = asyncio.ensure_future(work(stop))
+        task = asyncio.ensure_future(_ended(work(stop)))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -228,8 +225,26 @@ def _run(work: Callable[[Stop], Coroutine[Any, Any, T]]) -> T:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(begun())
+        try:
+            return asyncio.run(begun())
+        except _EndOfProgramError as ended:
+            raise ended.error from None
     raise BadInput(
         "an event loop is running in this thread, which planning and applying would block",
         "await asyncio.to_thread(make_plan, …)",
     )
+
+
+class _EndOfProgramError(Exception):
+    """What the program's own code ended the program with; a task that raises it itself ends the loop around it."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
+async def _ended(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await work
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise _EndOfProgramError(error) from None

@@ -14,7 +14,7 @@ from functools import partial
 
 from reconciler import __version__
 from reconciler.api.client import Renew, nothing_to_renew
-from reconciler.clock import Clock, SystemClock
+from reconciler.clock import Clock
 from reconciler.errors import PoolNotFound, ReadingDoubtful, ServiceError
 from reconciler.journal.states import Step
 from reconciler.logs import log, log_fine, logs, logs_fine
@@ -32,7 +32,7 @@ from reconciler.planning.readings import Counts, counted, doubted, drafted, look
 from reconciler.planning.suggestion import with_nearest_names
 from reconciler.workspace import BackupReading, Workspace
 
-DESKTOP_READS = 8
+DESKTOP_READS = 12
 """Pools whose desktops are read at the same time, per target."""
 NO_LONGER_MANAGED = "no-longer-managed"
 """The rule of the note on pools that the journal knows and no manifest names."""
@@ -80,10 +80,10 @@ class Connection:
 
     service: Service
     workspace: Workspace
+    clock: Clock
+    """Measures the time in which a contradicting reading is made again."""
     request_lifetime: float | None = SIGNATURE_LIFETIME
     """Seconds after its signature until which a request can be accepted; None when nothing bounds it."""
-    clock: Clock = field(default_factory=SystemClock)
-    """Measures the time in which a contradicting reading is made again."""
     renew: Renew = nothing_to_renew
     """Renews credentials before a write is decided, and says when those end that will sign it."""
     notes: tuple[Finding, ...] = ()
@@ -120,6 +120,11 @@ Holds = Mapping[tuple[str, str], Finding]
 """What keeps a pool closed, by target (as text) and pool id: operations that are not resolved."""
 
 
+def connected(connections: Connections) -> dict[Target, Connection]:
+    """Those among them that could be made."""
+    return {target: each for target, each in connections.items() if isinstance(each, Connection)}
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """What the journal knows, as far as planning takes it into account."""
@@ -152,11 +157,7 @@ Listing = Callable[[], Awaitable[Sequence[Pool]]]
 
 
 async def compute(
-    manifest: Manifest,
-    limits: Limits,
-    connections: Connections,
-    stamp: PlanMetadata,
-    known: Known = NOTHING,
+    manifest: Manifest, limits: Limits, connections: Connections, stamp: PlanMetadata, known: Known = NOTHING
 ) -> Plan:
     """Plan every declared pool of every target.
 
@@ -299,11 +300,7 @@ async def _all_with_backups(
     """The pools with their backups; one reading for all pools of a target."""
     if not any(rule_of(pool.desired, stamp.policy) for pool in pools):
         return list(pools)  # as a rule; else there would be a task for each of ten thousand pools
-    readings = {
-        target: _Once(connection.backups)
-        for target, connection in connections.items()
-        if isinstance(connection, Connection)
-    }
+    readings = {target: _once(each.backups) for target, each in connected(connections).items()}
 
     async def looked(pool: PoolPlan) -> PoolPlan:
         connection = connections[pool.target]
@@ -313,30 +310,21 @@ async def _all_with_backups(
         def now() -> datetime:
             return later_of(stamp.created, connection.service_time())
 
-        return await pool_with_backups(pool, stamp.policy, readings[pool.target].read, now)
+        return await pool_with_backups(pool, stamp.policy, readings[pool.target], now)
 
     return [await looked(pool) for pool in pools]
 
 
-class _Once:
-    """One reading for all who ask, whether it came to something or failed."""
+def _once(read: ReadBackups) -> ReadBackups:
+    """The same for every pool that asks: one reading, made when the first one asks, or its failure."""
+    asked: list[asyncio.Future[BackupReading]] = []
 
-    def __init__(self, read: ReadBackups) -> None:
-        self._read = read
-        self._reading: BackupReading | None = None
-        self._failure: ServiceError | None = None
+    async def ask() -> BackupReading:
+        if not asked:
+            asked.append(asyncio.ensure_future(read()))
+        return await asked[0]
 
-    async def read(self) -> BackupReading:
-        """The reading; raises the same error each time."""
-        if self._failure:
-            raise self._failure
-        if self._reading is None:
-            try:
-                self._reading = await self._read()
-            except ServiceError as error:
-                self._failure = error
-                raise
-        return self._reading
+    return ask
 
 
 def later_of(here: datetime, there: datetime | None) -> datetime:

@@ -63,10 +63,7 @@ class Settings:
 
 
 def read_settings(
-    environ: Mapping[str, str],
-    *,
-    endpoint: str | None = None,
-    journal: str | None = None,
+    environ: Mapping[str, str], *, endpoint: str | None = None, journal: str | None = None
 ) -> Settings:
     """Combine flags (the keyword arguments) with the environment; raises ``BadInput`` with every fault."""
     faults = _unsendable(environ)

@@ -267,7 +267,7 @@ def test_twice_as_many_pools_cost_no_more_polls(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(("pools", "seconds"), [(50, 17), (100, 29)])
+@pytest.mark.parametrize(("pools", "seconds"), [(50, 16), (100, 27)])
 def test_pools_with_fast_jobs_take_little_more_than_their_jobs(
     tmp_path: Path, pools: int, seconds: float
 ) -> None:

@@ -19,13 +19,7 @@ from reconciler.journal.records import DayBudget, Journal, PoolKey
 from reconciler.journal.states import Step
 from reconciler.logs import log as log_event
 from reconciler.model import Policy, Pool, Shard, Target
-from reconciler.planner import (
-    CLOCKS_APART,
-    Connection,
-    Connections,
-    PlanMetadata,
-    no_time,
-)
+from reconciler.planner import CLOCKS_APART, Connection, Connections, PlanMetadata, no_time
 from reconciler.planning.plan import Service
 from reconciler.workspace import BackupReading, Workspace
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -252,20 +252,22 @@ def share(text: str, group: str) -> Shard:
 
 
 @dataclass(frozen=True, slots=True)
-class PlaceOptions:
+class ConnectionOptions:
     """Where a command works; these flags outrank settings and environment."""
 
     endpoint: Endpoint = None
     sandbox: Sandbox = False
     journal: JournalUrl = None
     policy: PolicyFile = None
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionOptions(PlaceOptions):
-    """The same for a command that reads manifests."""
-
     project_id: Confirmed = None
+
+
+JournalOptions = Annotated[ConnectionOptions, "sandbox", "journal"]
+"""Which journal a command reads: the same with these flags alone, as ``options`` understands it."""
+ServiceOptions = Annotated[ConnectionOptions, "endpoint", "sandbox"]
+"""Which service a command reads that needs no journal."""
+PlaceOptions = Annotated[ConnectionOptions, "endpoint", "sandbox", "journal", "policy"]
+"""The same for a command that reads no manifests, and has a ``--project-id`` of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,32 +281,6 @@ class SelectionOptions:
     def selection(self) -> Selection:
         """The same as values."""
         return Selection(tuple(self.pool or ()), tuple(self.exclude or ()))
-
-
-@dataclass(frozen=True, slots=True)
-class JournalOptions:
-    """Which journal a command reads."""
-
-    sandbox: Sandbox = False
-    journal: JournalUrl = None
-
-    @property
-    def connection(self) -> ConnectionOptions:
-        """The same as connection options."""
-        return ConnectionOptions(sandbox=self.sandbox, journal=self.journal)
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceOptions:
-    """Which service a command reads that needs no journal."""
-
-    endpoint: Endpoint = None
-    sandbox: Sandbox = False
-
-    @property
-    def connection(self) -> ConnectionOptions:
-        """The same as connection options."""
-        return ConnectionOptions(endpoint=self.endpoint, sandbox=self.sandbox)
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,18 +370,21 @@ class ResolveOptions:
 def options(command: Callable[..., int]) -> Callable[..., int]:
     """Let a command take groups of flags: a parameter of one of the classes above becomes one flag per field.
 
+    Where names are added to the class (``Annotated``), only the fields of these names become flags.
     Also adds ``--no-color``, ``--quiet`` and the flags of the log, so that no command has to declare them.
     """
     # typer reads flags from a signature, so the wrapper gets one in which each group is replaced by its fields.
-    groups: dict[str, Any] = {}
+    groups: dict[str, tuple[Any, list[str]]] = {}
     parameters: list[Parameter] = []
     for each in signature(command, eval_str=True).parameters.values():
-        if is_dataclass(each.annotation):
-            groups[each.name] = each.annotation
-            hints = get_type_hints(each.annotation, include_extras=True)
+        group, *only = get_args(each.annotation) or [each.annotation]
+        if is_dataclass(group):
+            own_fields = [one for one in fields(group) if one.name in only or not only]
+            groups[each.name] = group, [one.name for one in own_fields]
+            hints = get_type_hints(group, include_extras=True)
             parameters += [
                 Parameter(one.name, Parameter.KEYWORD_ONLY, default=one.default, annotation=hints[one.name])
-                for one in fields(each.annotation)
+                for one in own_fields
             ]
         else:
             parameters.append(each.replace(kind=Parameter.KEYWORD_ONLY))
@@ -419,10 +398,12 @@ def options(command: Callable[..., int]) -> Callable[..., int]:
             return called(values)
 
     def called(values: dict[str, Any]) -> int:
-        for name, group in groups.items():
-            values[name] = group(**{one.name: values.pop(one.name) for one in fields(group)})
+        for name, (group, names) in groups.items():
+            values[name] = group(**{one: values.pop(one) for one in names})
         remember(
-            [values[name] for name in groups], follow_symlinks=bool(values.get("follow_symlinks", False))
+            [values[name] for name in groups],
+            follow_symlinks=bool(values.get("follow_symlinks", False)),
+            profile=str(values.get("profile") or ""),
         )
         return command(**values)
 

@@ -41,12 +41,7 @@ class Interlock:
 
     @classmethod
     def of(
-        cls,
-        manifest: Manifest,
-        confirmed: Iterable[str] | None,
-        warn: Callable[[str], None],
-        *,
-        writes: bool,
+        cls, manifest: Manifest, confirmed: Iterable[str] | None, warn: Callable[[str], None], *, writes: bool
     ) -> Interlock:
         """The interlock of a run over manifests."""
         return cls(manifest.place, warn, writes, frozenset(confirmed or ()))

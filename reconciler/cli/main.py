@@ -10,13 +10,7 @@ import gc
 import os
 import sys
 
-from reconciler.cli.stdio import (
-    TolerantStream,
-    lost_output,
-    tolerate,
-    wait_until_written,
-    write_at_once,
-)
+from reconciler.cli.stdio import TolerantStream, lost_output, tolerate, wait_until_written, write_at_once
 
 TYPE_CHECKING = False  # typing itself would be half of what `version` imports
 if TYPE_CHECKING:
@@ -136,7 +130,7 @@ def _called(arguments: list[str]) -> int:
     except ReconcilerError as error:
         return _failed(error, error.exit_code, arguments)
     except TyperException as error:
-        bad = BadInput(error.format_message(), "see reconciler --help")
+        bad = BadInput(_plain(error.format_message()), "see reconciler --help")
         return _failed(bad, ExitCode.BAD_INPUT, arguments)
     except KeyboardInterrupt:
         return _failed(Interrupted("interrupted"), ExitCode.INTERRUPTED, arguments)
@@ -151,6 +145,15 @@ def _called(arguments: list[str]) -> int:
         )
         return _failed(bug, ExitCode.ERROR, arguments)
     return int(result or 0)
+
+
+def _plain(message: str) -> str:
+    """What is wrong with a flag's value, without the words of the library that looked at it."""
+    head, mark, rest = message.partition("': ")
+    for theirs, ours in (("Value error, ", ""), ("Input should be", "it should be")):
+        if rest.startswith(theirs):
+            rest = ours + rest[len(theirs) :]
+    return head + mark + rest.partition(", unable to parse")[0]
 
 
 def _failed(error: ReconcilerError, code: int, arguments: Sequence[str] = ()) -> int:

@@ -120,8 +120,10 @@ class Progress:
             return ""
         lately = self.said.get((call, what), -HEARTBEAT)
         self.waits[call] = _Wait(what, until)
-        # A budget that is used up is waited for again and again.
-        if not until and self.monotonic() - lately < HEARTBEAT:
+        # A budget that is used up is waited for again and again: a wait that ends within a minute of the line
+        # before it needs none of its own.
+        ends = self.monotonic() + ((until - self.now()).total_seconds() if until else 0)
+        if ends - lately < HEARTBEAT:
             return ""
         self.said[call, what] = self.monotonic()
         return f"waiting for {what}, for {call}{until_words(until)}"

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, and_, delete, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Select, Table, and_, delete, exists, select, update
 
 from reconciler.errors import Refused
 from reconciler.journal import rows
 from reconciler.journal.records import Announcement, GraceRule, Intent, Mark, NewAnnouncement, PoolKey
-from reconciler.journal.schema import announcements, marks
+from reconciler.journal.schema import announcements, equal, marks
 from reconciler.journal.states import Outcome, State
 
 BEGUN = "announcement.begun"
@@ -28,25 +29,22 @@ def find(connection: Connection, target: str | None, service: str | None) -> tup
     """The messages about marks that are there, oldest first."""
     # From the few marks to their messages, however many there ever were of marks that are gone.
     query = select(announcements).select_from(marks.join(announcements, _of_mark()))
-    query = query.order_by(announcements.c.begun, announcements.c.id)
-    if target is not None:
-        query = query.where(marks.c.target == target)
-    if service is not None:
-        query = query.where(marks.c.service == service)
-    return tuple(map(rows.to_announcement, connection.execute(query)))
+    return _oldest_first(connection, query.where(*equal(marks, rows.place_values(target, service))))
 
 
 def of_run(connection: Connection, run_id: str) -> tuple[Announcement, ...]:
     """The messages that a run sent last, oldest first."""
-    query = select(announcements).where(announcements.c.run_id == run_id)
-    ordered = query.order_by(announcements.c.begun, announcements.c.id)
-    return tuple(map(rows.to_announcement, connection.execute(ordered)))
+    return _oldest_first(connection, select(announcements).where(announcements.c.run_id == run_id))
 
 
 def of_pool(connection: Connection, pool: PoolKey) -> tuple[Announcement, ...]:
     """Every message about disks of one pool, oldest first."""
-    same = [announcements.c[name] == value for name, value in rows.pool_values(pool).items()]
-    ordered = select(announcements).where(*same).order_by(announcements.c.begun, announcements.c.id)
+    same = equal(announcements, rows.pool_values(pool))
+    return _oldest_first(connection, select(announcements).where(*same))
+
+
+def _oldest_first(connection: Connection, query: Select[Any]) -> tuple[Announcement, ...]:
+    ordered = query.order_by(announcements.c.begun, announcements.c.id)
     return tuple(map(rows.to_announcement, connection.execute(ordered)))
 
 
@@ -107,15 +105,13 @@ def _accepted(connection: Connection, mark: Mark) -> datetime | None:
 
 def _is_as_it_was(connection: Connection, mark: Mark) -> bool:
     """Whether nobody has cleared or extended it since the text was made, which says when the disk goes."""
-    place = rows.pool_values(mark.key.pool) | {"disk_id": mark.key.disk_id, "first_seen": mark.first_seen}
-    same = [marks.c[name] == value for name, value in place.items()]
-    row = connection.execute(select(marks.c.extended_until).where(*same)).first()
+    row = connection.execute(select(marks.c.extended_until).where(*_about(mark, marks))).first()
     return row is not None and row.extended_until == mark.extended_until
 
 
-def _about(mark: Mark) -> list[ColumnElement[bool]]:
+def _about(mark: Mark, table: Table = announcements) -> list[ColumnElement[bool]]:
     place = rows.pool_values(mark.key.pool) | {"disk_id": mark.key.disk_id, "first_seen": mark.first_seen}
-    return [announcements.c[name] == value for name, value in place.items()]
+    return equal(table, place)
 
 
 def _same(new: NewAnnouncement) -> list[ColumnElement[bool]]:

@@ -272,7 +272,7 @@ def _of_sqlite() -> tuple[Dialect, LRUCache[Any, Any]]:
 def _set_up(connection: sqlite3.Connection, read_only: bool) -> None:
     connection.isolation_level = None  # the driver must not begin transactions by its own rules
     # A byte that is no UTF-8 would make a whole result unreadable; checksums find it row by row.
-    connection.text_factory = _lenient
+    connection.text_factory = lambda stored: stored.decode("utf-8", "backslashreplace")
     connection.execute("PRAGMA journal_mode=DELETE")
     # EXTRA also syncs the folder: a commit survives power loss right after it.
     connection.execute("PRAGMA synchronous=EXTRA")
@@ -293,10 +293,6 @@ def _check_rights(path: Path) -> None:
                 f"other users may write {each}, so they could change the journal or take its place",
                 f"Take that right away (chmod go-w {each}), or point RECONCILER_JOURNAL at a place of your own.",
             )
-
-
-def _lenient(stored: bytes) -> str:
-    return stored.decode("utf-8", "backslashreplace")
 
 
 def _timeout(url: URL) -> dict[str, float]:

@@ -17,7 +17,7 @@ from sqlalchemy import delete as delete_from
 from reconciler.errors import PoolHeld, Refused
 from reconciler.journal import rows
 from reconciler.journal.records import GraceRule, Intent, Mark, MarkKey, NewMark, PoolKey
-from reconciler.journal.schema import LATEST, SHAPES_SINCE, given, marks, matching, operations
+from reconciler.journal.schema import LATEST, SHAPES_SINCE, equal, given, marks, matching, operations
 
 KEPT = "marks.kept"
 """The kind of the event that says which disks a run marked, and of which it cleared the mark."""
@@ -27,6 +27,10 @@ EXTENDED = "mark.extended"
 """The kind of the event that says who lets a disk wait, and until when."""
 RESTORED = "marks.restored"
 """The kind of the event that says which marks began anew in a journal that was restored from a backup."""
+
+
+# Built once: composing a statement takes longer than SQLite needs to run it.
+_NUMBER = select(func.count()).select_from(marks)
 
 
 def words(key: MarkKey) -> str:
@@ -74,7 +78,7 @@ def add(
 
 def number(connection: Connection) -> int:
     """How many marks there are."""
-    return connection.execute(select(func.count()).select_from(marks)).scalar_one()
+    return connection.execute(_NUMBER).scalar_one()
 
 
 def places(connection: Connection) -> Sequence[tuple[str, str]]:
@@ -113,7 +117,7 @@ def extend(connection: Connection, key: MarkKey, by: str, until: datetime) -> bo
 
 def check_not_going(connection: Connection, key: MarkKey) -> None:
     """Raise ``PoolHeld`` while an operation on the pool is open: then it is too late to object, or not known."""
-    going = [getattr(operations.c, name) == value for name, value in rows.pool_values(key.pool).items()]
+    going = equal(operations, rows.pool_values(key.pool))
     row = connection.execute(select(operations.c.id).where(*going, operations.c.closed.is_(None))).first()
     if row:
         raise PoolHeld(
@@ -147,9 +151,5 @@ def _early(intent: Intent, why: str) -> Refused:
     )
 
 
-def _of(pool: PoolKey) -> list[ColumnElement[bool]]:
-    return [getattr(marks.c, name) == value for name, value in rows.pool_values(pool).items()]
-
-
 def _at(key: MarkKey) -> list[ColumnElement[bool]]:
-    return [*_of(key.pool), marks.c.disk_id == key.disk_id]
+    return equal(marks, rows.pool_values(key.pool) | {"disk_id": key.disk_id})

@@ -460,13 +460,7 @@ class Journal(Protocol):
         """Record the outcome; raises ``PoolHeld`` when another run owns the operation or it is closed."""
 
     def close_operation(
-        self,
-        operation_id: str,
-        owner: str,
-        state: State,
-        verdict: str,
-        *,
-        closed_by: ClosedBy = ClosedBy.RUN,
+        self, operation_id: str, owner: str, state: State, verdict: str, *, closed_by: ClosedBy = ClosedBy.RUN
     ) -> None:
         """End the operation in one of ``FINAL`` and free the pool; raises ``PoolHeld`` as above."""
 

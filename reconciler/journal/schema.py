@@ -75,6 +75,14 @@ class Words(TypeDecorator[str]):
         return None if value is None else storable(value)
 
 
+def _keys(*names: str) -> list[Column[str]]:
+    return [Column(name, Words, primary_key=True) for name in names]
+
+
+def _words(*names: str) -> list[Column[str]]:
+    return [Column(name, Words, nullable=False) for name in names]
+
+
 metadata = MetaData()
 
 version_table = Table("reconciler_schema", metadata, Column("version", Integer, nullable=False))
@@ -82,9 +90,7 @@ version_table = Table("reconciler_schema", metadata, Column("version", Integer, 
 pools = Table(
     "reconciler_pools",
     metadata,
-    Column("target", Words, primary_key=True),
-    Column("service", Words, primary_key=True),
-    Column("pool_id", Words, primary_key=True),
+    *_keys("target", "service", "pool_id"),
     Column("generation", BigInteger, nullable=False),
 )
 
@@ -92,8 +98,7 @@ runs = Table(
     "reconciler_runs",
     metadata,
     Column("id", Words, primary_key=True),
-    Column("command", Words, nullable=False),
-    Column("tool_version", Words, nullable=False),
+    *_words("command", "tool_version"),
     Column("targets", JSON, nullable=False),
     Column("started", Utc, nullable=False, index=True),
     Column("ended", Utc),
@@ -111,11 +116,7 @@ operations = Table(
     metadata,
     Column("id", Words, primary_key=True),
     Column("run_id", Words, nullable=False, index=True),
-    Column("target", Words, nullable=False),
-    Column("service", Words, nullable=False),
-    Column("pool_id", Words, nullable=False),
-    Column("pool_name", Words, nullable=False),
-    Column("step", Words, nullable=False),
+    *_words("target", "service", "pool_id", "pool_name", "step"),
     Column("handle_type", Words),
     Column("disks", JSON, nullable=False),
     Column("disk_count", Integer, nullable=False),
@@ -124,8 +125,7 @@ operations = Table(
     Column("generation", BigInteger, nullable=False),
     Column("signed_at", Utc, nullable=False),
     Column("not_after", Utc),
-    Column("plan_digest", Words, nullable=False),
-    Column("state", Words, nullable=False),
+    *_words("plan_digest", "state"),
     Column("outcome", Words),
     Column("job_id", Words),
     Column("request_id", Words),
@@ -139,8 +139,7 @@ operations = Table(
     Column("verdict", Words, nullable=False),
     Column("closed_by", Words),
     Column("copies", JSON, nullable=False),
-    Column("intent_sum", Words, nullable=False),
-    Column("state_sum", Words, nullable=False),
+    *_words("intent_sum", "state_sum"),
 )
 
 # Before a pool is held, all its rows are checked, however many other pools have. The pool comes first: an index that
@@ -185,11 +184,7 @@ alarms = Table(
     "reconciler_alarms",
     metadata,
     Column("id", Words, primary_key=True),
-    Column("run_id", Words, nullable=False),
-    Column("target", Words, nullable=False),
-    Column("service", Words, nullable=False),
-    Column("pool_id", Words, nullable=False),
-    Column("pool_name", Words, nullable=False),
+    *_words("run_id", "target", "service", "pool_id", "pool_name"),
     Column("at", Utc, nullable=False),
     Column("message", Words, nullable=False),
     Column("acknowledged", Utc),
@@ -208,12 +203,8 @@ Index(
 marks = Table(
     "reconciler_marks",
     metadata,
-    Column("target", Words, primary_key=True),
-    Column("service", Words, primary_key=True),
-    Column("pool_id", Words, primary_key=True),
-    Column("disk_id", Words, primary_key=True),
-    Column("pool_name", Words, nullable=False),
-    Column("run_id", Words, nullable=False),
+    *_keys("target", "service", "pool_id", "disk_id"),
+    *_words("pool_name", "run_id"),
     Column("first_seen", Utc, nullable=False),
     Column("grace", BigInteger, nullable=False),
     Column("extended_until", Utc),
@@ -225,14 +216,9 @@ announcements = Table(
     "reconciler_announcements",
     metadata,
     Column("id", Words, primary_key=True),
-    Column("target", Words, nullable=False),
-    Column("service", Words, nullable=False),
-    Column("pool_id", Words, nullable=False),
-    Column("disk_id", Words, nullable=False),
+    *_words("target", "service", "pool_id", "disk_id"),
     Column("first_seen", Utc, nullable=False),
-    Column("once", Words, nullable=False),
-    Column("pool_name", Words, nullable=False),
-    Column("notice", Words, nullable=False),
+    *_words("once", "pool_name", "notice"),
     Column("due", Utc, nullable=False),
     Column("text", Words, nullable=False),
     Column("run_id", Words, nullable=False, index=True),
@@ -276,9 +262,7 @@ plans = Table(
 group_losses = Table(
     "reconciler_group_losses",
     metadata,
-    Column("run_group", Words, primary_key=True),
-    Column("kind", Words, primary_key=True),
-    Column("item", Words, primary_key=True),
+    *_keys("run_group", "kind", "item"),
     Column("amount", BigInteger, nullable=False),
 )
 
@@ -293,10 +277,7 @@ Index(
 drift_points = Table(
     "reconciler_drift",
     metadata,
-    Column("run_id", Words, primary_key=True),
-    Column("target", Words, primary_key=True),
-    Column("service", Words, primary_key=True),
-    Column("pool_id", Words, primary_key=True),
+    *_keys("run_id", "target", "service", "pool_id"),
     Column("pool_name", Words, nullable=False),
     Column("at", Utc, nullable=False, index=True),
     Column("surplus", Integer, nullable=False),
@@ -333,27 +314,20 @@ def _add_sums(connection: Connection) -> None:
         connection.execute(keep, {"of_id": identifier} | sums)
 
 
-def _add_upkeep(connection: Connection) -> None:
-    """The table of upkeep, with the type for times that the database has."""
-    upkeep.create(connection)
+def _adding(*tables: Table) -> Callable[[Connection], None]:
+    """What creates these tables as a new journal has them."""
 
+    def add(connection: Connection) -> None:
+        for statement in _creation(connection.engine.url.drivername, tuple(each.name for each in tables)):
+            connection.exec_driver_sql(statement)
 
-def _add_alarms_and_marks(connection: Connection) -> None:
-    """Create the tables of alarms and of marks as a new journal has them."""
-    for statement in _creation(connection.engine.url.drivername, (alarms.name, marks.name)):
-        connection.exec_driver_sql(statement)
+    return add
 
 
 def _add_shapes(connection: Connection) -> None:
     """What a marked disk is; a table of marks that has just been created has the column already."""
     if marks.c.shape.name not in {each["name"] for each in inspect(connection).get_columns(marks.name)}:
         connection.execute(text("ALTER TABLE reconciler_marks ADD COLUMN shape TEXT DEFAULT '' NOT NULL"))
-
-
-def _add_announcements(connection: Connection) -> None:
-    """Create the tables of messages and of what notices a restored journal, as a new journal has them."""
-    for statement in _creation(connection.engine.url.drivername, (announcements.name, witness.name)):
-        connection.exec_driver_sql(statement)
 
 
 MIGRATIONS: tuple[Migration, ...] = (
@@ -377,10 +351,9 @@ MIGRATIONS: tuple[Migration, ...] = (
         "DROP TABLE reconciler_budgets",
         "CREATE INDEX reconciler_drift_by_pool ON reconciler_drift (pool_id, target, service, at)",
         "CREATE INDEX reconciler_last_claims ON reconciler_group_losses (amount) WHERE kind = ''",
-        _add_upkeep,
-        _add_alarms_and_marks,
+        _adding(upkeep, alarms, marks),
     ),
-    (_add_announcements, _add_shapes),
+    (_adding(announcements, witness), _add_shapes),
 )
 """Index n leads from version n + 1 to n + 2; a new journal is created at the latest version directly."""
 
@@ -426,6 +399,11 @@ def readable_operations(version: int) -> Select[Any]:
 def matching(table: Table, *columns: str) -> list[ColumnElement[bool]]:
     """That columns have the values which ``given`` gives when the statement runs, so that it is composed once."""
     return [table.c[name] == bindparam(f"at_{name}") for name in columns]
+
+
+def equal(table: Table, values: Mapping[str, Any]) -> list[ColumnElement[bool]]:
+    """That columns have these values."""
+    return [table.c[name] == value for name, value in values.items()]
 
 
 def given(values: Mapping[str, Any]) -> dict[str, Any]:

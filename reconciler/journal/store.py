@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -120,6 +121,7 @@ _POOLS = select(schema.pools.c.pool_id).where(
     *schema.matching(schema.pools, "target", "service"), schema.pools.c.generation > 0
 )
 _RUN = update(schema.runs).where(*schema.matching(schema.runs, "id"))
+_NEW_RUN, _NEW_EVENT = insert(schema.runs), insert(schema.events)
 
 
 class _Queries:
@@ -157,23 +159,12 @@ def _alarms(*columns: str) -> Select[Any]:
 NOBODY = Origin()
 Tell = Callable[[str], None]
 """Receives one line for the user."""
-
-
-def _by_service(pools: Iterable[PoolKey]) -> dict[tuple[str, str], list[str]]:
-    """The ids of pools, by target and service."""
-    found: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for each in pools:
-        found[each.target, each.service].append(each.pool_id)
-    return found
+Note = Callable[[str, Mapping[str, Any]], None]
+"""Records an event by its kind and detail."""
 
 
 def open_journal(
-    url: str,
-    now: Now,
-    tell: Tell | None = None,
-    *,
-    server_now: Now | None = None,
-    origin: Origin = NOBODY,
+    url: str, now: Now, tell: Tell | None = None, *, server_now: Now | None = None, origin: Origin = NOBODY
 ) -> Journal:
     """Open the journal at a SQLAlchemy URL, creating or migrating it if needed; says when it is new.
 
@@ -322,20 +313,11 @@ class SqlJournal(Journal):
 
     def open_run(self, run_id: str, command: str, tool_version: str, targets: Sequence[str]) -> None:
         """Record that a run starts now."""
-        run = {
-            "id": run_id,
-            "command": command,
-            "tool_version": tool_version,
-            "targets": list(targets),
-            "digest": "",
-            "summary": {},
-            "way": "",
-            "principals": [],
-            "policy": "",
-            **rows.origin_values(self._origin),
-        }
+        run: dict[str, Any] = {"id": run_id, "command": command, "tool_version": tool_version}
+        run |= {"targets": list(targets), "digest": "", "summary": {}, "policy": ""}
+        run |= rows.approved_values(None) | rows.origin_values(self._origin)
         with self._database.write() as connection:
-            connection.execute(insert(schema.runs), run | {"started": self._clock.now(connection)})
+            connection.execute(_NEW_RUN, run | {"started": self._clock.now(connection)})
 
     def approve_run(self, run_id: str, approved: Approved | None, policy: str) -> None:
         """Record how a run was approved and the policy's digest."""
@@ -502,13 +484,7 @@ class SqlJournal(Journal):
             self._note(connection, owner, operation_id, "operation.outcome", values)
 
     def close_operation(
-        self,
-        operation_id: str,
-        owner: str,
-        state: State,
-        verdict: str,
-        *,
-        closed_by: ClosedBy = ClosedBy.RUN,
+        self, operation_id: str, owner: str, state: State, verdict: str, *, closed_by: ClosedBy = ClosedBy.RUN
     ) -> None:
         """End the operation in one of ``FINAL`` and free the pool; raises ``PoolHeld`` as above."""
         if state not in FINAL:
@@ -667,6 +643,8 @@ class SqlJournal(Journal):
         if self._version < schema.MARKS_SINCE:
             return ()
         with self._database.read() as connection:
+            if not marks.find(connection, target, service, self._version):
+                return ()
             # In this order: marks that begin anew in between are seen as they are then.
             doubted = self._doubts(connection)
             found = marks.find(connection, target, service, self._version)
@@ -719,55 +697,49 @@ class SqlJournal(Journal):
         service_time: datetime | None = None,
     ) -> tuple[Mark, ...]:
         """Mark disks that are surplus, and clear marks of those that are not any more."""
-        with self._database.write() as connection:
-            for place in sorted(
-                {(key.pool.target, key.pool.service) for key in (*gone, *(s.key for s in surplus))}
-            ):
-                self._database.take_turn(connection, " ".join(place))
+        with self._marking(run_id, *gone, *(each.key for each in surplus)) as (connection, note):
             # Taken after the turn: of two runs that mark at once, the first has the earlier time.
             now = self._clock.now(connection)
             since = max(now, service_time or now)
-            # What is doubted stays so until it begins anew: it must not be vouched for by what comes after.
-            doubted = self._doubts(connection)
             new = marks.add(connection, self._database.insert_new(schema.marks), run_id, surplus, since)
             cleared = [key for key in gone if marks.delete(connection, key)]
             if new or cleared:
-                detail = {
-                    "marked": [marks.words(each.key) for each in new],
-                    "cleared": list(map(marks.words, cleared)),
-                }
-                self._note(connection, run_id, None, marks.KEPT, detail)
-                if not doubted:
-                    self._witness.change(connection)
-        self.settle()
+                marked = [marks.words(each.key) for each in new]
+                note(marks.KEPT, {"marked": marked, "cleared": list(map(marks.words, cleared))})
         return new
 
     def clear_mark(self, key: MarkKey, run_id: str, by: str) -> bool:
         """Take a mark away as a person wants."""
-        with self._database.write() as connection:
-            self._database.take_turn(connection, f"{key.pool.target} {key.pool.service}")
+        with self._marking(run_id, key) as (connection, note):
             marks.check_not_going(connection, key)
-            doubted = self._doubts(connection)
             if found := marks.delete(connection, key):
-                self._note(connection, run_id, None, marks.CLEARED, {"disk": marks.words(key), "by": by})
-                if not doubted:
-                    self._witness.change(connection)
-        self.settle()
+                note(marks.CLEARED, {"disk": marks.words(key), "by": by})
         return found
 
     def extend_mark(self, key: MarkKey, run_id: str, by: str, until: datetime) -> bool:
         """Let a disk wait until a time as a person wants, if that is later."""
-        with self._database.write() as connection:
-            self._database.take_turn(connection, f"{key.pool.target} {key.pool.service}")
+        with self._marking(run_id, key) as (connection, note):
             marks.check_not_going(connection, key)
-            doubted = self._doubts(connection)
             if found := marks.extend(connection, key, by, until):
-                detail = {"disk": marks.words(key), "by": by, "until": until.isoformat()}
-                self._note(connection, run_id, None, marks.EXTENDED, detail)
+                note(marks.EXTENDED, {"disk": marks.words(key), "by": by, "until": until.isoformat()})
+        return found
+
+    @contextmanager
+    def _marking(self, run_id: str, *keys: MarkKey) -> Iterator[tuple[Connection, Note]]:
+        """A transaction in the turn of who marks at these places; what it notes is vouched for once it is written."""
+        with self._database.write() as connection:
+            for place in sorted({f"{key.pool.target} {key.pool.service}" for key in keys}):
+                self._database.take_turn(connection, place)
+            # What is doubted stays so until it begins anew: it must not be vouched for by what comes after.
+            doubted = self._doubts(connection)
+
+            def note(kind: str, detail: Mapping[str, Any]) -> None:
+                self._note(connection, run_id, None, kind, detail)
                 if not doubted:
                     self._witness.change(connection)
+
+            yield connection, note
         self.settle()
-        return found
 
     # --- announcements --------------------------------------------------------------------------
 
@@ -796,9 +768,8 @@ class SqlJournal(Journal):
     ) -> bool:
         """Record that a message is about to be sent; False when it must not be."""
         key = new.mark.key
-        with self._database.write() as connection:
-            # One at a time with whoever marks, clears or extends here, so that the mark stays as it is looked at.
-            self._database.take_turn(connection, f"{key.pool.target} {key.pool.service}")
+        # One at a time with whoever marks, clears or extends here, so that the mark stays as it is looked at.
+        with self._marking(run_id, key) as (connection, note):
             insert_new = self._database.insert_new(schema.announcements)
             now = self._clock.now(connection)
             begun = max(now, service_time or now)
@@ -811,11 +782,8 @@ class SqlJournal(Journal):
                 "due": new.due.isoformat(),
                 "text": new.text,
             }
-            self._note(connection, run_id, None, announcements.BEGUN, detail)
             # A backup that does not know the message must not have it sent again about the same mark.
-            if not self._doubts(connection):
-                self._witness.change(connection)
-        self.settle()
+            note(announcements.BEGUN, detail)
         return True
 
     def record_announcement(self, announcement_id: str, run_id: str, outcome: Outcome) -> None:
@@ -933,27 +901,25 @@ class SqlJournal(Journal):
 
     def drifting(self, pools: Collection[PoolKey], since: datetime) -> frozenset[PoolKey]:
         """The pools whose latest point was measured at or after a time, and had surplus or missing disks."""
-        by_service = _by_service(pools)
-        query = _DRIFTING["sqlite" if self._database.sqlite else "postgresql"]
-        found: set[PoolKey] = set()
-        with self._database.read() as connection:
-            for (target, service), ids in by_service.items():
-                values = {"ids": json.dumps(ids), "target": target, "service": service, "since": since}
-                drifting = connection.execute(query, values).scalars()
-                found.update(PoolKey(target, service, pool_id) for pool_id in drifting)
-        return frozenset(found)
+        return frozenset(key for key, _ in self._of_pools(_DRIFTING, pools, since))
 
     def drifting_since(self, pools: Collection[PoolKey]) -> Mapping[PoolKey, datetime]:
         """The first point of each pool after its last one without surplus and missing disks, where there is one."""
-        query = _BEGAN["sqlite" if self._database.sqlite else "postgresql"]
-        began: dict[PoolKey, datetime] = {}
+        return {key: began for key, (began,) in self._of_pools(_BEGAN, pools, _EVER) if began is not None}
+
+    def _of_pools(
+        self, queries: Mapping[str, Any], pools: Iterable[PoolKey], since: datetime
+    ) -> Iterator[tuple[PoolKey, Sequence[Any]]]:
+        """What a query says of pools; one query for each service, whatever the number of its pools."""
+        by_service: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for each in pools:
+            by_service[each.target, each.service].append(each.pool_id)
+        query = queries["sqlite" if self._database.sqlite else "postgresql"]
         with self._database.read() as connection:
-            for (target, service), ids in _by_service(pools).items():
-                values = {"ids": json.dumps(ids), "target": target, "service": service, "since": _EVER}
-                for pool_id, at in connection.execute(query, values):
-                    if at is not None:
-                        began[PoolKey(target, service, pool_id)] = at
-        return began
+            for (target, service), ids in by_service.items():
+                values = {"ids": json.dumps(ids), "target": target, "service": service, "since": since}
+                for pool_id, *found in connection.execute(query, values):
+                    yield PoolKey(target, service, pool_id), found
 
     # --- upkeep ---------------------------------------------------------------------------------
 
@@ -1015,7 +981,7 @@ class SqlJournal(Journal):
             "detail": dict(detail),
         }
         log_fine("journal", kind, operation=operation_id)
-        connection.execute(insert(schema.events), event)
+        connection.execute(_NEW_EVENT, event)
 
 
 def _sound(found: Iterable[Operation | DamagedOperation]) -> tuple[Operation, ...]:

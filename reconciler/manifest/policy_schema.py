@@ -135,21 +135,13 @@ _DURATION: Final = "write a number with s, m, h or d, such as 24h"
 _WINDOWS: Final = "write a list such as [{days: [tue], start: '20:00', end: '23:00', timezone: Asia/Bangkok}]"
 
 POLICY: Final = Vocabulary(
-    models={
-        (): PolicyEntry,
-        ("ceilings",): CeilingsEntry,
-        ("require",): RequireEntry,
-        ("windows",): WindowEntry,
-        ("approvals",): ApprovalsEntry,
-        ("protect",): ProtectEntry,
-    },
-    homes={
-        (): "at the top of the document",
-        ("ceilings",): "under ceilings",
-        ("require",): "under require",
-        ("windows",): "in a window",
-        ("approvals",): "under approvals",
-        ("protect",): "under protect",
+    places={
+        (): (PolicyEntry, "at the top of the document"),
+        ("ceilings",): (CeilingsEntry, "under ceilings"),
+        ("require",): (RequireEntry, "under require"),
+        ("windows",): (WindowEntry, "in a window"),
+        ("approvals",): (ApprovalsEntry, "under approvals"),
+        ("protect",): (ProtectEntry, "under protect"),
     },
     advice={
         "version": "write version: 1",

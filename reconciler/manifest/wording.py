@@ -29,10 +29,8 @@ Path: TypeAlias = tuple[str | int, ...]
 class Vocabulary:
     """The words of one kind of document."""
 
-    models: Mapping[tuple[str, ...], type[schema.Entry]]
-    """The model of each part, by its keys from the root."""
-    homes: Mapping[tuple[str, ...], str]
-    """Where in the document each part is, in words."""
+    places: Mapping[tuple[str, ...], tuple[type[schema.Entry], str]]
+    """The model of each part, and where in the document it is in words; by its keys from the root."""
     advice: Mapping[str, str]
     """What to write: by the keys from the root with dots between them, or by the last key alone."""
     kind: str
@@ -41,33 +39,19 @@ class Vocabulary:
     """What to write at the root."""
 
 
-_MODELS: Final[Mapping[tuple[str, ...], type[schema.Entry]]] = {
-    (): schema.DocumentEntry,
-    ("target",): schema.TargetEntry,
-    ("defaults",): schema.DefaultsEntry,
-    ("defaults", "announce"): schema.AnnounceEntry,
-    ("defaults", "backup"): schema.BackupEntry,
-    ("limits",): schema.LimitsEntry,
-    ("pools",): schema.PoolEntry,
-    ("pools", "disks"): schema.DiskEntry,
-    ("pools", "announce"): schema.AnnounceEntry,
-    ("pools", "backup"): schema.BackupEntry,
-    ("drift",): schema.DriftEntry,
-    ("drift", "windows"): schema.WindowEntry,
-}
-_HOMES: Final[Mapping[tuple[str, ...], str]] = {
-    (): "at the top of the document",
-    ("target",): "under target",
-    ("defaults",): "under defaults",
-    ("defaults", "announce"): "under announce",
-    ("defaults", "backup"): "under defaults.backup",
-    ("limits",): "under limits",
-    ("pools",): "in a pool's entry",
-    ("pools", "disks"): "in a disk's entry",
-    ("pools", "announce"): "under announce",
-    ("pools", "backup"): "under a pool's backup",
-    ("drift",): "under drift",
-    ("drift", "windows"): "in a window of drift",
+_PLACES: Final[Mapping[tuple[str, ...], tuple[type[schema.Entry], str]]] = {
+    (): (schema.DocumentEntry, "at the top of the document"),
+    ("target",): (schema.TargetEntry, "under target"),
+    ("defaults",): (schema.DefaultsEntry, "under defaults"),
+    ("defaults", "announce"): (schema.AnnounceEntry, "under announce"),
+    ("defaults", "backup"): (schema.BackupEntry, "under defaults.backup"),
+    ("limits",): (schema.LimitsEntry, "under limits"),
+    ("pools",): (schema.PoolEntry, "in a pool's entry"),
+    ("pools", "disks"): (schema.DiskEntry, "in a disk's entry"),
+    ("pools", "announce"): (schema.AnnounceEntry, "under announce"),
+    ("pools", "backup"): (schema.BackupEntry, "under a pool's backup"),
+    ("drift",): (schema.DriftEntry, "under drift"),
+    ("drift", "windows"): (schema.WindowEntry, "in a window of drift"),
 }
 
 _CEILING: Final = "write a whole number, 0 or more"
@@ -131,9 +115,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     **WINDOW,
 }
 
-MANIFEST: Final = Vocabulary(
-    _MODELS, _HOMES, _ADVICE, "a manifest", "write a mapping with version, target and pools"
-)
+MANIFEST: Final = Vocabulary(_PLACES, _ADVICE, "a manifest", "write a mapping with version, target and pools")
 """The words of a manifest."""
 
 _SECRETS: Final = frozenset(
@@ -188,10 +170,10 @@ def _unknown_key(key: str, parent: tuple[str, ...], words: Vocabulary) -> str:
         )
     if plain in _ENDPOINTS:
         return f"{shown(key)} is not allowed in {words.kind}; use --endpoint or RECONCILER_ENDPOINT"
-    known = list(words.models[parent].model_fields)
+    known = list(words.places[parent][0].model_fields)
     if close := get_close_matches(key, known, n=1):
         return f"unknown key {shown(key)}; did you mean {close[0]!r}?"
-    homes = [home for path, home in words.homes.items() if key in words.models[path].model_fields]
+    homes = [home for model, home in words.places.values() if key in model.model_fields]
     if homes:
         return f"unknown key {shown(key)} here; write it {' or '.join(homes)}"
     return f"unknown key {shown(key)}; the keys here are {', '.join(known)}"

@@ -17,10 +17,7 @@ from reconciler.planning.plan import Candidate, DiskLoss, Loss, PoolPlan
 
 
 def draft(
-    desired: DesiredPool,
-    live: Pool,
-    desktops: Sequence[Desktop] | None = None,
-    settle: Settle = as_it_is,
+    desired: DesiredPool, live: Pool, desktops: Sequence[Desktop] | None = None, settle: Settle = as_it_is
 ) -> PoolPlan:
     """Match one pool and describe every change; ``desktops`` adds copies, people and ages.
 

@@ -161,11 +161,7 @@ class _Work:
         return Match(changes, tuple(self.ties), tuple(_weighed(self.findings, loses=bool(loses))))
 
     def _change(
-        self,
-        action: Action,
-        rule: Rule,
-        desired: DesiredDisk | None = None,
-        live: Disk | None = None,
+        self, action: Action, rule: Rule, desired: DesiredDisk | None = None, live: Disk | None = None
     ) -> None:
         differs = _differing(desired, live) if desired and live and action is not Action.REPLACE else ()
         done = is_carried_out(action, self.pool.manage)

@@ -98,10 +98,7 @@ def assumed(live: Pool, desktops: Sequence[Desktop]) -> tuple[Desktop, ...]:
 
 
 def drafted(
-    desired: DesiredPool,
-    live: Pool,
-    desktops: Sequence[Desktop] | None = None,
-    settle: Settle = as_it_is,
+    desired: DesiredPool, live: Pool, desktops: Sequence[Desktop] | None = None, settle: Settle = as_it_is
 ) -> PoolPlan:
     """The plan of one pool, unless its reading is doubtful: then nothing is matched and every disk is set aside."""
     if live.doubts:

@@ -142,10 +142,7 @@ def bars(plan: Plan) -> Iterator[Bar]:
 def lanes(pool: PoolPlan) -> tuple[Lane, Lane]:
     """The disks of one desktop before and after, on one scale, each disk at the same position in both."""
     columns = [_column(change) for change in words.settled(pool)]
-    columns += [
-        _Column(side, side, (DiskStyle.TIE, DiskStyle.TIE))
-        for side in map(words.side, words.candidates(pool))
-    ]
+    columns += [_Column(disk, disk, (DiskStyle.TIE, DiskStyle.TIE)) for disk in words.candidates(pool)]
     whole = sum(column.size for column in columns) or 1
     # Subtract gaps and minimum widths from the scale first, so that no lane becomes wider than 100.
     room = max(0.0, 100 - len(columns) * (_GAP + _MIN_WIDTH))

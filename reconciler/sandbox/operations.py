@@ -271,21 +271,6 @@ def list_backups(call: Call) -> bytes:
 # --- changing -----------------------------------------------------------------------------------
 
 
-def delete_volumes(call: Call) -> bytes:
-    """``batch-delete``: the disks are gone when the job ends."""
-    return _submit(call, "delete")
-
-
-def add_volumes(call: Call) -> bytes:
-    """``batch-add``: the disks are there when the job ends."""
-    return _submit(call, "add")
-
-
-def expand_volumes(call: Call) -> bytes:
-    """``batch-expand``: ``size`` is the new total, in GB."""
-    return _submit(call, "expand")
-
-
 def retry_job(call: Call) -> bytes:
     """``actions`` of a job with ``op_type`` retry: its failed desktops once more (what is repeated is inferred)."""
     _known(call)
@@ -307,12 +292,17 @@ def send_notifications(call: Call) -> bytes:
     return encode({"job_id": job["id"]})
 
 
-def _submit(call: Call, kind: VolumeKind) -> bytes:
-    _known(call)
-    pool = _pool(call)
-    end = call.now + pool["behaviour"].get("seconds", call.job_seconds)
-    job = changes.submit(call.world, pool, kind, _document(call), (call.now, end))
-    return encode({"job_id": job["id"]})
+def changing(kind: VolumeKind) -> Handler:
+    """Delete, add or expand data disks."""
+
+    def submit(call: Call) -> bytes:
+        _known(call)
+        pool = _pool(call)
+        end = call.now + pool["behaviour"].get("seconds", call.job_seconds)
+        job = changes.submit(call.world, pool, kind, _document(call), (call.now, end))
+        return encode({"job_id": job["id"]})
+
+    return submit
 
 
 def parse_document(body: bytes) -> object:

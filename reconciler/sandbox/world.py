@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict, cast
 
 FORMAT = 1
 """Version of the state file."""
@@ -41,10 +41,9 @@ JOB_TYPES: dict[Kind, str] = {
 """Documented names, except those of expanding and of messages, which no source gives."""
 
 
-class Disk(TypedDict):
-    """One entry of a pool's ``data_volumes``."""
+class Shape(TypedDict):
+    """What a disk and its copies have in common."""
 
-    id: str
     type: str
     size: int
     """GB."""
@@ -54,20 +53,19 @@ class Disk(TypedDict):
     kms_id: NotRequired[str]
 
 
-class Copy(TypedDict):
+class Disk(Shape):
+    """One entry of a pool's ``data_volumes``."""
+
+    id: str
+
+
+class Copy(Shape):
     """The physical volume of one disk on one desktop."""
 
     disk: str
     """Id of the pool's disk, which may be gone by now."""
-    type: str
-    size: int
-    """GB."""
     created: float
     """Seconds since the epoch."""
-    iops: NotRequired[int]
-    throughput: NotRequired[int]
-    """MiB/s."""
-    kms_id: NotRequired[str]
 
 
 class Desktop(TypedDict):
@@ -333,11 +331,5 @@ def _apply(job: Job, pool: Pool) -> None:
 
 def copy_of(disk: Disk, created: float) -> Copy:
     """The copy of a disk as it is put on a desktop."""
-    copy: Copy = {"disk": disk["id"], "type": disk["type"], "size": disk["size"], "created": created}
-    if "iops" in disk:
-        copy["iops"] = disk["iops"]
-    if "throughput" in disk:
-        copy["throughput"] = disk["throughput"]
-    if "kms_id" in disk:
-        copy["kms_id"] = disk["kms_id"]
-    return copy
+    shape = cast("Shape", {key: value for key, value in disk.items() if key != "id"})
+    return {**shape, "disk": disk["id"], "created": created}

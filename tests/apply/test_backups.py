@@ -51,7 +51,7 @@ def reading(found: Sequence[Backup], raw: Sequence[Backup] | None = None) -> Bac
 
 async def task_of(world: Harness, readings: Readings) -> Task:
     """The pool's share of a plan made now."""
-    connection = Connection(Service(TARGET, "simulated"), world.service, backups=readings.read)
+    connection = Connection(Service(TARGET, "simulated"), world.service, world.clock, backups=readings.read)
     manifest = Manifest((DEMANDING,))
     stamp = PlanMetadata("plan", world.clock.now(), timedelta(hours=1))
     plan = await compute(manifest, manifest.limits, {TARGET: connection}, stamp)

@@ -163,7 +163,7 @@ def test_a_decision_needs_the_operations_own_target_and_service() -> None:
         left_open(world)
         [operation] = world.journal.unresolved()
         context = world.context(run_id="person")
-        elsewhere = {TARGET: Connection(Service(TARGET, "staging"), world.service)}
+        elsewhere = {TARGET: Connection(Service(TARGET, "staging"), world.service, world.clock)}
         for connections, reason in (({}, "no credentials"), (elsewhere, "this is the service staging")):
             asked = replace(context, connections=connections)
             with pytest.raises(Refused, match=reason):

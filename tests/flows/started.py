@@ -2,6 +2,8 @@
 
 For tests that need many processes with streams, a terminal or signals of their own. How Python itself starts and
 ends, its encodings and its memory are for those that start ``python -m reconciler`` as users do.
+
+They go by the machine's clock, unless their environment has ``skipping``: then they skip what they wait for.
 """
 
 from __future__ import annotations
@@ -24,13 +26,20 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import reconciler
 
+if TYPE_CHECKING:
+    from tests.flows.skipping import SkippingClock
+else:  # what is installed for another Python has no tests: this is the file beside this one
+    SkippingClock = runpy.run_path(str(Path(__file__).with_name("skipping.py")))["SkippingClock"]
+
 ROOT = Path(__file__).parents[2]
 CLIENT = Path(__file__).with_name("client.py")
+_SKIPPED = "STARTED_SKIPPED"
 
 
 def command(module: str = "reconciler") -> list[str]:
@@ -58,6 +67,27 @@ def server(python: str = "") -> str:
     atexit.register(process.stdout.close)
     atexit.register(process.stdin.close)  # which happens first
     return address
+
+
+@contextlib.contextmanager
+def skipping(time: SkippingClock) -> Iterator[dict[str, str]]:
+    """What to add to an environment whose command lines begin at this time, and skip what they wait for.
+
+    Afterwards this time is the latest at which one of them has ended.
+    """
+    with tempfile.NamedTemporaryFile("r") as notes:
+        _note(notes.name, time.skipped)
+        yield {_SKIPPED: notes.name}
+        time.skipped = max(time.skipped, _noted(notes.name))
+
+
+def _note(path: str, skipped: float) -> None:
+    with Path(path).open("a") as notes:  # at once, whoever else does
+        notes.write(f"{skipped}\n")
+
+
+def _noted(path: str) -> float:
+    return max(map(float, Path(path).read_text().split()))
 
 
 def serve(address: str) -> None:
@@ -134,9 +164,7 @@ def _become(request: Any, streams: list[int]) -> NoReturn:
         sys.stderr = _stream(2, "w", "backslashreplace")
         sys.argv = [module, *arguments]
         if module == "reconciler":
-            from reconciler.cli.main import main  # noqa: PLC0415 - imported long ago
-
-            code = main()
+            code = _command_line(env.get(_SKIPPED))
         else:
             runpy.run_module(module, run_name="__main__")
             code = 0
@@ -146,6 +174,19 @@ def _become(request: Any, streams: list[int]) -> NoReturn:
         traceback.print_exc()
         sys.stderr.flush()
     os._exit(code)
+
+
+def _command_line(notes: str | None) -> int:
+    from reconciler.cli.main import main  # noqa: PLC0415 - imported long ago
+    from reconciler.clock import CLOCK  # noqa: PLC0415 - imported long ago
+
+    if not notes:
+        return main()
+    CLOCK.set(clock := SkippingClock(_noted(notes)))
+    try:
+        return main()
+    finally:
+        _note(notes, clock.skipped)
 
 
 def _stream(number: int, mode: str, errors: str) -> io.TextIOWrapper:

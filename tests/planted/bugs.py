@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 MATCH = "tests/planning/test_matching.py"
 GUARD = "tests/planning/test_guards.py"
@@ -69,7 +70,17 @@ class Bug:
     right: str
     wrong: str
     noticed_by: str
-    """The quickest tests that must fail, as arguments of pytest."""
+    """The quickest tests that must fail, by what they do in the process of pytest, not in one that they start."""
+
+    def source(self, package: Path) -> str:
+        """The file of the package with the bug in it; raises ``ValueError`` when it cannot be planted."""
+        path = package / self.file
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if text.count(self.right) != 1:
+            raise ValueError(
+                f"the text to replace stands {text.count(self.right)} times in {self.file}, not once"
+            )
+        return text.replace(self.right, self.wrong)
 
 
 BUGS = (
@@ -1362,9 +1373,8 @@ BUGS = (
     Bug(
         "a new mark vouches for marks that came back with a backup",
         "journal/store.py",
-        "                self._note(connection, run_id, None, marks.KEPT, detail)\n"
-        "                if not doubted:\n",
-        "                self._note(connection, run_id, None, marks.KEPT, detail)\n                if True:\n",
+        "                self._note(connection, run_id, None, kind, detail)\n                if not doubted:\n",
+        "                self._note(connection, run_id, None, kind, detail)\n                if True:\n",
         f"{RESTORED}::test_what_is_marked_cleared_and_extended_meanwhile_vouches_for_nothing_that_came_back",
     ),
     Bug(

@@ -90,7 +90,7 @@ def test_from_merge_to_mark_to_due_to_removal_with_one_issue_and_a_person_s_appr
     runner: Runner, github: GitHub, served: Served
 ) -> None:
     def day(number: float) -> None:
-        runner.days, TIME.skipped = number, number * 86400
+        TIME.skipped = number * 86400
 
     github.issue("forger", title="x", labels=["reconciler-due"], body="<!-- reconciler-due none -->")
     manifest(runner.checkout / "manifests", [FINANCE.replace("{name", "{grace: 7d, name")])

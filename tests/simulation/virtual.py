@@ -15,8 +15,10 @@ class _Jumping(selectors.DefaultSelector):
     moment = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        self.moment += max(timeout or 0.0, 0.0)
-        return super().select(0)
+        if timeout is None:  # a thread or a person is waited for: nothing here does so
+            return super().select()
+        self.moment += max(timeout, 0.0)
+        return []
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):

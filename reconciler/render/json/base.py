@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticSerializationError, core_schema
 
@@ -48,6 +48,8 @@ class _Leaf:
 
 
 Text: TypeAlias = Annotated[str, _Leaf("string")]
+Said: TypeAlias = Annotated[Text | None, BeforeValidator(lambda said: str(said) if said else None)]
+"""What values keep as an empty text is null in a document."""
 Moment: TypeAlias = Annotated[datetime, _Leaf("string", format="date-time")]
 """Printed as ISO 8601 with an offset."""
 Digest: TypeAlias = Annotated[str, _Leaf("string", pattern="^[0-9a-f]{64}$")]
@@ -64,7 +66,10 @@ Open: TypeAlias = Annotated[Mapping[str, Any], _Leaf("object")]
 class Entry(BaseModel):
     """What all parts of a document share: no key that the model does not name."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, from_attributes=True)
+
+
+E = TypeVar("E", bound=Entry)
 
 
 class Document(Entry):
@@ -76,6 +81,11 @@ class Document(Entry):
     format_version: Version = Field(
         description="Additions raise the minor number; what a reader could stumble over raises the major one."
     )
+
+
+def entry_of(kind: type[E], found: object, /, **other: Any) -> E:
+    """The entry ``kind``: what ``found`` has under the same names, but for the fields in ``other``."""
+    return kind(**{name: getattr(found, name) for name in kind.model_fields if name not in other}, **other)
 
 
 def json_text(document: BaseModel, indent: int | None = 2) -> str:
