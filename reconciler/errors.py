@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
+
+from reconciler.values import Struct
 
 
 class ExitCode(IntEnum):
@@ -114,8 +115,7 @@ class Terminated(Interrupted):
     exit_code = ExitCode.TERMINATED
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Fault:
+class Fault(Struct, frozen=True, order=True):
     """One fault in the input, with its position."""
 
     file: str
@@ -127,9 +127,13 @@ class Fault:
     what: str
     """What is wrong, and what to write instead."""
 
+    @property
+    def place(self) -> str:
+        """``file:line:column``, or the file alone."""
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        return f"{place}: {self.what}"
+        return f"{self.place}: {self.what}"
 
 
 class BadInput(ReconcilerError):

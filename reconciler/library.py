@@ -10,7 +10,6 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -34,6 +33,7 @@ from reconciler.planning.selection import select
 from reconciler.redaction import know
 from reconciler.render.text import plan_lines
 from reconciler.settings import passwords_in, secrets_of
+from reconciler.values import Struct
 
 __all__ = [
     "ApplyReport",
@@ -55,8 +55,7 @@ def _discard(_message: str) -> None:
     """Say nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where to work and under which policy; what is left out is taken from the environment, as by commands."""
 
     sandbox: bool = False
@@ -73,8 +72,7 @@ class Place:
     """Receives each line that a command would write on stderr. What it raises is ignored: calls may have left."""
 
 
-@dataclass(frozen=True, slots=True)
-class Manifests:
+class Manifests(Struct, frozen=True):
     """Manifests as they were read; ``load_manifests`` makes them."""
 
     paths: tuple[Path, ...]
@@ -84,10 +82,7 @@ class Manifests:
 
 
 def load_manifests(
-    *paths: str | Path,
-    pools: Iterable[str] = (),
-    exclude: Iterable[str] = (),
-    follow_symlinks: bool = False,
+    *paths: str | Path, pools: Iterable[str] = (), exclude: Iterable[str] = (), follow_symlinks: bool = False
 ) -> Manifests:
     """Read manifest files and folders; raises ``ReconcilerError`` with every fault of every file.
 
@@ -217,7 +212,7 @@ def _run(work: Callable[[Stop], Coroutine[Any, Any, T]]) -> T:
 
     async def begun() -> T:
         stop = Stop()
-        task = asyncio.ensure_future(work(stop))
+        task = asyncio.ensure_future(_ended(work(stop)))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -228,8 +223,26 @@ def _run(work: Callable[[Stop], Coroutine[Any, Any, T]]) -> T:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(begun())
+        try:
+            return asyncio.run(begun())
+        except _EndOfProgramError as ended:
+            raise ended.error from None
     raise BadInput(
         "an event loop is running in this thread, which planning and applying would block",
         "await asyncio.to_thread(make_plan, …)",
     )
+
+
+class _EndOfProgramError(Exception):
+    """What the program's own code ended the program with; a task that raises it itself ends the loop around it."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
+async def _ended(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await work
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise _EndOfProgramError(error) from None

@@ -8,13 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from reconciler import __version__
 from reconciler.api.client import Renew, nothing_to_renew
-from reconciler.clock import Clock, SystemClock
+from reconciler.clock import Clock
 from reconciler.errors import PoolNotFound, ReadingDoubtful, ServiceError
 from reconciler.journal.states import Step
 from reconciler.logs import log, log_fine, logs, logs_fine
@@ -30,9 +29,10 @@ from reconciler.planning.marks import Marks, Settle, as_it_is, never_ends, with_
 from reconciler.planning.plan import Plan, PoolPlan, Service, TargetFailure
 from reconciler.planning.readings import Counts, counted, doubted, drafted, looked_into, read_words
 from reconciler.planning.suggestion import with_nearest_names
+from reconciler.values import Struct, field, replace
 from reconciler.workspace import BackupReading, Workspace
 
-DESKTOP_READS = 8
+DESKTOP_READS = 12
 """Pools whose desktops are read at the same time, per target."""
 NO_LONGER_MANAGED = "no-longer-managed"
 """The rule of the note on pools that the journal knows and no manifest names."""
@@ -74,16 +74,15 @@ ReadBackups = Callable[[], Awaitable[BackupReading]]
 """Reads every backup of a desktop in a target's project; raises ``ServiceError`` rather than guess."""
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(Struct, frozen=True):
     """One target, ready to be asked."""
 
     service: Service
     workspace: Workspace
+    clock: Clock
+    """Measures the time in which a contradicting reading is made again."""
     request_lifetime: float | None = SIGNATURE_LIFETIME
     """Seconds after its signature until which a request can be accepted; None when nothing bounds it."""
-    clock: Clock = field(default_factory=SystemClock)
-    """Measures the time in which a contradicting reading is made again."""
     renew: Renew = nothing_to_renew
     """Renews credentials before a write is decided, and says when those end that will sign it."""
     notes: tuple[Finding, ...] = ()
@@ -100,8 +99,7 @@ DEFAULT_LIFETIME = timedelta(hours=1)
 """How long after planning a plan may be applied."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlanMetadata:
+class PlanMetadata(Struct, frozen=True):
     """What makes a plan one particular plan; made by the caller, since planning knows no clock."""
 
     id: str
@@ -120,8 +118,12 @@ Holds = Mapping[tuple[str, str], Finding]
 """What keeps a pool closed, by target (as text) and pool id: operations that are not resolved."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+def connected(connections: Connections) -> dict[Target, Connection]:
+    """Those among them that could be made."""
+    return {target: each for target, each in connections.items() if isinstance(each, Connection)}
+
+
+class Known(Struct, frozen=True):
     """What the journal knows, as far as planning takes it into account."""
 
     holds: Holds = field(default_factory=dict)
@@ -152,11 +154,7 @@ Listing = Callable[[], Awaitable[Sequence[Pool]]]
 
 
 async def compute(
-    manifest: Manifest,
-    limits: Limits,
-    connections: Connections,
-    stamp: PlanMetadata,
-    known: Known = NOTHING,
+    manifest: Manifest, limits: Limits, connections: Connections, stamp: PlanMetadata, known: Known = NOTHING
 ) -> Plan:
     """Plan every declared pool of every target.
 
@@ -299,11 +297,7 @@ async def _all_with_backups(
     """The pools with their backups; one reading for all pools of a target."""
     if not any(rule_of(pool.desired, stamp.policy) for pool in pools):
         return list(pools)  # as a rule; else there would be a task for each of ten thousand pools
-    readings = {
-        target: _Once(connection.backups)
-        for target, connection in connections.items()
-        if isinstance(connection, Connection)
-    }
+    readings = {target: _once(each.backups) for target, each in connected(connections).items()}
 
     async def looked(pool: PoolPlan) -> PoolPlan:
         connection = connections[pool.target]
@@ -313,30 +307,21 @@ async def _all_with_backups(
         def now() -> datetime:
             return later_of(stamp.created, connection.service_time())
 
-        return await pool_with_backups(pool, stamp.policy, readings[pool.target].read, now)
+        return await pool_with_backups(pool, stamp.policy, readings[pool.target], now)
 
     return [await looked(pool) for pool in pools]
 
 
-class _Once:
-    """One reading for all who ask, whether it came to something or failed."""
+def _once(read: ReadBackups) -> ReadBackups:
+    """The same for every pool that asks: one reading, made when the first one asks, or its failure."""
+    asked: list[asyncio.Future[BackupReading]] = []
 
-    def __init__(self, read: ReadBackups) -> None:
-        self._read = read
-        self._reading: BackupReading | None = None
-        self._failure: ServiceError | None = None
+    async def ask() -> BackupReading:
+        if not asked:
+            asked.append(asyncio.ensure_future(read()))
+        return await asked[0]
 
-    async def read(self) -> BackupReading:
-        """The reading; raises the same error each time."""
-        if self._failure:
-            raise self._failure
-        if self._reading is None:
-            try:
-                self._reading = await self._read()
-            except ServiceError as error:
-                self._failure = error
-                raise
-        return self._reading
+    return ask
 
 
 def later_of(here: datetime, there: datetime | None) -> datetime:
@@ -353,8 +338,7 @@ def _is_held(pool: PoolPlan, holds: Holds) -> Finding | None:
     return holds.get((str(pool.target), pool.live.id)) if holds and pool.live else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Declared:
+class _Declared(Struct, frozen=True):
     """What the manifests say of one target."""
 
     pools: Sequence[DesiredPool]
@@ -362,8 +346,7 @@ class _Declared:
     """Those that were not selected."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Planned:
+class _Planned(Struct, frozen=True):
     """The pools of one target, and what is to be noted of it as a whole."""
 
     pools: list[PoolPlan]

@@ -10,8 +10,10 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import quote, quote_plus
+
+from reconciler.values import Struct, field
 
 SHOWN = "***"
 """What stands in place of a secret."""
@@ -45,6 +47,8 @@ _HEX = re.compile(r"[%x]([0-9a-f]{2})", re.IGNORECASE)
 NESTED = 3
 """How often one escape may stand in another."""
 _HTML_IN_JSON = re.compile("[<>&='+]")
+REMEMBERED = 20_000
+"""Characters up to which a text and what became of it are kept: a whole report would fill the memory."""
 _LONGEST_HEX = 200
 """Characters of a secret beyond which nobody writes it in hexadecimal."""
 
@@ -53,8 +57,7 @@ Span = tuple[int, int]
 """Where a secret begins and ends."""
 
 
-@dataclass(slots=True)
-class _Known:
+class _Known(Struct):
     """The secrets of this process, in every form that is looked for."""
 
     secrets: set[str] = field(default_factory=set)
@@ -75,14 +78,15 @@ def know(*secrets: str) -> None:
     """Replace these from now on in every text from outside."""
     for secret in secrets:
         if len(secret) >= SHORTEST and secret not in _known.secrets:
-            _known.secrets.add(secret)
             _learn(form for part in _parts(secret) for form in _forms(part))
+            _known.secrets.add(secret)
 
 
 def forget() -> None:
     """Know no secret any more: a new command line begins."""
     for each in (_known.secrets, _known.whole, _known.windows, _known.blocks):
         each.clear()
+    _remembered.cache_clear()
     _known.shortest = 0
 
 
@@ -90,13 +94,26 @@ def redact(text: str) -> str:
     """The text with ``***`` in place of every known secret, also where it is encoded, wrapped or cut."""
     if not _known.shortest or len(text) < _known.shortest:
         return text
+    return _remembered(text, len(_known.secrets)) if len(text) <= REMEMBERED else _replaced(text)
+
+
+@lru_cache(maxsize=256)
+def _remembered(text: str, _secrets: int) -> str:
+    """The same, kept for as long as no more secrets are known.
+
+    A text comes often: from two readings of a pool, at each retry, and on its way to the screen and to the log.
+    """
+    return _replaced(text)
+
+
+def _replaced(text: str) -> str:
     may_break = _MAY_BREAK.search(text) is not None
     spans = _shown(text, may_break=may_break)
     if may_break:
         plain, places = _unescaped(text)
         if plain != text:
             found = _shown(plain, may_break=_MAY_BREAK.search(plain) is not None)
-            spans += [(places[start][0], places[end - 1][1]) for start, end in found]
+            spans += [(places[start], places[end]) for start, end in found]
     for start, end in reversed(_merged(spans)):
         text = text[:start] + SHOWN + text[end:]
     return text
@@ -112,20 +129,19 @@ def _shown(text: str, *, may_break: bool) -> list[Span]:
     return spans
 
 
-def _unescaped(text: str) -> tuple[str, list[Span]]:
-    """The text with each escape as its character, and the place of each character in the text as it was.
+def _unescaped(text: str) -> tuple[str, list[int]]:
+    """The text with each escape as its character, and where each character, and the end, was in the text.
 
     Whoever escapes chooses which characters: no list of forms has every choice.
     """
-    places = [(at, at + 1) for at in range(len(text))]
+    places = list(range(len(text) + 1))
     for _ in range(NESTED):
         parts: list[str] = []
-        now: list[Span] = []
+        now: list[int] = []
         start = 0
         for found in _ESCAPE.finditer(text):
             parts += text[start : found.start()], _character(found)
-            now += places[start : found.start()]
-            now.append((places[found.start()][0], places[found.end() - 1][1]))
+            now += places[start : found.start() + 1]
             start = found.end()
         if not parts:
             break

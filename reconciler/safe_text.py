@@ -32,7 +32,7 @@ def safe_text(text: str) -> str:
         # The mark counts towards the limit, so that a second call has nothing left to cut.
         mark = f"… ({whole} characters)"
         text = text[: LONGEST - len(mark)] + mark
-    if text.isascii() and text.isprintable():
+    if text.isprintable() and (text.isascii() or _INVISIBLE.isdisjoint(text)):
         return text
     return _capped("".join(_seen(character) for character in text))
 

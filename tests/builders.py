@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from reconciler.model import Backup, Copy, DesiredDisk, DesiredPool, Disk, Limit, Limits, Position, Target
-from reconciler.planner import Connection
-from reconciler.planning.plan import Service
-from reconciler.workspace import Workspace
 
 TARGET = Target("ap-southeast-3", "0123456789abcdef0123456789abcdef")
 AT = Position("pools.yaml", 5, 3)
@@ -56,8 +53,3 @@ def backup_page(backups: Sequence[Backup], **more: Any) -> bytes:
         for each in backups
     ]
     return json.dumps({"count": len(rows), "backups": rows} | more).encode()
-
-
-def opened(service: Workspace, name: str = "simulated") -> dict[Target, Connection]:
-    """The target, opened: this service under this name."""
-    return {TARGET: Connection(Service(TARGET, name), service)}

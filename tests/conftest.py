@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import sys
 from collections import Counter
@@ -24,19 +25,37 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile("fast", hypothesis.settings.get_profile("reconciler"), max_examples=25)
 hypothesis.settings.load_profile("reconciler")
 
-LONG = (
-    *(
-        "simulation/",
-        "test_code.py",  # for its types, of which nothing is known on a machine that is new
-        "protocol/",
-        "planning/test_matching.py",
-        "test_scale.py",
-        "flows/test_rivals.py",
-        "flows/test_shards.py",
-    ),
-    *("apply/test_second_check.py", "test_shards.py", "journal/test_processes.py", "flows/test_watch.py"),
+BUSY = (
+    "test_code.py",  # for its types, of which nothing is known on a machine that is new
+    "simulation/",
+    "protocol/",
+    "planning/test_matching.py",
+    "test_scale.py",
+    "apply/test_second_check.py",
+    "test_shards.py",
 )
-"""Where the tests are that take longest, the longest first."""
+"""Where the tests are that keep a processor busy for longest, the longest first."""
+WAITING = (
+    "flows/test_rivals.py",
+    "scaffolds/test_atlantis.py",
+    "scaffolds/test_github.py",
+    "flows/test_hostile_answers.py",
+    "flows/test_interlock.py",
+    "flows/test_shards.py",
+    "flows/test_watch.py",
+    "flows/test_pasted.py",
+    "journal/test_processes.py",
+    "flows/test_killed.py",
+    "flows/test_signals.py",
+    "api/test_outcome.py",
+    "scaffolds/",
+    "notify/",
+    "flows/test_prometheus.py",
+    "flows/test_asking.py",
+    "flows/test_stalled_output.py",
+    "sandbox/test_serve.py",
+)
+"""Where the tests are that mostly wait for other processes and for real seconds, the longest first."""
 
 
 def pytest_configure() -> None:
@@ -65,6 +84,8 @@ def _no_time_has_been_skipped() -> Iterator[None]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the long tests: with one test at a time to each worker, all workers then end together.
 
+    Those that wait and those that are busy take turns, so that no processor is idle while any test is left.
+
     Whatever uses the PostgreSQL server goes by the keyword ``postgres``, so that ``-k`` can leave it out.
     """
     here = Path(__file__).parent
@@ -72,11 +93,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "postgres" in getattr(item, "fixturenames", ()):
             item.extra_keyword_matches.add("postgres")
 
-    def rank(item: pytest.Item) -> int:
+    def rank(item: pytest.Item, long: tuple[str, ...]) -> int:
         name = item.path.relative_to(here).as_posix() if here in item.path.parents else ""
-        return next((at for at, start in enumerate(LONG) if name.startswith(start)), len(LONG))
+        return next((at for at, start in enumerate(long) if name.startswith(start)), len(long))
 
-    items.sort(key=rank)
+    items.sort(key=lambda item: (rank(item, WAITING), rank(item, BUSY)))
+    waiting = [item for item in items if rank(item, WAITING) < len(WAITING)]
+    busy = items[len(waiting) :]
+    turns = itertools.zip_longest(waiting, busy)
+    items[:] = [item for turn in turns for item in turn if item]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -116,10 +116,15 @@ def test_a_wait_for_the_budget_is_shown_until_all_have_got_on_and_said_once_a_mi
         (3.0, "the budget"),
         (61.0, ""),
     ):
-        said.append(made.waiting("show pool", what, None))
-        assert ("  waiting for the budget" in made.lines(80, 24)) is bool(what)
-    assert said == ["waiting for the budget, for show pool", "", "", "", ""]
-    assert made.waiting("show pool", "the budget", None)
+        until = time.now() + timedelta(seconds=0.6) if what else None
+        said.append(made.waiting("show pool", what, until))
+        assert ("  waiting for the budget" in "\n".join(made.lines(80, 24))) is bool(what)
+    assert said == ["waiting for the budget, for show pool, until 12:00:00 UTC at the latest", "", "", "", ""]
+    assert made.waiting("show pool", "the budget", time.now())
+    made.waiting("show pool", "", None)
+    assert made.waiting("show pool", "the budget", time.now() + timedelta(seconds=90)), (
+        "it ends in more than a minute"
+    )
 
 
 def test_what_is_not_part_of_the_run_is_shown_and_not_counted() -> None:

@@ -156,11 +156,22 @@ def test_a_text_without_secrets_is_left_alone(text: str) -> None:
     assert redact(text) == text
 
 
+def test_a_secret_that_is_known_later_is_replaced_in_a_text_that_came_before() -> None:
+    know("swordfish-4711")
+    text = f"you sent swordfish-4711 and {SECRET}"
+    assert redact(text) == f"you sent *** and {SECRET}"
+    know(SECRET)
+    assert redact(text) == "you sent *** and ***"
+    forget()
+    know(SECRET)
+    assert redact(text) == "you sent swordfish-4711 and ***"
+
+
 @pytest.mark.parametrize("made_of", ["\\", " ", "\t ", " =", "%41", "&amp;", "&#", "\\\\x", "swordf"])
 def test_a_text_made_to_fill_time_costs_as_much_as_it_is_long(made_of: str) -> None:
-    know("swordfish-4711", SECRET)
-
     def cost(size: int) -> float:
+        forget()  # also what was remembered of the last time
+        know("swordfish-4711", SECRET)
         text = (made_of * size)[:size] + "%"
         start = process_time()
         redact(text)

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from reconciler.api import iam, temporary
 from reconciler.api.client import BackupService, Renew, WorkspaceClient, nothing_to_renew
@@ -29,29 +30,23 @@ async def open_keys(
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[TemporaryKeys | None]:
     """The temporary keys of credentials that get some, for all their targets; None for others."""
+    source: Callable[[httpx.AsyncClient], temporary.Source]
     match credentials:
         case Oidc():
             base = settings.sts_endpoint or default_endpoint("sts", region)
+            source = partial(temporary.oidc, credentials, base)
         case Agency():
             base = iam_endpoint(settings, region)
+            source = partial(temporary.agency, credentials, base, now=clock.now)
         case Container(uri):
-            base = uri
+            base, source = uri, partial(temporary.container, credentials)
         case Metadata():
-            base = METADATA
+            base, source = METADATA, temporary.metadata
         case _:
             yield None
             return
     async with open_http(base, transport=transport) as http:
-        match credentials:
-            case Oidc():
-                source = temporary.oidc(credentials, base, http)
-            case Agency():
-                source = temporary.agency(credentials, base, http, clock.now)
-            case Container():
-                source = temporary.container(credentials, http)
-            case Metadata():
-                source = temporary.metadata(http)
-        yield TemporaryKeys(source, clock.now)
+        yield TemporaryKeys(source(http), clock.now)
 
 
 @asynccontextmanager

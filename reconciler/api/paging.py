@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 from reconciler.errors import ReadingDoubtful, ServiceError
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
+Pages = Callable[[int], Coroutine[Any, Any, tuple[int, Sequence[T]]]]
+"""Reads one page: (total count, items) from an offset on."""
 
 
 class MoreThanListed(ServiceError):
@@ -22,13 +23,6 @@ class MoreThanListed(ServiceError):
         )
         self.total = total
         """How many there are."""
-
-
-class Pages(Protocol[T_co]):
-    """Reads one page."""
-
-    def __call__(self, offset: int) -> Awaitable[tuple[int, Sequence[T_co]]]:
-        """(total count, items) from ``offset`` on."""
 
 
 async def complete(
@@ -83,11 +77,7 @@ async def _together(page: Pages[T], offsets: range) -> list[tuple[int, Sequence[
     """The pages at these offsets; the first failure ends the others."""
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_one(page, offset)) for offset in offsets]
+            tasks = [group.create_task(page(offset)) for offset in offsets]
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return [task.result() for task in tasks]
-
-
-async def _one(page: Pages[T], offset: int) -> tuple[int, Sequence[T]]:
-    return await page(offset)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 
 from reconciler.apply.alarms import raise_for
 from reconciler.apply.context import RunContext, TargetContext, nothing_shown
 from reconciler.apply.events import Phase, PoolMoved
 from reconciler.apply.following import Following, Hold
+from reconciler.apply.marks import answer_of
 from reconciler.apply.partial import ByDesktop, by_desktop, unnamed
 from reconciler.apply.partial import words as desktop_words
 from reconciler.apply.polling import is_transient
@@ -24,6 +24,7 @@ from reconciler.apply.strangers import restored_words
 from reconciler.errors import JournalError, PoolHeld, ServiceError
 from reconciler.journal.records import DESKTOPS, GraceRule, Intent
 from reconciler.journal.states import Outcome, State, Step
+from reconciler.values import replace
 from reconciler.workspace import Call, Job, JobEnd
 
 SEND_GRACE = 3.0
@@ -139,11 +140,7 @@ async def _gone_already(intent: Intent, outcome: Outcome, site: TargetContext, c
 
 
 async def follow(
-    intent: Intent,
-    job_id: str,
-    site: TargetContext,
-    ctx: RunContext,
-    later: frozenset[str] = frozenset(),
+    intent: Intent, job_id: str, site: TargetContext, ctx: RunContext, later: frozenset[str] = frozenset()
 ) -> Result:
     """Wait for an accepted job, prove its effect, and close the operation; renews the lease meanwhile.
 
@@ -381,14 +378,8 @@ def _word(outcome: Outcome) -> str:
 
 
 def _answer(outcome: Outcome) -> str:
-    parts = [outcome.message or "no answer"]
-    if outcome.status:
-        parts.append(f"HTTP {outcome.status}")
-    if outcome.code:
-        parts.append(outcome.code)
-    if outcome.request_id:
-        parts.append(f"request {outcome.request_id}")
-    return ", ".join(parts)
+    request = f", request {outcome.request_id}" if outcome.request_id else ""
+    return f"{answer_of(outcome)}{request}"
 
 
 def _doing(intent: Intent) -> str:

@@ -19,9 +19,11 @@ LONGEST_DELAY = 15.0
 """Seconds between polls of what says nothing of how long it takes: 1, 2, 4, 8, then every 15."""
 UNHURRIED = 1.0
 """Seconds between two shared reads while nothing is known to be faster."""
-CLOSEST = 0.1
-"""Fewest seconds between two shared reads, however fast jobs are."""
-LATE_FOR_KNOWN, LATE = 1 / 16, 1 / 8
+CLOSEST = 0.05
+"""Fewest seconds between two shared reads on average, however fast jobs are."""
+AHEAD = 0.5
+"""Seconds by which shared reads may run ahead of that average: pools that begin together also ask together."""
+LATE_FOR_KNOWN, LATE = 1 / 40, 1 / 10
 """How late the end of a job is seen at most, as a share of the time that it took: of one that takes as long as
 those before it, and of any other."""
 
@@ -34,31 +36,45 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self._soonest: float | None = None
+        self._running = 0.0
+        """The highest age at which a job was still seen running, below that at which the fastest one had ended."""
+        self._ended: float | None = None
+        """The age at which the fastest job was seen to have ended."""
 
     def learn(self, running: float, ended: float) -> None:
         """A job ran at one age and had ended at another, both in seconds; the first is 0 when it was not seen."""
         # The fastest counts: looking too early costs a shared request, looking too late costs a pool's time.
-        found = max(running or ended * (1 - LATE), CLOSEST)
-        self._soonest = found if self._soonest is None else min(self._soonest, found)
+        known = self._ended is not None and ended > self._running
+        if self._ended is None or not known or (not running and ended < self._ended):
+            # One that was never seen running may have ended long before it was looked at.
+            self._running, self._ended = running or ended * (1 - LATE), ended
+            return
+        self._ended = min(self._ended, ended)
+        if running < self._ended:
+            self._running = max(self._running, running)
 
     def is_due(self, age: float) -> bool:
         """Whether jobs of this age have been seen to end."""
-        return self._soonest is not None and age >= self._soonest
+        return self._ended is not None and age >= self._running
 
     def gap(self, age: float) -> float:
         """Seconds from this age of a job to the next look at it."""
-        if self._soonest is None:
+        ended = self._ended
+        if ended is None:
             wait = max(FIRST_DELAYS[0] - age, age * LATE)
         else:
-            usual = age < self._soonest * (1 + 2 * LATE)
-            wait = max(self._soonest - age, age * (LATE_FOR_KNOWN if usual else LATE))
+            # Halfway between what is known of the fastest one, so that each wave of jobs tells it more exactly.
+            halfway = (self._running + ended) / 2
+            usual = age < ended * (1 + 2 * LATE)
+            late = age * (LATE_FOR_KNOWN if usual else LATE)
+            wait = next((aim - age for aim in (halfway, ended) if aim > age), late)
         return min(max(wait, CLOSEST), LONGEST_DELAY)
 
     def spacing(self) -> float:
         """Fewest seconds between two shared reads: a small part of a job's time, and at most a second."""
-        soonest = UNHURRIED / LATE_FOR_KNOWN if self._soonest is None else self._soonest
-        return min(max(soonest * LATE_FOR_KNOWN, CLOSEST), UNHURRIED)
+        if self._ended is None:
+            return UNHURRIED
+        return min(max(self._running * LATE_FOR_KNOWN, CLOSEST), UNHURRIED)
 
 
 class CoalescedRead(Generic[T]):
@@ -77,6 +93,8 @@ class CoalescedRead(Generic[T]):
         self._room = room
         self._lock = asyncio.Lock()
         self._began = float("-inf")
+        self._booked = float("-inf")
+        """When the next reading could begin if all before it had lain apart."""
         self._value: T | None = None
 
     async def after(self, moment: float, spacing: float = UNHURRIED) -> T:
@@ -91,10 +109,15 @@ class CoalescedRead(Generic[T]):
                 self._value = None
                 # Where the budget runs low, the rest of it is for what each pool has to ask.
                 apart = min(self._spacing(), spacing) if self._room() else UNHURRIED
-                await self._clock.sleep(self._began + apart - self._clock.monotonic())
+                await self._clock.sleep(self._earliest(apart) - self._clock.monotonic())
                 self._began = self._clock.monotonic()
+                self._booked = max(self._booked, self._began) + apart
                 self._value = await self._read()
             return self._value
+
+    def _earliest(self, apart: float) -> float:
+        """When the next reading may begin: apart from the one before on average, and strictly where that is long."""
+        return self._booked - AHEAD if apart < AHEAD else self._began + apart
 
 
 def delay(polls: int) -> float:

@@ -16,13 +16,7 @@ from reconciler.apply.events import Phase, PoolMoved, RunBegan, share_of
 from reconciler.apply.pools import Task, apply_pool
 from reconciler.apply.results import PoolResult, Status
 from reconciler.apply.second_check import SecondCheckFailed
-from reconciler.errors import (
-    JournalError,
-    PoolHeld,
-    ReconcilerError,
-    Refused,
-    StalePlan,
-)
+from reconciler.errors import JournalError, PoolHeld, ReconcilerError, Refused, StalePlan
 from reconciler.model import Target
 from reconciler.planning.plan import Plan, PoolPlan
 
@@ -126,7 +120,7 @@ async def _pool(task: Task) -> PoolResult:
     except asyncio.CancelledError:
         if not ctx.stop.requested:
             raise
-        message = "interrupted; what is still open is listed below as 'in flight'"
+        message = "what is still open is listed below as 'in flight'"
         result = _result(pool, Status.INTERRUPTED, message, done=task.progress.done)
     except ReconcilerError as error:
         status = next((each for kind, each in _STATUSES if isinstance(error, kind)), Status.ERROR)

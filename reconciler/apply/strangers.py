@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from reconciler.journal.records import Journal, Operation, PoolKey
+from reconciler.journal.records import Journal, PoolKey
 from reconciler.journal.states import Step
 from reconciler.workspace import UNLISTED
 
@@ -27,11 +27,8 @@ def strangers(journal: Journal, pool: PoolKey, jobs: Collection[str]) -> frozens
     before = set(known[-1].intent.baseline_jobs)
     if UNLISTED in before or UNLISTED in jobs:
         return frozenset()
-    return frozenset(jobs) - before - _own(known)
-
-
-def _own(known: Collection[Operation]) -> set[str]:
-    return {each.outcome.job_id for each in known if each.outcome and each.outcome.job_id}
+    own = {each.outcome.job_id for each in known if each.outcome}
+    return frozenset(jobs) - before - own
 
 
 def restored_words(found: Collection[str]) -> str:

@@ -6,31 +6,32 @@ The steps are left to ``engine.apply``, the ways to approve to ``approval``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from reconciler.apply.context import PARALLELISM, Options, RunContext
+from reconciler.apply.context import PARALLELISM, Options
 from reconciler.apply.results import ApplyReport, Status
 from reconciler.apply.stop import Stop
 from reconciler.apply.unnamed import unnamed_report
 from reconciler.cli import flags, messages
 from reconciler.cli.approval import Approval, approval, check_saved, signed_approvals
-from reconciler.cli.commands import GIVEN, command, path_word
-from reconciler.cli.connect import connections, duration, journal, journal_to_read, new_id, read_settings
+from reconciler.cli.commands import GIVEN, acting_as, command, path_word
+from reconciler.cli.connect import connections, duration, journal, journal_to_read, run_context
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
+from reconciler.cli.manifest_paths import manifest_paths
 from reconciler.cli.outputs import plan_outputs, show_plan, tell_github, to_github
 from reconciler.cli.plan_files import is_plan_file
 from reconciler.cli.plan_files import load as load_plan
 from reconciler.cli.policy import check_reviewed, policy_of, read_as, sources_of
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
-from reconciler.engine.apply import ApplyRequest
+from reconciler.engine.apply import ApplyRequest, Approve
 from reconciler.engine.apply import apply as run_apply
-from reconciler.errors import BadInput, Interrupted, ReconcilerError
+from reconciler.errors import BadInput, Interrupted, ReconcilerError, Refused
+from reconciler.journal.records import Approved
 from reconciler.manifest.load import load
 from reconciler.manifest.sources import Seen, Sources
 from reconciler.model import Manifest, Policy, Selection, Shard
@@ -38,14 +39,19 @@ from reconciler.notify.notifications import Notifications
 from reconciler.planning.plan import Plan
 from reconciler.planning.selection import select
 from reconciler.render.apply_report import closing_line, report_lines, report_page, resolution_lines, verdict
-from reconciler.settings import Settings
+from reconciler.values import Struct, field, replace
 
 
 @flags.options
 def apply(
     paths: Annotated[
-        list[Path], typer.Argument(help="Manifests, or one saved plan.", metavar="PATH…|PLANFILE")
-    ],
+        list[Path] | None,
+        typer.Argument(
+            help="Manifests, or one saved plan; else the manifests of RECONCILER_PATHS, else manifests/.",
+            metavar="PATH…|PLANFILE",
+            show_default=False,
+        ),
+    ] = None,
     *,
     auto_approve: flags.AutoApprove = False,
     approve: Annotated[
@@ -75,12 +81,15 @@ def apply(
 ) -> int:
     """Carry out a plan after confirmation, follow the jobs, and prove the result."""
     console = Console()
-    saved = _saved(paths, limits, selection.selection)
+    saved = _saved(paths or (), limits, selection.selection)
     if mark and (saved or approve or approvals or auto_approve):
         raise BadInput(
             "apply --mark removes nothing, so it takes no plan file and needs no approval",
             "give --mark with manifests alone",
         )
+    if not paths:
+        reviewed = (approve or approvals or console.interactive) and not (auto_approve or mark)
+        paths = _unnamed_paths(reviewed=bool(reviewed))
     notify = messages.notifier(webhook)
     policy = policy_of(connection)
     signed = signed_approvals(policy, approvals or ())
@@ -93,18 +102,21 @@ def apply(
         GIVEN.set(replace(GIVEN.get(), selection=saved.selection or Selection()))
     else:
         manifest = select(load(paths, follow_symlinks=follow_symlinks), selection.selection)
+    acting_as(manifest.targets)
     sources = sources_of(() if saved else paths, connection, follow_symlinks=follow_symlinks)
     seen = read_as(manifest, policy, sources)
     for note in manifest.notes:
         console.note(note)
     messages.say_unheard(manifest.pools, notify, console)
     if saved:
-        _check_saved(saved, policy, connection, read_settings(connection))
+        _check_saved(saved, policy, connection)
     again = command("apply", [path for path, _ in saved.sources] if saved else paths)
+    teller = _Teller(notify, manifest, console, anonymise)
+    given = Approval(approve, saved, auto_approve, signed, again, anonymise)
     request = ApplyRequest(
         manifest=manifest,
         limits=limits.over(manifest.limits),
-        approve=approval(console, shown, Approval(approve, saved, auto_approve, signed, again, anonymise)),
+        approve=teller.hearing(approval(console, shown, given)),
         options=Options(
             wait_timeout=duration(wait_timeout, "--wait-timeout").total_seconds(),
             wait=not no_wait,
@@ -120,7 +132,6 @@ def apply(
     async def work(stop: Stop) -> ApplyReport:
         return await carry_out(request, rules, connection, console, stop)
 
-    teller = _Teller(notify, manifest, console, anonymise)
     report = teller.telling_errors(lambda: run_async(work))
     if anonymise:
         report = unnamed_report(report)
@@ -144,14 +155,26 @@ def _publish(report: ApplyReport, console: Console, again: str) -> None:
         to_github(lambda: report_page(report), console)
 
 
-@dataclass(frozen=True, slots=True)
-class _Teller:
+class _Teller(Struct, frozen=True):
     """Tells webhooks how a run has ended; whatever comes of that, its result stands."""
 
     notify: Notifications
     manifest: Manifest
     console: Console
     anonymise: bool
+    stopped: list[Plan] = field(default_factory=list)
+    """The plan whose run only what holds for the whole of it can still refuse: a limit, or a window."""
+
+    def hearing(self, approve: Approve) -> Approve:
+        """The same approval, such that the owners of the pools hear of a run that is refused as a whole."""
+
+        async def heard(plan: Plan) -> Approved | None:
+            approved = await approve(plan)
+            if approved or plan.run_blocked:
+                self.stopped.append(plan)
+            return approved
+
+        return heard
 
     def telling_errors(self, work: Callable[[], ApplyReport]) -> ApplyReport:
         """Do the work; of an error that ends it before anything is sent, who sits at a terminal needs no message."""
@@ -173,12 +196,12 @@ class _Teller:
 
         if self.notify.webhooks:
             source = messages.source("apply", anonymise=self.anonymise)
-            compose = apply_message(report, error, self.manifest.pools, source)
+            stopped = self.stopped[-1] if self.stopped and isinstance(error, Refused) else None
+            compose = apply_message(report, error, self.manifest.pools, source, stopped)
             messages.send(compose, self.notify, self.console)
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """What an apply is held to in addition to its manifest and its approval."""
 
     policy: Policy | None
@@ -191,31 +214,21 @@ class Rules:
 
 
 async def carry_out(
-    request: ApplyRequest,
-    rules: Rules,
-    connection: flags.ConnectionOptions,
-    console: Console,
-    stop: Stop,
+    request: ApplyRequest, rules: Rules, connection: flags.ConnectionOptions, console: Console, stop: Stop
 ) -> ApplyReport:
     """Open the journal and the targets, and apply: the one way, whoever asks for it."""
-    settings, clock = read_settings(connection), CLOCK.get()
     targets = request.manifest.targets
-    with journal(connection, settings, clock, console.info) as kept:
+    with journal(connection, console.info) as kept:
         interlock = Interlock.of(request.manifest, connection.project_id, console.info, writes=True)
-        async with connections(targets, connection, settings, interlock) as opened:
-            run = RunContext(
-                kept,
-                clock,
-                new_id,
-                opened,
-                stop=stop,
+        async with connections(targets, connection, interlock) as opened:
+            run = replace(
+                run_context(kept, console, stop),
+                connections=opened,
                 shard=rules.share,
                 group=rules.group,
                 policy=rules.policy,
                 check_sources=lambda: rules.sources.check(rules.seen),
                 unnamed=rules.unnamed,
-                log=console.info,
-                observer=console.saw,
             )
             with console.working("Reading the live pools"):
                 return await run_apply(request, run)
@@ -227,16 +240,27 @@ def manifest_of(plan: Plan) -> Manifest:
     return Manifest(desired, plan.limits, sources=plan.sources, selection=plan.selection)
 
 
-def _check_saved(
-    saved: Plan, policy: Policy | None, connection: flags.ConnectionOptions, settings: Settings
-) -> None:
+def _check_saved(saved: Plan, policy: Policy | None, connection: flags.ConnectionOptions) -> None:
     """Raise unless a saved plan can still be applied: once, in its time, under the policy it was made under."""
-    clock = CLOCK.get()
-    with journal_to_read(connection, settings, clock) as known:
+    with journal_to_read(connection) as known:
         if known:  # before anything else: of a plan that was applied, disks are gone and the time may be over
             known.check_unclaimed(saved.id)
     check_reviewed(saved, policy)
-    check_saved(saved, clock)
+    check_saved(saved, CLOCK.get())
+
+
+def _unnamed_paths(*, reviewed: bool) -> list[Path]:
+    """The manifests of a command line that names none; raises ``BadInput`` where nobody sees what they would do.
+
+    Not for ``--auto-approve`` and ``--mark``: a variable left behind, or another folder, would decide what goes. A
+    digest and signatures name what goes, and a person at the terminal sees it.
+    """
+    if not reviewed:
+        raise BadInput(
+            "apply without a path needs somebody who sees the plan: a terminal, --approve DIGEST or signed approvals",
+            "name the manifests, such as: reconciler apply manifests/",
+        )
+    return manifest_paths(None)
 
 
 def _saved(paths: Sequence[Path], limits: flags.LimitOptions, selection: Selection) -> Plan | None:

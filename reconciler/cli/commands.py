@@ -10,13 +10,13 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from reconciler.model import Selection
+from reconciler.model import Selection, Target
 from reconciler.redaction import redact
 from reconciler.safe_text import safe_text
+from reconciler.values import Struct, field, replace
 
 _WITH_SERVICE = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve", "retry", "import"})
 _WITH_JOURNAL = frozenset(
@@ -26,12 +26,13 @@ _WITH_POLICY = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve
 _WITH_PATHS = frozenset({"plan", "apply", "drift", "watch", "explain", "retry", "validate"})
 _WITH_SANDBOX = _WITH_SERVICE | _WITH_JOURNAL
 _WITH_PROJECT = _WITH_POLICY
+_WITH_PROFILE = frozenset({"resolve", "import"})
+"""Those that read no manifest, which would name it."""
 _WITH_SELECTION = frozenset({"plan", "apply", "drift", "watch"})
 _COMMAND = re.compile(rf"(?<![\w/.-])reconciler ({'|'.join(sorted(_WITH_SANDBOX | _WITH_PATHS))})(?![\w-])")
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(Struct, frozen=True):
     """Which service, journal and policy the flags of this command line name."""
 
     sandbox: bool = False
@@ -44,6 +45,10 @@ class Given:
     """Without it the same paths would be refused, or fewer manifests be read."""
     selection: Selection = field(default_factory=Selection)
     """Without it a command would be about more pools."""
+    profile: str = ""
+    """Section of the credentials file; by the flag, or by manifests that all name the same one."""
+    region: str = ""
+    """That of the one target to which ``resolve`` was limited."""
 
     def flags(self, command: str) -> str:
         """The same flags for another command, as far as it has them; begins with a space unless empty."""
@@ -54,8 +59,12 @@ class Given:
             parts.append(f"--endpoint {quoted(self.endpoint)}")
         if self.journal and command in _WITH_JOURNAL:
             parts.append(f"--journal {_journal(self.journal)}")
+        if self.region and command == "resolve":
+            parts.append(f"--region {quoted(self.region)}")
         if command in _WITH_PROJECT:
             parts += [f"--project-id {quoted(each)}" for each in self.projects]
+        if self.profile and command in _WITH_PROFILE:
+            parts.append(f"--profile {quoted(self.profile)}")
         if self.policy and command in _WITH_POLICY:
             parts.append(f"--policy {path_word(self.policy)}")
         if self.follow_symlinks and command in _WITH_PATHS:
@@ -75,7 +84,7 @@ GIVEN: ContextVar[Given] = ContextVar("given", default=Given())  # noqa: B039 - 
 """Set by every command that takes such flags, before it does anything else."""
 
 
-def remember(groups: Sequence[object], *, follow_symlinks: bool = False) -> None:
+def remember(groups: Sequence[object], *, follow_symlinks: bool = False, profile: str = "") -> None:
     """Keep the flags that commands printed from now on must repeat."""
     sandbox, endpoint, journal, policy = (
         next((value for group in groups if (value := getattr(group, name, None))), None)
@@ -84,6 +93,8 @@ def remember(groups: Sequence[object], *, follow_symlinks: bool = False) -> None
     confirmed = [getattr(group, "project_id", None) for group in groups]
     projects = next((tuple(each) for each in confirmed if isinstance(each, list)), ())
     selection = next((each for group in groups if (each := getattr(group, "selection", None))), Selection())
+    # Beside a list of projects that are confirmed: only there a region is one to resolve in.
+    region = next((getattr(group, "region", None) for group in groups), None) if projects else None
     GIVEN.set(
         Given(
             bool(sandbox),
@@ -93,8 +104,17 @@ def remember(groups: Sequence[object], *, follow_symlinks: bool = False) -> None
             str(policy or ""),
             follow_symlinks,
             selection,
+            profile,
+            region or "",
         )
     )
+
+
+def acting_as(targets: Iterable[Target]) -> None:
+    """Keep the profile that manifests name, for commands that are printed and read none."""
+    profiles = {each.profile for each in targets}
+    if len(profiles) == 1:  # of several, no command could take more than one
+        GIVEN.set(replace(GIVEN.get(), profile=profiles.pop()))
 
 
 def complete(text: str) -> str:

@@ -5,7 +5,6 @@ Reading settings and credentials is left to ``settings`` and ``credentials``.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import uuid
@@ -23,7 +22,7 @@ from reconciler.api.transport import sandbox_transport
 from reconciler.cli.console import Console
 from reconciler.cli.flags import ConnectionOptions
 from reconciler.cli.interlock import Interlock, context
-from reconciler.clock import CLOCK, Clock
+from reconciler.clock import CLOCK
 from reconciler.credentials import AccessKeys, Credentials, Identity, Password, Secret, Token
 from reconciler.errors import BadInput, CredentialsError, JournalError, ReconcilerError, ServiceError
 from reconciler.files import writable_by_others
@@ -34,9 +33,12 @@ from reconciler.planner import SIGNATURE_LIFETIME, Connection, Connections
 from reconciler.planning.plan import Service, TargetFailure
 from reconciler.settings import Settings, default_endpoint, is_loopback
 from reconciler.settings import read_settings as settings_from
+from reconciler.values import replace
 from reconciler.workspace import LiveWorkspace
 
 if TYPE_CHECKING:
+    from reconciler.apply.context import RunContext
+    from reconciler.apply.stop import Stop
     from reconciler.journal.records import Journal
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -84,13 +86,13 @@ def new_id() -> str:
 
 @asynccontextmanager
 async def connections(
-    targets: Iterable[Target], options: ConnectionOptions, settings: Settings, interlock: Interlock
+    targets: Iterable[Target], options: ConnectionOptions, interlock: Interlock
 ) -> AsyncIterator[Connections]:
     """Open every target; one of several that cannot be opened becomes a ``TargetFailure``.
 
     Raises ``BadInput`` for a region or a project that the interlock does not let pass.
     """
-    wanted = list(targets)
+    wanted, settings = list(targets), read_settings(options)
     async with AsyncExitStack() as stack:
         opening = _Opening(settings, interlock, stack)
         opened: dict[Target, Connection | TargetFailure] = {}
@@ -147,6 +149,7 @@ class _Opening:
         return Connection(
             service,
             workspace,
+            clock,
             lifetime,
             renew=client.renew,
             room=client.budgets.has_room,
@@ -189,9 +192,7 @@ async def _open_sandbox(target: Target, settings: Settings, stack: AsyncExitStac
     app = sandbox.create_app(store, clock=lambda: clock.now().timestamp())
     transport = sandbox_transport(app)
     keys = AccessKeys(sandbox.ACCESS_KEY, Secret(sandbox.SECRET_KEY))
-    here = dataclasses.replace(
-        settings, endpoint=sandbox.IN_PROCESS_BASE_URL, cbr_endpoint=sandbox.IN_PROCESS_BASE_URL
-    )
+    here = replace(settings, endpoint=sandbox.IN_PROCESS_BASE_URL, cbr_endpoint=sandbox.IN_PROCESS_BASE_URL)
     client = await stack.enter_async_context(open_client(here, keys, target, clock, transport))
     name = f"sandbox:{await client.announce()}"
     own = Whom("access key", "the sandbox itself", access_key=shortened(sandbox.ACCESS_KEY))
@@ -200,6 +201,7 @@ async def _open_sandbox(target: Target, settings: Settings, stack: AsyncExitStac
     return Connection(
         service,
         workspace,
+        clock,
         room=client.budgets.has_room,
         service_time=lambda: client.service_time,
         backups=workspace.backups,
@@ -243,9 +245,7 @@ def own_sandbox(place: ConnectionOptions) -> list[str]:
 
 
 @contextmanager
-def journal(
-    options: ConnectionOptions, settings: Settings, clock: Clock, say: Callable[[str], None] | None = None
-) -> Iterator[Journal]:
+def journal(options: ConnectionOptions, say: Callable[[str], None] | None = None) -> Iterator[Journal]:
     """Open the journal: by flag, by environment, or a file in the user's state folder; says when it is new.
 
     When all went well, a step of its upkeep is done at the end. What there is to say goes to ``say``, else to stderr.
@@ -253,8 +253,8 @@ def journal(
     from reconciler.cli.actor import origin  # noqa: PLC0415 - only where something is recorded
     from reconciler.journal.store import open_journal  # noqa: PLC0415 - its import is the costliest
 
-    say = say or Console().info
-    opened = open_journal(journal_url(options, settings), clock.now, say, origin=origin(os.environ))
+    say, settings = say or Console().info, read_settings(options)
+    opened = open_journal(journal_url(options, settings), CLOCK.get().now, say, origin=origin(os.environ))
     try:
         yield opened
         try:
@@ -265,18 +265,26 @@ def journal(
         opened.close()
 
 
+def run_context(kept: Journal, console: Console, stop: Stop) -> RunContext:
+    """What every run is given that may write; its connections and its rules are added to that."""
+    from reconciler.apply.context import RunContext  # noqa: PLC0415 - a plan needs none
+
+    return RunContext(kept, CLOCK.get(), new_id, stop=stop, log=console.info, observer=console.saw)
+
+
 @contextmanager
 def journal_to_read(
-    place: ConnectionOptions, settings: Settings, clock: Clock, say: Callable[[str], None] | None = None
+    place: ConnectionOptions, say: Callable[[str], None] | None = None
 ) -> Iterator[Journal | None]:
     """Open the same journal only for reading; None when there is none yet. It is never created or migrated."""
+    settings = read_settings(place)
     own = None if settings.journal else _own_journal(place)
     if own and _missing(own):
         yield None
         return
     from reconciler.journal.store import find_journal  # noqa: PLC0415 - its import is the costliest
 
-    found = find_journal(journal_url(place, settings), clock.now, say or Console().info)
+    found = find_journal(journal_url(place, settings), CLOCK.get().now, say or Console().info)
     try:
         yield found
     finally:
@@ -284,8 +292,9 @@ def journal_to_read(
             found.close()
 
 
-def journal_place(place: ConnectionOptions, settings: Settings) -> str:
+def journal_place(place: ConnectionOptions) -> str:
     """Where that journal is, or would be, for messages."""
+    settings = read_settings(place)
     if not settings.journal:
         return str(_own_journal(place))
     from reconciler.journal import store  # noqa: PLC0415 - its import is the costliest

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -20,12 +19,12 @@ from reconciler.cli.console import Console
 from reconciler.cli.flags import ConnectionOptions
 from reconciler.cli.manifest_paths import FOLDER, VARIABLE, manifest_paths
 from reconciler.cli.policy import policy_of
-from reconciler.cli.service_checks import check_target
+from reconciler.cli.service_checks import check_target, failed
 from reconciler.cli.signals import run_async
 from reconciler.cli.signatures import allowed_signers
 from reconciler.clock import CLOCK
 from reconciler.credentials import Password
-from reconciler.errors import BadInput, ExitCode, ReconcilerError
+from reconciler.errors import ExitCode, ReconcilerError
 from reconciler.identity import find_identity
 from reconciler.manifest.load import load
 from reconciler.model import Manifest, Policy, Target
@@ -34,6 +33,7 @@ from reconciler.redaction import redact
 from reconciler.render.doctor import Check, Result, doctor_lines, exit_code
 from reconciler.render.line import count
 from reconciler.settings import Settings
+from reconciler.values import Struct, replace
 
 _READ = ("RECONCILER_", "HUAWEICLOUD_", "HW_", "OS_", "HC_CONTAINER_", "SSL_CERT_")
 _ALSO = frozenset(["HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSLKEYLOGFILE"])
@@ -80,8 +80,7 @@ def doctor(
     return exit_code(found)
 
 
-@dataclass(slots=True)
-class _Machine:
+class _Machine(Struct):
     """What can be checked without the service, and what it found for the checks of the service."""
 
     connection: ConnectionOptions
@@ -108,9 +107,8 @@ class _Machine:
         yield from self._policy()
         yield from self._journal()
         if not self.targets:
-            yield Check(
+            yield Check.not_tried(
                 "service",
-                Result.NOT_TRIED,
                 "neither a manifest nor HW_REGION_NAME with HW_PROJECT_ID names a project to ask",
                 "name manifests, or set both; reconciler import writes manifests for live pools",
             )
@@ -121,17 +119,16 @@ class _Machine:
         where = "in the environment: " + ", ".join(names) if names else "none in the environment"
         given = [f"--{name}" for name in ("endpoint", "journal", "policy") if getattr(self.connection, name)]
         also = f"; by flag: {', '.join(given)}" if given else ""
-        return Check("settings", Result.OK, f"{where}{also}")
+        return Check.ok("settings", f"{where}{also}")
 
     def _read_manifests(self, paths: list[Path] | None, *, follow_symlinks: bool) -> Check:
         if not paths and VARIABLE not in os.environ and not FOLDER.is_dir():
             what = f"none are named, and there is no folder {FOLDER}/ here"
-            return Check("manifests", Result.NOT_TRIED, what, "reconciler import writes them for live pools")
+            return Check.not_tried("manifests", what, "reconciler import writes them for live pools")
         self.manifest = load(manifest_paths(paths), follow_symlinks=follow_symlinks)
         found = self.manifest
-        return Check(
+        return Check.ok(
             "manifests",
-            Result.OK,
             f"{count(len(found.pools), 'pool')} of {count(len(found.targets), 'target')} in "
             f"{count(len(found.sources), 'file')}",
         )
@@ -142,10 +139,10 @@ class _Machine:
         def read() -> Check:
             policy = policy_of(self.connection)
             if policy is None:
-                return Check("policy", Result.OK, "none is named, so manifests and flags alone decide")
+                return Check.ok("policy", "none is named, so manifests and flags alone decide")
             found.append(policy)
             self.policy = policy
-            return Check("policy", Result.OK, f"{policy.file} (sha256 {policy.digest})")
+            return Check.ok("policy", f"{policy.file} (sha256 {policy.digest})")
 
         yield attempt("policy", read)
         for policy in found:
@@ -155,7 +152,7 @@ class _Machine:
     def _journal(self) -> Iterator[Check]:
         settings = self.settings
         if settings is None:
-            yield Check("journal", Result.NOT_TRIED, "the settings cannot be read")
+            yield Check.not_tried("journal", "the settings cannot be read")
             return
         existing: list[bool] = []
 
@@ -166,13 +163,13 @@ class _Machine:
 
         yield attempt("journal", look)
         if existing == [True]:
-            yield from self._inside(settings)
+            yield from self._inside()
 
-    def _inside(self, settings: Settings) -> Iterator[Check]:
+    def _inside(self) -> Iterator[Check]:
         def read() -> Check:
-            with journal_to_read(self.connection, settings, CLOCK.get()) as kept:
+            with journal_to_read(self.connection) as kept:
                 if kept is None:
-                    return Check("journal: content", Result.NOT_TRIED, "it holds nothing yet")
+                    return Check.not_tried("journal: content", "it holds nothing yet")
                 kept.check()
                 apart = abs((kept.now() - CLOCK.get().now()).total_seconds())
                 open_ones, alarms = len(kept.unresolved()), len(kept.alarms())
@@ -183,16 +180,12 @@ class _Machine:
             )
             if damaged:
                 advice = "restore it from a backup, or close them: reconciler resolve names them"
-                return Check(
-                    "journal: content", Result.FAILURE, said, advice, exit_code=int(ExitCode.JOURNAL)
-                )
+                return Check.failure("journal: content", said, advice, ExitCode.JOURNAL)
             if apart > CLOCKS_MINUTES * 60:
                 advice = (
                     "set the clock of this machine or of the database server; until then nothing is changed"
                 )
-                return Check(
-                    "journal: content", Result.FAILURE, said, advice, exit_code=int(ExitCode.JOURNAL)
-                )
+                return Check.failure("journal: content", said, advice, ExitCode.JOURNAL)
             bad = open_ones or alarms
             return Check(
                 "journal: content", Result.WARNING if bad else Result.OK, said, _RESOLVE if bad else ""
@@ -209,20 +202,11 @@ def attempt(name: str, work: Callable[[], Check]) -> Check:
         return failed(name, error)
 
 
-def failed(name: str, error: ReconcilerError) -> Check:
-    """A check that ended with an error."""
-    faults = "; ".join(map(str, error.faults)) if isinstance(error, BadInput) else ""
-    message = f"{error.message}: {faults}" if faults else error.message
-    return Check(name, Result.FAILURE, message, error.hint, exit_code=int(error.exit_code))
-
-
 def _versions() -> Check:
     here = installation.installed()
     made = (here and installation.commit(here)) or "not recorded"
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    return Check(
-        "versions", Result.OK, f"reconciler {__version__}, commit {made}, {python} on {platform.system()}"
-    )
+    return Check.ok("versions", f"reconciler {__version__}, commit {made}, {python} on {platform.system()}")
 
 
 def _time_zones() -> Check:
@@ -230,14 +214,13 @@ def _time_zones() -> Check:
         for each in _ZONES:
             ZoneInfo(each)
     except ZoneInfoNotFoundError:
-        return Check(
+        return Check.failure(
             "time zones",
-            Result.FAILURE,
             "this machine knows no time zones, which windows are written in",
             "install the system's tzdata, or the Python package tzdata",
-            exit_code=int(ExitCode.ERROR),
+            ExitCode.ERROR,
         )
-    return Check("time zones", Result.OK, "known to this machine")
+    return Check.ok("time zones", "known to this machine")
 
 
 def _signers(policy: Policy, file: str, required: int) -> Check:
@@ -245,9 +228,9 @@ def _signers(policy: Policy, file: str, required: int) -> Check:
     people = len(set(known.values()))
     said = f"{file} lists {count(people, 'person', 'people')}; a removal needs {required}"
     if people >= required:
-        return Check("signers", Result.OK, said)
+        return Check.ok("signers", said)
     advice = "list at least as many people as must sign"
-    return Check("signers", Result.FAILURE, said, advice, exit_code=int(ExitCode.BAD_INPUT))
+    return Check.failure("signers", said, advice, ExitCode.BAD_INPUT)
 
 
 def _condition(url: str) -> Check:
@@ -255,25 +238,19 @@ def _condition(url: str) -> Check:
 
     found = condition(url)
     if found is None or found.version is None:
-        return Check(
-            "journal",
-            Result.NOT_TRIED,
-            "there is none yet",
-            "the first apply or drift makes it; keep it afterwards",
+        return Check.not_tried(
+            "journal", "there is none yet", "the first apply or drift makes it; keep it afterwards"
         )
     said = f"{found.kind}, version {found.version} of {found.latest}"
     if found.unwritable:
-        return Check(
+        return Check.warning(
             "journal",
-            Result.WARNING,
             f"{said}; it cannot be written: {found.unwritable}",
             "plan can do without; apply, drift and resolve need to write to it",
         )
     if found.version < found.latest:
-        return Check(
-            "journal", Result.WARNING, said, "the next command that writes brings it to this version"
-        )
-    return Check("journal", Result.OK, f"{said}; it can be locked and written")
+        return Check.warning("journal", said, "the next command that writes brings it to this version")
+    return Check.ok("journal", f"{said}; it can be locked and written")
 
 
 def _discreet(check: Check) -> Check:

@@ -6,19 +6,18 @@ Detecting and remediating are left to ``engine.remediation``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from reconciler.apply.context import RunContext
 from reconciler.apply.results import DriftReport, DriftRound, LivePool, Sight, live_pool
 from reconciler.apply.stop import Stop
 from reconciler.apply.unnamed import unnamed_drift
 from reconciler.cli import flags, messages
-from reconciler.cli.connect import connections, journal, new_id, read_settings
+from reconciler.cli.commands import acting_as
+from reconciler.cli.connect import connections, journal, run_context
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
 from reconciler.cli.outputs import plan_outputs, show_faults, to_github
@@ -36,6 +35,7 @@ from reconciler.planning.selection import select
 from reconciler.render.drift_report import drift_lines, drift_page
 from reconciler.render.message import EVERYBODY, Compose, Deliveries
 from reconciler.render.notification import changing, drift_message, drift_parts
+from reconciler.values import Struct, field, replace
 
 Correct = Annotated[
     bool,
@@ -46,8 +46,7 @@ Textfile = Annotated[
 ]
 
 
-@dataclass(slots=True)
-class Memory:
+class Memory(Struct):
     """What a round knows of those before it in this process."""
 
     noted: set[str] = field(default_factory=set)
@@ -60,8 +59,7 @@ class Memory:
     """Since when pools are seen to have surplus or missing disks; the journal is asked once for each."""
 
 
-@dataclass(frozen=True, slots=True)
-class DriftRequest:
+class DriftRequest(Struct, frozen=True):
     """What one round reads, and how."""
 
     paths: list[Path]
@@ -176,6 +174,7 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
     memory.sources = None
     try:
         manifest = select(load(asked.paths, follow_symlinks=asked.follow_symlinks), asked.selection)
+        acting_as(manifest.targets)
 
         def once(note: str, say: Callable[[str], None] = console.info) -> None:
             if note not in memory.noted:
@@ -188,27 +187,21 @@ async def run_round(asked: DriftRequest, console: Console, stop: Stop) -> DriftR
         if silent := messages.unheard(manifest.pools, asked.notify):
             once(silent)
         interlock = Interlock.of(manifest, asked.connection.project_id, once, writes=asked.remediate)
-        settings = read_settings(asked.connection)
         policy = policy_of(asked.connection)  # read again in each round, as the manifests are
         sources = sources_of(asked.paths, asked.connection, follow_symlinks=asked.follow_symlinks)
         memory.sources = seen = read_as(manifest, policy, sources)
         limits = asked.limits.over(manifest.limits)
-        with journal(asked.connection, settings, clock) as kept:
+        with journal(asked.connection) as kept:
             alarms += [each for target in manifest.targets for each in kept.alarms(str(target))]
-            async with connections(manifest.targets, asked.connection, settings, interlock) as opened:
-                run = RunContext(
-                    kept,
-                    clock,
-                    new_id,
-                    opened,
-                    stop=stop,
+            async with connections(manifest.targets, asked.connection, interlock) as opened:
+                run = replace(
+                    run_context(kept, console, stop),
+                    connections=opened,
                     shard=asked.shard,
                     group=asked.group,
                     policy=policy,
                     check_sources=lambda: sources.check(seen),
                     unnamed=asked.anonymise,
-                    log=console.info,
-                    observer=console.saw,
                 )
                 if asked.remediate:
                     unsettled = _unsettled(before, seen) if asked.settled else ""

@@ -5,12 +5,12 @@ The text is left to ``render.explain``.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from reconciler.cli import flags
+from reconciler.cli.commands import acting_as
 from reconciler.cli.console import Console
 from reconciler.cli.plan import PlanRequest, compute_plan, exit_code_of
 from reconciler.engine.holds import blocked_code
@@ -19,6 +19,7 @@ from reconciler.manifest.load import load
 from reconciler.planning.anonymous import anonymised
 from reconciler.render.explain import explain_lines
 from reconciler.render.text import head_lines
+from reconciler.values import replace
 
 
 @flags.options
@@ -34,6 +35,7 @@ def explain(
     """Show for one pool what matched what, by which rule, and what every guard measured."""
     console = Console()
     manifest = load(paths, follow_symlinks=follow_symlinks)
+    acting_as(manifest.targets)
     made = compute_plan(manifest, manifest.limits, connection, console, PlanRequest())
     if anonymise:
         made = anonymised(made)

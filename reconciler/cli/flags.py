@@ -6,12 +6,11 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -20,6 +19,7 @@ from reconciler.cli.console import no_color, quiet
 from reconciler.errors import BadInput
 from reconciler.model import Limit, Limits, Selection, Shard, Target
 from reconciler.settings import fits_header
+from reconciler.values import Struct, replace
 
 Paths = Annotated[
     list[Path], typer.Argument(help="Manifest files or directories.", metavar="PATH…", show_default=False)
@@ -251,25 +251,25 @@ def share(text: str, group: str) -> Shard:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceOptions:
+class ConnectionOptions(Struct, frozen=True):
     """Where a command works; these flags outrank settings and environment."""
 
     endpoint: Endpoint = None
     sandbox: Sandbox = False
     journal: JournalUrl = None
     policy: PolicyFile = None
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionOptions(PlaceOptions):
-    """The same for a command that reads manifests."""
-
     project_id: Confirmed = None
 
 
-@dataclass(frozen=True, slots=True)
-class SelectionOptions:
+JournalOptions = Annotated[ConnectionOptions, "sandbox", "journal"]
+"""Which journal a command reads: the same with these flags alone, as ``options`` understands it."""
+ServiceOptions = Annotated[ConnectionOptions, "endpoint", "sandbox"]
+"""Which service a command reads that needs no journal."""
+PlaceOptions = Annotated[ConnectionOptions, "endpoint", "sandbox", "journal", "policy"]
+"""The same for a command that reads no manifests, and has a ``--project-id`` of its own."""
+
+
+class SelectionOptions(Struct, frozen=True):
     """Which of the declared pools a command is about."""
 
     pool: SelectedPools = None
@@ -281,34 +281,7 @@ class SelectionOptions:
         return Selection(tuple(self.pool or ()), tuple(self.exclude or ()))
 
 
-@dataclass(frozen=True, slots=True)
-class JournalOptions:
-    """Which journal a command reads."""
-
-    sandbox: Sandbox = False
-    journal: JournalUrl = None
-
-    @property
-    def connection(self) -> ConnectionOptions:
-        """The same as connection options."""
-        return ConnectionOptions(sandbox=self.sandbox, journal=self.journal)
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceOptions:
-    """Which service a command reads that needs no journal."""
-
-    endpoint: Endpoint = None
-    sandbox: Sandbox = False
-
-    @property
-    def connection(self) -> ConnectionOptions:
-        """The same as connection options."""
-        return ConnectionOptions(endpoint=self.endpoint, sandbox=self.sandbox)
-
-
-@dataclass(frozen=True, slots=True)
-class LimitOptions:
+class LimitOptions(Struct, frozen=True):
     """Limits set by flags for one run; None keeps the manifests' limit."""
 
     limit_disks: LimitDisks = None
@@ -322,7 +295,7 @@ class LimitOptions:
     @property
     def given(self) -> dict[str, int]:
         """The limits that were set, by their names in manifests; raises ``BadInput`` for a share that is none."""
-        values = {each.name.removeprefix("limit_"): getattr(self, each.name) for each in fields(self)}
+        values = {name.removeprefix("limit_"): getattr(self, name) for name in self.__struct_fields__}
         return {name: _limit(name, value) for name, value in values.items() if value is not None}
 
     def over(self, limits: Limits) -> Limits:
@@ -345,8 +318,7 @@ def _limit(name: str, value: int | str) -> int:
     raise BadInput(f"{_limit_flag(name)} {value!r} is not whole percent", "write 0% to 100%, such as 50%")
 
 
-@dataclass(frozen=True, slots=True)
-class OutputOptions:
+class OutputOptions(Struct, frozen=True):
     """Files to write a plan to, each in its own format."""
 
     out_markdown: OutMarkdown = None
@@ -355,8 +327,7 @@ class OutputOptions:
     out_gitlab: OutGitlab = None
 
 
-@dataclass(frozen=True, slots=True)
-class TargetOptions:
+class TargetOptions(Struct, frozen=True):
     """The one target of a command that reads no manifest."""
 
     region: Region = None
@@ -374,8 +345,7 @@ class TargetOptions:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class ResolveOptions:
+class ResolveOptions(Struct, frozen=True):
     """Which targets a command resolves that takes them from the journal, and which projects are confirmed for it."""
 
     region: Region = None
@@ -394,18 +364,21 @@ class ResolveOptions:
 def options(command: Callable[..., int]) -> Callable[..., int]:
     """Let a command take groups of flags: a parameter of one of the classes above becomes one flag per field.
 
+    Where names are added to the class (``Annotated``), only the fields of these names become flags.
     Also adds ``--no-color``, ``--quiet`` and the flags of the log, so that no command has to declare them.
     """
     # typer reads flags from a signature, so the wrapper gets one in which each group is replaced by its fields.
-    groups: dict[str, Any] = {}
+    groups: dict[str, tuple[Any, list[str]]] = {}
     parameters: list[Parameter] = []
     for each in signature(command, eval_str=True).parameters.values():
-        if is_dataclass(each.annotation):
-            groups[each.name] = each.annotation
-            hints = get_type_hints(each.annotation, include_extras=True)
+        group, *only = get_args(each.annotation) or [each.annotation]
+        if isinstance(group, type) and issubclass(group, Struct):
+            own_fields = [one for one in signature(group).parameters.values() if one.name in only or not only]
+            groups[each.name] = group, [one.name for one in own_fields]
+            hints = get_type_hints(group, include_extras=True)
             parameters += [
                 Parameter(one.name, Parameter.KEYWORD_ONLY, default=one.default, annotation=hints[one.name])
-                for one in fields(each.annotation)
+                for one in own_fields
             ]
         else:
             parameters.append(each.replace(kind=Parameter.KEYWORD_ONLY))
@@ -419,10 +392,12 @@ def options(command: Callable[..., int]) -> Callable[..., int]:
             return called(values)
 
     def called(values: dict[str, Any]) -> int:
-        for name, group in groups.items():
-            values[name] = group(**{one.name: values.pop(one.name) for one in fields(group)})
+        for name, (group, names) in groups.items():
+            values[name] = group(**{one: values.pop(one) for one in names})
         remember(
-            [values[name] for name in groups], follow_symlinks=bool(values.get("follow_symlinks", False))
+            [values[name] for name in groups],
+            follow_symlinks=bool(values.get("follow_symlinks", False)),
+            profile=str(values.get("profile") or ""),
         )
         return command(**values)
 

@@ -11,14 +11,7 @@ from typing import Annotated
 import typer
 
 from reconciler.cli import flags
-from reconciler.cli.connect import (
-    duration,
-    journal,
-    journal_place,
-    journal_to_read,
-    own_sandbox,
-    read_settings,
-)
+from reconciler.cli.connect import duration, journal, journal_place, journal_to_read, own_sandbox
 from reconciler.cli.console import Console
 from reconciler.clock import CLOCK
 from reconciler.errors import BadInput, ExitCode
@@ -26,7 +19,7 @@ from reconciler.journal.records import Journal
 from reconciler.render.history import approved_plan, run_lines, runs_lines
 from reconciler.render.line import count
 from reconciler.render.text import banner
-from reconciler.settings import LEAST_KEPT_DAYS, Settings
+from reconciler.settings import LEAST_KEPT_DAYS
 
 SHORTEST_PREFIX = 4
 """Characters of a run's id that are enough to look for it."""
@@ -71,22 +64,21 @@ def history(
             "reconciler history prune --older-than 400d",
         )
     console = Console()
-    settings = read_settings(where.connection)
     if older_than is not None:
-        return _prune(older_than, where.connection, settings, console)
+        return _prune(older_than, where, console)
     clock = CLOCK.get()
     start = clock.now() - min(duration(since, "--since"), LONGEST) if since else None
     if shown is flags.HistoryOutput.JSONL and run is None:
-        return _export(start, where.connection, settings, console, anonymise=anonymise)
+        return _export(start, where, console, anonymise=anonymise)
     if run is not None:
-        return _show(run, shown, where.connection, settings, console, anonymise=anonymise)
-    with journal_to_read(where.connection, settings, clock) as kept:
+        return _show(run, shown, where, console, anonymise=anonymise)
+    with journal_to_read(where) as kept:
         runs = kept.runs(most, start) if kept else ()
-        services = own_sandbox(where.connection)
+        services = own_sandbox(where)
         if kept and runs:
             services += kept.services([each.id for each in runs])
     if kept is None:
-        console.info(_missing(where.connection, settings))
+        console.info(_missing(where))
     if shown is flags.HistoryOutput.JSON:
         from reconciler.render.json.history import history_json  # noqa: PLC0415 - one of several forms
 
@@ -97,25 +89,19 @@ def history(
     return int(ExitCode.DONE)
 
 
-def _missing(where: flags.ConnectionOptions, settings: Settings) -> str:
-    return f"There is no journal yet at {journal_place(where, settings)}."
+def _missing(where: flags.ConnectionOptions) -> str:
+    return f"There is no journal yet at {journal_place(where)}."
 
 
 def _show(
-    run: str,
-    shown: flags.HistoryOutput,
-    where: flags.ConnectionOptions,
-    settings: Settings,
-    console: Console,
-    *,
-    anonymise: bool,
+    run: str, shown: flags.HistoryOutput, where: flags.ConnectionOptions, console: Console, *, anonymise: bool
 ) -> int:
     """Show one run in full."""
-    with journal_to_read(where, settings, CLOCK.get()) as kept:
+    with journal_to_read(where) as kept:
         record = kept.run(_whole_id(run, kept)) if kept else None
         services = own_sandbox(where)
     if record is None:
-        hint = "reconciler history lists the runs" if kept else _missing(where, settings)
+        hint = "reconciler history lists the runs" if kept else _missing(where)
         raise BadInput(f"the journal has no run {run}", hint)
     if shown is not flags.HistoryOutput.TEXT:
         from reconciler.render.json.history import run_json  # noqa: PLC0415 - one of several forms
@@ -144,19 +130,14 @@ def _whole_id(given: str, kept: Journal) -> str:
 
 
 def _export(
-    since: datetime | None,
-    where: flags.ConnectionOptions,
-    settings: Settings,
-    console: Console,
-    *,
-    anonymise: bool,
+    since: datetime | None, where: flags.ConnectionOptions, console: Console, *, anonymise: bool
 ) -> int:
     """Print every run whole, one at a time, so that the length of the journal does not matter."""
     from reconciler.render.json.history import run_json  # noqa: PLC0415 - one of several forms
 
-    with journal_to_read(where, settings, CLOCK.get()) as kept:
+    with journal_to_read(where) as kept:
         if kept is None:
-            console.info(_missing(where, settings))
+            console.info(_missing(where))
             return int(ExitCode.DONE)
         for run_id in kept.run_ids(since):
             if record := kept.run(run_id):  # else it was pruned meanwhile
@@ -164,7 +145,7 @@ def _export(
     return int(ExitCode.DONE)
 
 
-def _prune(older_than: str, where: flags.ConnectionOptions, settings: Settings, console: Console) -> int:
+def _prune(older_than: str, where: flags.ConnectionOptions, console: Console) -> int:
     """Delete what is old, and say how much."""
     age = duration(older_than, "--older-than")
     if age < timedelta(days=LEAST_KEPT_DAYS):
@@ -172,7 +153,7 @@ def _prune(older_than: str, where: flags.ConnectionOptions, settings: Settings, 
             f"--older-than {older_than} is less than {LEAST_KEPT_DAYS} days, which the journal always keeps",
             "budgets, requests that can still arrive and plans that can still be applied need it",
         )
-    with journal(where, settings, CLOCK.get()) as kept:
+    with journal(where) as kept:
         gone = kept.prune(age)
     counts = (count(gone.runs, "run"), count(gone.operations, "operation"), count(gone.points, "drift point"))
     console.text(f"Pruned: {', '.join(counts)}.")

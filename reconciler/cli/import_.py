@@ -9,7 +9,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +29,7 @@ from reconciler.model import Pool, Target
 from reconciler.planner import Connection
 from reconciler.render.line import count
 from reconciler.render.text import banner
+from reconciler.values import replace
 
 LONGEST_NAME = 100
 """Characters of a pool's name, and of its id, in a file name."""
@@ -47,11 +47,10 @@ def import_(
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
     only: flags.TargetOptions,
     profile: flags.Profile = "",
-    service: flags.ServiceOptions,
+    connection: flags.ServiceOptions,
 ) -> int:
     """Write manifests for live pools, which plan without changes; overwrites only with --force."""
     console = Console()
-    connection = service.connection
     target = replace(only.target or _default_target(connection), profile=profile)
     live = _read(target, connection, console)
     chosen = _chosen(live, pool or [])
@@ -80,13 +79,12 @@ def import_(
 
 
 def _read(target: Target, connection: ConnectionOptions, console: Console) -> tuple[Pool, ...]:
-    settings = read_settings(connection)
 
     async def work(_stop: Stop) -> tuple[Pool, ...]:
         interlock = Interlock(
             lambda _: "", console.info, writes=False, confirmed=frozenset({target.project_id})
         )
-        async with connections([target], connection, settings, interlock) as opened:
+        async with connections([target], connection, interlock) as opened:
             found = opened[target]
             if not isinstance(found, Connection):
                 raise ReconcilerError(found.message, found.hint)

@@ -10,13 +10,7 @@ import gc
 import os
 import sys
 
-from reconciler.cli.stdio import (
-    TolerantStream,
-    lost_output,
-    tolerate,
-    wait_until_written,
-    write_at_once,
-)
+from reconciler.cli.stdio import TolerantStream, lost_output, tolerate, wait_until_written, write_at_once
 
 TYPE_CHECKING = False  # typing itself would be half of what `version` imports
 if TYPE_CHECKING:
@@ -25,13 +19,28 @@ if TYPE_CHECKING:
     from reconciler.errors import ReconcilerError
 
 
+class _NoPlugins(type(sys)):  # type: ignore[misc]  # the type of modules, without importing `types`
+    """Stands for what looks for plugins of pydantic, which imports the email package: a twentieth of `validate`."""
+
+    NAME = "pydantic.plugin._loader"
+    get_plugins = tuple
+    """Called, it gives none."""
+
+    def __getattr__(self, name: str) -> object:
+        """Make way for the real one, should a later pydantic ask it for more."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        from importlib import import_module  # noqa: PLC0415 - see above
+
+        sys.modules.pop(self.NAME, None)
+        return getattr(import_module(self.NAME), name)
+
+
 def main() -> int:
     """Run the command line as this process; returns the exit code and never lets a traceback through."""
     # Ten thousand pools are a million objects that stay: looking for cycles among them takes a fifth of a plan.
     gc.set_threshold(200_000, 20, 20)
-    # Plugins of pydantic may change what a model accepts, and any installed package can bring one: nothing stands
-    # between a manifest and its check. Looking for them would also read the metadata of every package.
-    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
+    without_plugins()
     _signal.signal(_signal.SIGTERM, _terminated)  # until the handlers of a command stand
     try:
         code = run(sys.argv[1:])
@@ -42,6 +51,12 @@ def main() -> int:
     if "threading" in sys.modules and len(sys.modules["threading"].enumerate()) > 1:
         os._exit(code)
     return code
+
+
+def without_plugins() -> None:
+    """Let nothing stand between a manifest and its check: any installed package can bring a plugin of pydantic."""
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
+    sys.modules[_NoPlugins.NAME] = _NoPlugins(_NoPlugins.NAME)
 
 
 def run(arguments: list[str]) -> int:
@@ -136,7 +151,7 @@ def _called(arguments: list[str]) -> int:
     except ReconcilerError as error:
         return _failed(error, error.exit_code, arguments)
     except TyperException as error:
-        bad = BadInput(error.format_message(), "see reconciler --help")
+        bad = BadInput(_plain(error.format_message()), "see reconciler --help")
         return _failed(bad, ExitCode.BAD_INPUT, arguments)
     except KeyboardInterrupt:
         return _failed(Interrupted("interrupted"), ExitCode.INTERRUPTED, arguments)
@@ -151,6 +166,15 @@ def _called(arguments: list[str]) -> int:
         )
         return _failed(bug, ExitCode.ERROR, arguments)
     return int(result or 0)
+
+
+def _plain(message: str) -> str:
+    """What is wrong with a flag's value, without the words of the library that looked at it."""
+    head, mark, rest = message.partition("': ")
+    for theirs, ours in (("Value error, ", ""), ("Input should be", "it should be")):
+        if rest.startswith(theirs):
+            rest = ours + rest[len(theirs) :]
+    return head + mark + rest.partition(", unable to parse")[0]
 
 
 def _failed(error: ReconcilerError, code: int, arguments: Sequence[str] = ()) -> int:

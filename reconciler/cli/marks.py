@@ -15,7 +15,7 @@ import typer
 from reconciler import __version__
 from reconciler.cli import flags
 from reconciler.cli.actor import actor
-from reconciler.cli.connect import journal, journal_place, journal_to_read, new_id, own_sandbox, read_settings
+from reconciler.cli.connect import journal, journal_place, journal_to_read, new_id, own_sandbox
 from reconciler.cli.console import Console
 from reconciler.clock import CLOCK
 from reconciler.errors import BadInput, ExitCode
@@ -59,21 +59,21 @@ def marks(
         raise BadInput("marks takes nothing, clear with a disk, or extend with a disk and --until", _USAGE)
     console = Console()
     if disk is not None:
-        _object(disk, until, where.connection, console)
+        _object(disk, until, where, console)
         return int(ExitCode.DONE)
-    settings, clock = read_settings(where.connection), CLOCK.get()
-    with journal_to_read(where.connection, settings, clock) as kept:
+    clock = CLOCK.get()
+    with journal_to_read(where) as kept:
         found = kept.marks() if kept else ()
         messages = kept.announcements() if kept else ()
         now = kept.now() if kept else clock.now()
     if kept is None:
-        console.info(f"There is no journal yet at {journal_place(where.connection, settings)}.")
+        console.info(f"There is no journal yet at {journal_place(where)}.")
     if shown is flags.Output.JSON:
         from reconciler.render.json.marks import marks_json  # noqa: PLC0415 - one of two forms
 
         console.json_text(marks_json(found, now, messages))
     else:
-        console.lines(banner([*own_sandbox(where.connection), *(each.key.pool.service for each in found)]))
+        console.lines(banner([*own_sandbox(where), *(each.key.pool.service for each in found)]))
         console.lines(marks_lines(found, now, messages))
     return int(ExitCode.DONE)
 
@@ -81,7 +81,7 @@ def marks(
 def _object(disk: str, until: str | None, connection: flags.ConnectionOptions, console: Console) -> None:
     """Clear or extend one mark, and keep who did."""
     by = actor(os.environ)
-    with journal(connection, read_settings(connection), CLOCK.get()) as kept:
+    with journal(connection) as kept:
         mark = _one(disk, kept)
         moment = _moment(until, kept.now()) if until else None
         run_id, command = new_id(), f"marks {'extend' if moment else 'clear'}"

@@ -131,8 +131,10 @@ def plan_outputs(plan: Plan, console: Console) -> None:
 
 
 def show_faults(error: ReconcilerError, console: Console) -> None:
-    """Annotate the faults of manifests at their lines, when running under GitHub Actions."""
-    faults = [each for each in error.faults if each.line] if isinstance(error, BadInput) else []
+    """Annotate the faults of manifests at their places, when running under GitHub Actions."""
+    # Those of flags and of the environment are at no place that GitHub could show.
+    found = error.faults if isinstance(error, BadInput) else ()
+    faults = [each for each in found if not each.file.startswith("<")]
     if not faults:
         return
 

@@ -5,7 +5,6 @@ Computing the plan is left to ``planner``, the formats to ``render``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,15 +13,8 @@ import typer
 
 from reconciler.apply.stop import Stop
 from reconciler.cli import flags
-from reconciler.cli.commands import command, path_word
-from reconciler.cli.connect import (
-    connections,
-    duration,
-    journal_place,
-    journal_to_read,
-    new_id,
-    read_settings,
-)
+from reconciler.cli.commands import acting_as, command, path_word
+from reconciler.cli.connect import connections, duration, journal_place, journal_to_read, new_id
 from reconciler.cli.console import Console
 from reconciler.cli.flags import ConnectionOptions
 from reconciler.cli.interlock import Interlock
@@ -44,10 +36,10 @@ from reconciler.model import Limits, Manifest, Shard
 from reconciler.planner import (
     DEFAULT_LIFETIME,
     NOTHING,
-    Connection,
     Known,
     PlanMetadata,
     compute,
+    connected,
     with_inconsistent_desktops,
 )
 from reconciler.planning.anonymous import anonymised
@@ -56,7 +48,7 @@ from reconciler.planning.plan import Plan, Service
 from reconciler.planning.selection import select
 from reconciler.render.line import count
 from reconciler.render.words import approval
-from reconciler.settings import Settings
+from reconciler.values import Struct, field, replace
 
 if TYPE_CHECKING:
     from reconciler.notify.notifications import Notifications
@@ -101,6 +93,7 @@ def plan(
     teller = _Teller.of(webhook) if notify or webhook else None
     declared = load(paths, follow_symlinks=follow_symlinks)
     manifest = select(declared, selection.selection)
+    acting_as(manifest.targets)
     for note in manifest.notes:
         console.note(note)
     if teller:
@@ -144,8 +137,7 @@ def plan(
     return code
 
 
-@dataclass(frozen=True, slots=True)
-class _Teller:
+class _Teller(Struct, frozen=True):
     """Tells webhooks of a plan that waits for approval: only where asked to, since who plans by hand tries things."""
 
     notify: Notifications
@@ -200,8 +192,7 @@ def _base(paths: list[Path], *, follow_symlinks: bool) -> Manifest:
         ) from None
 
 
-@dataclass(frozen=True, slots=True)
-class PlanRequest:
+class PlanRequest(Struct, frozen=True):
     """What kind of plan to make."""
 
     lifetime: timedelta = DEFAULT_LIFETIME
@@ -225,29 +216,25 @@ async def planned(
     manifest: Manifest, limits: Limits, connection: ConnectionOptions, console: Console, asked: PlanRequest
 ) -> Plan:
     """The same inside an event loop, whose signals are its caller's."""
-    settings = read_settings(connection)
     metadata = PlanMetadata(new_id(), CLOCK.get().now(), asked.lifetime, asked.shard, policy_of(connection))
     interlock = Interlock.of(manifest, connection.project_id, console.info, writes=False)
-    async with connections(manifest.targets, connection, settings, interlock) as opened:
-        services = [each.service for each in opened.values() if isinstance(each, Connection)]
-        known = _known(services, connection, settings, console)
+    async with connections(manifest.targets, connection, interlock) as opened:
+        services = [each.service for each in connected(opened).values()]
+        known = _known(services, connection, console)
         with console.working("Reading the live pools"):
             made = await compute(manifest, limits, opened, metadata, known)
             return await with_inconsistent_desktops(made, opened) if asked.desktops else made
 
 
-def _known(
-    services: list[Service], connection: ConnectionOptions, settings: Settings, console: Console
-) -> Known:
+def _known(services: list[Service], connection: ConnectionOptions, console: Console) -> Known:
     """What other runs left open or did in part, as far as there is a journal; it is only read."""
-    clock = CLOCK.get()
-    with journal_to_read(connection, settings, clock, console.info) as kept:
+    with journal_to_read(connection, console.info) as kept:
         if kept:
             from reconciler.engine.holds import recorded_holds  # noqa: PLC0415 - only where there is a journal
             from reconciler.engine.known import known_of  # noqa: PLC0415 - as above
 
             return known_of(kept, services, recorded_holds(kept, services, kept.now()), stays=False)
-    where = journal_place(connection, settings)
+    where = journal_place(connection)
     console.note(f"There is no journal at {where}: what other runs have left open is not known here.")
     return NOTHING
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from reconciler.apply.events import Event, Phase, PoolMoved, RunBegan, Share
 from reconciler.render.line import count
+from reconciler.values import Struct, field
 
 TICK = 1.0
 """Seconds between two looks at a terminal."""
@@ -26,8 +26,7 @@ _NARROW, _WIDE = 60, 100
 """Columns of a terminal below which little fits beside a name, and from which everything does."""
 
 
-@dataclass(slots=True)
-class _Pool:
+class _Pool(Struct):
     """One pool that is worked on."""
 
     share: Share
@@ -47,16 +46,14 @@ class _Pool:
         return None if self.left is None or not total else (total - self.left, total)
 
 
-@dataclass(slots=True)
-class _Wait:
+class _Wait(Struct):
     """Calls that wait for the service."""
 
     what: str
     until: datetime | None
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(Struct):
     """How far one piece of work is."""
 
     what: str
@@ -120,8 +117,10 @@ class Progress:
             return ""
         lately = self.said.get((call, what), -HEARTBEAT)
         self.waits[call] = _Wait(what, until)
-        # A budget that is used up is waited for again and again.
-        if not until and self.monotonic() - lately < HEARTBEAT:
+        # A budget that is used up is waited for again and again: a wait that ends within a minute of the line
+        # before it needs none of its own.
+        ends = self.monotonic() + ((until - self.now()).total_seconds() if until else 0)
+        if ends - lately < HEARTBEAT:
             return ""
         self.said[call, what] = self.monotonic()
         return f"waiting for {what}, for {call}{until_words(until)}"

@@ -12,13 +12,7 @@ from typing import Any
 from reconciler.cli.console import Console
 from reconciler.cli.github import GitHub, repository, understood
 from reconciler.errors import ExitCode
-from reconciler.planning.protections import (
-    MERGED_INTO,
-    BranchRule,
-    Environment,
-    RepositorySettings,
-    missing,
-)
+from reconciler.planning.protections import MERGED_INTO, BranchRule, Environment, RepositorySettings, missing
 
 _ENVIRONMENTS = ("production", "reconciler-drift")
 

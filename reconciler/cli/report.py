@@ -5,7 +5,6 @@ The page is left to ``render.trend``.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -13,16 +12,17 @@ from typing import Annotated
 import typer
 
 from reconciler.cli import flags
-from reconciler.cli.connect import duration, journal, own_sandbox, read_settings
+from reconciler.cli.connect import duration, journal, own_sandbox
 from reconciler.cli.console import Console
 from reconciler.cli.outputs import write_text
 from reconciler.clock import CLOCK
 from reconciler.errors import ExitCode
-from reconciler.journal.records import DriftPoint, Journal, Mark, Operation
+from reconciler.journal.records import Journal
 from reconciler.planning.drift import MEMORY
 from reconciler.render.line import count
 from reconciler.render.text import SANDBOX, banner
-from reconciler.render.trend import SHOWN_REMOVALS, MarkRow, OperationRow, Reading, Span, Trend, trend_html
+from reconciler.render.trend import SHOWN_REMOVALS, Span, Trend, trend_html
+from reconciler.values import replace
 
 DETECTING = frozenset({"drift", "correct"})
 """Commands, as named in the journal, whose runs detect drift."""
@@ -39,14 +39,13 @@ def report(
 ) -> int:
     """Write a page of drift over time, of marked disks, of unresolved operations and of past removals."""
     length = min(duration(since, "--since"), LONGEST)
-    connection = where.connection
     clock = CLOCK.get()
-    with journal(connection, read_settings(connection), clock) as kept:
+    with journal(where) as kept:
         trend = trend_of(kept, clock.now(), length)
-    own = [name.removeprefix(SANDBOX) for name in own_sandbox(connection)]
+    own = [name.removeprefix(SANDBOX) for name in own_sandbox(where)]
     trend = replace(trend, sandboxes=tuple(sorted({*trend.sandboxes, *own})))
     write_text(out, trend_html(trend))
-    pools = count(len({each.key for each in trend.readings}), "pool")
+    pools = count(len({each.pool for each in trend.readings}), "pool")
     console = Console()
     for line in banner(f"{SANDBOX}{name}" for name in trend.sandboxes):
         if line.text:
@@ -68,45 +67,12 @@ def trend_of(kept: Journal, until: datetime, length: timedelta) -> Trend:
     return Trend(
         since=since,
         until=until,
-        readings=tuple(_reading(each) for each in points),
+        readings=points,
         checks=sum(day.runs for day in kept.runs_by_day(DETECTING, since)),
         looks=tuple(Span(day.first, day.last) for day in kept.runs_by_day(DETECTING, since - MEMORY)),
-        unresolved=tuple(map(_row, unresolved)),
-        removals=tuple(map(_row, removed)),
+        unresolved=unresolved,
+        removals=removed,
         more_removals=more,
-        marks=tuple(map(_mark, marks)),
+        marks=marks,
         sandboxes=tuple(sorted(sandboxes)),
-    )
-
-
-def _reading(point: DriftPoint) -> Reading:
-    key = "/".join((point.pool.target, point.pool.service, point.pool.pool_id))
-    return Reading(
-        point.at, key, point.pool_name, point.pool.target, point.surplus, point.missing, point.surplus_gb
-    )
-
-
-def _mark(mark: Mark) -> MarkRow:
-    pool = mark.key.pool
-    return MarkRow(
-        mark.pool_name,
-        pool.target,
-        mark.key.disk_id,
-        mark.shape,
-        mark.first_seen,
-        mark.due,
-        extended=mark.extended_until is not None,
-    )
-
-
-def _row(operation: Operation) -> OperationRow:
-    intent = operation.intent
-    disks = ", ".join(f"{disk.type} {disk.size} GB" for disk in intent.disks)
-    return OperationRow(
-        operation.opened,
-        intent.pool_name,
-        intent.pool.target,
-        f"{intent.step.value} {disks}",
-        operation.state.value.replace("_", " "),
-        intent.run_id,
     )

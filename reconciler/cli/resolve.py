@@ -6,7 +6,6 @@ How one is decided is left to ``apply.resolve``, what a person may decide to ``a
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Annotated
 
@@ -18,12 +17,11 @@ from reconciler.apply.results import Resolution, worst
 from reconciler.apply.stop import Stop
 from reconciler.cli import flags
 from reconciler.cli.actor import actor
-from reconciler.cli.connect import connections, duration, journal, new_id, own_sandbox, read_settings
+from reconciler.cli.connect import connections, duration, journal, new_id, own_sandbox, run_context
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
 from reconciler.cli.policy import check_target, policy_of
 from reconciler.cli.signals import run_async
-from reconciler.clock import CLOCK
 from reconciler.engine.resolution import (
     accept,
     accept_damaged,
@@ -39,7 +37,7 @@ from reconciler.model import Target
 from reconciler.render.apply_report import resolution_lines
 from reconciler.render.line import count
 from reconciler.render.text import banner
-from reconciler.settings import Settings
+from reconciler.values import Struct, field, replace
 
 
 class AcceptAs(StrEnum):
@@ -49,8 +47,7 @@ class AcceptAs(StrEnum):
     NOT_ACCEPTED = "not-accepted"
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
+class _Request(Struct, frozen=True):
     """What ``resolve`` was asked for."""
 
     connection: flags.ConnectionOptions
@@ -100,9 +97,7 @@ def resolve(
     if despite_evidence and not accept_as:
         raise BadInput("--despite-evidence needs --accept-as and OPERATION")
     console = Console()
-    connection = flags.ConnectionOptions(
-        place.endpoint, place.sandbox, place.journal, place.policy, only.project_id
-    )
+    connection = replace(place, project_id=only.project_id)
     if acknowledge:
         if operation or pool:
             raise BadInput("--acknowledge closes an alarm and goes with nothing else of resolve")
@@ -133,7 +128,7 @@ def resolve(
 def _acknowledge(named: str, connection: flags.ConnectionOptions, console: Console) -> None:
     """Close the alarms of one pool, by a person's decision; raises ``BadInput`` unless it is one pool."""
     who = actor(os.environ)
-    with journal(connection, read_settings(connection), CLOCK.get()) as kept:
+    with journal(connection) as kept:
         open_ones = kept.alarms()
         meant = [each for each in open_ones if named in (each.pool_name, each.pool.pool_id)]
         pools = {each.pool for each in meant}
@@ -158,8 +153,7 @@ def _acknowledge(named: str, connection: flags.ConnectionOptions, console: Conso
                 )
 
 
-@dataclass(slots=True)
-class _Found:
+class _Found(Struct):
     """What ``resolve`` found over all targets."""
 
     resolutions: list[Resolution] = field(default_factory=list)
@@ -173,36 +167,25 @@ class _Found:
 
 def _resolve(asked: _Request, console: Console) -> _Found:
     """What became of the open operations, target by target; one that cannot be reached does not stop the others."""
-    settings, clock = read_settings(asked.connection), CLOCK.get()
     # Of operations in the journal: no manifest is read, so a target has no other place.
     confirmed = frozenset(asked.connection.project_id or ())
     interlock = Interlock(lambda _: "", console.info, writes=True, confirmed=confirmed)
     policy = policy_of(asked.connection)
 
     async def work(stop: Stop) -> _Found:
-        with journal(asked.connection, settings, clock) as kept:
-            ctx = RunContext(
-                kept,
-                clock,
-                new_id,
-                run_id=new_id(),
-                options=asked.options,
-                stop=stop,
-                policy=policy,
-                log=console.info,
-                observer=console.saw,
+        with journal(asked.connection) as kept:
+            ctx = replace(
+                run_context(kept, console, stop), run_id=new_id(), options=asked.options, policy=policy
             )
             if asked.decision:
-                return _Found([await _decide(asked, asked.decision, settings, ctx, interlock)])
+                return _Found([await _decide(asked, asked.decision, ctx, interlock)])
             with console.working("Resolving what earlier runs left open"):
-                return await _resolve_all(asked, settings, ctx, console, interlock)
+                return await _resolve_all(asked, ctx, console, interlock)
 
     return run_async(work)
 
 
-async def _decide(
-    asked: _Request, decision: Decision, settings: Settings, ctx: RunContext, interlock: Interlock
-) -> Resolution:
+async def _decide(asked: _Request, decision: Decision, ctx: RunContext, interlock: Interlock) -> Resolution:
     """Close one operation as a person decided, against a reading of its own target."""
     if broken := ctx.journal.damaged_operation(asked.operation):
         return accept_damaged(broken, decision, ctx)
@@ -212,16 +195,14 @@ async def _decide(
     target = _target(operation.intent.pool.target, asked.profile)
     check_target(ctx.policy, target)
     try:
-        async with connections([target], asked.connection, settings, interlock) as opened:
+        async with connections([target], asked.connection, interlock) as opened:
             return await accept(operation, decision, "", replace(ctx, connections=opened))
     except ServiceError as error:  # reading errors are part of the evidence, so this one is from opening
         unread = f"the service could not be read: {error.message}"
         return await accept(operation, decision, unread, ctx)
 
 
-async def _resolve_all(
-    asked: _Request, settings: Settings, ctx: RunContext, console: Console, interlock: Interlock
-) -> _Found:
+async def _resolve_all(asked: _Request, ctx: RunContext, console: Console, interlock: Interlock) -> _Found:
     found = _Found()
     for broken in ctx.journal.every_damaged():
         if not asked.pools or asked.pools & {broken.pool_name, broken.pool.pool_id}:
@@ -239,7 +220,7 @@ async def _resolve_all(
         named = replace(each, profile=asked.profile)
         try:
             check_target(ctx.policy, named)
-            async with connections([named], asked.connection, settings, interlock) as opened:
+            async with connections([named], asked.connection, interlock) as opened:
                 connected = replace(ctx, connections=opened)
                 resolutions, holds = await resolve_all(connected, target_contexts(connected), asked.pools)
         except (BadInput, Refused, ServiceError) as error:

@@ -16,18 +16,18 @@ from reconciler.apply.stop import Stop
 from reconciler.cli import flags
 from reconciler.cli.approval import Approval, approval, signed_approvals
 from reconciler.cli.commands import command
-from reconciler.cli.connect import connections, duration, journal, new_id, read_settings
+from reconciler.cli.connect import connections, duration, journal, run_context
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
 from reconciler.cli.policy import policy_of, read_as, sources_of
 from reconciler.cli.signals import run_async
-from reconciler.clock import CLOCK
 from reconciler.engine.retry import CAUTION, RetryRequest, operation_to_retry
 from reconciler.engine.retry import retry as run_retry
 from reconciler.errors import BadInput
 from reconciler.manifest.load import load
 from reconciler.render.apply_report import resolution_lines, retry_lines
 from reconciler.render.history import approved_plan
+from reconciler.values import replace
 
 
 @flags.options
@@ -72,11 +72,10 @@ def retry(
     given = Approval(approve, None, auto_approve, signed_approvals(policy, approvals or ()), again)
     options = Options(wait_timeout=duration(wait_timeout, "--wait-timeout").total_seconds(), wait=not no_wait)
     approved = approval(console, shown, given)
-    settings, clock = read_settings(connection), CLOCK.get()
 
     async def work(stop: Stop) -> ApplyReport:
-        with journal(connection, settings, clock) as kept:
-            ctx = RunContext(kept, clock, new_id, stop=stop, log=console.info, observer=console.saw)
+        with journal(connection) as kept:
+            ctx = run_context(kept, console, stop)
             manifest = load(paths or _planned_from(operation, ctx), follow_symlinks=follow_symlinks)
             for note in manifest.notes:
                 console.note(note)
@@ -93,17 +92,9 @@ def retry(
             )
             seen = read_as(manifest, policy, sources)
             interlock = Interlock.of(manifest, connection.project_id, console.info, writes=True)
-            async with connections(targets, connection, settings, interlock) as opened:
-                run = RunContext(
-                    kept,
-                    clock,
-                    new_id,
-                    opened,
-                    stop=stop,
-                    policy=policy,
-                    check_sources=lambda: sources.check(seen),
-                    log=console.info,
-                    observer=console.saw,
+            async with connections(targets, connection, interlock) as opened:
+                run = replace(
+                    ctx, connections=opened, policy=policy, check_sources=lambda: sources.check(seen)
                 )
                 with console.working("Reading the live pool"):
                     return await run_retry(asked, run)

@@ -47,7 +47,7 @@ def reviewed(
         if digest:
             found = _by_hand(digest, github, base, environment)
         else:
-            found = of_merge(github, Demand(github.repository, base, _commit(), required))
+            found = of_merge(github, Demand(github.repository, base, _variable("GITHUB_SHA"), required))
     about = f"pull request #{found.number}" if found.number else "this run"
     console.info(f"{', '.join(found.people)} approved the plan {found.digest} ({about}).")
     console.text(f"digest={found.digest}")
@@ -66,10 +66,6 @@ def _by_hand(digest: str, github: GitHub, base: str, environment: str) -> Found:
         raise BadInput(f"{digest!r} is not a digest", "use the 64 hexadecimal digits that plan prints")
     run, ref = _variable("GITHUB_RUN_ID"), _variable("GITHUB_REF")
     return Found(digest, 0, (second_person(gate(github, run, ref, environment), base, environment),))
-
-
-def _commit() -> str:
-    return _variable("GITHUB_SHA")
 
 
 def _variable(name: str) -> str:

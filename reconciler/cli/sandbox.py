@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from reconciler.cli import flags
 from reconciler.cli.connect import sandbox_errors, sandbox_file
 from reconciler.cli.console import Console
 from reconciler.clock import CLOCK
@@ -29,6 +30,7 @@ State = Annotated[
 
 
 @app.command("serve")
+@flags.options
 def serve(
     host: Annotated[str, typer.Option(help="Loopback address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
@@ -63,6 +65,7 @@ def serve(
 
 
 @app.command("reset")
+@flags.options
 def reset(state: State = None) -> int:
     """Reset the sandbox to its initial state."""
     from reconciler import sandbox  # noqa: PLC0415 - a server's imports
@@ -74,6 +77,7 @@ def reset(state: State = None) -> int:
 
 
 @app.command("state")
+@flags.options
 def show_state(state: State = None) -> int:
     """Print the sandbox's state: pools, jobs, and a record of every write."""
     from reconciler import sandbox  # noqa: PLC0415 - a server's imports

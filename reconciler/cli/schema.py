@@ -29,21 +29,7 @@ def schema(
     policy: Annotated[bool, typer.Option("--policy", help="That of a policy file.")] = False,
 ) -> int:
     """Print the JSON Schema of a manifest or a policy, for editors, or of what a command prints as JSON."""
-    flag = {
-        "plan": plan,
-        "apply": apply,
-        "drift": drift,
-        "history": history,
-        "resolve": resolve,
-        "explain": explain,
-        "doctor": doctor,
-        "validate": validate,
-        "error": error,
-        "approval": approval,
-        "marks": marks,
-        "policy": policy,
-    }
-    asked = [command for command, given in flag.items() if given]
+    asked = [name for name, given in locals().items() if given]  # the flags are all that has a name here
     if len(asked) > 1:
         raise BadInput("schema prints one schema at a time", f"give only one of --{', --'.join(asked)}")
     if asked == ["policy"]:

@@ -13,7 +13,6 @@ import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -37,6 +36,7 @@ from reconciler.planning.finding import Finding
 from reconciler.render.doctor import Check, Result
 from reconciler.render.line import count
 from reconciler.settings import Settings, default_endpoint
+from reconciler.values import Struct, field, replace
 from reconciler.workspace import LiveWorkspace
 
 NOTICEABLE = timedelta(seconds=60)
@@ -47,8 +47,7 @@ SHOWN = 10
 Work = Callable[[], Awaitable[Check]]
 
 
-@dataclass(slots=True)
-class _Heard:
+class _Heard(Struct):
     """What the answers of the service showed beyond what was asked for."""
 
     dates: list[tuple[datetime, datetime | None]] = field(default_factory=list)
@@ -69,11 +68,10 @@ class _Heard:
         """The service's clock against this machine's."""
         known = [(here - there).total_seconds() for here, there in self.dates if there]
         if not self.dates:
-            return Check("clock", Result.NOT_TRIED, "the service has not answered")
+            return Check.not_tried("clock", "the service has not answered")
         if not known:
-            return Check(
+            return Check.warning(
                 "clock",
-                Result.WARNING,
                 "the answers have no Date, so the service's clock is not known",
                 "keep this machine's clock synchronised: a signature is valid for 15 minutes around the service's",
             )
@@ -81,21 +79,20 @@ class _Heard:
         side = "ahead of" if apart > 0 else "behind"
         said = f"this machine's is {abs(apart):.0f} s {side} the service's"
         if abs(apart) < NOTICEABLE.total_seconds():
-            return Check("clock", Result.OK, said)
+            return Check.ok("clock", said)
         if abs(apart) < CLOCKS_APART.total_seconds():
-            return Check("clock", Result.WARNING, said, "synchronise this machine's clock")
+            return Check.warning("clock", said, "synchronise this machine's clock")
         advice = "synchronise this machine's clock: signatures so far apart are refused"
-        return Check("clock", Result.FAILURE, said, advice, exit_code=int(ExitCode.ERROR))
+        return Check.failure("clock", said, advice, ExitCode.ERROR)
 
     def words(self) -> Check:
         """Fields and words that this version does not know."""
         if not self.dates:
-            return Check("fields and words", Result.NOT_TRIED, "the service has not answered")
+            return Check.not_tried("fields and words", "the service has not answered")
         if not self.unknown:
-            return Check("fields and words", Result.OK, "all are known to this version")
-        return Check(
+            return Check.ok("fields and words", "all are known to this version")
+        return Check.warning(
             "fields and words",
-            Result.WARNING,
             f"not known to this version: {_some(sorted(self.unknown))}",
             "unknown fields are ignored, and what an unknown word stands for is not changed; please report them",
         )
@@ -110,14 +107,14 @@ async def check_target(
 ) -> list[Check]:
     """Every check of one target; those that need an earlier one that failed are not tried."""
     if settings is None:
-        return [Check("service", Result.NOT_TRIED, "the settings cannot be read", target=str(target))]
+        return [replace(Check.not_tried("service", "the settings cannot be read"), target=str(target))]
     found: list[Check] = []
     if not options.sandbox:
         found += [await _address(target, settings), _identity(target)]
     if not any(each.result is Result.FAILURE for each in found):
-        found += await _asked(target, manifest or Manifest(()), options, settings, policy)
+        found += await _asked(target, manifest or Manifest(()), options, policy)
     else:
-        found.append(Check("service", Result.NOT_TRIED, "what it needs has failed; see above"))
+        found.append(Check.not_tried("service", "what it needs has failed; see above"))
     return [replace(each, target=str(target)) for each in found]
 
 
@@ -128,12 +125,12 @@ async def _address(target: Target, settings: Settings) -> Check:
         address = here.endpoint or default_endpoint("workspace", target.region)
         proxy, trust = route(address)
     except BadInput as error:
-        return _failed("address", error)
+        return failed("address", error)
     parts = urlsplit(address)
     derived = "as set" if here.endpoint else "derived from the region"
     if proxy:
         said = f"{address} ({derived}), through the proxy {proxy.shown}, which resolves and connects"
-        return Check("address", Result.OK, said)
+        return Check.ok("address", said)
     secure = parts.scheme == "https"
     host, port = parts.hostname or "", parts.port or (443 if secure else 80)
     try:
@@ -141,23 +138,17 @@ async def _address(target: Target, settings: Settings) -> Check:
             _, writer = await asyncio.open_connection(host, port, ssl=trust if secure else None)
     except (OSError, TimeoutError) as error:
         reason, advice = _no_connection(error)
-        return Check(
-            "address",
-            Result.FAILURE,
-            f"{address} ({derived}): {reason}",
-            advice,
-            exit_code=int(ExitCode.ERROR),
-        )
+        return Check.failure("address", f"{address} ({derived}): {reason}", advice, ExitCode.ERROR)
     certificate = writer.get_extra_info("peercert") or {}
     writer.close()
     said = f"{address} ({derived}) resolves and connects"
     if not secure:
-        return Check("address", Result.OK, f"{said}; plain http, to this machine")
+        return Check.ok("address", f"{said}; plain http, to this machine")
     until = datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), UTC)
     said += f"; its certificate is trusted and valid until {until:%Y-%m-%d}"
     if until - CLOCK.get().now() < ENDS_SOON:
-        return Check("address", Result.WARNING, said, "tell who runs this address: it ends soon")
-    return Check("address", Result.OK, said)
+        return Check.warning("address", said, "tell who runs this address: it ends soon")
+    return Check.ok("address", said)
 
 
 def _no_connection(error: OSError | TimeoutError) -> tuple[str, str]:
@@ -184,22 +175,18 @@ def _identity(target: Target) -> Check:
     try:
         found = whom(find_identity(os.environ, home(), target.profile))
     except ReconcilerError as error:
-        return _failed("identity", error)
-    return Check("identity", Result.OK, f"{replace(found, user='')}")
+        return failed("identity", error)
+    return Check.ok("identity", f"{replace(found, user='')}")
 
 
 async def _asked(
-    target: Target,
-    manifest: Manifest,
-    options: ConnectionOptions,
-    settings: Settings,
-    policy: Policy | None,
+    target: Target, manifest: Manifest, options: ConnectionOptions, policy: Policy | None
 ) -> list[Check]:
     warnings: list[str] = []
     interlock = Interlock.of(manifest, options.project_id, warnings.append, writes=False)
     heard = _Heard()
     try:
-        async with connections([target], options, settings, interlock) as opened:
+        async with connections([target], options, interlock) as opened:
             connection = opened[target]
             if not isinstance(connection, Connection) or not isinstance(connection.workspace, LiveWorkspace):
                 return []
@@ -207,16 +194,16 @@ async def _asked(
             client.listen, client.about = heard.listen, ""
             advice = "a run that writes would be refused; see --project-id in the README"
             project = (
-                Check("project", Result.WARNING, "; ".join(warnings).removeprefix("Warning: "), advice)
+                Check.warning("project", "; ".join(warnings).removeprefix("Warning: "), advice)
                 if warnings
-                else Check("project", Result.OK, "it is one of the credentials'")
+                else Check.ok("project", "it is one of the credentials'")
             )
             declared = [each for each in manifest.pools if each.target == target]
             reads = await _Reads(client, connection.workspace).all(declared)
             if any(rule_of(each, policy) for each in declared):
                 reads.append(await _tried("list backups", partial(_backups, connection.workspace)))
     except ReconcilerError as error:
-        return [_failed("project", error), heard.clock()]
+        return [failed("project", error), heard.clock()]
     return [project, heard.clock(), *reads, heard.words()]
 
 
@@ -233,15 +220,12 @@ class _Reads:
         """One check for each call, and those of the declared pools."""
         listed = await _tried("list pools", self._list)
         if listed.result is Result.FAILURE:
-            return [
-                listed,
-                Check("other calls", Result.NOT_TRIED, "they need a pool, and none could be listed"),
-            ]
+            return [listed, Check.not_tried("other calls", "they need a pool, and none could be listed")]
         found = self._declared(declared)
         checks = [listed, *([found] if found else [])]
         pools = self._found or list(self._pools[:1])
         if not pools:
-            none = Check("other calls", Result.NOT_TRIED, "they need a pool, and there is none")
+            none = Check.not_tried("other calls", "they need a pool, and there is none")
             return [*checks, none, *await self._jobs()]
         first = pools[0]
         checks.append(await _tried("show pool", lambda: self._show(first)))
@@ -253,9 +237,7 @@ class _Reads:
 
     async def _list(self) -> Check:
         self._pools = await self._workspace.pools()
-        return Check(
-            "list pools", Result.OK, f"{count(len(self._pools), 'pool')}, as many as the service counts"
-        )
+        return Check.ok("list pools", f"{count(len(self._pools), 'pool')}, as many as the service counts")
 
     def _declared(self, declared: Sequence[DesiredPool]) -> Check | None:
         by_id = {pool.id: pool for pool in self._pools}
@@ -274,14 +256,12 @@ class _Reads:
         if missing:
             said = f"{len(missing)} of {len(declared)} not found: {_some(missing)}"
             advice = "correct the name or the id, or drop the entry to stop managing that pool"
-            return Check("declared pools", Result.FAILURE, said, advice, exit_code=int(ExitCode.REFUSED))
-        return Check(
-            "declared pools", Result.OK, f"all {len(declared)} found" if len(declared) > 1 else "1 found"
-        )
+            return Check.failure("declared pools", said, advice, ExitCode.REFUSED)
+        return Check.ok("declared pools", f"all {len(declared)} found" if len(declared) > 1 else "1 found")
 
     async def _show(self, pool: Pool) -> Check:
         await self._client.pool(pool.id)
-        return Check("show pool", Result.OK, "allowed")
+        return Check.ok("show pool", "allowed")
 
     async def _desktops(self, pools: Sequence[Pool]) -> Check:
         total, other = 0, []
@@ -297,34 +277,34 @@ class _Reads:
                 other.append(f"{pool.name} {counted} and lists {number}")
         said = f"{count(total, 'desktop')} of {count(len(pools), 'pool')}"
         if not other:
-            return Check("list desktops", Result.OK, f"{said}, as many as the pools count")
+            return Check.ok("list desktops", f"{said}, as many as the pools count")
         advice = (
             "run again, as desktops come and go; where it stays so, such a pool loses no disk without "
             "allow_count_mismatch: true"
         )
-        return Check("list desktops", Result.WARNING, f"{said}; {_some(other)}", advice)
+        return Check.warning("list desktops", f"{said}; {_some(other)}", advice)
 
     async def _differing(self, pool: Pool) -> Check:
         await self._client.inconsistent_statics(pool.id)
-        return Check("count differing desktops", Result.OK, "allowed")
+        return Check.ok("count differing desktops", "allowed")
 
     async def _jobs(self) -> list[Check]:
         jobs: set[str] = set()
 
         async def sub_jobs() -> Check:
             jobs.update(await self._workspace.running_jobs(Step.REMOVE))
-            return Check("list sub-jobs", Result.OK, f"{count(len(jobs), 'running removal')}")
+            return Check.ok("list sub-jobs", f"{count(len(jobs), 'running removal')}")
 
         async def job() -> Check:
             await self._client.job(min(jobs))
-            return Check("show job", Result.OK, "allowed")
+            return Check.ok("show job", "allowed")
 
         without = "a plan cannot say whether somebody else is removing disks"
         listed = _only_warned(await _tried("list sub-jobs", sub_jobs), without)
         if jobs:
             return [listed, await _tried("show job", job)]
         none = f"it needs the id of a job, and none is running; apply needs {ACTIONS['show job']}"
-        return [listed, Check("show job", Result.NOT_TRIED, none)]
+        return [listed, Check.not_tried("show job", none)]
 
 
 async def _backups(workspace: LiveWorkspace) -> Check:
@@ -332,17 +312,17 @@ async def _backups(workspace: LiveWorkspace) -> Check:
     listed = (await workspace.backups()).backups
     usable = sum(each.status == AVAILABLE for each in listed)
     said = f"{count(len(listed), 'backup')} of desktops, {usable} of them {AVAILABLE}"
-    return Check("list backups", Result.OK, said)
+    return Check.ok("list backups", said)
 
 
 async def _tried(call: str, work: Work) -> Check:
     try:
         return await work()
     except ServiceError as error:
-        return _failed(call, error)
+        return failed(call, error)
 
 
-def _failed(name: str, error: ReconcilerError) -> Check:
+def failed(name: str, error: ReconcilerError) -> Check:
     """A check that ended with an error, without the service's own words."""
     message, advice = error.message, error.hint
     if isinstance(error, BadInput) and error.faults:
@@ -352,7 +332,7 @@ def _failed(name: str, error: ReconcilerError) -> Check:
         message = f"HTTP {error.status}{f' {error.code}' if error.code else ''}{request}"
         if (isinstance(error, PermissionDenied) or error.status == FORBIDDEN) and name in ACTIONS:
             advice = f"let this identity do {ACTIONS[name]}"
-    return Check(name, Result.FAILURE, message, advice, exit_code=int(error.exit_code))
+    return Check.failure(name, message, advice, error.exit_code)
 
 
 def _only_warned(check: Check, without: str) -> Check:

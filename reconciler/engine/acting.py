@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from reconciler.apply.context import RunContext
 from reconciler.journal.records import IDENTITIES, IDENTITY
-from reconciler.planner import Connection
+from reconciler.planner import connected
 from reconciler.planning.plan import Plan
 
 
 def record_identities(ctx: RunContext, run_id: str) -> None:
     """Record as whom each target is opened; nothing where that is not known."""
-    services = [each.service for each in ctx.connections.values() if isinstance(each, Connection)]
+    services = [each.service for each in connected(ctx.connections).values()]
     detail = {str(each.target): str(each.whom) for each in services if each.whom}
     if detail:
         ctx.journal.record_event(run_id, IDENTITY, detail)

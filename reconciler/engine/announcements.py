@@ -22,7 +22,7 @@ from reconciler.journal.records import Mark, MarkKey, NewAnnouncement, PoolKey
 from reconciler.journal.states import Outcome, State
 from reconciler.manifest.message import filled_in
 from reconciler.model import Action, DesiredPool, Manifest, Notice, Position
-from reconciler.planner import FORBIDDEN, Connection
+from reconciler.planner import FORBIDDEN, Connection, connected
 from reconciler.planning.announcements import going, notice, obstacle
 from reconciler.planning.change import Heard
 from reconciler.planning.drift import decided, is_being_changed
@@ -45,13 +45,12 @@ async def announce(plan: Plan, manifest: Manifest, ctx: RunContext) -> Plan:
         return plan
     known = marks_of(ctx.journal, plan.services)
     began = False
-    for target, connection in ctx.connections.items():
-        if isinstance(connection, Connection):
-            pools = [pool for pool in concerned if pool.target == target]
-            run = (connection, known.by(connection.service_time()), ctx)
-            wanted = list(_wanted(pools, manages, run))
-            began |= bool(wanted)
-            await _tell(wanted, connection, ctx)
+    for target, connection in connected(ctx.connections).items():
+        pools = [pool for pool in concerned if pool.target == target]
+        run = (connection, known.by(connection.service_time()), ctx)
+        wanted = list(_wanted(pools, manages, run))
+        began |= bool(wanted)
+        await _tell(wanted, connection, ctx)
     return with_marks(plan, marks_of(ctx.journal, plan.services)) if began else plan
 
 

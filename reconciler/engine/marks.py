@@ -6,21 +6,21 @@ What is due is left to ``planning.marks``; showing marks and a person's objectio
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence, Set
 from datetime import datetime
 
 from reconciler.apply.context import RunContext
 from reconciler.apply.marks import marks_of
 from reconciler.journal.records import Mark, MarkKey, NewMark, PoolKey
 from reconciler.model import Manifest, Target
-from reconciler.planner import Connection
+from reconciler.planner import connected
 from reconciler.planning.drift import decided, is_being_changed
 from reconciler.planning.marks import surplus, with_marks
 from reconciler.planning.permissions import grace_words
 from reconciler.planning.plan import Plan, PoolPlan, Service
 from reconciler.render.line import count
 from reconciler.render.words import disk_words
+from reconciler.values import replace
 
 
 def keep_marks(plan: Plan, manifest: Manifest | None, ctx: RunContext) -> Plan:
@@ -116,11 +116,7 @@ def _trusted(pool: PoolPlan) -> bool:
 
 
 def _service_time(target: str, ctx: RunContext) -> datetime | None:
-    asked: Mapping[str, Callable[[], datetime | None]] = {
-        str(each.service.target): each.service_time
-        for each in ctx.connections.values()
-        if isinstance(each, Connection)
-    }
+    asked = {str(each.service.target): each.service_time for each in connected(ctx.connections).values()}
     return asked[target]() if target in asked else None
 
 

@@ -6,7 +6,6 @@ Which drift may be remediated is left to ``planning.drift``, carrying it out to 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from reconciler import __version__
@@ -22,7 +21,7 @@ from reconciler.errors import ExitCode, JournalError, ReconcilerError, Refused
 from reconciler.journal.budget import midnight, words
 from reconciler.journal.records import Alarm, DayBudget, DriftPoint, Operation, PoolKey
 from reconciler.model import DriftPolicy, Limits, Manifest, Target
-from reconciler.planner import DEFAULT_LIFETIME, Connection, compute
+from reconciler.planner import DEFAULT_LIFETIME, compute, connected
 from reconciler.planning.drift import (
     BEING_CHANGED,
     ChangeKey,
@@ -39,6 +38,7 @@ from reconciler.planning.guards import run_checks
 from reconciler.planning.marks import Marks, surplus, waiting
 from reconciler.planning.plan import Loss, Plan, PoolPlan
 from reconciler.planning.policy import unattended
+from reconciler.values import replace
 
 REMEDIATION = "correct"
 """How the journal names a remediation run; a run that only detects is called ``drift``."""
@@ -60,7 +60,7 @@ async def detect(manifest: Manifest, limits: Limits, ctx: RunContext) -> DriftRe
         # Asked before and after: an operation that began or ended while the pools were read makes a reading
         # of its pool worthless, which may show its disks half done.
         changing = _being_changed(ctx)
-        services = [each.service for each in ctx.connections.values() if isinstance(each, Connection)]
+        services = [each.service for each in connected(ctx.connections).values()]
         known = known_of(journal, services, standing_holds(journal, services))
         plan = await compute(manifest, limits, ctx.connections, ctx.plan_metadata(DEFAULT_LIFETIME), known)
         plan = set_aside(plan, changing | _being_changed(ctx))
@@ -159,7 +159,8 @@ async def remediate(manifest: Manifest, limits: Limits, ctx: RunContext, unsettl
         return replace(report, refused=(_waits(unsettled),) if drifts else ())
     # Of the whole manifest, also of pools that no policy lets be corrected, as with a person's apply.
     round_ = replace(ctx, run_id=report.run_id)
-    report = _dated(report, await announce(keep_marks(report.plan, manifest, round_), manifest, round_))
+    plan = await announce(keep_marks(report.plan, manifest, round_), manifest, round_)
+    report = replace(report, plan=plan, measures=_measures(plan))
     permission = _permission(report.plan, manifest.drift, ctx)
     report = replace(report, refused=permission.refused)
     if not permission.pools and not report.unresolved:
@@ -184,11 +185,6 @@ async def remediate(manifest: Manifest, limits: Limits, ctx: RunContext, unsettl
     except JournalError as error:  # what was done must still reach the user
         report = replace(report, error=report.error or error)
     return replace(report, exit_code=_remediation_code(report))
-
-
-def _dated(report: DriftReport, plan: Plan) -> DriftReport:
-    """The report with the times of the marks that this round has made."""
-    return replace(report, plan=plan, measures=_measures(plan))
 
 
 def _waits(unsettled: str) -> Finding:

@@ -18,9 +18,8 @@ from reconciler.engine.holds import HELD, UNRESOLVED, alarm_holds, damaged_holds
 from reconciler.errors import BadInput, JournalError, PoolHeld, Refused, ServiceError
 from reconciler.journal.records import DamagedOperation, Operation
 from reconciler.model import Target
-from reconciler.planner import Connection, Holds
+from reconciler.planner import Holds, connected
 from reconciler.planning.finding import Finding
-from reconciler.planning.plan import Service
 
 
 async def resolve_all(
@@ -127,31 +126,21 @@ def concerns(operation: Operation, pools: Collection[str]) -> bool:
 
 def target_contexts(ctx: RunContext) -> dict[Target, TargetContext]:
     """One context per connected target."""
-    return {
-        target: TargetContext.of(connection, ctx.clock)
-        for target, connection in ctx.connections.items()
-        if isinstance(connection, Connection)
-    }
+    return {target: TargetContext.of(each, ctx.clock) for target, each in connected(ctx.connections).items()}
 
 
 def open_operations(ctx: RunContext) -> list[tuple[Target, Operation]]:
     """The operations that any run left open on the connected targets."""
     return [
         (target, operation)
-        for target, connection in ctx.connections.items()
-        if isinstance(connection, Connection)
+        for target, connection in connected(ctx.connections).items()
         for operation in ctx.journal.unresolved(str(target), connection.service.name)
     ]
 
 
-def _services(ctx: RunContext) -> list[Service]:
-    """The services of the connected targets."""
-    return [each.service for each in ctx.connections.values() if isinstance(each, Connection)]
-
-
 def _standing(ctx: RunContext) -> Holds:
     """What keeps pools closed until a person decides; each damaged record is said."""
-    services = _services(ctx)
+    services = [each.service for each in connected(ctx.connections).values()]
     damaged = damaged_holds(ctx.journal, services)
     for each in damaged.values():
         ctx.log(f"{each.pool}: {each.message}")

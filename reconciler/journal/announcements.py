@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Insert, Select, and_, delete, 
 from reconciler.errors import Refused
 from reconciler.journal import rows
 from reconciler.journal.records import Announcement, GraceRule, Intent, Mark, NewAnnouncement, PoolKey
-from reconciler.journal.schema import announcements, given, marks, matching
+from reconciler.journal.schema import announcements, equal, given, marks, matching
 from reconciler.journal.states import Outcome, State
 
 BEGUN = "announcement.begun"
@@ -46,15 +46,17 @@ def _of_marks(*columns: str) -> Select[Any]:
 
 def of_run(connection: Connection, run_id: str) -> tuple[Announcement, ...]:
     """The messages that a run sent last, oldest first."""
-    query = select(announcements).where(announcements.c.run_id == run_id)
-    ordered = query.order_by(announcements.c.begun, announcements.c.id)
-    return tuple(map(rows.to_announcement, connection.execute(ordered)))
+    return _oldest_first(connection, select(announcements).where(announcements.c.run_id == run_id))
 
 
 def of_pool(connection: Connection, pool: PoolKey) -> tuple[Announcement, ...]:
     """Every message about disks of one pool, oldest first."""
-    same = [announcements.c[name] == value for name, value in rows.pool_values(pool).items()]
-    ordered = select(announcements).where(*same).order_by(announcements.c.begun, announcements.c.id)
+    same = equal(announcements, rows.pool_values(pool))
+    return _oldest_first(connection, select(announcements).where(*same))
+
+
+def _oldest_first(connection: Connection, query: Select[Any]) -> tuple[Announcement, ...]:
+    ordered = query.order_by(announcements.c.begun, announcements.c.id)
     return tuple(map(rows.to_announcement, connection.execute(ordered)))
 
 
@@ -119,7 +121,7 @@ def _is_as_it_was(connection: Connection, mark: Mark) -> bool:
 
 
 def _about(mark: Mark) -> list[ColumnElement[bool]]:
-    return [announcements.c[name] == value for name, value in _place(mark).items()]
+    return equal(announcements, _place(mark))
 
 
 def _place(mark: Mark) -> dict[str, Any]:

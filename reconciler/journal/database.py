@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, Insert, Table, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Dialect, Engine, Insert, Table, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
+from sqlalchemy.util import LRUCache
 
 from reconciler.errors import BadInput, JournalError
 from reconciler.files import writable_by_others
@@ -248,20 +249,40 @@ def _sqlite(url: URL, read_only: bool) -> Engine:
         # Read-write where permitted: before reading, SQLite must roll back what a dead run left half written.
         # Unlike the default mode, rw creates no file.
         url = url.set(database=f"file:{quote(str(file.absolute()))}", query={"mode": "rw", "uri": "true"})
-    engine = create_engine(url, poolclass=QueuePool, pool_size=1, max_overflow=0, connect_args=options)
+    dialect, compiled = _of_sqlite()
+    [name], named = dialect.create_connect_args(url)
 
-    @event.listens_for(engine, "connect")
-    def connected(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # the driver must not begin transactions by its own rules
-        # A byte that is no UTF-8 would make a whole result unreadable; checksums find it row by row.
-        connection.text_factory = _lenient
-        connection.execute("PRAGMA journal_mode=DELETE")
-        # EXTRA also syncs the folder: a commit survives power loss right after it.
-        connection.execute("PRAGMA synchronous=EXTRA")
-        if read_only:
-            connection.execute("PRAGMA query_only=ON")
+    def connect() -> Any:
+        connection = sqlite3.connect(name, **{**named, **options})
+        try:
+            _set_up(connection, read_only)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
 
-    return engine
+    pool = QueuePool(connect, pool_size=1, max_overflow=0, dialect=dialect)
+    return Engine(pool, dialect, url, execution_options={"compiled_cache": compiled})
+
+
+@cache
+def _of_sqlite() -> tuple[Dialect, LRUCache[Any, Any]]:
+    """What all SQLite journals of a process share, so that it compiles a statement only once."""
+    engine = create_engine("sqlite+pysqlite://")
+    engine.connect().close()  # the dialect learns what it speaks to
+    engine.dispose()
+    return engine.dialect, LRUCache(500)
+
+
+def _set_up(connection: sqlite3.Connection, read_only: bool) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions by its own rules
+    # A byte that is no UTF-8 would make a whole result unreadable; checksums find it row by row.
+    connection.text_factory = lambda stored: stored.decode("utf-8", "backslashreplace")
+    connection.execute("PRAGMA journal_mode=DELETE")
+    # EXTRA also syncs the folder: a commit survives power loss right after it.
+    connection.execute("PRAGMA synchronous=EXTRA")
+    if read_only:
+        connection.execute("PRAGMA query_only=ON")
 
 
 def _check_rights(path: Path) -> None:
@@ -277,10 +298,6 @@ def _check_rights(path: Path) -> None:
                 f"other users may write {each}, so they could change the journal or take its place",
                 f"Take that right away (chmod go-w {each}), or point RECONCILER_JOURNAL at a place of your own.",
             )
-
-
-def _lenient(stored: bytes) -> str:
-    return stored.decode("utf-8", "backslashreplace")
 
 
 def _timeout(url: URL) -> dict[str, float]:

@@ -23,14 +23,10 @@ from reconciler.journal.records import (
     PoolKey,
     StaleGeneration,
 )
-from reconciler.journal.schema import operations, pools
+from reconciler.journal.schema import given, matching, operations, pools
 
 # Built once: composing a statement takes longer than SQLite needs to run it.
-_the_pool = (
-    pools.c.target == bindparam("at_target"),
-    pools.c.service == bindparam("at_service"),
-    pools.c.pool_id == bindparam("at_pool_id"),
-)
+_the_pool = matching(pools, "target", "service", "pool_id")
 _GENERATION = select(pools.c.generation).where(*_the_pool)
 _COUNT_UP = update(pools).where(*_the_pool).values(generation=pools.c.generation + 1)
 # Fails for a run whose reading is older than another run's operation, even if that operation is closed by now:
@@ -43,11 +39,7 @@ _STATE_TO_CHANGE = (
     .where(operations.c.id == bindparam("operation_id"))
     .with_for_update()
 )
-_OF_POOL = select(operations).where(
-    operations.c.target == bindparam("at_target"),
-    operations.c.service == bindparam("at_service"),
-    operations.c.pool_id == bindparam("at_pool_id"),
-)
+_OF_POOL = select(operations).where(*matching(operations, "target", "service", "pool_id"))
 _OPEN = update(operations).where(operations.c.id == bindparam("operation_id"), operations.c.closed.is_(None))
 _OWNED = _OPEN.where(operations.c.owner == bindparam("by_owner"))
 # A run may take over what it owns already, so that a retried take-over does not wait for its own lease.
@@ -182,7 +174,7 @@ def when(time: datetime) -> str:
 
 
 def _at(pool: PoolKey) -> dict[str, str]:
-    return {"at_target": pool.target, "at_service": pool.service, "at_pool_id": pool.pool_id}
+    return given(rows.pool_values(pool))
 
 
 def _conflict(connection: Connection, intent: Intent) -> PoolHeld | StaleGeneration | JournalError:

@@ -6,7 +6,6 @@ The check shares no code with the plan that has decided the same before: both wo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -17,7 +16,8 @@ from sqlalchemy import delete as delete_from
 from reconciler.errors import PoolHeld, Refused
 from reconciler.journal import rows
 from reconciler.journal.records import GraceRule, Intent, Mark, MarkKey, NewMark, PoolKey
-from reconciler.journal.schema import LATEST, SHAPES_SINCE, given, marks, matching, operations
+from reconciler.journal.schema import LATEST, SHAPES_SINCE, equal, given, marks, matching, operations
+from reconciler.values import replace
 
 KEPT = "marks.kept"
 """The kind of the event that says which disks a run marked, and of which it cleared the mark."""
@@ -46,9 +46,11 @@ def _longest_first(*columns: str, shapes: bool = True) -> Select[Any]:
     return select(*readable).where(*matching(marks, *columns)).order_by(*order)
 
 
-def find(connection: Connection, target: str | None, service: str | None, version: int) -> tuple[Mark, ...]:
-    """Marks of one target and service, or of all, the longest first, from a journal of this version."""
-    place = rows.place_values(target, service)
+def find(
+    connection: Connection, target: str | None, service: str | None, version: int, pool_id: str | None = None
+) -> tuple[Mark, ...]:
+    """Marks of one target, service and pool, or of all, the longest first, from a journal of this version."""
+    place = rows.place_values(target, service) | ({"pool_id": pool_id} if pool_id is not None else {})
     query = _longest_first(*place, shapes=version >= SHAPES_SINCE)
     found = connection.execute(query, given(place))
     return tuple(rows.to_mark(row) for row in found)
@@ -119,7 +121,7 @@ def extend(connection: Connection, key: MarkKey, by: str, until: datetime) -> bo
 
 def check_not_going(connection: Connection, key: MarkKey) -> None:
     """Raise ``PoolHeld`` while an operation on the pool is open: then it is too late to object, or not known."""
-    going = [getattr(operations.c, name) == value for name, value in rows.pool_values(key.pool).items()]
+    going = equal(operations, rows.pool_values(key.pool))
     row = connection.execute(select(operations.c.id).where(*going, operations.c.closed.is_(None))).first()
     if row:
         raise PoolHeld(
@@ -153,9 +155,5 @@ def _early(intent: Intent, why: str) -> Refused:
     )
 
 
-def _of(pool: PoolKey) -> list[ColumnElement[bool]]:
-    return [getattr(marks.c, name) == value for name, value in rows.pool_values(pool).items()]
-
-
 def _at(key: MarkKey) -> list[ColumnElement[bool]]:
-    return [*_of(key.pool), marks.c.disk_id == key.disk_id]
+    return equal(marks, rows.pool_values(key.pool) | {"disk_id": key.disk_id})

@@ -6,10 +6,10 @@ Statements and transactions are left to ``store``, computing checksums to ``chec
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
+from msgspec import structs
 from sqlalchemy import Row
 
 from reconciler.journal.checksum import intent_sum, state_sum, storable
@@ -36,10 +36,12 @@ from reconciler.journal.records import (
 from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import KnownBackup, LostCopy, Notice
 
+Record = TypeVar("Record", Alarm, Announcement, DriftPoint, Event, Intent, Mark, Operation, Outcome, Run)
+
 
 def pool_values(pool: PoolKey) -> dict[str, Any]:
     """The columns that name a pool."""
-    return {"target": pool.target, "service": pool.service, "pool_id": pool.pool_id}
+    return _values(pool)
 
 
 def place_values(target: str | None, service: str | None) -> dict[str, Any]:
@@ -47,49 +49,47 @@ def place_values(target: str | None, service: str | None) -> dict[str, Any]:
     return {name: value for name, value in (("target", target), ("service", service)) if value is not None}
 
 
+def _values(record: Any, *but: str) -> dict[str, Any]:
+    """What a value of ``records`` holds, for the columns of the same names; without the fields in ``but``."""
+    return {name: getattr(record, name) for name in record.__struct_fields__ if name not in but}
+
+
+def _record(kind: type[Record], row: Row[Any], **other: Any) -> Record:
+    """The value ``kind``: from the columns of the same names, but for the fields in ``other``."""
+    own = {name: getattr(row, name) for name in kind.__struct_fields__ if name not in other}
+    return kind(**own, **other)
+
+
+def _pool(row: Row[Any]) -> PoolKey:
+    return PoolKey(row.target, row.service, row.pool_id)
+
+
 def intent_values(intent: Intent) -> dict[str, Any]:
     """The columns an intent fills."""
-    return pool_values(intent.pool) | {
-        "id": intent.operation_id,
-        "run_id": intent.run_id,
-        "pool_name": intent.pool_name,
-        "step": intent.step.value,
-        "handle_type": intent.handle_type,
-        "disks": [list(disk) for disk in intent.disks],
-        "disk_count": len(intent.disks),
-        "keep": list(intent.keep),
-        "baseline_jobs": list(intent.baseline_jobs),
-        "generation": intent.generation,
-        "signed_at": intent.signed_at,
-        "not_after": intent.not_after,
-        "plan_digest": intent.plan_digest,
-        "copies": [_copy_values(copy) for copy in intent.copies],
-    }
+    return (
+        pool_values(intent.pool)
+        | _values(intent, "pool", "operation_id")
+        | {
+            "id": intent.operation_id,
+            "step": intent.step.value,
+            "disks": [list(disk) for disk in intent.disks],
+            "disk_count": len(intent.disks),
+            "keep": list(intent.keep),
+            "baseline_jobs": list(intent.baseline_jobs),
+            "copies": [_copy_values(copy) for copy in intent.copies],
+        }
+    )
 
 
 def outcome_values(outcome: Outcome) -> dict[str, Any]:
     """The columns an outcome fills; the state is among them."""
-    return {
-        "state": outcome.state.value,
-        "outcome": outcome.state.value,
-        "job_id": outcome.job_id,
-        "request_id": outcome.request_id,
-        "status": outcome.status,
-        "code": outcome.code,
-        "message": outcome.message,
-    }
+    state = outcome.state.value
+    return {"state": state, "outcome": state} | _values(outcome, "state", "retry_after")
 
 
 def drift_values(point: DriftPoint) -> dict[str, Any]:
     """The columns of one drift point."""
-    return pool_values(point.pool) | {
-        "run_id": point.run_id,
-        "pool_name": point.pool_name,
-        "at": point.at,
-        "surplus": point.surplus,
-        "missing": point.missing,
-        "surplus_gb": point.surplus_gb,
-    }
+    return pool_values(point.pool) | _values(point, "pool")
 
 
 def summed(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,37 +117,28 @@ def judged(row: Row[Any]) -> Operation | DamagedOperation:
 
 def damaged(row: Row[Any]) -> DamagedOperation:
     """What a row that cannot be trusted says of itself."""
-    pool = PoolKey(row.target, row.service, row.pool_id)
-    return DamagedOperation(str(row.id), pool, str(row.pool_name))
+    return DamagedOperation(str(row.id), _pool(row), str(row.pool_name))
 
 
 def to_operation(row: Row[Any]) -> Operation:
     """One row of the operations table; raises ``ValueError`` or ``TypeError`` for values nobody wrote."""
-    intent = Intent(
+    intent = _record(
+        Intent,
+        row,
         operation_id=row.id,
-        run_id=row.run_id,
-        pool=PoolKey(row.target, row.service, row.pool_id),
-        pool_name=row.pool_name,
+        pool=_pool(row),
         step=Step(row.step),
-        handle_type=row.handle_type,
         disks=tuple(SentDisk(*disk) for disk in row.disks),
         keep=tuple(row.keep),
         baseline_jobs=tuple(row.baseline_jobs),
-        generation=row.generation,
-        signed_at=row.signed_at,
-        not_after=row.not_after,
-        plan_digest=row.plan_digest,
         copies=tuple(_to_copy(*copy) for copy in getattr(row, "copies", ())),
     )
-    return Operation(
+    return _record(
+        Operation,
+        row,
         intent=intent,
         state=State(row.state),
         outcome=_to_outcome(row),
-        owner=row.owner,
-        lease_until=row.lease_until,
-        opened=row.opened,
-        closed=row.closed,
-        verdict=row.verdict,
         closed_by=ClosedBy(row.closed_by) if row.closed_by else None,
     )
 
@@ -167,28 +158,15 @@ def _to_copy(*kept: Any) -> LostCopy:
 def _to_outcome(row: Row[Any]) -> Outcome | None:
     if row.outcome is None:
         return None
-    return Outcome(
-        state=State(row.outcome),
-        job_id=row.job_id,
-        request_id=row.request_id,
-        status=row.status,
-        code=row.code,
-        message=row.message,
-    )
+    return _record(Outcome, row, state=State(row.outcome), retry_after=None)
 
 
 def to_run(row: Row[Any]) -> Run:
     """One row of the runs table."""
-    return Run(
-        id=row.id,
-        command=row.command,
-        tool_version=row.tool_version,
+    return _record(
+        Run,
+        row,
         targets=tuple(row.targets),
-        started=row.started,
-        ended=row.ended,
-        digest=row.digest,
-        exit_code=row.exit_code,
-        summary=row.summary,
         approved=_to_approved(row),
         policy=getattr(row, "policy", ""),
         origin=_to_origin(row),
@@ -209,51 +187,27 @@ def _to_approved(row: Row[Any]) -> Approved | None:
 
 def origin_values(origin: Origin) -> dict[str, Any]:
     """The column of who started a run."""
-    return {"origin": {name: storable(value) for name, value in asdict(origin).items()}}
+    return {"origin": {name: storable(value) for name, value in structs.asdict(origin).items()}}
 
 
 def _to_origin(row: Row[Any]) -> Origin:
     found = getattr(row, "origin", {})
-    return Origin(**{name: str(found.get(name, "")) for name in Origin.__slots__})
+    return Origin(**{name: str(found.get(name, "")) for name in Origin.__struct_fields__})
 
 
 def to_event(row: Row[Any]) -> Event:
     """One row of the events table."""
-    return Event(
-        seq=row.seq,
-        run_id=row.run_id,
-        operation_id=row.operation_id,
-        at=row.at,
-        kind=row.kind,
-        detail=row.detail,
-    )
+    return _record(Event, row)
 
 
 def alarm_values(alarm: Alarm) -> dict[str, Any]:
     """The columns of an alarm."""
-    return pool_values(alarm.pool) | {
-        "id": alarm.id,
-        "run_id": alarm.run_id,
-        "pool_name": alarm.pool_name,
-        "at": alarm.at,
-        "message": alarm.message,
-        "acknowledged": alarm.acknowledged,
-        "acknowledged_by": alarm.acknowledged_by,
-    }
+    return pool_values(alarm.pool) | _values(alarm, "pool")
 
 
 def to_alarm(row: Row[Any]) -> Alarm:
     """One row of the alarms table."""
-    return Alarm(
-        id=row.id,
-        run_id=row.run_id,
-        pool=PoolKey(row.target, row.service, row.pool_id),
-        pool_name=row.pool_name,
-        at=row.at,
-        message=row.message,
-        acknowledged=row.acknowledged,
-        acknowledged_by=row.acknowledged_by,
-    )
+    return _record(Alarm, row, pool=_pool(row))
 
 
 def mark_values(new: NewMark) -> dict[str, Any]:
@@ -270,58 +224,30 @@ def mark_values(new: NewMark) -> dict[str, Any]:
 
 def to_mark(row: Row[Any]) -> Mark:
     """One row of the marks table."""
-    return Mark(
-        key=MarkKey(PoolKey(row.target, row.service, row.pool_id), row.disk_id),
-        pool_name=row.pool_name,
-        first_seen=row.first_seen,
-        grace=timedelta(seconds=row.grace),
-        extended_until=row.extended_until,
-        extended_by=row.extended_by,
-        shape=getattr(row, "shape", ""),
-    )
+    key, grace = MarkKey(_pool(row), row.disk_id), timedelta(seconds=row.grace)
+    return _record(Mark, row, key=key, grace=grace, shape=getattr(row, "shape", ""))
 
 
 def announcement_values(new: NewAnnouncement) -> dict[str, Any]:
     """The columns that a message fills before it is sent; its time is the journal's."""
-    return pool_values(new.mark.key.pool) | {
-        "id": new.id,
-        "disk_id": new.mark.key.disk_id,
-        "first_seen": new.mark.first_seen,
-        "once": new.once,
-        "pool_name": new.mark.pool_name,
-        "notice": new.notice.value,
-        "due": new.due,
-        "text": new.text,
-    }
+    mark = new.mark
+    return (
+        pool_values(mark.key.pool)
+        | _values(new, "mark")
+        | {"disk_id": mark.key.disk_id, "first_seen": mark.first_seen, "pool_name": mark.pool_name}
+        | {"once": new.once, "notice": new.notice.value}
+    )
 
 
 def to_announcement(row: Row[Any]) -> Announcement:
     """One row of the announcements table."""
-    return Announcement(
-        id=row.id,
-        key=MarkKey(PoolKey(row.target, row.service, row.pool_id), row.disk_id),
-        pool_name=row.pool_name,
-        first_seen=row.first_seen,
-        notice=Notice(row.notice),
-        due=row.due,
-        text=row.text,
-        run_id=row.run_id,
-        begun=row.begun,
-        outcome=_to_outcome(row),
-    )
+    key = MarkKey(_pool(row), row.disk_id)
+    return _record(Announcement, row, key=key, notice=Notice(row.notice), outcome=_to_outcome(row))
 
 
 def to_drift(row: Row[Any]) -> DriftPoint:
     """One row of the drift table."""
-    return DriftPoint(
-        run_id=row.run_id,
-        at=row.at,
-        pool=PoolKey(row.target, row.service, row.pool_id),
-        pool_name=row.pool_name,
-        surplus=row.surplus,
-        missing=row.missing,
-        surplus_gb=row.surplus_gb,
-    )
+    return _record(DriftPoint, row, pool=_pool(row))
 
 
 def changes(found: Iterable[Any], memory: timedelta) -> tuple[DriftPoint, ...]:

@@ -195,10 +195,7 @@ def _permitted_at(node: Map | None, faults: Faults) -> _Places:
 
 
 def _pool(
-    entry: schema.PoolEntry,
-    node: Map,
-    context: tuple[Target, schema.DefaultsEntry, _Places],
-    faults: Faults,
+    entry: schema.PoolEntry, node: Map, context: tuple[Target, schema.DefaultsEntry, _Places], faults: Faults
 ) -> DesiredPool:
     target, defaults, shared = context
     apply_to = entry.apply_to or defaults.apply_to

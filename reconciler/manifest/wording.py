@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -15,6 +14,7 @@ from reconciler.manifest import schema
 from reconciler.manifest.faults import shown
 from reconciler.manifest.tree import BROKEN, Map, Seq, locate
 from reconciler.model import MAX_DISK_GB, MAX_POOL_DISKS
+from reconciler.values import Struct
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -25,14 +25,11 @@ if TYPE_CHECKING:
 Path: TypeAlias = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
+class Vocabulary(Struct, frozen=True):
     """The words of one kind of document."""
 
-    models: Mapping[tuple[str, ...], type[schema.Entry]]
-    """The model of each part, by its keys from the root."""
-    homes: Mapping[tuple[str, ...], str]
-    """Where in the document each part is, in words."""
+    places: Mapping[tuple[str, ...], tuple[type[schema.Entry], str]]
+    """The model of each part, and where in the document it is in words; by its keys from the root."""
     advice: Mapping[str, str]
     """What to write: by the keys from the root with dots between them, or by the last key alone."""
     kind: str
@@ -41,36 +38,22 @@ class Vocabulary:
     """What to write at the root."""
 
 
-_MODELS: Final[Mapping[tuple[str, ...], type[schema.Entry]]] = {
-    (): schema.DocumentEntry,
-    ("target",): schema.TargetEntry,
-    ("defaults",): schema.DefaultsEntry,
-    ("defaults", "announce"): schema.AnnounceEntry,
-    ("defaults", "backup"): schema.BackupEntry,
-    ("limits",): schema.LimitsEntry,
-    ("pools",): schema.PoolEntry,
-    ("pools", "disks"): schema.DiskEntry,
-    ("pools", "announce"): schema.AnnounceEntry,
-    ("pools", "backup"): schema.BackupEntry,
-    ("drift",): schema.DriftEntry,
-    ("drift", "windows"): schema.WindowEntry,
-}
-_HOMES: Final[Mapping[tuple[str, ...], str]] = {
-    (): "at the top of the document",
-    ("target",): "under target",
-    ("defaults",): "under defaults",
-    ("defaults", "announce"): "under announce",
-    ("defaults", "backup"): "under defaults.backup",
-    ("limits",): "under limits",
-    ("pools",): "in a pool's entry",
-    ("pools", "disks"): "in a disk's entry",
-    ("pools", "announce"): "under announce",
-    ("pools", "backup"): "under a pool's backup",
-    ("drift",): "under drift",
-    ("drift", "windows"): "in a window of drift",
+_PLACES: Final[Mapping[tuple[str, ...], tuple[type[schema.Entry], str]]] = {
+    (): (schema.DocumentEntry, "at the top of the document"),
+    ("target",): (schema.TargetEntry, "under target"),
+    ("defaults",): (schema.DefaultsEntry, "under defaults"),
+    ("defaults", "announce"): (schema.AnnounceEntry, "under announce"),
+    ("defaults", "backup"): (schema.BackupEntry, "under defaults.backup"),
+    ("limits",): (schema.LimitsEntry, "under limits"),
+    ("pools",): (schema.PoolEntry, "in a pool's entry"),
+    ("pools", "disks"): (schema.DiskEntry, "in a disk's entry"),
+    ("pools", "announce"): (schema.AnnounceEntry, "under announce"),
+    ("pools", "backup"): (schema.BackupEntry, "under a pool's backup"),
+    ("drift",): (schema.DriftEntry, "under drift"),
+    ("drift", "windows"): (schema.WindowEntry, "in a window of drift"),
 }
 
-_CEILING: Final = "write a whole number, 0 or more"
+CEILING: Final = "write a whole number, 0 or more"
 SHARE: Final = "write whole percent with the sign, from 0% to 100%, such as 50%"
 GRACE: Final = "write a number with s, m, h or d, from 1s to 365d, such as 7d"
 _CHANGES: Final = "write a list of remove, expand and add, such as [remove]"
@@ -92,7 +75,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "profile": "write a section of the credentials file: letters, digits, '.', '_' and '-'",
     "defaults": "write a mapping such as {apply_to: idle}",
     "limits": "write a mapping such as {disks: 10, copies: 100, pools: 5}",
-    **{f"limits.{name}": _CEILING for name in ("disks", "copies", "pools", "gigabytes", "users")},
+    **{f"limits.{name}": CEILING for name in ("disks", "copies", "pools", "gigabytes", "users")},
     "share_of_pool": SHARE,
     "share_of_run": SHARE,
     "pools": "write a list of pools, each as '- name: …' with its disks",
@@ -126,14 +109,12 @@ _ADVICE: Final[Mapping[str, str]] = {
     "drift": "write a mapping with correct, disks_per_day and windows",
     "correct": _CHANGES,
     "correct entry": "write remove, expand or add",
-    "disks_per_day": _CEILING,
+    "disks_per_day": CEILING,
     "windows": "write a list such as [{days: [sat], start: '22:00', end: '06:00', timezone: Asia/Bangkok}]",
     **WINDOW,
 }
 
-MANIFEST: Final = Vocabulary(
-    _MODELS, _HOMES, _ADVICE, "a manifest", "write a mapping with version, target and pools"
-)
+MANIFEST: Final = Vocabulary(_PLACES, _ADVICE, "a manifest", "write a mapping with version, target and pools")
 """The words of a manifest."""
 
 _SECRETS: Final = frozenset(
@@ -188,10 +169,10 @@ def _unknown_key(key: str, parent: tuple[str, ...], words: Vocabulary) -> str:
         )
     if plain in _ENDPOINTS:
         return f"{shown(key)} is not allowed in {words.kind}; use --endpoint or RECONCILER_ENDPOINT"
-    known = list(words.models[parent].model_fields)
+    known = list(words.places[parent][0].model_fields)
     if close := get_close_matches(key, known, n=1):
         return f"unknown key {shown(key)}; did you mean {close[0]!r}?"
-    homes = [home for path, home in words.homes.items() if key in words.models[path].model_fields]
+    homes = [home for model, home in words.places.values() if key in model.model_fields]
     if homes:
         return f"unknown key {shown(key)} here; write it {' or '.join(homes)}"
     return f"unknown key {shown(key)}; the keys here are {', '.join(known)}"

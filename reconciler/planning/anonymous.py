@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from reconciler.model import LostCopy
 from reconciler.planning.change import Change
-from reconciler.planning.plan import Plan, PoolPlan, Unbacked
+from reconciler.planning.plan import Plan, PoolPlan
+from reconciler.values import replace
 
 
 class Unnamed(tuple[str, ...]):
@@ -55,7 +55,9 @@ def _pool(pool: PoolPlan, numbers: Numbers) -> PoolPlan:
             disk,
             lost=tuple(map(numbers.copy, disk.lost)),
             backups=disk.backups
-            and replace(disk.backups, lacking=tuple(map(_nameless, disk.backups.lacking))),
+            and replace(
+                disk.backups, lacking=tuple(replace(each, desktop_name="") for each in disk.backups.lacking)
+            ),
         )
         for disk in pool.disk_losses
     )
@@ -76,10 +78,6 @@ def _pool(pool: PoolPlan, numbers: Numbers) -> PoolPlan:
         candidates=candidates,
         leftovers=left,
     )
-
-
-def _nameless(desktop: Unbacked) -> Unbacked:
-    return replace(desktop, desktop_name="")
 
 
 def _change(change: Change) -> Change:

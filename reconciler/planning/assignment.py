@@ -6,14 +6,14 @@ The Hungarian method with potentials, rows added one by one: O(rows² × columns
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from reconciler.values import Struct
 
 Cost = tuple[int, ...]
 """Compared field by field, the first one first; every field is at least 0."""
 
 
-@dataclass(frozen=True, slots=True)
-class Forced:
+class Forced(Struct, frozen=True):
     """Rows that must get a column (``keep``) and rows that must not (``drop``)."""
 
     keep: frozenset[int] = frozenset()

@@ -6,7 +6,6 @@ Choosing is left to ``matching``, blocking to ``guards``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from reconciler.model import MAX_POOL_DISKS, Action, ApplyTo, DesiredPool, Desktop, Disk, LostCopy, Pool
@@ -14,13 +13,11 @@ from reconciler.planning.change import Change, Rule, Tie
 from reconciler.planning.marks import Settle, as_it_is
 from reconciler.planning.matching import DISTRUSTED, match
 from reconciler.planning.plan import Candidate, DiskLoss, Loss, PoolPlan
+from reconciler.values import replace
 
 
 def draft(
-    desired: DesiredPool,
-    live: Pool,
-    desktops: Sequence[Desktop] | None = None,
-    settle: Settle = as_it_is,
+    desired: DesiredPool, live: Pool, desktops: Sequence[Desktop] | None = None, settle: Settle = as_it_is
 ) -> PoolPlan:
     """Match one pool and describe every change; ``desktops`` adds copies, people and ages.
 

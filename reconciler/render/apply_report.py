@@ -25,7 +25,8 @@ def report_lines(report: ApplyReport) -> Iterator[Line]:
     """What was done, what failed, what was not started, and what is still in flight."""
     yield from _result_lines(report)
     yield from in_flight_lines(report.in_flight)
-    yield from _closing(report)
+    yield closing_line(report)
+    yield _in_journal(report)
 
 
 def retry_lines(report: ApplyReport) -> Iterator[Line]:
@@ -178,11 +179,6 @@ def _also(report: ApplyReport) -> str:
 def _names(pools: Sequence[PoolPlan]) -> str:
     more = f" and {len(pools) - MOST_NAMES} more" if len(pools) > MOST_NAMES else ""
     return ", ".join(pool.label for pool in pools[:MOST_NAMES]) + more
-
-
-def _closing(report: ApplyReport) -> Iterator[Line]:
-    yield closing_line(report)
-    yield _in_journal(report)
 
 
 def closing_line(report: ApplyReport) -> Line:

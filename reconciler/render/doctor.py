@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
+from reconciler.errors import ExitCode
 from reconciler.render.line import Line, Tone
+from reconciler.values import Struct
 
 
 class Result(StrEnum):
@@ -22,8 +23,7 @@ class Result(StrEnum):
     FAILURE = "failure"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """One thing that was looked at."""
 
     name: str
@@ -36,6 +36,26 @@ class Check:
     """``region/project_id``; empty for what belongs to no target."""
     exit_code: int = 0
     """Of a failure: the code with which a command would end because of it."""
+
+    @classmethod
+    def ok(cls, name: str, message: str) -> Check:
+        """It is as it should be."""
+        return cls(name, Result.OK, message)
+
+    @classmethod
+    def warning(cls, name: str, message: str, advice: str) -> Check:
+        """A plan works all the same."""
+        return cls(name, Result.WARNING, message, advice)
+
+    @classmethod
+    def not_tried(cls, name: str, message: str, advice: str = "") -> Check:
+        """What it needs is missing."""
+        return cls(name, Result.NOT_TRIED, message, advice)
+
+    @classmethod
+    def failure(cls, name: str, message: str, advice: str, code: ExitCode) -> Check:
+        """A command would end with this code."""
+        return cls(name, Result.FAILURE, message, advice, exit_code=int(code))
 
 
 _TONES = {

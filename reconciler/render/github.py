@@ -46,9 +46,9 @@ def plan_annotations(plan: Plan) -> Iterator[str]:
 
 
 def fault_annotations(faults: Iterable[Fault]) -> Iterator[str]:
-    """One workflow command per fault of the manifests, at its line."""
+    """One workflow command per fault of the manifests, at its line; at the first one of a file that has none."""
     for each in faults:
-        yield annotation("error", "manifest", [each.what], f"{each.file}:{each.line}:{each.column}")
+        yield annotation("error", "manifest", [each.what], f"{each.file}:{each.line or 1}:{each.column or 1}")
 
 
 def faults_summary(what: str, faults: Iterable[Fault]) -> str:
@@ -56,7 +56,7 @@ def faults_summary(what: str, faults: Iterable[Fault]) -> str:
     lines = [
         f"## {prose(what)}",
         "",
-        *(f"- {code(f'{each.file}:{each.line}:{each.column}')} {prose(each.what)}" for each in faults),
+        *(f"- {code(each.place)} {prose(each.what)}" for each in faults),
     ]
     return "\n".join(lines) + "\n"
 

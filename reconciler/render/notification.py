@@ -8,7 +8,6 @@ people on them. Delivery is left to ``notify``, when to send to ``cli``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.apply.results import ApplyReport, DriftReport, DriftRound, PoolResult, Status, live_pool
@@ -16,7 +15,7 @@ from reconciler.errors import ExitCode, ReconcilerError
 from reconciler.journal.records import Approved
 from reconciler.model import DesiredPool, Target
 from reconciler.planning.drift import is_being_changed
-from reconciler.planning.finding import Severity
+from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.plan import Plan, PoolPlan, totals
 from reconciler.render import words
 from reconciler.render.apply_report import headline as apply_headline
@@ -24,6 +23,7 @@ from reconciler.render.drift_report import counts, headline, sum_words
 from reconciler.render.line import count
 from reconciler.render.message import EVERYBODY, Compose, Level, Message
 from reconciler.safe_text import safe_text
+from reconciler.values import Struct, field
 
 FORMAT_VERSION = "1.1"
 MOST_POOLS = 20
@@ -47,8 +47,7 @@ _OF_CODE = {
 """Every other exit code is a failure."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """Where a message comes from, for who wants to see more; empty where nothing says so."""
 
     command: str
@@ -63,8 +62,7 @@ class Source:
     """The command that approves what waits."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(Struct, frozen=True):
     """What there is to say of one pool."""
 
     target: Target
@@ -76,8 +74,7 @@ class _Part:
     numbers: Mapping[str, int | str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Story:
+class _Story(Struct, frozen=True):
     """A message before it is written down."""
 
     source: Source
@@ -151,12 +148,19 @@ def _amounts(pools: Sequence[PoolPlan]) -> dict[str, int]:
 
 
 def apply_message(
-    report: ApplyReport | None, error: ReconcilerError | None, pools: Sequence[DesiredPool], source: Source
+    report: ApplyReport | None,
+    error: ReconcilerError | None,
+    pools: Sequence[DesiredPool],
+    source: Source,
+    stopped: Plan | None = None,
 ) -> Compose:
-    """What was done, and what was not; ``report`` is None when the run ended with an error before that."""
+    """What was done, and what was not; ``report`` is None when the run ended with an error before that.
+
+    ``stopped``: the plan of a run that was refused as a whole, so that the owners of its pools hear of it too.
+    """
     owners = Owners(pools)
-    parts = tuple(_applied(report, owners)) if report else ()
-    plan = report.plan if report else None
+    parts = tuple(_applied(report, owners)) if report else tuple(_stopped(stopped)) if stopped else ()
+    plan = report.plan if report else stopped
 
     def compose(owner: str) -> Message | None:
         own = _owned(parts, owner)
@@ -225,6 +229,16 @@ def _applied(report: ApplyReport, owners: Owners) -> Iterator[_Part]:
             yield _part(pool, Level.WARNING, _blocked(pool), {"status": "blocked"})
 
 
+def _stopped(plan: Plan) -> Iterator[_Part]:
+    """The pools that stay as they are because the run was refused as a whole; by rules, not by others' numbers."""
+    rules = ", ".join(_blocking(plan.findings))
+    why = f"not applied: the run is stopped by {rules}" if rules else "not applied: the run was refused"
+    for pool in plan.pools:
+        if pool.blocked or pool.pending:
+            text = _blocked(pool) if pool.blocked else f"{why}; {words.pool_summary(pool)}"
+            yield _part(pool, Level.WARNING, text, {"status": "blocked", **_amounts([pool])})
+
+
 def _ended(result: PoolResult, pool: PoolPlan | None, owners: Owners) -> _Part:
     numbers: dict[str, int | str] = {
         "status": result.status.value,
@@ -251,8 +265,11 @@ def _ended(result: PoolResult, pool: PoolPlan | None, owners: Owners) -> _Part:
 
 def _blocked(pool: PoolPlan) -> str:
     """By which rules; their messages may name people."""
-    rules = sorted({each.rule for each in pool.findings if each.severity is Severity.BLOCK})
-    return f"blocked by {', '.join(rules)}"
+    return f"blocked by {', '.join(_blocking(pool.findings))}"
+
+
+def _blocking(findings: Iterable[Finding]) -> list[str]:
+    return sorted({each.rule for each in findings if each.severity is Severity.BLOCK})
 
 
 class Owners:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import NamedTuple
 
+from reconciler.journal.records import DriftPoint, Mark, Operation, PoolKey
 from reconciler.planning.drift import MEMORY
 from reconciler.render.page import Drawn, render_page
+from reconciler.values import Struct
 
 SHOWN_POOLS = 100
 SHOWN_REMOVALS = 500
@@ -29,48 +30,6 @@ _SHORT = timedelta(days=3)
 """Up to this long, the ends of a chart are named with their times of day."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """The drift of one pool at one time."""
-
-    at: datetime
-    key: str
-    """Identifies the pool: the same in all its readings."""
-    pool: str
-    target: str
-    surplus: int
-    missing: int
-    gigabytes: int
-    """GB of the surplus disks on all desktops."""
-
-
-@dataclass(frozen=True, slots=True)
-class OperationRow:
-    """One operation: a past removal, or one whose outcome is still unknown."""
-
-    at: datetime
-    pool: str
-    target: str
-    what: str
-    state: str
-    run: str
-
-
-@dataclass(frozen=True, slots=True)
-class MarkRow:
-    """A surplus disk that waits for the end of its grace, or is due."""
-
-    pool: str
-    target: str
-    disk: str
-    size: str
-    """Type and size, or nothing where the journal does not know them."""
-    since: datetime
-    due: datetime
-    extended: bool = False
-    """Whether a person lets it wait."""
-
-
 class Span(NamedTuple):
     """A time throughout which it was known how the pools were."""
 
@@ -78,26 +37,25 @@ class Span(NamedTuple):
     end: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Trend:
+class Trend(Struct, frozen=True):
     """The values of the page."""
 
     since: datetime
     until: datetime
-    readings: tuple[Reading, ...]
+    readings: tuple[DriftPoint, ...]
     """Oldest first, starting ``MEMORY`` before ``since``: such a reading still counts at ``since``."""
     checks: int
     """Number of drift checks since ``since``."""
     looks: tuple[Span, ...] = ()
     """When they were: from the first to the last check of a day."""
-    unresolved: tuple[OperationRow, ...] = ()
-    removals: tuple[OperationRow, ...] = ()
+    unresolved: tuple[Operation, ...] = ()
+    removals: tuple[Operation, ...] = ()
     """Newest first, as many as are shown."""
     sandboxes: tuple[str, ...] = ()
     """Names of the simulated services that any of the values come from."""
     more_removals: int = 0
     """How many there are beyond these."""
-    marks: tuple[MarkRow, ...] = ()
+    marks: tuple[Mark, ...] = ()
 
 
 class Point(NamedTuple):
@@ -107,8 +65,7 @@ class Point(NamedTuple):
     value: int
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
+class Curve(Struct, frozen=True):
     """A step chart over the time that was looked at, drawn on a scale of 100 by 40."""
 
     now: int
@@ -119,8 +76,7 @@ class Curve:
     """SVG path of the area below it."""
 
 
-@dataclass(frozen=True, slots=True)
-class PoolTrend:
+class PoolTrend(Struct, frozen=True):
     """One pool over time."""
 
     pool: str
@@ -133,7 +89,7 @@ class PoolTrend:
 def trend_html(trend: Trend) -> str:
     """The complete page."""
     pools, looked = pool_trends(trend), spans(trend)
-    marks = sorted(trend.marks, key=lambda each: (each.due, each.pool, each.disk))
+    marks = sorted(trend.marks, key=lambda each: (each.due, each.pool_name, each.key.disk_id))
     values = {
         "trend": trend,
         "begin": looked[0].begin if looked else trend.since,
@@ -142,7 +98,7 @@ def trend_html(trend: Trend) -> str:
         "looked": bool(looked),
         "last": looked[-1].end - MEMORY if looked else None,
         "gaps": len(looked[1:]),
-        "gigabytes": curve(looked, total(trend, "gigabytes")),
+        "gigabytes": curve(looked, total(trend, "surplus_gb")),
         "surplus": curve(looked, total(trend, "surplus")),
         "missing": curve(looked, total(trend, "missing")),
         "marks": marks[:SHOWN_MARKS],
@@ -178,8 +134,8 @@ def pool_trends(trend: Trend) -> list[PoolTrend]:
         last = readings[-1]
         alone = Trend(trend.since, trend.until, tuple(readings), 0)
         surplus, missing = (total(alone, field)[-1].value for field in ("surplus", "missing"))
-        drawn = curve(looked, total(alone, "gigabytes"))
-        found.append(PoolTrend(last.pool, last.target, surplus, missing, drawn))
+        drawn = curve(looked, total(alone, "surplus_gb"))
+        found.append(PoolTrend(last.pool_name, last.pool.target, surplus, missing, drawn))
     return sorted(
         found, key=lambda each: (-each.gigabytes.now, -each.missing, -each.gigabytes.peak, each.pool)
     )
@@ -236,14 +192,14 @@ def _visible(length: timedelta, begin: datetime, points: Sequence[Point]) -> Ite
         yield column[-1]
 
 
-def _by_pool(readings: Iterable[Reading]) -> dict[str, list[Reading]]:
-    found: dict[str, list[Reading]] = defaultdict(list)
+def _by_pool(readings: Iterable[DriftPoint]) -> dict[PoolKey, list[DriftPoint]]:
+    found: dict[PoolKey, list[DriftPoint]] = defaultdict(list)
     for each in readings:
-        found[each.key].append(each)
+        found[each.pool].append(each)
     return found
 
 
-def _points(readings: Sequence[Reading], field: str, until: datetime) -> Iterable[Point]:
+def _points(readings: Sequence[DriftPoint], field: str, until: datetime) -> Iterable[Point]:
     """The values of one pool; zero from ``MEMORY`` after a reading until the next one, as nothing is known then."""
     for index, each in enumerate(readings):
         yield Point(each.at, getattr(each, field))

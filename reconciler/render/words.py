@@ -8,7 +8,6 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from reconciler.model import Action, ApplyTo, DesiredDisk, Disk, KnownBackup, Notice, Policy, Pool
 from reconciler.planning.anonymous import Unnamed
@@ -49,13 +48,8 @@ _SHOWN = {
 _MANAGEABLE = (Action.REMOVE, Action.EXPAND, Action.ADD)
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
-    """Type and size of a disk before or after a change."""
-
-    type: str
-    size: int
-    """GB."""
+Side = Disk | DesiredDisk
+"""A disk before or after its change: as it is, or as it is declared."""
 
 
 def acting(services: Sequence[Service]) -> list[str]:
@@ -346,21 +340,10 @@ def pool_summary(pool: PoolPlan) -> str:
 def sides(change: Change) -> tuple[Side | None, Side | None]:
     """The disk before and after the change; None if it does not exist then."""
     live, wanted = change.live, change.desired
-    before = side(live) if live else None
-    if change.waits:
-        return before, before  # this plan leaves it as it is
-    match change.action:
-        case Action.KEEP:
-            return before, before
-        case Action.REMOVE:
-            return before, None
-        case _:
-            return before, side(wanted) if wanted else None
-
-
-def side(disk: Disk | DesiredDisk) -> Side:
-    """Type and size of a disk, to compare it with another."""
-    return Side(disk.type, disk.size)
+    # What this plan only marks stays as it is.
+    if change.waits or change.action is Action.KEEP:
+        return live, live
+    return live, None if change.action is Action.REMOVE else wanted
 
 
 def disk_loss(pool: PoolPlan, change: Change) -> DiskLoss | None:
@@ -459,7 +442,7 @@ def shortened(text: str, most: int) -> str:
     return f"{text[:most]}… ({len(text) - most} more characters)"
 
 
-def disk_words(disk: Disk | Side) -> str:
+def disk_words(disk: Side) -> str:
     """``SSD 100 GB``."""
     return f"{disk.type} {disk.size} GB"
 

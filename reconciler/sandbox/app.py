@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
 
 from . import agencies, auth, errors, identity, operations
 from .errors import Refusal, SandboxError
@@ -34,8 +35,7 @@ MAX_BODY: Final = 12 * 1024 * 1024
 """Bytes (documented)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """One operation of the desktop service."""
 
     name: str
@@ -59,9 +59,9 @@ OPERATIONS: Final = (
     Operation(
         "inconsistent-statics", "GET", _POOL + "/inconsistent-statics", operations.inconsistent_statics
     ),
-    Operation("batch-delete", "POST", _POOL + "/volumes/batch-delete", operations.delete_volumes),
-    Operation("batch-add", "POST", _POOL + "/volumes/batch-add", operations.add_volumes),
-    Operation("batch-expand", "POST", _POOL + "/volumes/batch-expand", operations.expand_volumes),
+    Operation("batch-delete", "POST", _POOL + "/volumes/batch-delete", operations.changing("delete")),
+    Operation("batch-add", "POST", _POOL + "/volumes/batch-add", operations.changing("add")),
+    Operation("batch-expand", "POST", _POOL + "/volumes/batch-expand", operations.changing("expand")),
     Operation("send-notifications", "POST", _POOL + "/notifications", operations.send_notifications),
     Operation("show-job", "GET", "/workspace-jobs/{job_id}", operations.show_job),
     Operation("retry-job", "POST", "/workspace-jobs/{job_id}/actions", operations.retry_job),
@@ -72,8 +72,7 @@ LIST_BACKUPS: Final = Operation("list-backups", "GET", "/backups", operations.li
 """The one operation of the backup service, below ``/v3/{project_id}``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What goes back."""
 
     status: int
@@ -81,6 +80,10 @@ class Answer:
     document: object = None
     """The body as data, for the record."""
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Apart = Callable[[World, auth.Incoming, float], Answer]
+"""Answers what is not the desktop service's own business."""
 
 
 class Service:
@@ -123,12 +126,7 @@ class Service:
         return answer
 
     def _attempt(
-        self,
-        world: World,
-        operation: Operation,
-        incoming: auth.Incoming,
-        path: Mapping[str, str],
-        now: float,
+        self, world: World, operation: Operation, incoming: auth.Incoming, path: Mapping[str, str], now: float
     ) -> tuple[Answer, str]:
         user = ""
         try:
@@ -156,37 +154,6 @@ class Service:
         except Refusal as refusal:
             return _refused(refusal), user
 
-    def log_in(self, incoming: auth.Incoming) -> Answer:
-        """Answer a password login."""
-
-        def attempt(world: World, now: float) -> Answer:
-            token, document = identity.log_in(world, _document(incoming), now)
-            return Answer(201, encode(document), headers={"X-Subject-Token": token})
-
-        return self._apart(attempt)
-
-    def list_projects(self, incoming: auth.Incoming) -> Answer:
-        """Answer IAM's list of projects."""
-        return self._apart(
-            lambda world, now: Answer(200, encode(agencies.list_projects(world, incoming, now)))
-        )
-
-    def assume(self, incoming: auth.Incoming) -> Answer:
-        """Answer IAM's call for the keys of an agency."""
-
-        def attempt(world: World, now: float) -> Answer:
-            return Answer(201, encode(agencies.assume(world, incoming, _document(incoming), now)))
-
-        return self._apart(attempt)
-
-    def assume_with_oidc(self, incoming: auth.Incoming) -> Answer:
-        """Answer STS's call for the keys of an agency."""
-
-        def attempt(world: World, now: float) -> Answer:
-            return Answer(200, encode(agencies.assume_with_oidc(world, _document(incoming), now)))
-
-        return self._apart(attempt)
-
     def misdirected(self, status: int) -> Answer:
         """Answer a path nobody serves (404), or a method it does not take (405)."""
 
@@ -195,9 +162,9 @@ class Service:
                 raise errors.gateway(405, "0201", "The method is not allowed")
             raise errors.gateway(404, "0101", "The API does not exist or has not been published")
 
-        return self._apart(attempt)
+        return self.apart(attempt)
 
-    def _apart(self, attempt: Callable[[World, float], Answer]) -> Answer:
+    def apart(self, attempt: Callable[[World, float], Answer]) -> Answer:
         """Answer what is not the desktop service's own business."""
         now = self._clock()
         with self._store.reading(now) as world:
@@ -261,11 +228,12 @@ def create_app(
         path = f"/{version}/{{project_id}}{operation.path}"
         return Route(path, endpoint, methods=[operation.method], name=operation.name)
 
-    def apart(answer: Callable[[auth.Incoming], Answer]) -> Callable[[Request], Awaitable[Response]]:
+    def apart(method: str, path: str, answer: Apart) -> Route:
         async def endpoint(request: Request) -> Response:
-            return respond(answer(await _incoming(request)))
+            incoming = await _incoming(request)
+            return respond(service.apart(lambda world, now: answer(world, incoming, now)))
 
-        return endpoint
+        return Route(path, endpoint, methods=[method])
 
     async def misdirected(_: Request, trouble: Exception) -> Response:
         return respond(service.misdirected(getattr(trouble, "status_code", 404)))
@@ -277,15 +245,32 @@ def create_app(
         routes=[
             *(route(operation) for operation in OPERATIONS),
             route(LIST_BACKUPS, "v3"),
-            Route("/v3/auth/tokens", apart(service.log_in), methods=["POST"]),
-            Route("/v3/projects", apart(service.list_projects), methods=["GET"]),
-            Route("/v3.0/OS-CREDENTIAL/securitytokens", apart(service.assume), methods=["POST"]),
-            Route("/v5/agencies/assume-with-oidc", apart(service.assume_with_oidc), methods=["POST"]),
+            apart("POST", "/v3/auth/tokens", _log_in),
+            apart("GET", "/v3/projects", _list_projects),
+            apart("POST", "/v3.0/OS-CREDENTIAL/securitytokens", _assume),
+            apart("POST", "/v5/agencies/assume-with-oidc", _assume_with_oidc),
         ],
         exception_handlers={404: misdirected, 405: misdirected, SandboxError: unusable},
     )
     app.router.redirect_slashes = False  # the real service does not redirect
     return app
+
+
+def _log_in(world: World, incoming: auth.Incoming, now: float) -> Answer:
+    token, document = identity.log_in(world, _document(incoming), now)
+    return Answer(201, encode(document), headers={"X-Subject-Token": token})
+
+
+def _list_projects(world: World, incoming: auth.Incoming, now: float) -> Answer:
+    return Answer(200, encode(agencies.list_projects(world, incoming, now)))
+
+
+def _assume(world: World, incoming: auth.Incoming, now: float) -> Answer:
+    return Answer(201, encode(agencies.assume(world, incoming, _document(incoming), now)))
+
+
+def _assume_with_oidc(world: World, incoming: auth.Incoming, now: float) -> Answer:
+    return Answer(200, encode(agencies.assume_with_oidc(world, _document(incoming), now)))
 
 
 async def _incoming(request: Request) -> auth.Incoming:

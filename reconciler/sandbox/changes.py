@@ -85,10 +85,7 @@ def submit(world: World, pool: Pool, kind: VolumeKind, body: object, span: tuple
         "ended": pool["behaviour"].get("ended", "SUCCESS"),
         "applied": False,
     }
-    world["jobs"][job["id"]] = job
-    world["running"].append(job["id"])
-    pool["revision"] += 1
-    return job
+    return _begun(world, pool, job)
 
 
 def notify(world: World, pool: Pool, body: object, span: tuple[float, float]) -> Job:
@@ -140,10 +137,14 @@ def retry(world: World, pool: Pool, job: Job, body: object, span: tuple[float, f
     }
     if pool["behaviour"].get("retried", "anew") == "anew":
         again["id"] = next_id(world, "job")
-    world["jobs"][again["id"]] = again
-    world["running"].append(again["id"])
+    return _begun(world, pool, again)
+
+
+def _begun(world: World, pool: Pool, job: Job) -> Job:
+    world["jobs"][job["id"]] = job
+    world["running"].append(job["id"])
     pool["revision"] += 1
-    return again
+    return job
 
 
 # --- reading the body ---------------------------------------------------------------------------

@@ -9,20 +9,21 @@ import json
 import random
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
+
+from msgspec import Struct
 
 from . import backups, changes, errors, view
 from .world import JOB_TYPES, Desktop, Job, Pool, Project, VolumeKind, World, pool_status
 
 MAX_TEXT: Final = 255
 """Characters of a parameter (documented)."""
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _ENTERPRISE_PROJECT: Final = re.compile(r"[a-zA-Z0-9_-]{1,36}")
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(Struct, frozen=True):
     """A pool ready for the wire, so that a listing need only order and join."""
 
     seen: tuple[object, ...]
@@ -32,8 +33,7 @@ class Encoded:
     tail: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One authenticated request, with the world as it stands."""
 
     world: World
@@ -65,10 +65,17 @@ def parse_query(raw: str) -> dict[str, list[str]]:
 
 def encode(document: object) -> bytes:
     """A document as it goes over the wire."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    return _ENCODER.encode(document).encode()
 
 
 # --- reading ------------------------------------------------------------------------------------
+
+_FILTERS: Final[Mapping[str, Callable[[Pool], str]]] = {
+    "type": lambda pool: pool.get("type", "STATIC"),
+    "enterprise_project_id": lambda _pool: "0",
+    "in_maintenance_mode": lambda pool: str(pool.get("in_maintenance_mode", False)).lower(),
+}
+"""What a list of pools can be filtered by, and what a pool has there."""
 
 
 def list_pools(call: Call) -> bytes:
@@ -76,7 +83,10 @@ def list_pools(call: Call) -> bytes:
     _known(call, "name", "type", "enterprise_project_id", "in_maintenance_mode", "offset", "limit")
     _check_pool_filters(call)
     offset, limit = _page(call, default=1000, least=0, most=1000, furthest=20000)
-    pools = [pool for pool in call.project["pools"].values() if _listed(call, pool)]
+    pools = list(call.project["pools"].values())
+    for filtered, value in _FILTERS.items():
+        if wanted := _one(call, filtered):
+            pools = [pool for pool in pools if value(pool) == wanted]
     if name := _one(call, "name"):
         pools = [pool for pool in pools if name.lower() in pool["name"].lower()]
     if offset == 0 and len(pools) <= limit:  # several pages must fit together, so they keep their order
@@ -96,16 +106,6 @@ def _check_pool_filters(call: Call) -> None:
         raise errors.invalid(
             "enterprise_project_id must be 1 to 36 letters, digits, hyphens and underscores."
         )
-
-
-def _listed(call: Call, pool: Pool) -> bool:
-    maintained = str(pool.get("in_maintenance_mode", False)).lower()
-    has = {
-        "type": pool.get("type", "STATIC"),
-        "enterprise_project_id": "0",
-        "in_maintenance_mode": maintained,
-    }
-    return all(_one(call, name) in (None, value) for name, value in has.items())
 
 
 def show_pool(call: Call) -> bytes:
@@ -270,21 +270,6 @@ def list_backups(call: Call) -> bytes:
 # --- changing -----------------------------------------------------------------------------------
 
 
-def delete_volumes(call: Call) -> bytes:
-    """``batch-delete``: the disks are gone when the job ends."""
-    return _submit(call, "delete")
-
-
-def add_volumes(call: Call) -> bytes:
-    """``batch-add``: the disks are there when the job ends."""
-    return _submit(call, "add")
-
-
-def expand_volumes(call: Call) -> bytes:
-    """``batch-expand``: ``size`` is the new total, in GB."""
-    return _submit(call, "expand")
-
-
 def retry_job(call: Call) -> bytes:
     """``actions`` of a job with ``op_type`` retry: its failed desktops once more (what is repeated is inferred)."""
     _known(call)
@@ -306,12 +291,17 @@ def send_notifications(call: Call) -> bytes:
     return encode({"job_id": job["id"]})
 
 
-def _submit(call: Call, kind: VolumeKind) -> bytes:
-    _known(call)
-    pool = _pool(call)
-    end = call.now + pool["behaviour"].get("seconds", call.job_seconds)
-    job = changes.submit(call.world, pool, kind, _document(call), (call.now, end))
-    return encode({"job_id": job["id"]})
+def changing(kind: VolumeKind) -> Handler:
+    """Delete, add or expand data disks."""
+
+    def submit(call: Call) -> bytes:
+        _known(call)
+        pool = _pool(call)
+        end = call.now + pool["behaviour"].get("seconds", call.job_seconds)
+        job = changes.submit(call.world, pool, kind, _document(call), (call.now, end))
+        return encode({"job_id": job["id"]})
+
+    return submit
 
 
 def parse_document(body: bytes) -> object:

@@ -8,18 +8,7 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from .world import (
-    JOB_TYPES,
-    Desktop,
-    Job,
-    Pool,
-    World,
-    derived_id,
-    failed_desktops,
-    iso,
-    plain,
-    pool_status,
-)
+from .world import JOB_TYPES, Desktop, Job, Pool, World, derived_id, failed_desktops, iso, plain, pool_status
 
 Shown = dict[str, object]
 

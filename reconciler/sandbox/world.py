@@ -17,9 +17,8 @@ demonstrations and tests:
 from __future__ import annotations
 
 import hashlib
-import uuid
 from datetime import UTC, datetime
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict, cast
 
 FORMAT = 1
 """Version of the state file."""
@@ -42,10 +41,9 @@ JOB_TYPES: dict[Kind, str] = {
 """Documented names, except those of expanding and of messages, which no source gives."""
 
 
-class Disk(TypedDict):
-    """One entry of a pool's ``data_volumes``."""
+class Shape(TypedDict):
+    """What a disk and its copies have in common."""
 
-    id: str
     type: str
     size: int
     """GB."""
@@ -55,20 +53,19 @@ class Disk(TypedDict):
     kms_id: NotRequired[str]
 
 
-class Copy(TypedDict):
+class Disk(Shape):
+    """One entry of a pool's ``data_volumes``."""
+
+    id: str
+
+
+class Copy(Shape):
     """The physical volume of one disk on one desktop."""
 
     disk: str
     """Id of the pool's disk, which may be gone by now."""
-    type: str
-    size: int
-    """GB."""
     created: float
     """Seconds since the epoch."""
-    iops: NotRequired[int]
-    throughput: NotRequired[int]
-    """MiB/s."""
-    kms_id: NotRequired[str]
 
 
 class Desktop(TypedDict):
@@ -248,8 +245,9 @@ class World(TypedDict):
 
 def derived_id(*parts: object) -> str:
     """A UUID that depends on nothing but the parts."""
-    digest = hashlib.sha256(":".join(map(str, parts)).encode()).digest()
-    return str(uuid.UUID(bytes=digest[:16], version=4))
+    digest = hashlib.sha256(":".join(map(str, parts)).encode()).hexdigest()
+    variant = "89ab"[int(digest[16], 16) % 4]  # as any random UUID has it, like the 4 before
+    return f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
 def next_id(world: World, what: str) -> str:
@@ -333,11 +331,5 @@ def _apply(job: Job, pool: Pool) -> None:
 
 def copy_of(disk: Disk, created: float) -> Copy:
     """The copy of a disk as it is put on a desktop."""
-    copy: Copy = {"disk": disk["id"], "type": disk["type"], "size": disk["size"], "created": created}
-    if "iops" in disk:
-        copy["iops"] = disk["iops"]
-    if "throughput" in disk:
-        copy["throughput"] = disk["throughput"]
-    if "kms_id" in disk:
-        copy["kms_id"] = disk["kms_id"]
-    return copy
+    shape = cast("Shape", {key: value for key, value in disk.items() if key != "id"})
+    return {**shape, "disk": disk["id"], "created": created}

@@ -69,7 +69,7 @@ class Harness:
     def site(self, lifetime: float | None = LIFETIME) -> TargetContext:
         """The target as a run sees it."""
         return TargetContext.of(
-            Connection(Named(TARGET, "simulated"), self.service, lifetime, self.clock), self.clock
+            Connection(Named(TARGET, "simulated"), self.service, self.clock, lifetime), self.clock
         )
 
     def context(self, options: Options | None = None, run_id: str = "run", group: str = "") -> RunContext:
@@ -79,7 +79,7 @@ class Harness:
             self.journal,
             self.clock,
             self.new_id,
-            {TARGET: Connection(Named(TARGET, "simulated"), self.service, LIFETIME, self.clock)},
+            {TARGET: Connection(Named(TARGET, "simulated"), self.service, self.clock, LIFETIME)},
             run_id=run_id,
             options=options,
             group=group,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -16,6 +15,7 @@ from reconciler.errors import PermissionDenied, Refused, ServiceError
 from reconciler.model import ApplyTo, Backup, BackupRule, Manifest
 from reconciler.planner import Connection, PlanMetadata, compute
 from reconciler.planning.plan import Service
+from reconciler.values import replace
 from reconciler.workspace import BackupReading
 from tests.apply.harness import GOING, Harness, harness
 from tests.builders import AT, TARGET, backup_page, entry, pool
@@ -51,7 +51,7 @@ def reading(found: Sequence[Backup], raw: Sequence[Backup] | None = None) -> Bac
 
 async def task_of(world: Harness, readings: Readings) -> Task:
     """The pool's share of a plan made now."""
-    connection = Connection(Service(TARGET, "simulated"), world.service, backups=readings.read)
+    connection = Connection(Service(TARGET, "simulated"), world.service, world.clock, backups=readings.read)
     manifest = Manifest((DEMANDING,))
     stamp = PlanMetadata("plan", world.clock.now(), timedelta(hours=1))
     plan = await compute(manifest, manifest.limits, {TARGET: connection}, stamp)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from reconciler.apply.decision import DECIDED, Decision
@@ -13,6 +11,7 @@ from reconciler.journal.records import ClosedBy, Operation
 from reconciler.journal.states import Outcome, State, Step
 from reconciler.planner import Connection
 from reconciler.planning.plan import Service
+from reconciler.values import replace
 from reconciler.workspace import JobEnd
 from tests.apply.harness import GOING, KEPT, LIFETIME, Harness, harness, removal
 from tests.builders import TARGET
@@ -163,7 +162,7 @@ def test_a_decision_needs_the_operations_own_target_and_service() -> None:
         left_open(world)
         [operation] = world.journal.unresolved()
         context = world.context(run_id="person")
-        elsewhere = {TARGET: Connection(Service(TARGET, "staging"), world.service)}
+        elsewhere = {TARGET: Connection(Service(TARGET, "staging"), world.service, world.clock)}
         for connections, reason in (({}, "no credentials"), (elsewhere, "this is the service staging")):
             asked = replace(context, connections=connections)
             with pytest.raises(Refused, match=reason):

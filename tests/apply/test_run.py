@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -38,6 +37,7 @@ from reconciler.planner import Connection
 from reconciler.planning.finding import Finding
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
+from reconciler.values import replace
 from reconciler.workspace import Call, JobEnd
 from tests.apply.harness import GOING, KEPT, Harness, harness, removal
 from tests.builders import AT, TARGET
@@ -107,7 +107,7 @@ def carried_out(
         request = ApplyRequest(manifest, manifest.limits, approve, options)
         journal = wrap(memory_journal(clock.now))
         stop = Stop()
-        connections = {TARGET: Connection(Named(TARGET, "simulated"), service)}
+        connections = {TARGET: Connection(Named(TARGET, "simulated"), service, clock)}
         run = RunContext(
             journal,
             clock,
@@ -272,6 +272,8 @@ def test_an_interruption_waits_for_what_is_in_flight_and_tells_every_pool(parall
     assert {each.state for each in report.in_flight} == {State.UNKNOWN}
     assert len(service.record) == 1
     assert sum("destroying" in line for line in said) == 1 + cut
+    assert sum("interrupted: what is still open" in line for line in said) == cut
+    assert max(line.count("interrupted") for line in said) == 1
 
 
 def until_second(parallelism: int) -> float:

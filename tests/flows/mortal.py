@@ -66,7 +66,7 @@ async def _run(what: Apply) -> int:
     [target] = manifest.targets
     keys = AccessKeys(sandbox.ACCESS_KEY, Secret(sandbox.SECRET_KEY))
     async with open_client(Settings(endpoint=what.url), keys, target, clock) as client:
-        connections = {target: Connection(Service(target, "sandbox:test"), LiveWorkspace(client))}
+        connections = {target: Connection(Service(target, "sandbox:test"), LiveWorkspace(client), clock)}
         journal: Any = open_journal(what.journal, clock.now, server_now=clock.now)
         if what.dies_at >= 0:
             journal = Suicidal(journal, what.dies_at, before=what.before)

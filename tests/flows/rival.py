@@ -59,7 +59,7 @@ async def _main(url: str, journal_url: str, path: str, referee: Connection) -> N
         journal = open_journal(journal_url, clock.now)
         try:
             async with open_client(Settings(endpoint=url), keys, target, clock) as client:
-                connections = {target: Opened(Service(target, "sandbox:test"), LiveWorkspace(client))}
+                connections = {target: Opened(Service(target, "sandbox:test"), LiveWorkspace(client), clock)}
                 request = ApplyRequest(manifest, manifest.limits, approve, Options(wait_timeout=600))
                 run = RunContext(journal, clock, lambda: str(uuid.uuid4()), connections)
                 code = int((await apply(request, run)).exit_code)

@@ -207,6 +207,22 @@ def test_wrong_usage_is_exit_9(run: Run, arguments: list[str]) -> None:
     assert run(*arguments).code == 9
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["plan", "--format", "xml"], "'--format': 'xml' is not one of 'text', 'json', 'markdown', 'html'."),
+        (["apply", "x", "--parallelism", "65"], "'--parallelism': it should be less than or equal to 64"),
+        (["plan", "--limit-disks", "few"], "'--limit-disks': it should be a valid integer"),
+    ],
+)
+def test_a_value_that_no_flag_takes_is_said_in_plain_words(
+    run: Run, arguments: list[str], words: str
+) -> None:
+    ran = run(*arguments)
+    assert ran.code == 9
+    assert ran.err.splitlines()[0] == f"Error: Invalid value for {words}"
+
+
 def shell(line: str, folder: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """A line of bash in which ``R`` stands for the command line."""
     function = f'R() {{ {sys.executable} -m reconciler "$@"; }}'

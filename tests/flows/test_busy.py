@@ -93,7 +93,7 @@ async def carry_out(path: Path, url: str, clock: SkippingClock) -> ApplyReport:
 
     try:
         async with open_client(Settings(endpoint=url), keys, target, clock) as client:
-            connection = Connection(Service(target, "sandbox:busy"), LiveWorkspace(client))
+            connection = Connection(Service(target, "sandbox:busy"), LiveWorkspace(client), clock)
             request = ApplyRequest(loaded, loaded.limits, approve)
             run = RunContext(journal, clock, lambda: str(uuid.uuid4()), {target: connection})
             return await apply(request, run)

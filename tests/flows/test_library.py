@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import re
 import signal
@@ -158,6 +159,21 @@ def test_a_failure_of_the_approver_is_its_own_and_nothing_is_sent(
 
     with here(), pytest.raises(LookupError, match="ticket"):
         apply_manifests(load_manifests(manifest(tmp_path, [FINANCE])), broken, SANDBOX)
+    assert writes(run) == 0
+
+
+@pytest.mark.parametrize("end", [SystemExit(3), KeyboardInterrupt()])
+def test_an_approver_can_end_the_program_without_a_word_of_the_event_loop(
+    here: Here, run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture, end: BaseException
+) -> None:
+    def ended(_plan: Plan) -> str | None:
+        raise end
+
+    with here(), pytest.raises(type(end)) as raised:
+        apply_manifests(load_manifests(manifest(tmp_path, [FINANCE])), ended, SANDBOX)
+    assert raised.value is end
+    gc.collect()
+    assert caplog.messages == []
     assert writes(run) == 0
 
 

@@ -63,6 +63,14 @@ def test_faults_of_manifests_are_annotations_at_their_lines_and_in_the_job_summa
     assert outputs.read_text(encoding="utf-8") == "exit_code=9\n"
 
 
+def test_a_manifest_that_is_not_there_is_an_annotation_too(run: Run, tmp_path: Path) -> None:
+    summary = tmp_path / "summary.md"
+    ran = run("plan", "none.yaml", env={"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)})
+    [found] = [each for each in ran.err.splitlines() if each.startswith("::")]
+    assert found.startswith("::error file=none.yaml,line=1,col=1,title=reconciler%3A manifest::no such file")
+    assert "- `none.yaml` no such file" in summary.read_text(encoding="utf-8")
+
+
 def test_a_step_gets_the_numbers_of_its_plan_as_outputs(run: Run, tmp_path: Path) -> None:
     path, outputs = str(manifest(tmp_path, [FINANCE])), tmp_path / "outputs"
     for command, more, code in (("plan", [], 0), ("drift", [], 2), ("apply", ["--auto-approve"], 0)):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -144,6 +146,24 @@ def test_open_operations_are_looked_at_with_the_credentials_that_profile_names(
         found = run(*one, "--profile", name, env=env)
         assert found.code == 0, found.err
         assert "finance-analysts: resolving operation" in found.err
+
+
+def test_the_resolve_that_is_printed_names_the_profile_of_the_manifests(
+    run: Run, served: Served, north: Served, tmp_path: Path
+) -> None:
+    env = settings(tmp_path, north.url, served.url)
+    one, journal = f"{manifests(tmp_path)}/south.yaml", ("--journal", f"sqlite:///{tmp_path}/j.db")
+    line: list[str] = []
+    for command in ("apply", "plan", "drift"):
+        ran = run(
+            command, *journal, one, *["--auto-approve", "--no-wait"][: 2 * (command == "apply")], env=env
+        )
+        found = re.search(r"reconciler (resolve( --\w+ [^\s',]+)+)", ran.out + ran.err)
+        line = shlex.split(found[1]) if found else []
+        assert line == ["resolve", *journal, "--profile", "south"], command
+    resolved = run(*line, env=env)
+    assert resolved.code == 0, resolved.err
+    assert "finance-analysts: resolving operation" in resolved.err
 
 
 def test_one_project_under_two_profiles_is_refused_naming_both_places(run: Run, tmp_path: Path) -> None:

@@ -174,6 +174,22 @@ def test_a_run_that_is_refused_where_nobody_sits_is_told(
     assert hooks.finance == []
 
 
+def test_a_run_that_a_limit_stops_is_told_to_the_owners_of_its_pools(
+    run: Run, tmp_path: Path, service: Served, hooks: Hooks
+) -> None:
+    path, env = str(manifest(tmp_path, [P, Q], "limits: {disks: 1}")), service.env | hooks.env
+    assert run("apply", path, "--auto-approve", env=env).code == 3
+    [own], [every] = hooks.finance, hooks.every
+    assert (own["severity"], own["text"]) == ("warning", "1 pool of finance: 1 blocked.")
+    assert [each["pool"] for each in own["details"]] == ["p"]
+    assert own["details"][0]["text"].startswith(
+        "not applied: the run is stopped by limit-disks; 1 to destroy"
+    )
+    assert "of-others" not in json.dumps(own), "how much others lose is not for this owner"
+    assert (every["exit_code"], [each["pool"] for each in every["details"]]) == (3, ["p", "q-of-others"])
+    assert service.posts() == []
+
+
 def test_a_webhook_that_fails_changes_nothing_about_a_deletion_and_is_said_and_counted(
     run: Run, tmp_path: Path, service: Served, hooks: Hooks
 ) -> None:

@@ -189,6 +189,15 @@ def test_only_flags_that_a_command_has_are_repeated() -> None:
         GIVEN.reset(token)
 
 
+def test_a_resolve_of_one_target_as_one_profile_is_printed_as_such() -> None:
+    token = GIVEN.set(Given(projects=("p1",), profile="my ops", region="r1"))
+    try:
+        assert command("resolve") == "reconciler resolve --region r1 --project-id p1 --profile 'my ops'"
+        assert command("plan") == "reconciler plan --project-id p1"
+    finally:
+        GIVEN.reset(token)
+
+
 def test_links_that_were_followed_are_followed_by_every_command_that_reads_manifests() -> None:
     token = GIVEN.set(Given(follow_symlinks=True))
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 MATCH = "tests/planning/test_matching.py"
 GUARD = "tests/planning/test_guards.py"
@@ -69,7 +70,17 @@ class Bug:
     right: str
     wrong: str
     noticed_by: str
-    """The quickest tests that must fail, as arguments of pytest."""
+    """The quickest tests that must fail, by what they do in the process of pytest, not in one that they start."""
+
+    def source(self, package: Path) -> str:
+        """The file of the package with the bug in it; raises ``ValueError`` when it cannot be planted."""
+        path = package / self.file
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if text.count(self.right) != 1:
+            raise ValueError(
+                f"the text to replace stands {text.count(self.right)} times in {self.file}, not once"
+            )
+        return text.replace(self.right, self.wrong)
 
 
 BUGS = (
@@ -1362,9 +1373,8 @@ BUGS = (
     Bug(
         "a new mark vouches for marks that came back with a backup",
         "journal/store.py",
-        "                self._note(connection, run_id, None, marks.KEPT, detail)\n"
-        "                if not doubted:\n",
-        "                self._note(connection, run_id, None, marks.KEPT, detail)\n                if True:\n",
+        "                self._note(connection, run_id, None, kind, detail)\n                if not doubted:\n",
+        "                self._note(connection, run_id, None, kind, detail)\n                if True:\n",
         f"{RESTORED}::test_what_is_marked_cleared_and_extended_meanwhile_vouches_for_nothing_that_came_back",
     ),
     Bug(
@@ -1775,5 +1785,28 @@ BUGS = (
         """
     known""",
         f"{SEEING}::test_of_a_request_without_a_name_a_log_shows_the_host_alone",
+    ),
+    Bug(
+        "a variable left behind decides what goes and nobody sees it",
+        "cli/apply.py",
+        "reviewed = (approve or approvals or console.interactive) and not (auto_approve or mark)",
+        "reviewed = True",
+        "tests/flows/test_first_hour.py"
+        "::test_an_apply_without_a_path_takes_the_same_manifests_where_somebody_has_seen_the_plan",
+    ),
+    Bug(
+        "a plan file that a variable names is applied",
+        "cli/apply.py",
+        "saved = _saved(paths or (), limits, selection.selection)",
+        "saved = _saved(paths or manifest_paths(None), limits, selection.selection)",
+        "tests/flows/test_first_hour.py"
+        "::test_an_apply_without_a_path_takes_the_same_manifests_where_somebody_has_seen_the_plan",
+    ),
+    Bug(
+        "an owner hears how much others would lose where a limit stops a run",
+        "render/notification.py",
+        "    return tuple(each for each in parts if owner in (EVERYBODY, each.owner))",
+        "    return tuple(parts)",
+        "tests/flows/test_messages.py::test_a_run_that_a_limit_stops_is_told_to_the_owners_of_its_pools",
     ),
 )

@@ -12,22 +12,22 @@ import copy
 import gc
 import os
 import pickle
-import resource
-import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from inspect import CO_OPTIMIZED
-from types import CodeType, FrameType, FunctionType
-from typing import NoReturn
+from functools import partial
+from itertools import zip_longest
+from pathlib import Path
+from types import FrameType, FunctionType
 
 import pytest
 
-from tests.planted.__main__ import FAILED, FEW, QUIETLY, ROOT, Job, import_libraries, in_forks
+from tests.planted.__main__ import FAILED, FEW, PACKAGE, QUIETLY, import_libraries, in_forks, run_apart
 from tests.planted.bugs import Bug
 from tests.planted.equivalent import EQUIVALENT
+from tests.planted.exchange import Codes, changed_functions, exchange, functions_of
 
 RETRY = ("tests/apply/test_check_retry.py", "tests/engine/test_retry.py")
 TESTS = {
@@ -182,28 +182,21 @@ def _compiles(source: str) -> bool:
 
 
 def _chosen(file: str, lines: Sequence[int]) -> tuple[str, list[Mutant]]:
-    source = (ROOT / "reconciler" / file).read_text(encoding="utf-8")
+    source = (PACKAGE / file).read_text(encoding="utf-8")
     return source, [each for each in mutants(source) if not lines or each.line in lines]
 
 
 def survivors(file: str, source: str, found: Sequence[Mutant]) -> list[Mutant]:
     """The mutants of a file that no test notices."""
-    inside, outside = [], []
-    before = dict(_codes(compile(source, "", "exec")))
-    for each in found:
-        after = dict(_codes(compile(each.source, "", "exec")))
-        changed = {name for name in before if _essence(before[name]) != _essence(after.get(name))}
-        of_functions = all(before[name].co_flags & CO_OPTIMIZED and "<" not in name for name in changed)
-        if changed and of_functions and before.keys() == after.keys():
-            inside.append((each, {name: after[name] for name in changed}))
-        else:
-            outside.append(each)
-    lived = list(
-        _outside(file, source, outside)
-    )  # first, as its forks need a process that has imported nothing
+    path = str(PACKAGE / file)
+    codes = [(each, changed_functions(source, each.source, path)) for each in found]
+    inside = [(each, changed) for each, changed in codes if changed]
+    outside = [each for each, changed in codes if not changed]
+    # First, as its forks need a process that has imported nothing.
+    lived = list(_outside(file, source, outside))
     plugin = Inside(file, inside)
     os.environ.update(FEW)
-    code = pytest.main([*QUIETLY, "--assert=plain", *TESTS[file]], plugins=[plugin])
+    code = pytest.main([*QUIETLY, "-s", *TESTS[file]], plugins=[plugin])
     if not plugin.ran:
         raise RuntimeError(f"the tests of {file} did not run: pytest ended with {int(code)}")
     return lived + plugin.lived
@@ -211,13 +204,12 @@ def survivors(file: str, source: str, found: Sequence[Mutant]) -> list[Mutant]:
 
 def _outside(file: str, source: str, found: Sequence[Mutant]) -> Iterator[Mutant]:
     """Those of mutants outside of functions that live: each needs all modules anew."""
-    jobs = [
-        Job(str(at), ("--assert=plain", *TESTS[file]), Bug(str(at), file, source, each.source, ""), SECONDS)
-        for at, each in enumerate(found)
+    works = [
+        (each, partial(run_apart, Bug("", file, source, each.source, ""), TESTS[file])) for each in found
     ]
-    for job, code, output, _ in in_forks(jobs, at_once=AT_ONCE):
+    for mutant, code, output, _ in in_forks(works, AT_ONCE, SECONDS):
         if code == 0:
-            yield found[int(job.name)]
+            yield mutant
         elif code not in (FAILED, BROKEN) and code > 0:  # below 0 it was killed, as it did not end
             raise RuntimeError(f"the tests of {file} did not run: {output[-2000:]}")
 
@@ -229,9 +221,8 @@ class Inside:
     costs no import, no collection and no test that cannot notice it.
     """
 
-    def __init__(self, file: str, found: Sequence[tuple[Mutant, Mapping[str, CodeType]]]) -> None:
-        self._module = "reconciler." + file.removesuffix(".py").replace("/", ".")
-        self._path = str(ROOT / "reconciler" / file)
+    def __init__(self, file: str, found: Sequence[tuple[Mutant, Codes]]) -> None:
+        self._path = str(PACKAGE / file)
         self._found = found
         self._failed = False
         self.ran = False
@@ -244,28 +235,19 @@ class Inside:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run the tests as they are, to see what they call, and then for every mutant."""
-        functions = {
-            each.__qualname__: each
-            for each in gc.get_objects()
-            if isinstance(each, FunctionType) and each.__module__ == self._module
-        }
+        functions = functions_of({self._path})
         plugins = session.config.pluginmanager
         plugins.unregister(plugins.get_plugin("terminalreporter"))  # which would print a dot for every test
         calls = self._calls(session.items)
         gc.freeze()
-        waiting, running = list(self._found), dict[int, Mutant]()
-        while waiting or running:
-            while waiting and len(running) < AT_ONCE:
-                mutant, codes = waiting.pop()
-                called = [(spent, at) for at, (spent, names) in calls.items() if names & codes.keys()]
-                tests = [session.items[at] for _, at in sorted(called)]
-                if (pid := os.fork()) == 0:
-                    self._child(functions, codes, tests)
-                running[pid] = mutant
-            pid, status = os.wait()
-            mutant = running.pop(pid)
-            if status == 0:
-                self.lived.append(mutant)
+        works = []
+        for mutant, codes in self._found:
+            if missing := codes.keys() - {each.__code__.co_qualname for each in functions}:
+                raise LookupError(f"{missing} of {self._path} is not imported, so it cannot be exchanged")
+            called = [(spent, at) for at, (spent, names) in calls.items() if names & codes.keys()]
+            tests = [session.items[at] for _, at in sorted(called)]
+            works.append((mutant, partial(self._fork, functions, codes, tests)))
+        self.lived += [mutant for mutant, code, _, _ in in_forks(works, AT_ONCE, SECONDS) if code == 0]
         self.ran = True
         return True
 
@@ -299,60 +281,29 @@ class Inside:
             found: dict[int, tuple[float, set[str]]] | None = pickle.load(file)
         os.waitpid(pid, 0)
         if found is None:
-            raise RuntimeError(f"the tests of {self._module} fail without any mutant")
+            raise RuntimeError(f"the tests of {self._path} fail without any mutant")
         return found
 
     def _run(self, item: pytest.Item, following: pytest.Item | None) -> None:
         item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
 
-    def _child(
-        self,
-        functions: Mapping[str, FunctionType],
-        codes: Mapping[str, CodeType],
-        tests: Sequence[pytest.Item],
-    ) -> NoReturn:
-        """Exchange the code, run the tests up to the first that fails, and end; 0: none did."""
-        code = FAILED
-        try:
-            _quiet()
-            resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-            signal.alarm(10 * SECONDS)
-            for name, changed in codes.items():
-                functions[name].__code__ = changed
-            for at, item in enumerate(tests):
-                self._run(item, tests[at + 1] if at + 1 < len(tests) else None)
-                if self._failed:
-                    break
-            code = FAILED if self._failed else 0
-        finally:
-            os._exit(code)
+    def _fork(
+        self, functions: Sequence[FunctionType], codes: Codes, tests: Sequence[pytest.Item], folder: Path
+    ) -> int:
+        """Exchange the code and run the tests up to the first that fails; 0: none did."""
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(folder)
+        exchange(functions, self._path, codes)
+        for item, following in zip_longest(tests, tests[1:]):
+            self._run(item, following)
+            if self._failed:
+                return FAILED
+        return 0
 
 
 def _quiet() -> None:
     with open(os.devnull, "w", encoding="utf-8") as nothing:
         os.dup2(nothing.fileno(), 1)
         os.dup2(nothing.fileno(), 2)
-
-
-def _codes(code: CodeType) -> Iterator[tuple[str, CodeType]]:
-    """The code of a module, of its classes and of its functions, by qualified name; not what is within functions."""
-    yield code.co_qualname, code
-    if not code.co_flags & CO_OPTIMIZED:
-        for each in code.co_consts:
-            if isinstance(each, CodeType):
-                yield from _codes(each)
-
-
-def _essence(code: CodeType | None) -> object:
-    """What code does, wherever it stands."""
-    if code is None:
-        return None
-    whole = code.co_flags & CO_OPTIMIZED  # functions of a module or a class are judged by themselves
-    constants = [
-        repr(each) if not isinstance(each, CodeType) else _essence(each) if whole else each.co_qualname
-        for each in code.co_consts
-    ]
-    return code.co_code, code.co_names, code.co_varnames, constants
 
 
 def main(files: Sequence[str]) -> int:

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.journal.records import DriftPoint, Mark, MarkKey, Operation, PoolKey, SentDisk
+from reconciler.journal.states import State
 from reconciler.planning.drift import MEMORY
 from reconciler.render.trend import (
-    MarkRow,
-    OperationRow,
-    Reading,
     Span,
     Trend,
     curve,
@@ -23,6 +22,8 @@ from reconciler.render.trend import (
     total,
     trend_html,
 )
+from reconciler.values import replace
+from tests import documents
 from tests.render.hostile import HOSTILE
 from tests.render.test_browser import DARK, LIGHT, WINDOWS, picture, width
 
@@ -31,23 +32,35 @@ UNTIL = SINCE + timedelta(days=30)
 DAY = timedelta(days=1)
 
 
-def reading(day: float, pool: str, gigabytes: int, surplus: int = 1, missing: int = 0) -> Reading:
-    return Reading(SINCE + day * DAY, f"key-{pool}", pool, "ap-southeast-3/p", surplus, missing, gigabytes)
+def reading(day: float, pool: str, gigabytes: int, surplus: int = 1, missing: int = 0) -> DriftPoint:
+    key = PoolKey("ap-southeast-3/p", "workspace", f"key-{pool}")
+    return DriftPoint("run-1", SINCE + day * DAY, key, pool, surplus, missing, gigabytes)
+
+
+def happened(pool: str, target: str, disk: str, state: State, run: str) -> Operation:
+    whole = documents.operation(pool)
+    key = replace(whole.intent.pool, target=target)
+    intent = replace(whole.intent, pool=key, disks=(SentDisk("disk-1", disk, 50),), run_id=run)
+    return replace(whole, intent=intent, state=state, opened=SINCE + DAY)
+
+
+def marked(pool: str, target: str, disk: str, shape: str, since: datetime, due: datetime) -> Mark:
+    return Mark(MarkKey(PoolKey(target, "workspace", "pool-1"), disk), pool, since, due - since, shape=shape)
 
 
 def looked(*days: float) -> tuple[Span, ...]:
     return tuple(Span(SINCE + day * DAY, SINCE + day * DAY) for day in days)
 
 
-def trend(*readings: Reading, sandboxes: tuple[str, ...] = ()) -> Trend:
-    gone = OperationRow(SINCE + DAY, "finance", "ap-southeast-3/p", "remove SAS 50 GB", "done", "run-1")
-    opened = OperationRow(SINCE + DAY, "trading", "ap-southeast-3/p", "remove SSD 100 GB", "unknown", "run-2")
+def trend(*readings: DriftPoint, sandboxes: tuple[str, ...] = ()) -> Trend:
+    gone = happened("finance", "ap-southeast-3/p", "SAS", State.DONE, "run-1")
+    opened = happened("trading", "ap-southeast-3/p", "SSD", State.UNKNOWN, "run-2")
     whole = (Span(SINCE, UNTIL),)
     return Trend(SINCE, UNTIL, readings, 12, whole, (opened,), (gone,), sandboxes)
 
 
-def levels(*readings: Reading) -> list[tuple[float, int]]:
-    return [((at - SINCE) / DAY, value) for at, value in total(trend(*readings), "gigabytes")]
+def levels(*readings: DriftPoint) -> list[tuple[float, int]]:
+    return [((at - SINCE) / DAY, value) for at, value in total(trend(*readings), "surplus_gb")]
 
 
 def test_a_value_holds_until_the_next_reading_and_pools_add_up() -> None:
@@ -76,7 +89,7 @@ def test_a_reading_of_now_is_the_value_now() -> None:
 
 def test_a_curve_ends_at_its_last_value_and_peaks_at_the_top() -> None:
     page = trend(reading(15, "a", 50), reading(16, "a", 100), reading(17, "a", 25), reading(18, "a", 50))
-    drawn = curve(spans(page), total(page, "gigabytes")[:-1])
+    drawn = curve(spans(page), total(page, "surplus_gb")[:-1])
     assert (drawn.now, drawn.peak) == (50, 100)
     assert drawn.line == "M0.00 40.00H50.00V20.00H53.33V0.00H56.67V30.00H60.00V20.00H100"
     assert drawn.area == f"{drawn.line}V40H0.00Z"
@@ -113,11 +126,20 @@ def test_the_policy_allows_our_stylesheet_and_nothing_else() -> None:
     assert not re.search(r"<script|<link|<img|style=|\son\w+=|url\(|https?://", page)
 
 
+def test_an_operation_says_what_it_was_about_and_how_it_ended() -> None:
+    rows = re.findall(r'<td class="when">2026-03-02 00:00.*?</tr>', trend_html(trend()), re.S)
+    plain = [" ".join(re.sub("<[^>]*>", " ", each).split()) for each in rows]
+    assert plain == [
+        "2026-03-02 00:00 trading ap-southeast-3/p remove SSD 50 GB unknown run-2",
+        "2026-03-02 00:00 finance ap-southeast-3/p remove SAS 50 GB done run-1",
+    ]
+
+
 def full_of(text: str) -> str:
-    happened = (OperationRow(SINCE, text, text, text, text, text),)
-    marked = (MarkRow(text, text, text, text, SINCE, UNTIL, extended=True),)
-    readings = (Reading(UNTIL, text, text, text, 1, 1, 1),)
-    return trend_html(Trend(SINCE, UNTIL, readings, 1, (), happened, happened, (text,), marks=marked))
+    operations = (happened(text, text, text, State.NOT_SENT, text),)
+    marks = (replace(marked(text, text, text, text, SINCE, UNTIL), extended_until=UNTIL, extended_by=text),)
+    readings = (DriftPoint(text, UNTIL, PoolKey(text, text, text), text, 1, 1, 1),)
+    return trend_html(Trend(SINCE, UNTIL, readings, 1, (), operations, operations, (text,), marks=marks))
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -138,7 +160,7 @@ def test_nothing_yet_says_what_to_run() -> None:
 def test_a_chart_begins_with_the_first_look_and_fits_it() -> None:
     page = Trend(SINCE, UNTIL, (reading(29.5, "a", 100),), 3, looked(29, 29.5, 29.9))
     assert spans(page) == (Span(SINCE + 29 * DAY, UNTIL),)
-    assert curve(spans(page), total(page, "gigabytes")).line == "M0.00 40.00H50.00V0.00H100"
+    assert curve(spans(page), total(page, "surplus_gb")).line == "M0.00 40.00H50.00V0.00H100"
     text = trend_html(page)
     assert "2026-03-30 00:00 to 2026-03-31 00:00 UTC, 3 drift checks" in text
     assert (
@@ -150,7 +172,7 @@ def test_a_chart_begins_with_the_first_look_and_fits_it() -> None:
 def test_a_chart_has_a_gap_where_nobody_looked_and_ends_with_what_the_last_look_still_says() -> None:
     page = Trend(SINCE, UNTIL, (reading(4, "a", 100), reading(12, "a", 50)), 4, looked(2, 4, 12, 14))
     assert spans(page) == tuple(Span(SINCE + a * DAY, SINCE + b * DAY) for a, b in ((2, 6), (12, 16)))
-    drawn = curve(spans(page), total(page, "gigabytes"))
+    drawn = curve(spans(page), total(page, "surplus_gb"))
     assert drawn.line == "M0.00 40.00H14.29V0.00H28.57M71.43 20.00H85.71V40.00H100"
     assert drawn.area == "M0.00 40.00H14.29V0.00H28.57V40H0.00ZM71.43 20.00H85.71V40.00H100V40H71.43Z"
     text = trend_html(page)
@@ -160,14 +182,14 @@ def test_a_chart_has_a_gap_where_nobody_looked_and_ends_with_what_the_last_look_
 
 
 def test_a_look_of_this_very_moment_is_a_flat_line() -> None:
-    page = Trend(SINCE, UNTIL, (Reading(UNTIL, "a", "a", "t", 1, 0, 70),), 1, (Span(UNTIL, UNTIL),))
-    assert curve(spans(page), total(page, "gigabytes")).line == "M0.00 0.00H100"
+    page = Trend(SINCE, UNTIL, (reading(30, "a", 70),), 1, (Span(UNTIL, UNTIL),))
+    assert curve(spans(page), total(page, "surplus_gb")).line == "M0.00 0.00H100"
 
 
 def test_marks_are_listed_with_their_due_dates_the_next_first_and_no_mark_is_no_section() -> None:
     rows = (
-        MarkRow("trading", "t", "late", "SSD 100 GB", SINCE, UNTIL + DAY, extended=True),
-        MarkRow("finance", "t", "soon", "SAS 50 GB", SINCE + DAY, UNTIL - DAY),
+        replace(marked("trading", "t", "late", "SSD 100 GB", SINCE, UNTIL), extended_until=UNTIL + DAY),
+        marked("finance", "t", "soon", "SAS 50 GB", SINCE + DAY, UNTIL - DAY),
     )
     text = trend_html(Trend(SINCE, UNTIL, (), 0, marks=rows)).split("<h2>Marked disks</h2>")[1]
     listed = re.findall(r"<tr>\n(.*?)</tr>", text.split("</table>")[0], re.S)

@@ -26,7 +26,7 @@ from reconciler import sandbox
 from reconciler.cli.github import Ask, NotThere
 from reconciler.errors import ServiceError
 from tests.scaffolds.installing import Installer, files
-from tests.scaffolds.shell import Step, ahead, bash, resolved, with_python
+from tests.scaffolds.shell import Step, bash, resolved, with_python
 
 BOT = "github-actions[bot]"
 REPOSITORY = "example/pools"
@@ -399,8 +399,6 @@ class Runner:
         self._programs = with_python(folder / "bin")
         self._installer = installer
         self._runs = self._attempts = 0
-        self.days = 0.0
-        """By which the clocks of machines are ahead; that of the sandbox is ``TIME``."""
 
     def pull_request(self, workflow: str, head: str, *, again: int = 0) -> Job:
         """Run for a commit of pull request 5, or let that run run again."""
@@ -489,8 +487,6 @@ class Runner:
                 assert (made.parent.parent / "path").read_text() == f"{made}/bin\n"
                 (machine / "temp" / "reconciler").symlink_to(made)
                 path.append(machine / "temp" / "reconciler" / "bin")
-                if self.days:
-                    path.insert(0, ahead(machine / "ahead", made, self.days * 86400))
                 continue
             assert "${{" not in step["run"], "data of others must come through the environment"
             output.write_text("")

@@ -3,8 +3,8 @@
 The wheel of reconciler is built from this tree; those of its dependencies are packed from what is installed here, so no
 network is needed. Each script runs once per session, also where several processes test; all tests share what it made.
 The first that installs begins with an empty environment. That takes seconds, and all files have the same two commands,
-so the scripts of the others begin with a copy of what it made. Each runs the program that it installed once; from then
-on, ``bash`` forks it.
+so the scripts of the others begin with a copy of what it made, in which pip has nothing to do for the same words. Each
+runs the program that it installed once; from then on, ``bash`` forks it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,17 @@ import fcntl
 import hashlib
 import os
 import re
+import shlex
+import struct
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import cache_from_source
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -28,7 +32,7 @@ from reconciler import DISTRIBUTION, __version__, installation, scaffolds
 from reconciler.cli.init import CONSTRAINTS
 from tests.flows.conftest import ROOT
 from tests.flows.started import server
-from tests.scaffolds.shell import STARTED, bash, quickened, with_python
+from tests.scaffolds.shell import STARTED, bash, quickened, satisfied, with_python
 
 PACKAGE = installation.named_package(f"{DISTRIBUTION}=={__version__}", "https://packages.example/simple")
 """What the files of the tests install. The folder of wheels takes the index's place."""
@@ -88,9 +92,8 @@ def _install(script: str, place: Path, wheels: Path, made: Path | None) -> None:
     checkout, temp, home = (place / name for name in ("checkout", "temp", "home"))
     for folder in (checkout, temp, home / ".config" / "pip"):
         folder.mkdir(parents=True)
-    settings = (
-        f"no-index = true\nfind-links = {wheels}\nno-compile = true\ndisable-pip-version-check = true\n"
-    )
+    # pip's own way to say that it does not compile is a "no", which turns its --no-compile on.
+    settings = f"no-index = true\nfind-links = {wheels}\nno-compile = no\ndisable-pip-version-check = true\n"
     (home / ".config" / "pip" / "pip.conf").write_text(f"[global]\n{settings}")
     (checkout / CONSTRAINTS).write_text(installation.constraints(installation.versions()))
     trace = place / "ran-from-the-checkout"
@@ -122,12 +125,35 @@ def _install(script: str, place: Path, wheels: Path, made: Path | None) -> None:
     )
     assert ran.code == 0, ran.out
     [program] = temp.glob("*/bin/reconciler")
-    # Also compiles what the copies would compile again.
-    ran = bash(f"{program} plan --sandbox {ROOT}/manifests", checkout, {"HOME": str(home)})
+    if made is None:
+        _compile(program.parents[1])
+        satisfied(program.with_name("pip"), shlex.split(PLAIN.splitlines()[1])[1:], checkout / CONSTRAINTS)
+    command = "validate" if made else "plan --sandbox"
+    ran = bash(f"{program} {command} {ROOT}/manifests", checkout, {"HOME": str(home)})
     assert ran.code in (0, 3), ran.out
     assert not trace.exists()
     assert SECRET not in (place / "environment").read_text()
     quickened(program)
+
+
+def _compile(environment: Path) -> None:
+    """Compile what was installed, by taking over what is compiled of the same files here."""
+    [installed] = environment.glob("lib/python*/site-packages")
+    for source in [path for each in installed.iterdir() if each.name != "pip" for path in each.rglob("*.py")]:
+        name = source.relative_to(installed)
+        here = (ROOT if name.parts[0] == "reconciler" else Path(sysconfig.get_path("purelib"))) / name
+        compiled = Path(cache_from_source(str(here)))
+        if compiled.exists() and here.read_bytes() == source.read_bytes():
+            told, kept = source.stat(), compiled.read_bytes()
+            if kept[:16] == _head(kept, here.stat()):
+                target = Path(cache_from_source(str(source)))
+                target.parent.mkdir(exist_ok=True)
+                target.write_bytes(_head(kept, told) + kept[16:])
+
+
+def _head(compiled: bytes, of: os.stat_result) -> bytes:
+    """What a compiled file begins with, whose source is this one."""
+    return compiled[:4] + struct.pack("<3I", 0, int(of.st_mtime), of.st_size)
 
 
 @contextmanager

@@ -6,13 +6,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests import needs
 from tests.flows.conftest import bare
-from tests.flows.started import CLIENT
+from tests.flows.skipping import TIME
+from tests.flows.started import CLIENT, skipping
 
 _EXPRESSION = re.compile(r"\$\{\{ (.+?) \}\}")
 
@@ -40,7 +41,7 @@ def git(folder: Path, *words: str) -> None:
 _COPY = """\
 if [ $# = 5 ] && [ "$1 $2 $3 $4" = "-I -m venv --clear" ]; then
   rm -rf "$5"
-  cp -a '{made}' "$5"
+  cp -al '{made}' "$5"
   mv "$5"/bin/installed "$5"/bin/reconciler
   exec sed -i "s|{made}|$5|" "$5"/bin/pip* "$5"/bin/reconciler
 fi
@@ -51,6 +52,13 @@ if [ -z "$STARTED" ]; then
   exec "${{0%/*}}"/installed "$@"
 fi
 exec {python} -S -E {client} "$STARTED" reconciler "$@"
+"""
+_SATISFIED = """\
+#!/bin/sh
+if [ "$*" = '{words}' ] && cmp -s '{constraints}' {name}; then
+  exit 0
+fi
+exec "${{0%/*}}"/pip3 "$@"
 """
 STARTED = dict[str, str]()
 """What ``bash`` adds to an environment: where a server forks what is installed, once something is."""
@@ -63,20 +71,11 @@ def quickened(program: Path) -> None:
     program.chmod(0o755)
 
 
-_AHEAD = """\
-#!{python} -I
-import sys
-from datetime import timedelta
-from reconciler.clock import CLOCK, SystemClock
-from reconciler.cli.main import main
-
-class Ahead(SystemClock):
-    def now(self):
-        return super().now() + timedelta(seconds={seconds})
-
-CLOCK.set(Ahead())
-sys.exit(main())
-"""
+def satisfied(pip: Path, words: Sequence[str], constraints: Path) -> None:
+    """Let a pip that was called with these words, and constraints, know that it has nothing more to do for the same."""
+    pip.unlink()
+    pip.write_text(_SATISFIED.format(words=" ".join(words), constraints=constraints, name=constraints.name))
+    pip.chmod(0o755)
 
 
 def with_python(folder: Path, record: Path | None = None, made: Path | None = None) -> Path:
@@ -101,31 +100,29 @@ def ending(folder: Path, code: int) -> Path:
     return folder
 
 
-def ahead(folder: Path, environment: Path, seconds: float) -> Path:
-    """A folder for PATH with the ``reconciler`` of an environment, by a clock that is so far ahead."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "reconciler").write_text(_AHEAD.format(python=environment / "bin" / "python", seconds=seconds))
-    (folder / "reconciler").chmod(0o755)
-    return folder
-
-
 def bash(script: str, folder: Path, env: Mapping[str, str], *programs: Path) -> Step:
     """Run a script in a folder, in an environment that has nothing but ``env`` and the programs of these folders.
 
-    Modules of this source tree are not found: what runs is what was installed.
+    Modules of this source tree are not found: what runs is what was installed. It goes by ``TIME``, and skips what it
+    waits for.
     """
     own = {name: value for name, value in bare(folder).items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
-        cwd=folder,
-        env=own | STARTED | {"PATH": ":".join([*map(str, programs), os.environ["PATH"]])} | dict(env),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    with skipping(TIME) as own_time:
+        done = subprocess.run(
+            ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
+            cwd=folder,
+            env=own
+            | STARTED
+            | own_time
+            | {"PATH": ":".join([*map(str, programs), os.environ["PATH"]])}
+            | dict(env),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            timeout=600,
+            check=False,
+        )
     assert "Traceback" not in done.stdout, done.stdout
     return Step(done.returncode, done.stdout)
 

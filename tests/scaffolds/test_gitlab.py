@@ -27,7 +27,7 @@ from tests.flows.conftest import FINANCE, manifest
 from tests.flows.serving import listening, serving
 from tests.flows.skipping import TIME
 from tests.scaffolds.installing import Installer, files
-from tests.scaffolds.shell import Step, ahead, bash, ending, git, with_python
+from tests.scaffolds.shell import Step, bash, ending, git, with_python
 
 TEXT = files("gitlab")[".gitlab-ci.yml"]
 PIPELINE: dict[str, Any] = yaml.safe_load(TEXT)
@@ -202,9 +202,8 @@ def test_from_a_mark_to_its_removal_what_is_due_is_one_issue_and_goes_only_by_it
             machine = tmp_path / f"machine-{next(numbers)}"
             (machine / "manifests").mkdir(parents=True)
             shutil.copy(tmp_path / "pools.yaml", machine / "manifests")
-            clock = ahead(machine / "ahead", tools, TIME.skipped)
             own = {"HOME": str(machine), "tools": str(machine), **env, **variables}
-            return bash("\n".join(PIPELINE[name]["script"]), machine, own, clock, python)
+            return bash("\n".join(PIPELINE[name]["script"]), machine, own, tools / "bin", python)
 
         marked = job("due", 0)
         assert (marked.code, issues.own, served.posts()) == (0, [], []), marked.out

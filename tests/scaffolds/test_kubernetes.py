@@ -25,7 +25,7 @@ from tests.flows.conftest import CALLS, FINANCE, ROOT, STUDIO, Run, bare, manife
 from tests.flows.serving import Served
 from tests.flows.skipping import TIME
 from tests.scaffolds.installing import Installer, files
-from tests.scaffolds.shell import Step, ahead, bash, with_python
+from tests.scaffolds.shell import Step, bash, with_python
 from tests.scaffolds.test_github import ssh_key
 
 DOCUMENTS: dict[str, dict[str, Any]] = {
@@ -237,14 +237,13 @@ def test_from_a_mark_to_its_removal_what_is_due_is_in_the_log_and_goes_only_by_a
         environment("due-cronjob.yaml", mounted, served)["N"]
         == environment("apply-sharded-job.yaml", mounted, served)["N"]
     )
-    tools = installer.environment(INSTALL)
+    programs = (installer.environment(INSTALL) / "bin", with_python(tmp_path / "bin"))
     manifest(mounted / "manifests" / "..data", [FINANCE.replace("{name", "{grace: 7d, name")])
 
     def pod_of(path: str, days: float, **more: str) -> Step:
         TIME.skipped = days * 86400
-        clock = ahead(tmp_path / f"ahead-{days}", tools, TIME.skipped)
         own = shared(path, mounted, served, tmp_path / "pod", N="2", RECONCILER_RUN_GROUP="one", **more)
-        return bash(script(path, mounted), tmp_path, own, clock, with_python(tmp_path / "bin"))
+        return bash(script(path, mounted), tmp_path, own, *programs)
 
     marked = pod_of("due-cronjob.yaml", 0)
     assert (marked.code, served.posts()) == (0, []), marked.out

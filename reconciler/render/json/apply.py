@@ -8,7 +8,7 @@ from pydantic import Field
 
 from reconciler.apply.results import ApplyReport, PoolResult, Status
 from reconciler.errors import ExitCode
-from reconciler.render.json.base import Count, Digest, Document, Entry, Flag, Text, json_text
+from reconciler.render.json.base import Count, Digest, Document, Entry, Flag, Said, Text, entry_of, json_text
 from reconciler.render.json.plan import TargetEntry, target_entries
 from reconciler.render.json.resolve import DesktopsEntry, ResolutionEntry, desktops_entry, resolution_entry
 
@@ -24,7 +24,7 @@ class ResultEntry(Entry):
     done: Count = Field(description="Disk changes proven done in this run.")
     planned: Count = Field(description="Disk changes that were to be carried out.")
     message: Text
-    hint: Text | None = Field(description="What to do; null when nothing can be said.")
+    hint: Said = Field(description="What to do; null when nothing can be said.")
     desktops: DesktopsEntry | None = Field(
         description="How far a job came that did only a part; null for any other end."
     )
@@ -68,13 +68,5 @@ def apply_document(report: ApplyReport) -> ApplyDocument:
 
 
 def _result(result: PoolResult) -> ResultEntry:
-    return ResultEntry(
-        target=str(result.target),
-        pool=result.pool,
-        ending=result.status,
-        done=result.done,
-        planned=result.planned,
-        message=result.message,
-        hint=result.hint or None,
-        desktops=desktops_entry(result.desktops),
-    )
+    desktops = desktops_entry(result.desktops)
+    return entry_of(ResultEntry, result, target=str(result.target), ending=result.status, desktops=desktops)

@@ -7,7 +7,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from reconciler.planning.approvals import KIND, SignedApproval
-from reconciler.render.json.base import Digest, Document, Moment, Text, json_text
+from reconciler.render.json.base import Digest, Document, Moment, Text, entry_of, json_text
 
 FORMAT_VERSION: Final = "1.0"
 
@@ -24,13 +24,4 @@ class ApprovalDocument(Document):
 
 def approval_json(approval: SignedApproval) -> str:
     """The approval as JSON text."""
-    return json_text(
-        ApprovalDocument(
-            format_version=FORMAT_VERSION,
-            kind=KIND,
-            digest=approval.digest,
-            created=approval.created,
-            expires=approval.expires,
-            signature=approval.signature,
-        )
-    )
+    return json_text(entry_of(ApprovalDocument, approval, format_version=FORMAT_VERSION, kind=KIND))

@@ -8,19 +8,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from msgspec import structs
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticSerializationError, core_schema
+
+from reconciler.values import Struct
 
 _NOT_PRINTABLE_ASCII = re.compile(r"[^\x00-\x7e]+")
 
 
-@dataclass(frozen=True, slots=True)
-class _Leaf:
+class _Leaf(Struct, frozen=True):
     """A value that the schema describes and nothing checks when it is printed.
 
     A report of what was done must come out even if the service sent a negative size, or a manifest's path
@@ -44,10 +45,12 @@ class _Leaf:
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         """Describe it."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name, value in structs.asdict(self).items() if value is not None}
 
 
 Text: TypeAlias = Annotated[str, _Leaf("string")]
+Said: TypeAlias = Annotated[Text | None, BeforeValidator(lambda said: str(said) if said else None)]
+"""What values keep as an empty text is null in a document."""
 Moment: TypeAlias = Annotated[datetime, _Leaf("string", format="date-time")]
 """Printed as ISO 8601 with an offset."""
 Digest: TypeAlias = Annotated[str, _Leaf("string", pattern="^[0-9a-f]{64}$")]
@@ -64,7 +67,10 @@ Open: TypeAlias = Annotated[Mapping[str, Any], _Leaf("object")]
 class Entry(BaseModel):
     """What all parts of a document share: no key that the model does not name."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, from_attributes=True)
+
+
+E = TypeVar("E", bound=Entry)
 
 
 class Document(Entry):
@@ -76,6 +82,11 @@ class Document(Entry):
     format_version: Version = Field(
         description="Additions raise the minor number; what a reader could stumble over raises the major one."
     )
+
+
+def entry_of(kind: type[E], found: object, /, **other: Any) -> E:
+    """The entry ``kind``: what ``found`` has under the same names, but for the fields in ``other``."""
+    return kind(**{name: getattr(found, name) for name in kind.model_fields if name not in other}, **other)
 
 
 def json_text(document: BaseModel, indent: int | None = 2) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 from pydantic import Field
 
 from reconciler.render.doctor import Check, Result, exit_code
-from reconciler.render.json.base import Document, Entry, Integer, Text, json_text
+from reconciler.render.json.base import Document, Entry, Integer, Said, Text, json_text
 
 FORMAT_VERSION: Final = "1.0"
 
@@ -17,10 +17,10 @@ class CheckEntry(Entry):
     """One thing that was looked at."""
 
     name: Text
-    target: Text | None = Field(description="region/project_id; null for what belongs to no target.")
+    target: Said = Field(description="region/project_id; null for what belongs to no target.")
     result: Result
     message: Text
-    advice: Text | None = Field(description="What to do; null where nothing has to be done.")
+    advice: Said = Field(description="What to do; null where nothing has to be done.")
 
 
 class DoctorDocument(Document):
@@ -32,16 +32,7 @@ class DoctorDocument(Document):
 
 def doctor_json(checks: Sequence[Check]) -> str:
     """Every check, as JSON text."""
-    entries = [
-        CheckEntry(
-            name=each.name,
-            target=each.target or None,
-            result=each.result,
-            message=each.message,
-            advice=each.advice or None,
-        )
-        for each in checks
-    ]
+    entries = [CheckEntry.model_validate(each) for each in checks]
     return json_text(
         DoctorDocument(format_version=FORMAT_VERSION, exit_code=exit_code(checks), checks=entries)
     )

@@ -11,24 +11,14 @@ from reconciler.errors import ExitCode, ReconcilerError
 from reconciler.planning.drift import Measure
 from reconciler.render.drift_report import counts, headline
 from reconciler.render.json.apply import ApplyDocument, apply_document
-from reconciler.render.json.base import (
-    Count,
-    Document,
-    Entry,
-    Flag,
-    Moment,
-    Seconds,
-    Text,
-    json_text,
-)
+from reconciler.render.json.base import Count, Document, Entry, Flag, Moment, Seconds, Text, json_text
 from reconciler.render.json.error import ErrorEntry, error_entry
-from reconciler.render.json.finding import FindingEntry, finding_entry
+from reconciler.render.json.finding import FindingEntry
 from reconciler.render.json.plan import (
     FailureEntry,
     LeftoversEntry,
     ResourceChange,
     TargetEntry,
-    failure_entries,
     leftovers_entries,
     resource_change,
     target_entries,
@@ -155,9 +145,9 @@ def _measured(outcome: DriftRound, report: DriftReport) -> DriftDocument:
         pools=[_pool(each, left[id(each)]) for each in outcome.drifting],
         resource_changes=[resource_change(pool, change) for pool in plan.pools for change in pool.drift],
         leftovers=leftovers_entries(plan),
-        findings=[finding_entry(each) for each in plan.all_findings],
-        failures=failure_entries(plan),
-        not_corrected=[finding_entry(each) for each in report.refused],
+        findings=[FindingEntry.model_validate(each) for each in plan.all_findings],
+        failures=[FailureEntry.model_validate(each) for each in plan.failures],
+        not_corrected=[FindingEntry.model_validate(each) for each in report.refused],
         correction=apply_document(report.applied) if report.applied else None,
         correction_error=_error(report.error),
         became_due=[

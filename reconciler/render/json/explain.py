@@ -12,7 +12,7 @@ from reconciler.planning.change import Rule
 from reconciler.planning.plan import Plan, PoolPlan
 from reconciler.render.explain import checks, declared, live
 from reconciler.render.json.base import Document, Entry, Flag, Text, json_text
-from reconciler.render.json.finding import FindingEntry, finding_entry
+from reconciler.render.json.finding import FindingEntry
 from reconciler.render.json.plan import LeftoversEntry, leftovers_of
 
 FORMAT_VERSION: Final = "1.1"
@@ -71,5 +71,5 @@ def _pool(plan: Plan, pool: PoolPlan) -> ExplainedPool:
             for change in pool.changes
         ],
         leftovers=leftovers_of(pool),
-        guards=[finding_entry(each) for each in checks(plan, pool)],
+        guards=[FindingEntry.model_validate(each) for each in checks(plan, pool)],
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from pydantic import ConfigDict, Field, RootModel, field_validator
+from pydantic import Field, RootModel
 
 from reconciler.apply.unnamed import unnamed_record
 from reconciler.journal.records import PLAN_APPROVED, ClosedBy, Run, RunRecord, Way
 from reconciler.journal.states import State, Step
-from reconciler.planning.anonymous import Unnamed, anonymised
+from reconciler.planning.anonymous import anonymised
 from reconciler.render.history import approved_plan
 from reconciler.render.json.base import (
     Count,
@@ -25,26 +25,20 @@ from reconciler.render.json.base import (
     json_text,
 )
 from reconciler.render.json.marks import AnnouncementEntry, announcement_entry
-from reconciler.render.json.plan import PlanDocument, plan_document
+from reconciler.render.json.plan import Names, PlanDocument, plan_document
 from reconciler.render.ways_back import RECYCLE_BIN, WayBack, ways_back
 
 FORMAT_VERSION: Final = "1.4"
 
 
-class _Kept(Entry):
-    """A value of the journal, field by field as the journal's own type has it."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-
-class ApprovedEntry(_Kept):
+class ApprovedEntry(Entry):
     """How a run was approved."""
 
     way: Way
     principals: list[Text] = Field(description="Who signed, as the policy's allowed_signers calls them.")
 
 
-class OriginEntry(_Kept):
+class OriginEntry(Entry):
     """Who started a run, and from what, as its environment said."""
 
     actor: Text = Field(
@@ -55,7 +49,7 @@ class OriginEntry(_Kept):
     run_url: Text = Field(description="Where the CI shows the run; empty: not known.")
 
 
-class RunEntry(_Kept):
+class RunEntry(Entry):
     """One run of a command that wrote to the journal."""
 
     id: Text
@@ -74,7 +68,7 @@ class RunEntry(_Kept):
     origin: OriginEntry
 
 
-class PoolKeyEntry(_Kept):
+class PoolKeyEntry(Entry):
     """One pool of one project, as one service knows it."""
 
     target: Text = Field(description="region/project_id.")
@@ -82,7 +76,7 @@ class PoolKeyEntry(_Kept):
     pool_id: Text
 
 
-class SentDiskEntry(_Kept):
+class SentDiskEntry(Entry):
     """One disk as the request names it."""
 
     id: Text = Field(description="Empty for a disk to add.")
@@ -90,14 +84,14 @@ class SentDiskEntry(_Kept):
     size: Integer = Field(description="GB.")
 
 
-class KeptBackupEntry(_Kept):
+class KeptBackupEntry(Entry):
     """A backup of a desktop; what can be restored from it is not documented."""
 
     id: Text
     at: Text = Field(description="When it was made (protected_at), ISO 8601 with an offset.")
 
 
-class SentCopyEntry(_Kept):
+class SentCopyEntry(Entry):
     """One copy of a disk to remove: the volume on one desktop."""
 
     disk_id: Text
@@ -105,19 +99,14 @@ class SentCopyEntry(_Kept):
     desktop_name: Text = Field(description="Empty with --anonymise: it is often that of the user.")
     volume_id: Text = Field(description="Empty when the service left it out.")
     size: Integer = Field(description="GB.")
-    users: list[Text] = Field(description="Names of the users bound to the desktop; none with --anonymise.")
+    users: Names = Field(description="Names of the users bound to the desktop; none with --anonymise.")
     backups: list[KeptBackupEntry] = Field(
         description="Usable backups of that desktop that may hold the copy, newest first, at most 10; empty where no "
         "backup was asked for."
     )
 
-    @field_validator("users", mode="before")
-    @classmethod
-    def _names(cls, people: Sequence[str]) -> Sequence[str]:
-        return [] if isinstance(people, Unnamed) else people
 
-
-class IntentEntry(_Kept):
+class IntentEntry(Entry):
     """What was about to be sent, written down before the call."""
 
     operation_id: Text
@@ -142,7 +131,7 @@ class IntentEntry(_Kept):
     )
 
 
-class OutcomeEntry(_Kept):
+class OutcomeEntry(Entry):
     """What became of one call, with what the service said."""
 
     state: State
@@ -154,7 +143,7 @@ class OutcomeEntry(_Kept):
     retry_after: Seconds | None = Field(description="Seconds the service asked to wait; not kept, so null.")
 
 
-class OperationEntry(_Kept):
+class OperationEntry(Entry):
     """One intent and everything known of its fate."""
 
     intent: IntentEntry
@@ -168,7 +157,7 @@ class OperationEntry(_Kept):
     closed_by: ClosedBy | None
 
 
-class WayBackEntry(_Kept):
+class WayBackEntry(Entry):
     """The handles that are left of what one operation destroyed; none of them promises a restore."""
 
     operation: Text = Field(description="Its id.")
@@ -181,7 +170,7 @@ class WayBackEntry(_Kept):
     ticket: Text = Field(description="A text for the vendor's support, of several lines; names nobody.")
 
 
-class DamagedEntry(_Kept):
+class DamagedEntry(Entry):
     """An operation whose row is not as it was written, so that nothing of it can be trusted."""
 
     id: Text
@@ -189,7 +178,7 @@ class DamagedEntry(_Kept):
     pool_name: Text
 
 
-class EventEntry(_Kept):
+class EventEntry(Entry):
     """One thing that happened in a run."""
 
     seq: Count = Field(description="Grows over the whole journal, in the order of writing.")

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from reconciler.model import Action, ApplyTo, Copy, Disk, Limit, LostCopy, Notice, Policy, Selection, Whom
+from reconciler.model import Action, ApplyTo, Disk, LostCopy, Notice, Policy
 from reconciler.planning.backups import backup_words
-from reconciler.planning.change import Change, Heard, Rule, Tie, Told
+from reconciler.planning.change import Change, Heard, Rule, Tie
 from reconciler.planning.inconsistent_desktops import InconsistentDesktop
-from reconciler.planning.manifest_changes import Direction, ManifestChange
-from reconciler.planning.plan import Backups, Plan, PoolPlan, Totals
+from reconciler.planning.manifest_changes import Direction
+from reconciler.planning.plan import Backups, Plan, PoolPlan
 from reconciler.render import words
 from reconciler.render.json.base import (
     Count,
     Digest,
     Document,
+    E,
     Entry,
     Flag,
     Integer,
     Moment,
+    Said,
     Text,
+    entry_of,
     json_text,
 )
-from reconciler.render.json.finding import FindingEntry, finding_entry
+from reconciler.render.json.finding import FindingEntry
 
 FORMAT_VERSION: Final = "1.4"
 ActionWord: TypeAlias = Literal["no-op", "create", "update", "delete"]
+Names: TypeAlias = Annotated[list[Text], BeforeValidator(words.names)]
+"""Nobody, where people are only counted."""
 
 _ACTIONS: dict[Action, list[ActionWord]] = {
     Action.KEEP: ["no-op"],
@@ -43,9 +47,9 @@ class IdentityEntry(Entry):
     """As whom a target was read."""
 
     kind: Text = Field(description="access key, temporary access key, agency, user, token …")
-    access_key: Text | None = Field(description="The ends of the access key's id; null for another kind.")
-    user: Text | None = Field(description="The IAM user and its account; null when not known.")
-    agency: Text | None = Field(description="The agency and its account, or its URN; null for none.")
+    access_key: Said = Field(description="The ends of the access key's id; null for another kind.")
+    user: Said = Field(description="The IAM user and its account; null when not known.")
+    agency: Said = Field(description="The agency and its account, or its URN; null for none.")
     source: Text = Field(description="Where that was found: a variable, or a file with its section.")
 
 
@@ -136,9 +140,9 @@ class LossEntry(Entry):
     copies: Count = Field(description="Physical volumes, over all removed disks and desktops.")
     desktops: Count = Field(description="Desktops that lose at least one copy.")
     gigabytes: Count = Field(description="GB over all destroyed copies.")
-    users: list[Text] = Field(description="Names of the people of those desktops; none with --anonymise.")
+    users: Names = Field(description="Names of the people of those desktops; none with --anonymise.")
     user_count: Count = Field(description="How many people these are.")
-    groups: list[Text] = Field(description="User groups attached to those desktops; none with --anonymise.")
+    groups: Names = Field(description="User groups attached to those desktops; none with --anonymise.")
     group_count: Count = Field(description="How many groups these are.")
     live_sessions: Count = Field(description="Desktops among them on which somebody is working.")
     upper_bound: Flag = Field(description="True when the counts are the worst case.")
@@ -157,7 +161,7 @@ class CandidateEntry(DiskEntry):
 
     copies: Count | None = Field(description="Null when the desktops were not read.")
     desktops: Count | None = Field(description="Desktops that have a copy.")
-    users: list[Text] | None = Field(
+    users: Names | None = Field(
         description="Names of the people bound to those desktops; none with --anonymise."
     )
     user_count: Count | None = Field(description="How many people these are.")
@@ -199,9 +203,9 @@ class LostCopyEntry(Entry):
 
     desktop_id: Text
     desktop_name: Text = Field(description="Empty with --anonymise: it is often that of the user.")
-    volume_id: Text | None
+    volume_id: Said
     size: Integer = Field(description="GB.")
-    users: list[Text] = Field(description="Names of the people of that desktop; none with --anonymise.")
+    users: Names = Field(description="Names of the people of that desktop; none with --anonymise.")
     user_count: Count = Field(description="How many people these are.")
     backups: list[KnownBackupEntry] = Field(
         description="Usable backups of that desktop that may hold the copy, newest first, at most 10; empty where no "
@@ -228,7 +232,7 @@ class BackupsEntry(Entry):
     disks_unknown: Count = Field(
         description="Desktops of whose backup the service does not say which disks it holds."
     )
-    unread: Text | None = Field(
+    unread: Said = Field(
         description="Why the backups could not be read, so that the removal is blocked; null when they were."
     )
     sentence: Text
@@ -252,7 +256,7 @@ class MarkedEntry(Entry):
     since: Moment | None = Field(description="Since when it is surplus; null while no apply has marked it.")
     due: Moment | None = Field(description="From when on it goes; null as above.")
     grace_seconds: Count
-    extended_by: Text | None = Field(description="Who lets it wait longer than its grace; null: nobody.")
+    extended_by: Said = Field(description="Who lets it wait longer than its grace; null: nobody.")
 
 
 class MessageEntry(Entry):
@@ -265,7 +269,7 @@ class MessageEntry(Entry):
     )
     at: Moment = Field(description="When it was sent.")
     due: Moment = Field(description="The time that it named.")
-    why: Text | None = Field(description="The answer, where it was not accepted.")
+    why: Said = Field(description="The answer, where it was not accepted.")
 
 
 class MarkedSummaryEntry(Entry):
@@ -306,8 +310,8 @@ class ResourceChange(Entry):
 class CopyEntry(Entry):
     """The physical volume of one disk on one desktop."""
 
-    disk_id: Text | None = Field(description="Null without a link to a disk.")
-    volume_id: Text | None
+    disk_id: Said = Field(description="Null without a link to a disk.")
+    volume_id: Said
     type: Text
     size: Integer = Field(description="GB.")
 
@@ -323,7 +327,7 @@ class DesktopEntry(Entry):
 
     id: Text
     name: Text = Field(description="Empty with --anonymise: it is often that of the user.")
-    users: list[Text] = Field(description="Names of the people bound to it; none with --anonymise.")
+    users: Names = Field(description="Names of the people bound to it; none with --anonymise.")
     user_count: Count = Field(description="How many people these are.")
     left_behind: list[CopyEntry] = Field(description="Copies of disks that the pool does not have.")
     missing: list[DiskEntry] = Field(description="Disks of the pool without a copy here.")
@@ -356,13 +360,13 @@ class LeftoversEntry(Entry):
     operation: Text = Field(description="Id of the removal's operation, as retry takes it.")
     opened: Moment
     copies: list[LeftoverCopyEntry]
-    unread: Text | None = Field(description="Why more may be left; null when the reading was complete.")
+    unread: Said = Field(description="Why more may be left; null when the reading was complete.")
 
 
 class FailureEntry(Entry):
     """A target that could not be read; none of its pools is planned."""
 
-    target: Text = Field(description="region/project_id.")
+    target: Annotated[Text, BeforeValidator(str)] = Field(description="region/project_id.")
     message: Text
     hint: Text = Field(description="What to do; empty when nothing can be said.")
 
@@ -371,10 +375,10 @@ class AllowedEntry(Entry):
     """One thing that is allowed and would not be by default."""
 
     what: Text = Field(description="As a manifest writes it.")
-    note: Text | None
+    note: Said
     source: Text = Field(description="file:line:column, or a flag.")
-    target: Text | None = Field(description="region/project_id; null for the whole run.")
-    pool: Text | None
+    target: Said = Field(description="region/project_id; null for the whole run.")
+    pool: Said
 
 
 class ManifestChangeEntry(Entry):
@@ -383,8 +387,8 @@ class ManifestChangeEntry(Entry):
     what: Text
     direction: Direction
     source: Text = Field(description="file:line:column.")
-    target: Text | None = Field(description="region/project_id; null for the whole run.")
-    pool: Text | None
+    target: Said = Field(description="region/project_id; null for the whole run.")
+    pool: Said
 
 
 class PlanDocument(Document):
@@ -431,54 +435,24 @@ def plan_json(plan: Plan) -> str:
     return json_text(plan_document(plan))
 
 
-def _selection(found: Selection) -> SelectionEntry:
-    return SelectionEntry(pools=list(found.pools), exclude=list(found.exclude), left_out=found.left_out)
-
-
-def _blocked(plan: Plan) -> BlockedSummaryEntry:
-    totals = plan.blocked_totals
-    return BlockedSummaryEntry(
-        pools=sum(pool.blocked for pool in plan.pools),
-        add=totals.add,
-        change=totals.change,
-        destroy=totals.destroy,
-        undecided=totals.undecided,
-    )
-
-
 def plan_document(plan: Plan) -> PlanDocument:
     """The whole plan; keeps of unchanged pools are left out."""
     targets, totals = target_entries(plan), plan.totals
-    return PlanDocument(
+    blocked, sentence = sum(pool.blocked for pool in plan.pools), words.destruction(plan)
+    return entry_of(
+        PlanDocument,
+        plan,
         format_version=FORMAT_VERSION,
-        tool_version=plan.tool_version,
-        id=plan.id,
-        digest=plan.digest,
-        created=plan.created,
-        expires=plan.expires,
-        sandbox=plan.sandbox,
         target=targets[0] if len(targets) == 1 else None,
         targets=targets,
-        summary=SummaryEntry(add=totals.add, change=totals.change, destroy=totals.destroy),
-        blocked_summary=_blocked(plan),
-        destroyed=_destroyed(totals, words.destruction(plan)),
+        summary=totals,
+        blocked_summary=entry_of(BlockedSummaryEntry, plan.blocked_totals, pools=blocked),
+        destroyed=entry_of(DestroyedEntry, totals, disks=totals.destroy, sentence=sentence),
         marked=_marked_summary(plan),
-        blocked=plan.blocked,
-        findings=[finding_entry(each) for each in plan.all_findings],
-        limits=LimitsEntry(**{name: _limit(each) for name, each in plan.limits.items()}),
+        findings=plan.all_findings,
         policy=_policy(plan.policy) if plan.policy else None,
-        allowed=[
-            AllowedEntry(
-                what=each.what,
-                note=each.note or None,
-                source=each.source,
-                target=str(each.target) if each.target else None,
-                pool=each.pool or None,
-            )
-            for each in plan.permissions
-        ],
-        changed_by_base=_changed_by_base(plan.manifest_changes),
-        selection=_selection(plan.selection) if plan.selection else None,
+        allowed=plan.permissions,
+        changed_by_base=plan.manifest_changes,
         pools=[_pool(pool) for pool in plan.pools if pool.drift or pool.ties or pool.findings],
         resource_changes=[
             resource_change(pool, change)
@@ -488,23 +462,7 @@ def plan_document(plan: Plan) -> PlanDocument:
         ],
         desktops=_desktops(plan),
         leftovers=leftovers_entries(plan),
-        failures=failure_entries(plan),
     )
-
-
-def _changed_by_base(changes: Sequence[ManifestChange] | None) -> list[ManifestChangeEntry] | None:
-    if changes is None:
-        return None
-    return [
-        ManifestChangeEntry(
-            what=each.what,
-            direction=each.direction,
-            source=each.source,
-            target=str(each.target) if each.target else None,
-            pool=each.pool or None,
-        )
-        for each in changes
-    ]
 
 
 def target_entries(plan: Plan) -> list[TargetEntry]:
@@ -515,46 +473,10 @@ def target_entries(plan: Plan) -> list[TargetEntry]:
             project_id=each.target.project_id,
             service=each.name,
             sandbox=each.sandbox,
-            identity=_identity(each.whom) if each.whom else None,
+            identity=IdentityEntry.model_validate(each.whom) if each.whom else None,
         )
         for each in plan.services
     ]
-
-
-def _identity(whom: Whom) -> IdentityEntry:
-    return IdentityEntry(
-        kind=whom.kind,
-        access_key=whom.access_key or None,
-        user=whom.user or None,
-        agency=whom.agency or None,
-        source=whom.source,
-    )
-
-
-def failure_entries(plan: Plan) -> list[FailureEntry]:
-    """The targets that could not be planned."""
-    return [
-        FailureEntry(target=str(each.target), message=each.message, hint=each.hint) for each in plan.failures
-    ]
-
-
-def _destroyed(totals: Totals, sentence: str) -> DestroyedEntry:
-    return DestroyedEntry(
-        disks=totals.destroy,
-        pools=totals.pools,
-        copies=totals.copies,
-        desktops=totals.desktops,
-        gigabytes=totals.gigabytes,
-        users=totals.users,
-        groups=totals.groups,
-        live_sessions=totals.live_sessions,
-        upper_bound=totals.upper_bound,
-        sentence=sentence,
-    )
-
-
-def _limit(limit: Limit) -> LimitEntry:
-    return LimitEntry(value=limit.value, source=limit.source)
 
 
 def _policy(policy: Policy) -> PolicyRef:
@@ -570,17 +492,8 @@ def _pool(pool: PoolPlan) -> PoolEntry:
         declared_at=str(pool.desired.at),
         apply_to=pool.desired.apply_to,
         blocked=pool.blocked,
-        loss=LossEntry(
-            disks=pool.loss.disks,
-            copies=pool.loss.copies,
-            desktops=pool.loss.desktops,
-            gigabytes=pool.loss.gigabytes,
-            users=words.names(pool.loss.users),
-            user_count=len(pool.loss.users),
-            groups=words.names(pool.loss.groups),
-            group_count=len(pool.loss.groups),
-            live_sessions=pool.loss.live_sessions,
-            upper_bound=pool.loss.upper_bound,
+        loss=entry_of(
+            LossEntry, pool.loss, user_count=len(pool.loss.users), group_count=len(pool.loss.groups)
         ),
         notes=list(words.particulars(pool)),
         ties=[_tie(pool, tie) for tie in pool.ties],
@@ -623,47 +536,26 @@ def resource_change(pool: PoolPlan, change: Change) -> ResourceChange:
         ),
         action_reason="marked" if change.waits else change.rule,
         marked=_marked(change),
-        announcements=[message_entry(each) for each in change.told],
+        announcements=[MessageEntry.model_validate(each) for each in change.told],
         differs=list(change.differs),
         declared_at=str(change.desired.at) if change.desired else None,
         copies=loss.copies if loss else None,
         gigabytes=loss.gigabytes if loss else None,
-        lost_copies=[_lost(each) for each in loss.lost] if loss else None,
+        lost_copies=[_lost(LostCopyEntry, each) for each in loss.lost] if loss else None,
         backups=_backups(loss.backups) if loss and loss.backups else None,
     )
 
 
 def _backups(known: Backups) -> BackupsEntry:
-    return BackupsEntry(
-        within_seconds=int(known.within.total_seconds()),
-        desktops=known.desktops,
-        having=known.having,
-        oldest=known.oldest,
-        lacking=[
-            UnbackedEntry(desktop_id=each.desktop_id, desktop_name=each.desktop_name, latest=each.latest)
-            for each in known.lacking
-        ],
-        disks_unknown=known.undivided,
-        unread=known.unread or None,
-        sentence=backup_words(known),
-    )
+    seconds, unknown = int(known.within.total_seconds()), known.undivided
+    said = backup_words(known)
+    return entry_of(BackupsEntry, known, within_seconds=seconds, disks_unknown=unknown, sentence=said)
 
 
 def _marked(change: Change) -> MarkedEntry | None:
     if (waits := change.waits) is None:
         return None
-    return MarkedEntry(
-        reason=change.rule,
-        since=waits.since,
-        due=waits.due,
-        grace_seconds=int(waits.grace.total_seconds()),
-        extended_by=waits.extended_by or None,
-    )
-
-
-def message_entry(told: Told) -> MessageEntry:
-    """One message as JSON."""
-    return MessageEntry(notice=told.notice, heard=told.heard, at=told.at, due=told.due, why=told.why or None)
+    return entry_of(MarkedEntry, waits, reason=change.rule, grace_seconds=int(waits.grace.total_seconds()))
 
 
 def _marked_summary(plan: Plan) -> MarkedSummaryEntry:
@@ -673,20 +565,9 @@ def _marked_summary(plan: Plan) -> MarkedSummaryEntry:
     )
 
 
-def _lost(copy: LostCopy) -> LostCopyEntry:
-    return LostCopyEntry(**_lost_fields(copy))
-
-
-def _lost_fields(copy: LostCopy) -> dict[str, Any]:
-    return {
-        "desktop_id": copy.desktop_id,
-        "desktop_name": copy.desktop_name,
-        "volume_id": copy.volume_id or None,
-        "size": copy.size,
-        "users": words.names(copy.users),
-        "user_count": len(copy.users),
-        "backups": [KnownBackupEntry(id=each.id, made=each.at) for each in copy.backups],
-    }
+def _lost(kind: type[E], copy: LostCopy) -> E:
+    backups = [KnownBackupEntry(id=each.id, made=each.at) for each in copy.backups]
+    return entry_of(kind, copy, user_count=len(copy.users), backups=backups)
 
 
 def leftovers_entries(plan: Plan) -> list[LeftoversEntry]:
@@ -703,8 +584,8 @@ def leftovers_of(pool: PoolPlan) -> list[LeftoversEntry]:
             target=str(pool.target),
             operation=each.operation_id,
             opened=each.opened,
-            copies=[LeftoverCopyEntry(disk_id=copy.disk_id, **_lost_fields(copy)) for copy in each.copies],
-            unread=each.unread or None,
+            copies=[_lost(LeftoverCopyEntry, copy) for copy in each.copies],
+            unread=each.unread,
         )
         for each in pool.leftovers
     ]
@@ -746,21 +627,5 @@ def _desktops(plan: Plan) -> list[InconsistentEntry] | None:
 
 
 def _desktop(desktop: InconsistentDesktop) -> DesktopEntry:
-    return DesktopEntry(
-        id=desktop.id,
-        name=desktop.name,
-        users=words.names(desktop.users),
-        user_count=len(desktop.users),
-        left_behind=[CopyEntry(**_copy(copy)) for copy in desktop.left_behind],
-        missing=[_disk(disk) for disk in desktop.missing],
-        resized=[ResizedEntry(**_copy(each.copy), pool_size=each.pool_size) for each in desktop.resized],
-    )
-
-
-def _copy(copy: Copy) -> dict[str, Any]:
-    return {
-        "disk_id": copy.disk_id or None,
-        "volume_id": copy.volume_id or None,
-        "type": copy.type,
-        "size": copy.size,
-    }
+    resized = [entry_of(ResizedEntry, each.copy, pool_size=each.pool_size) for each in desktop.resized]
+    return entry_of(DesktopEntry, desktop, user_count=len(desktop.users), resized=resized)

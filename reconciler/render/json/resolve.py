@@ -9,7 +9,7 @@ from pydantic import Field
 
 from reconciler.apply.partial import ByDesktop
 from reconciler.apply.results import Resolution, Status
-from reconciler.render.json.base import Count, Document, Entry, Flag, Text, json_text
+from reconciler.render.json.base import Count, Document, Entry, Flag, Said, Text, json_text
 
 FORMAT_VERSION: Final = "1.1"
 
@@ -40,7 +40,7 @@ class ResolutionEntry(Entry):
     resolved: Flag = Field(description="True when the operation is closed and its pool is free again.")
     ending: Status
     message: Text
-    hint: Text | None = Field(description="What to do; null when nothing can be said.")
+    hint: Said = Field(description="What to do; null when nothing can be said.")
     desktops: DesktopsEntry | None = Field(
         description="How far a job came that did only a part; null for any other end."
     )
@@ -66,7 +66,7 @@ def resolution_entry(resolution: Resolution) -> ResolutionEntry:
         resolved=resolution.resolved,
         ending=resolution.result.status,
         message=resolution.result.message,
-        hint=resolution.result.hint or None,
+        hint=resolution.result.hint,
         desktops=desktops_entry(resolution.result.desktops),
     )
 
