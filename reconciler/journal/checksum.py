@@ -50,6 +50,9 @@ STATE = (
 """The columns that change with what happens."""
 
 
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def intent_sum(row: Mapping[str, Any]) -> str:
     """The checksum of what is written once; values as given to the database, or as they come back from it."""
     return _sum(row, INTENT)
@@ -69,7 +72,7 @@ def storable(value: str) -> str:
 
 def _sum(row: Mapping[str, Any], columns: tuple[str, ...]) -> str:
     # A list, not an object: names of columns may change in a later version, their order here may not.
-    text = json.dumps([_plain(row.get(name)) for name in columns], separators=(",", ":"))
+    text = _ENCODE([_plain(row.get(name)) for name in columns])
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 

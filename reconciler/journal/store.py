@@ -630,10 +630,10 @@ class SqlJournal(Journal):
         if self._version < schema.MARKS_SINCE:
             return ()
         with self._database.read() as connection:
-            if not marks.find(connection, target, service, self._version, pool_id):
+            if marks.number(connection) == 0:
                 return ()
             # In this order: marks that begin anew in between are seen as they are then.
-            doubted = self._doubts(connection)
+            doubted = not self._vouched(connection)
             found = marks.find(connection, target, service, self._version, pool_id)
             now = self._clock.now(connection) if doubted else None
         return tuple(marks.as_of(each, now) for each in found) if now else found
@@ -647,9 +647,10 @@ class SqlJournal(Journal):
 
     def _doubts(self, connection: sa.Connection) -> bool:
         """Whether there are marks that nothing outside of the journal's backups vouches for."""
-        if marks.number(connection) == 0:
-            return False
-        return self._version < schema.WITNESS_SINCE or not self._witness.holds(connection)
+        return marks.number(connection) > 0 and not self._vouched(connection)
+
+    def _vouched(self, connection: sa.Connection) -> bool:
+        return self._version >= schema.WITNESS_SINCE and self._witness.holds(connection)
 
     def begin_marks_anew(self, run_id: str, service_time: datetime | None = None) -> tuple[Mark, ...]:
         """Let the grace of every mark begin now, where they are doubted."""

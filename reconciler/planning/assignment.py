@@ -6,6 +6,7 @@ The Hungarian method with potentials, rows added one by one: O(rows² × columns
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from reconciler.values import Struct
 
@@ -58,8 +59,8 @@ def solve(
 
 def _base(pairs: Sequence[Sequence[Cost | None]], alone: Sequence[Cost]) -> int:
     """A radix in which no field's sum over all rows overflows into the next."""
-    largest = max(max(cost) for cost in alone)
-    largest = max([largest, *(max(cost) for row in pairs for cost in row if cost)])
+    fitting = filter(None, chain.from_iterable(pairs))
+    largest = max(chain.from_iterable(chain(alone, fitting)))
     return (largest + 1) * (len(alone) + 1)
 
 
