@@ -53,14 +53,15 @@ class _Held(Database):
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Connection]:
-        with self._translated(), self._turn:
-            self.driver.execute(begin)
+        with self._turn:
             try:
+                self.driver.execute(begin)
                 yield self._quick
+                self.driver.commit()
             except BaseException:
                 self.driver.rollback()
-                raise
-            self.driver.commit()
+                with self._translated():
+                    raise
 
 
 class _Quick:

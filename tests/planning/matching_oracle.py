@@ -57,7 +57,8 @@ def try_all(pool: DesiredPool, live: Sequence[Disk]) -> Truth:
     disks = [disk for disk in live if disk.id not in pinned]
     every = _assignments(entries, disks, frozenset(pool.protect))
     best = min(every) >> _WEIGHT
-    optima = {way & _DISKS for way in every if way < best + 1 << _WEIGHT}
+    worse = best + 1 << _WEIGHT
+    optima = {way & _DISKS for way in every if way < worse}
     ids = (frozenset(disk.id for at, disk in enumerate(disks) if gone >> at & 1) for gone in optima)
     return Truth(len(every), _vector(best), frozenset(ids))
 
