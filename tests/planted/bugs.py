@@ -1359,8 +1359,8 @@ BUGS = (
     Bug(
         "marks that came back with a backup are believed",
         "journal/store.py",
-        "        return self._version < schema.WITNESS_SINCE or not self._witness.holds(connection)\n",
-        "        return False\n",
+        "        return self._version >= schema.WITNESS_SINCE and self._witness.holds(connection)\n",
+        "        return True\n",
         GRACE_STORY,
     ),
     Bug(
