@@ -138,16 +138,7 @@ class Database:
 
     def insert_new(self, table: Table) -> Insert:
         """An insert that adds nothing where a unique key is taken; its row count is then 0."""
-        if self.sqlite:
-            from sqlalchemy.dialects.sqlite import insert  # noqa: PLC0415 - loaded by the engine already
-
-            quiet: Insert = insert(table).on_conflict_do_nothing()
-        else:
-            from sqlalchemy.dialects.postgresql import insert as pg_insert  # noqa: PLC0415 - costs time
-
-            quiet = pg_insert(table).on_conflict_do_nothing()
-        # SQLAlchemy discards the row count of an insert without this option.
-        return quiet.execution_options(preserve_rowcount=True)
+        return _insert_new(table, sqlite=self.sqlite)
 
     def file_is_missing(self) -> bool:
         """True when there is no SQLite file yet; raises ``JournalError`` when its path is not a file."""
@@ -235,6 +226,20 @@ class Database:
         except (SQLAlchemyError, sqlite3.Error, OSError, ImportError, ValueError, TypeError) as error:
             # ValueError and TypeError come from stored values that cannot be read: this program did not write them.
             raise faults.journal_error(error, self.where) from error
+
+
+@cache
+def _insert_new(table: Table, *, sqlite: bool) -> Insert:
+    if sqlite:
+        from sqlalchemy.dialects.sqlite import insert  # noqa: PLC0415 - loaded by the engine already
+
+        quiet: Insert = insert(table).on_conflict_do_nothing()
+    else:
+        from sqlalchemy.dialects.postgresql import insert as pg_insert  # noqa: PLC0415 - costs time
+
+        quiet = pg_insert(table).on_conflict_do_nothing()
+    # SQLAlchemy discards the row count of an insert without this option.
+    return quiet.execution_options(preserve_rowcount=True)
 
 
 def _sqlite(url: URL, read_only: bool) -> Engine:

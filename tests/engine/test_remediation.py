@@ -7,7 +7,7 @@ import random
 import sqlite3
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -39,6 +39,7 @@ from reconciler.planning.finding import Severity
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
 from reconciler.render.drift_report import headline, metrics
+from reconciler.values import replace
 from reconciler.workspace import Call
 from tests.builders import AT, TARGET, entry, pool
 from tests.memory_journal import MemoryJournal, memory_journal

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import sys
 from collections.abc import Callable, Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+
+from tests.flows.skipping import SkippingClock
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _COMMANDS = [f"reconciler.cli.{each}" for each in ("app", "apply", "drift", "plan", "resolve", "watch")]
@@ -51,6 +54,16 @@ def command_line(*arguments: str) -> int:
 
     sys.argv = ["reconciler", *arguments]
     return main()
+
+
+def limited(memory: int, seconds: int, *arguments: str) -> int:
+    """The command line, which skips what it waits for, with so many bytes of address space and seconds of computing."""
+    from reconciler.clock import CLOCK  # noqa: PLC0415 - in the child
+
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    CLOCK.set(SkippingClock())
+    return command_line(*arguments)
 
 
 def _child(

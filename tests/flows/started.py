@@ -26,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -39,6 +39,12 @@ else:  # what is installed for another Python has no tests: this is the file bes
 
 ROOT = Path(__file__).parents[2]
 CLIENT = Path(__file__).with_name("client.py")
+LATE = (
+    *("anyio._backends._asyncio", "certifi", "h11", "httpcore", "httpx", "jinja2", "platformdirs", "psycopg"),
+    *("pydantic.dataclasses", "sqlalchemy.dialects.sqlite", "starlette.applications", "typer._adapters"),
+    *("typer._click.decorators", "uvicorn", "yaml"),
+)
+"""What is imported only once a command needs it."""
 _SKIPPED = "STARTED_SKIPPED"
 
 
@@ -53,6 +59,7 @@ def server(python: str = "") -> str:
     folder = tempfile.mkdtemp(prefix="started")
     address = f"{folder}/socket"
     env = {"PATH": os.environ["PATH"], "HOME": folder, "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"}
+    env["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # as the command line does
     itself = [python, "-I", __file__] if python else [sys.executable, "-m", "tests.flows.started"]
     process = subprocess.Popen(
         [*itself, address],
@@ -92,60 +99,80 @@ def _noted(path: str) -> float:
 
 def serve(address: str) -> None:
     """Fork a command line for each client, until standard input ends: when who started this does, however."""
-    for name in ("starlette.applications", "httpx", "sqlalchemy.dialects.sqlite", "psycopg", "uvicorn"):
-        importlib.import_module(name)
-    for module in pkgutil.walk_packages(reconciler.__path__, "reconciler."):
-        if module.name != "reconciler.__main__":
-            importlib.import_module(module.name)
-    gc.collect()
-    gc.freeze()  # forks share what is never collected
+    _make_ready()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen(64)
-        print("ready", flush=True)
-        while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
-            connection, _ = listener.accept()
-            if os.fork() == 0:
-                listener.close()
-                _attend(connection)
-            connection.close()
-            with contextlib.suppress(ChildProcessError):  # none is left
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
-    shutil.rmtree(Path(address).parent)
-
-
-def _attend(connection: socket.socket) -> NoReturn:
-    """Fork the command line of one client, and send it the exit code; it is killed when the client is."""
-    code = 0
-    try:
-        head, streams, _, _ = socket.recv_fds(connection, 8, 3)
-        with connection.makefile("rb") as rest:
-            request = marshal.loads(rest.read(int.from_bytes(head, "big")))
         ended, wake = socket.socketpair()
         wake.setblocking(False)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(wake.fileno())
-        pid = os.fork()
-        if pid == 0:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for each in (connection, ended, wake):
-                each.close()
-            _become(request, streams)
-        for stream in streams:
-            os.close(stream)
-        connection.sendall(pid.to_bytes(8, "big"))
-        if connection in select.select([connection, ended], [], [])[0]:
-            os.kill(pid, signal.SIGKILL)
-        _, status = os.waitpid(pid, 0)
-        connection.sendall(os.waitstatus_to_exitcode(status).to_bytes(8, "big", signed=True))
-    except BrokenPipeError:
-        pass  # the client was killed
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    os._exit(code)
+        print("ready", flush=True)
+        clients = dict[int, socket.socket]()
+        found: list[Any] = []
+        while sys.stdin not in found:
+            found = select.select([sys.stdin, listener, ended, *clients.values()], [], [])[0]
+            for pid in [each for each, client in clients.items() if {client, sys.stdin} & set(found)]:
+                os.kill(pid, signal.SIGKILL)  # as its client was
+                _tell_end(clients.pop(pid), os.waitpid(pid, 0)[1])
+            if ended in found:
+                ended.recv(64)
+            while clients and (died := os.waitpid(-1, os.WNOHANG))[0]:
+                _tell_end(clients.pop(died[0]), died[1])
+            if listener in found:
+                _begin(listener.accept()[0], clients, (listener, ended, wake))
+    shutil.rmtree(Path(address).parent)
+
+
+def _make_ready() -> None:
+    """Do once what each process would do anew whatever it is asked: what is imported, built and compiled late."""
+    for name in LATE:
+        importlib.import_module(name)
+    for module in pkgutil.walk_packages(reconciler.__path__, "reconciler."):
+        if module.name != "reconciler.__main__":
+            importlib.import_module(module.name)
+    kinds: list[Any] = [sys.modules["pydantic"].BaseModel]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        if kind.__module__.startswith("reconciler."):
+            kind.model_rebuild()
+    for template in ("plan.html.j2", "trend.html.j2"):
+        with contextlib.suppress(sys.modules["jinja2"].UndefinedError):  # as it is given nothing to show
+            sys.modules["reconciler.render.page"].render_page(template, (), {})
+    gc.collect()
+    gc.freeze()  # forks share what is never collected
+
+
+def _begin(client: socket.socket, clients: dict[int, socket.socket], own: Iterable[socket.socket]) -> None:
+    """Fork the command line of a client."""
+    try:
+        head, streams, _, _ = socket.recv_fds(client, 8, 3)
+        with client.makefile("rb") as rest:
+            request = marshal.loads(rest.read(int.from_bytes(head, "big")))
+    except (OSError, EOFError):
+        client.close()  # it was killed
+        return
+    pid = os.fork()
+    if pid == 0:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for each in (*own, client, *clients.values()):
+            each.close()
+        _become(request, streams)
+    for stream in streams:
+        os.close(stream)
+    clients[pid] = client
+    _tell(client, pid)
+
+
+def _tell_end(client: socket.socket, status: int) -> None:
+    _tell(client, os.waitstatus_to_exitcode(status))
+    client.close()
+
+
+def _tell(client: socket.socket, number: int) -> None:
+    with contextlib.suppress(OSError):  # it was killed
+        client.sendall(number.to_bytes(8, "big", signed=True))
 
 
 def _become(request: Any, streams: list[int]) -> NoReturn:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import resource
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reconciler import sandbox
+from tests.flows import forks
 from tests.flows.conftest import Run, bare, manifest
 from tests.flows.serving import listening
 
@@ -158,40 +156,41 @@ def planned(run: Run, folder: Path, app: Hostile, *more: str) -> tuple[int, str]
     return ran.code, ran.out + ran.err
 
 
-@contextmanager
-def planning(folder: Path, app: Hostile) -> Iterator[subprocess.Popen[str]]:
-    """A plan of the one pool, as a process that may use no more than the promise says."""
-    path = manifest(folder, [POOL])
+@dataclass(frozen=True)
+class Planning:
+    """A plan that runs, and where its output goes."""
 
+    process: BaseProcess
+    output: Path
+
+    def ended(self) -> tuple[int | None, str]:
+        """The exit code and all it said, once it has ended."""
+        self.process.join(ENOUGH)
+        return self.process.exitcode, self.output.read_text()
+
+
+@contextmanager
+def planning(folder: Path, app: Hostile) -> Iterator[Planning]:
+    """A plan of the one pool, as a process that may use no more than the promise says; its waits are skipped."""
+    command = (forks.limited, MEMORY, SECONDS, "plan", str(manifest(folder, [POOL])))
     with listening(app) as url:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "reconciler", "plan", str(path)],
-            cwd=folder,
-            env=bare(folder) | credentials(url),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        # Before it has asked for anything: its own start is the least of it.
-        resource.prlimit(process.pid, resource.RLIMIT_AS, (MEMORY, MEMORY))
-        resource.prlimit(process.pid, resource.RLIMIT_CPU, (SECONDS, SECONDS))
+        output = folder / "output"
+        process = forks.start(*command, folder=folder, env=bare(folder) | credentials(url), output=output)
         try:
-            yield process
+            yield Planning(process, output)
         finally:
             process.kill()
-            process.wait()
-            if process.stdout:
-                process.stdout.close()
+            process.join()
 
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_plan_of_a_hostile_answer_ends_with_its_reason_within_memory_and_time(
     tmp_path: Path, name: str
 ) -> None:
-    bodies, code, words = ANSWERS[name]
-    with planning(tmp_path, Hostile(bodies())) as process:
-        out, _ = process.communicate(timeout=ENOUGH)
-    assert process.returncode == code, out[-3000:]
+    bodies, expected, words = ANSWERS[name]
+    with planning(tmp_path, Hostile(bodies())) as plan:
+        code, out = plan.ended()
+    assert code == expected, out[-3000:]
     assert words in out, out[-3000:]
     assert "Traceback" not in out
 
@@ -199,12 +198,12 @@ def test_a_plan_of_a_hostile_answer_ends_with_its_reason_within_memory_and_time(
 @pytest.mark.parametrize("name", ["300,000 disks", "a million pools under another count"])
 def test_a_plan_of_a_hostile_answer_hears_sigterm(tmp_path: Path, name: str) -> None:
     asked = threading.Event()
-    with planning(tmp_path, Hostile(ANSWERS[name][0](), {"desktop-pools": asked})) as process:
+    with planning(tmp_path, Hostile(ANSWERS[name][0](), {"desktop-pools": asked})) as plan:
         assert asked.wait(ENOUGH)
-        process.send_signal(signal.SIGTERM)
-        out, _ = process.communicate(timeout=ENOUGH)
+        plan.process.terminate()
+        code, out = plan.ended()
     # Whoever had ended already could not hear it any more.
-    assert process.returncode in (143, ANSWERS[name][1]), out[-3000:]
+    assert code in (143, ANSWERS[name][1]), out[-3000:]
 
 
 @pytest.mark.parametrize(

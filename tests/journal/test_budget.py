@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ from sqlalchemy import Engine, event
 from reconciler.errors import ExitCode, JournalError, Refused
 from reconciler.journal.records import DayBudget, DayUse, Journal, PoolKey
 from reconciler.journal.states import NOT_APPLIED, State, Step
+from reconciler.values import replace
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 from tests.postgres import PostgresServer
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from reconciler.journal.database import Database, parse
 from reconciler.journal.records import MarkKey, NewMark
 from reconciler.journal.states import State
 from reconciler.journal.store import find_journal
+from reconciler.values import replace
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 
 ADD_NOTE: schema.Migration = ("ALTER TABLE reconciler_runs ADD COLUMN note TEXT",)

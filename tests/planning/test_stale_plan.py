@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 
@@ -13,6 +12,7 @@ from reconciler.model import ApplyTo, DesiredDisk, Disk, Limit, Limits, Position
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.plan import Plan, Service
 from reconciler.planning.stale_plan import explain
+from reconciler.values import replace
 from tests.builders import TARGET
 from tests.planning.random_pools import random_case
 from tests.sample_plans import MADE, disk, planned, pool, wanted, whole

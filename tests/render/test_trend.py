@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from reconciler.render.trend import (
     total,
     trend_html,
 )
+from reconciler.values import replace
 from tests import documents
 from tests.render.hostile import HOSTILE
 from tests.render.test_browser import DARK, LIGHT, WINDOWS, picture, widths
