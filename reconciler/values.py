@@ -13,7 +13,7 @@ from msgspec import Struct, field
 if (
     TYPE_CHECKING
 ):  # so mypy checks names and types of what is replaced, which msgspec's own signature leaves open
-    from dataclasses import replace
+    from dataclasses import replace  # noqa: TID251 - for mypy alone
 else:
     from msgspec.structs import replace
 

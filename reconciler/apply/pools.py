@@ -13,7 +13,7 @@ from reconciler.apply.calls import DiskEffect, call_effects, calls, effects
 from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.events import Phase, PoolMoved
 from reconciler.apply.group import claim
-from reconciler.apply.marks import marks_of
+from reconciler.apply.marks import marks_of_pool
 from reconciler.apply.operation import carry_out
 from reconciler.apply.polling import delay
 from reconciler.apply.results import PoolResult, Result, Status
@@ -216,7 +216,9 @@ def _settle(task: Task) -> Settle:
     of_plan = waiting_in(replace(plan, pools=(task.pool,)))
 
     def settle(pool: PoolPlan) -> PoolPlan:
-        known = replace(marks_of(task.ctx.journal, [site.service]), waiting=of_plan)
+        if pool.live is None:
+            return pool
+        known = replace(marks_of_pool(task.ctx.journal, site.key(pool.live.id)), waiting=of_plan)
         return with_grace(pool, plan.policy, known.by(site.service_time()))
 
     return settle

@@ -46,9 +46,11 @@ def _longest_first(*columns: str, shapes: bool = True) -> Select[Any]:
     return select(*readable).where(*matching(marks, *columns)).order_by(*order)
 
 
-def find(connection: Connection, target: str | None, service: str | None, version: int) -> tuple[Mark, ...]:
-    """Marks of one target and service, or of all, the longest first, from a journal of this version."""
-    place = rows.place_values(target, service)
+def find(
+    connection: Connection, target: str | None, service: str | None, version: int, pool_id: str | None = None
+) -> tuple[Mark, ...]:
+    """Marks of one target, service and pool, or of all, the longest first, from a journal of this version."""
+    place = rows.place_values(target, service) | ({"pool_id": pool_id} if pool_id is not None else {})
     query = _longest_first(*place, shapes=version >= SHAPES_SINCE)
     found = connection.execute(query, given(place))
     return tuple(rows.to_mark(row) for row in found)

@@ -488,8 +488,10 @@ class Journal(Protocol):
     def acknowledge(self, alarm_id: str, by: str) -> bool:
         """Record who has looked at an alarm; False when that is recorded already, or there is no such alarm."""
 
-    def marks(self, target: str | None = None, service: str | None = None) -> tuple[Mark, ...]:
-        """Since when disks are surplus, the longest first; None means every target or every service."""
+    def marks(
+        self, target: str | None = None, service: str | None = None, pool_id: str | None = None
+    ) -> tuple[Mark, ...]:
+        """Since when disks are surplus, the longest first; None means every target, every service or every pool."""
 
     def keep_marks(
         self,

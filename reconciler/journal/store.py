@@ -623,16 +623,18 @@ class SqlJournal(Journal):
 
     # --- marks ----------------------------------------------------------------------------------
 
-    def marks(self, target: str | None = None, service: str | None = None) -> tuple[Mark, ...]:
+    def marks(
+        self, target: str | None = None, service: str | None = None, pool_id: str | None = None
+    ) -> tuple[Mark, ...]:
         """Since when disks are surplus, the longest first."""
         if self._version < schema.MARKS_SINCE:
             return ()
         with self._database.read() as connection:
-            if not marks.find(connection, target, service, self._version):
+            if not marks.find(connection, target, service, self._version, pool_id):
                 return ()
             # In this order: marks that begin anew in between are seen as they are then.
             doubted = self._doubts(connection)
-            found = marks.find(connection, target, service, self._version)
+            found = marks.find(connection, target, service, self._version, pool_id)
             now = self._clock.now(connection) if doubted else None
         return tuple(marks.as_of(each, now) for each in found) if now else found
 

@@ -116,6 +116,10 @@ class _Work(Struct):
         self, entries: Sequence[DesiredDisk], disks: Sequence[Disk], ages: Mapping[str, datetime]
     ) -> None:
         """Match the disks of one type and note what is left over on both sides."""
+        if not (entries and disks):  # nothing to solve
+            self.surplus.extend(disks)
+            self.missing.extend(entries)
+            return
         solver = _Solver(entries, disks, frozenset(self.pool.protect))
         best, undecided = self._decide(solver, disks, ages)
         for group in undecided:

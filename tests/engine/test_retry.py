@@ -27,7 +27,7 @@ from tests.builders import TARGET, entry, pool
 from tests.simulation.scenario import Killed, Mortal
 from tests.simulation.service import Faults, TrueJob
 
-WRITES = 17
+WRITES = 16
 """Durable writes of a retry, from the beginning of its run to the end of it."""
 LEASE = 61.0
 
