@@ -62,6 +62,7 @@ EQUIVALENT = {
         "return Match(tuple((Change(Action.KEEP, Rule.EQUAL, one, two)) for one, two in pairs))": (
             "no pool manages keeping"
         ),
+        "if not ((entries or disks)):  # nothing to solve": SHORTCUT,
         "tie = min(undecided, key=lambda each: each.candidates[(1)].type != entry.type)": (
             "a tie has two candidates or more, all of one type"
         ),
