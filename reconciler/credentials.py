@@ -16,13 +16,13 @@ from configparser import (
     ParsingError,
     RawConfigParser,
 )
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
 from reconciler.errors import BadInput, CredentialsError, Fault
 from reconciler.redaction import know
 from reconciler.settings import ENVIRONMENT, configured_project, first_set, fits_header
+from reconciler.values import Struct, replace
 
 SHARED_FILE = Path(".huaweicloud") / "credentials"
 """Relative to the home directory."""
@@ -64,8 +64,7 @@ class Secret:
         raise TypeError("a secret cannot be pickled or copied")
 
 
-@dataclass(frozen=True, slots=True)
-class AccessKeys:
+class AccessKeys(Struct, frozen=True):
     """An access key pair; with a security token it is temporary, and all three are needed."""
 
     ak: str
@@ -73,15 +72,13 @@ class AccessKeys:
     security_token: Secret | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Struct, frozen=True):
     """An IAM token obtained elsewhere; valid for 24 hours at most, and not renewed here."""
 
     token: Secret
 
 
-@dataclass(frozen=True, slots=True)
-class Password:
+class Password(Struct, frozen=True):
     """An IAM user that logs in with a password to get tokens."""
 
     user: str
@@ -90,13 +87,11 @@ class Password:
     password: Secret
 
 
-@dataclass(frozen=True, slots=True)
-class Metadata:
+class Metadata(Struct, frozen=True):
     """Temporary keys of the agency of the cloud server this runs on; tried last."""
 
 
-@dataclass(frozen=True, slots=True)
-class Oidc:
+class Oidc(Struct, frozen=True):
     """A token of an identity provider that buys temporary keys of an agency."""
 
     provider_urn: str
@@ -112,8 +107,7 @@ class Oidc:
     policy_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(Struct, frozen=True):
     """Temporary keys of the agency that Kubernetes binds to this container's service account."""
 
     uri: str
@@ -121,8 +115,7 @@ class Container:
     """Read again each time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Agency:
+class Agency(Struct, frozen=True):
     """Temporary keys of an agency, which an access key may assume."""
 
     base: AccessKeys
@@ -136,8 +129,7 @@ class Agency:
 Credentials = AccessKeys | Token | Password | Metadata | Oidc | Container | Agency
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """Credentials, with the project and the source they were configured with."""
 
     credentials: Credentials

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
+
+from reconciler.values import Struct
 
 
 class ExitCode(IntEnum):
@@ -114,8 +115,7 @@ class Terminated(Interrupted):
     exit_code = ExitCode.TERMINATED
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Fault:
+class Fault(Struct, frozen=True, order=True):
     """One fault in the input, with its position."""
 
     file: str

@@ -9,7 +9,6 @@ environment and the credentials file are left to ``credentials``, getting tempor
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -31,6 +30,7 @@ from reconciler.errors import BadInput, Fault
 from reconciler.model import Whom
 from reconciler.safe_text import safe_text
 from reconciler.settings import ENVIRONMENT, configured_project, is_loopback
+from reconciler.values import replace
 
 AGENCY = "HW_ASSUME_ROLE_AGENCY_NAME"
 AGENCY_DOMAIN = "HW_ASSUME_ROLE_DOMAIN_NAME"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from importlib import metadata
 from importlib.metadata import Distribution, PackageNotFoundError
 from ipaddress import ip_address
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 
 from reconciler import DISTRIBUTION
 from reconciler.errors import BadInput
+from reconciler.values import Struct
 
 _EXTRAS = r"(?:\[(?P<extras>[a-z0-9-]+(?:,[a-z0-9-]+)*)\])?"
 _REQUIREMENT = re.compile(
@@ -34,8 +34,7 @@ _FORMS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
+class Package(Struct, frozen=True):
     """One exact version of reconciler, wherever it is installed."""
 
     place: str

@@ -10,7 +10,6 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -34,6 +33,7 @@ from reconciler.planning.selection import select
 from reconciler.redaction import know
 from reconciler.render.text import plan_lines
 from reconciler.settings import passwords_in, secrets_of
+from reconciler.values import Struct
 
 __all__ = [
     "ApplyReport",
@@ -55,8 +55,7 @@ def _discard(_message: str) -> None:
     """Say nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where to work and under which policy; what is left out is taken from the environment, as by commands."""
 
     sandbox: bool = False
@@ -73,8 +72,7 @@ class Place:
     """Receives each line that a command would write on stderr. What it raises is ignored: calls may have left."""
 
 
-@dataclass(frozen=True, slots=True)
-class Manifests:
+class Manifests(Struct, frozen=True):
     """Manifests as they were read; ``load_manifests`` makes them."""
 
     paths: tuple[Path, ...]

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
+
+from reconciler.values import Struct, field
 
 MAX_DISK_GB = 32_760
 """GB; the largest data disk that the documents of the disk calls name (contract: ``Volume``, 10 to 32760 in
@@ -55,8 +56,25 @@ class OnTie(StrEnum):
     REMOVE_OLDEST = "remove_oldest"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Position:
+class _PartlyCompared(Struct, frozen=True):
+    """A value of which some fields take no part in comparing it: two that differ in these alone are equal."""
+
+    aside: ClassVar[frozenset[str]]
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self._compared() == other._compared()
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other  # a struct's own would compare every field
+
+    def __hash__(self) -> int:
+        return hash(self._compared())
+
+    def _compared(self) -> tuple[object, ...]:
+        return tuple(getattr(self, name) for name in self.__struct_fields__ if name not in self.aside)
+
+
+class Position(Struct, frozen=True, order=True):
     """A position in a manifest, 1-based."""
 
     file: str
@@ -67,8 +85,7 @@ class Position:
         return f"{self.file}:{self.line}:{self.column}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Target:
+class Target(Struct, frozen=True, order=True):
     """The project that a manifest manages; must be the project of the credentials (an interlock)."""
 
     region: str
@@ -82,8 +99,7 @@ class Target:
         return f"{self.region}/{self.project_id}"
 
 
-@dataclass(frozen=True, slots=True)
-class Whom:
+class Whom(Struct, frozen=True):
     """As whom requests are made, in words that may be shown."""
 
     kind: str
@@ -103,8 +119,7 @@ class Whom:
         return f"{self.kind}{' ' if named else ''}{named}{keyed}, from {self.source}"
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
+class Shard(Struct, frozen=True):
     """One of several shares of the pools, so that several machines can split a run."""
 
     number: int = 1
@@ -125,8 +140,7 @@ class Shard:
 # --- live: what the service reports -------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Disk:
+class Disk(Struct, frozen=True):
     """One entry of a pool's ``data_volumes``: a set with one copy on each desktop of the pool."""
 
     id: str
@@ -141,8 +155,7 @@ class Disk:
     kms_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pool:
+class Pool(Struct, frozen=True):
     """A live desktop pool with its disks, from one complete reading."""
 
     id: str
@@ -168,8 +181,7 @@ class Pool:
     """``in_maintenance_mode``: users cannot connect; None when left out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(Struct, frozen=True):
     """The physical volume of one disk on one desktop."""
 
     disk_id: str
@@ -206,8 +218,7 @@ class LostCopy(NamedTuple):
     """Usable backups of the desktop that may hold this copy, newest first; empty where nobody asked for them."""
 
 
-@dataclass(frozen=True, slots=True)
-class BackedVolume:
+class BackedVolume(Struct, frozen=True):
     """One child of a desktop's backup: the backup of one volume (``children`` of CBR's ``BackupResp``)."""
 
     volume_id: str
@@ -219,8 +230,7 @@ class BackedVolume:
     """False when its ``supported_restore_mode`` is ``na``: it cannot be restored (documented)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Backup:
+class Backup(Struct, frozen=True):
     """One backup of a desktop in the backup service, CBR (``BackupResp`` of the official SDK)."""
 
     id: str
@@ -240,8 +250,7 @@ class Backup:
     """As above."""
 
 
-@dataclass(frozen=True, slots=True)
-class Desktop:
+class Desktop(Struct, frozen=True):
     """One desktop of a pool, with its copies and users."""
 
     id: str
@@ -275,8 +284,7 @@ class Desktop:
 # --- desired: what the manifests say ------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class DesiredDisk:
+class DesiredDisk(Struct, frozen=True):
     """One disk that the manifest declares; ``count: 3`` becomes three of these."""
 
     type: str
@@ -293,19 +301,21 @@ class DesiredDisk:
     """True allows destroying a live disk in order to create this one."""
 
 
-@dataclass(frozen=True, slots=True)
-class BackupRule:
+class BackupRule(_PartlyCompared, frozen=True):
     """A backup without which no desktop may lose a copy."""
+
+    aside = frozenset({"at"})
 
     within: timedelta
     """How old it may be at most."""
-    at: Position = field(compare=False)
+    at: Position
     """Where that is demanded, in a manifest or in the policy."""
 
 
-@dataclass(frozen=True, slots=True)
-class DesiredPool:
+class DesiredPool(_PartlyCompared, frozen=True):
     """One pool entry of a manifest."""
+
+    aside = frozenset({"owner", "permitted_at"})
 
     target: Target
     at: Position
@@ -330,9 +340,9 @@ class DesiredPool:
     """What the people of the pool read of a marked disk, with fields to fill in; empty: nothing."""
     backup: BackupRule | None = None
     """What backup each desktop must have before it loses a copy; None: no backup is asked for."""
-    owner: str = field(default="", compare=False)
+    owner: str = ""
     """Who is told of this pool alone; it decides nothing, so two entries that differ in it alone are equal."""
-    permitted_at: tuple[tuple[str, Position], ...] = field(default=(), compare=False)
+    permitted_at: tuple[tuple[str, Position], ...] = ()
     """Where each key that permits something was set, in this entry or in ``defaults``; for people."""
 
     @property
@@ -341,8 +351,7 @@ class DesiredPool:
         return self.name or self.id
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(Struct, frozen=True):
     """One limit on what a run may destroy, and where it was set."""
 
     value: int | None
@@ -357,8 +366,7 @@ SHARES = ("share_of_pool", "share_of_run")
 """The limits in percent; no run adds theirs to those of another."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """The limits of one run, counted over all its pools."""
 
     disks: Limit = field(default_factory=lambda: Limit(10))
@@ -373,12 +381,11 @@ class Limits:
 
     def items(self) -> Iterator[tuple[str, Limit]]:
         """Each name with its limit, in the order of plans."""
-        for each in fields(self):
-            yield each.name, getattr(self, each.name)
+        for name in self.__struct_fields__:
+            yield name, getattr(self, name)
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """A period of the week in which unattended corrections may run."""
 
     days: tuple[str, ...]
@@ -392,8 +399,7 @@ class Window:
     at: Position
 
 
-@dataclass(frozen=True, slots=True)
-class DriftPolicy:
+class DriftPolicy(Struct, frozen=True):
     """What ``drift --correct`` may do unattended; without a policy: nothing."""
 
     target: Target
@@ -425,8 +431,7 @@ class Placed(NamedTuple):
     at: Position
 
 
-@dataclass(frozen=True, slots=True)
-class ApprovalRule:
+class ApprovalRule(Struct, frozen=True):
     """How many people must have signed before a run may remove anything."""
 
     required: int
@@ -438,8 +443,7 @@ class ApprovalRule:
     at: Position
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """What manifests and flags cannot lift; meant to live where a pull request cannot change it."""
 
     file: str
@@ -448,7 +452,7 @@ class Policy:
     """Hexadecimal sha256 of the file's content."""
     targets: tuple[Placed, ...] | None = None
     """``region/project_id`` of those that may be worked on; None: any."""
-    ceilings: Limits = field(default_factory=lambda: Limits(*(Limit(None) for _ in fields(Limits))))
+    ceilings: Limits = field(default_factory=lambda: Limits(*(Limit(None) for _ in Limits.__struct_fields__)))
     """The most that a manifest or a flag can allow."""
     forbid: tuple[Placed, ...] = ()
     """Values of ``Grant``."""
@@ -472,8 +476,7 @@ class Policy:
         return next((each for each in self.forbid if each.value == grant.value), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """Which of the declared pools a run is about, as ``--pool`` and ``--exclude`` name them."""
 
     pools: tuple[str, ...] = ()
@@ -484,9 +487,10 @@ class Selection:
     """How many declared pools that leaves out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(_PartlyCompared, frozen=True):
     """Everything that the given files declare."""
+
+    aside = frozenset({"places", "seen", "notes"})
 
     pools: tuple[DesiredPool, ...]
     """Sorted by target, then label; without duplicates; those selected where only some are."""
@@ -495,11 +499,11 @@ class Manifest:
     """At most one per target."""
     sources: tuple[tuple[str, str], ...] = ()
     """``(path, sha256 of the content)`` of every file read, sorted by path."""
-    places: tuple[tuple[Target, Position], ...] = field(default=(), compare=False)
+    places: tuple[tuple[Target, Position], ...] = ()
     """Where each target is declared first."""
-    seen: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    seen: tuple[tuple[str, str], ...] = ()
     """The same of every file that was looked at, also of those that are no manifests."""
-    notes: tuple[str, ...] = field(default=(), compare=False)
+    notes: tuple[str, ...] = ()
     """For people, one line each: how much was read and from where, and what was left out."""
     selection: Selection | None = None
     """What ``pools`` was narrowed by; None: these are all declared pools."""

@@ -13,13 +13,13 @@ import os
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
 from reconciler.errors import BadInput, Fault
 from reconciler.files import is_regular
+from reconciler.values import Struct
 
 _PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 """In the order of curl; plain http goes to this machine only, and through no proxy."""
@@ -37,14 +37,16 @@ _BUNDLES = (
 """Where systems keep their certificates, for a Python that was built elsewhere and looks elsewhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class Proxy:
+class Proxy(Struct, frozen=True):
     """A proxy and the variable that names it."""
 
-    url: str = field(repr=False)
+    url: str
     """With its password, if it has one."""
     shown: str
     """For messages: without user and password, and with the variable."""
+
+    def __repr__(self) -> str:
+        return f"Proxy({self.shown})"
 
 
 def proxy_for(url: str, environ: Mapping[str, str]) -> Proxy | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -30,6 +29,7 @@ from reconciler.planning.marks import Marks, Settle, as_it_is, never_ends, with_
 from reconciler.planning.plan import Plan, PoolPlan, Service, TargetFailure
 from reconciler.planning.readings import Counts, counted, doubted, drafted, looked_into, read_words
 from reconciler.planning.suggestion import with_nearest_names
+from reconciler.values import Struct, field, replace
 from reconciler.workspace import BackupReading, Workspace
 
 DESKTOP_READS = 12
@@ -74,8 +74,7 @@ ReadBackups = Callable[[], Awaitable[BackupReading]]
 """Reads every backup of a desktop in a target's project; raises ``ServiceError`` rather than guess."""
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(Struct, frozen=True):
     """One target, ready to be asked."""
 
     service: Service
@@ -100,8 +99,7 @@ DEFAULT_LIFETIME = timedelta(hours=1)
 """How long after planning a plan may be applied."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlanMetadata:
+class PlanMetadata(Struct, frozen=True):
     """What makes a plan one particular plan; made by the caller, since planning knows no clock."""
 
     id: str
@@ -125,8 +123,7 @@ def connected(connections: Connections) -> dict[Target, Connection]:
     return {target: each for target, each in connections.items() if isinstance(each, Connection)}
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """What the journal knows, as far as planning takes it into account."""
 
     holds: Holds = field(default_factory=dict)
@@ -341,8 +338,7 @@ def _is_held(pool: PoolPlan, holds: Holds) -> Finding | None:
     return holds.get((str(pool.target), pool.live.id)) if holds and pool.live else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Declared:
+class _Declared(Struct, frozen=True):
     """What the manifests say of one target."""
 
     pools: Sequence[DesiredPool]
@@ -350,8 +346,7 @@ class _Declared:
     """Those that were not selected."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Planned:
+class _Planned(Struct, frozen=True):
     """The pools of one target, and what is to be noted of it as a whole."""
 
     pools: list[PoolPlan]

@@ -10,9 +10,10 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import quote, quote_plus
+
+from reconciler.values import Struct, field
 
 SHOWN = "***"
 """What stands in place of a secret."""
@@ -56,8 +57,7 @@ Span = tuple[int, int]
 """Where a secret begins and ends."""
 
 
-@dataclass(slots=True)
-class _Known:
+class _Known(Struct):
     """The secrets of this process, in every form that is looked for."""
 
     secrets: set[str] = field(default_factory=set)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from reconciler.errors import BadInput, Fault
 from reconciler.files import is_regular
+from reconciler.values import Struct, field, replace
 
 ENVIRONMENT = "<environment>"
 FLAGS = "<flags>"
@@ -29,8 +29,7 @@ _SERVICE_HOST = re.compile(rf"(?:workspace|iam|sts)\.(?P<region>{REGION.pattern}
 """A host that carries a region in its name, as those of the cloud do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """All settings except credentials; origins have the form ``https://host[:port]``."""
 
     endpoint: str | None = None
@@ -43,7 +42,7 @@ class Settings:
     """Origin of STS, which gives keys for a token of an identity provider; None: derived from the region."""
     cbr_endpoint: str | None = None
     """Origin of CBR, the backup service; None: beside the service, or derived from the region."""
-    journal: str | None = field(default=None, repr=False)
+    journal: str | None = None
     """SQLAlchemy URL, which can contain a password; None: the default location."""
     concurrency: int = DEFAULT_CONCURRENCY
     """Maximum number of concurrent requests per target."""
@@ -55,6 +54,9 @@ class Settings:
     """The variable it was configured with."""
     project_id: str = ""
     """As configured in the environment; may be empty."""
+
+    def __repr__(self) -> str:
+        return "Settings(…)"  # the journal's URL is not for any output
 
     def in_region(self, region: str) -> Settings:
         """The settings for one region, with its own endpoint if one is set."""

@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Protocol
@@ -34,6 +33,7 @@ from reconciler.model import ABSENT_DISKS, ApplyTo, BackedVolume, Backup, Copy, 
 from reconciler.planning.readings import pool_doubts
 from reconciler.redaction import SHOWN
 from reconciler.safe_text import all_safe, safe_text
+from reconciler.values import Struct, replace
 
 HANDLE_TYPES = {
     ApplyTo.NEW: "ONLY_FOR_EXPAND",
@@ -67,8 +67,7 @@ _VERBS: dict[Step, Verb] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One write to one pool: what is sent, as values."""
 
     step: Step
@@ -90,8 +89,7 @@ class JobEnd(StrEnum):
     PARTIAL = "partial"
 
 
-@dataclass(frozen=True, slots=True)
-class JobPart:
+class JobPart(Struct, frozen=True):
     """How one sub-job ended."""
 
     desktop_id: str
@@ -100,8 +98,7 @@ class JobPart:
     done: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """One job of the service with the verdict over its sub-jobs."""
 
     id: str
@@ -112,8 +109,7 @@ class Job:
     """Its sub-jobs once all have ended; empty while it runs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Differing:
+class Differing(Struct, frozen=True):
     """The desktops of a pool that the service counts as different from it."""
 
     by_number: int
@@ -124,16 +120,14 @@ class Differing:
     """All of them, by name."""
 
 
-@dataclass(frozen=True, slots=True)
-class PoolReading:
+class PoolReading(Struct, frozen=True):
     """One pool as read alone, with the raw bytes for the second check."""
 
     pool: Pool
     raw: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class BackupReading:
+class BackupReading(Struct, frozen=True):
     """Every backup of a desktop in the project, with the raw pages for the second check."""
 
     backups: tuple[Backup, ...]

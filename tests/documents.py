@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -57,6 +56,7 @@ from reconciler.render.json.plan import plan_json
 from reconciler.render.json.resolve import resolve_json
 from reconciler.render.json.schemas import document_schema
 from reconciler.render.json.validate import validate_json
+from reconciler.values import replace
 from tests import builders, sample_plans
 
 DOCUMENTS = (

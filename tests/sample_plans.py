@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -30,6 +29,7 @@ from reconciler.planning.guards import judge
 from reconciler.planning.manifest_changes import Direction, ManifestChange
 from reconciler.planning.marks import DiskMark, Marks, with_grace
 from reconciler.planning.plan import Plan, PoolPlan, Service, TargetFailure
+from reconciler.values import replace
 from tests.builders import TARGET, copies_of
 
 OTHER = Target("eu-west-101", "fedcba9876543210fedcba9876543210")

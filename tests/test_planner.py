@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
@@ -24,6 +24,7 @@ from reconciler.model import (
 from reconciler.planner import COUNTING, Connection, PlanMetadata, compute, plan_pool
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
+from reconciler.values import replace
 from reconciler.workspace import PoolReading
 from tests.simulation.service import Service, TruePool
 from tests.simulation.virtual import START, VirtualClock, VirtualLoop

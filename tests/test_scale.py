@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
@@ -22,7 +21,6 @@ from reconciler.apply.results import ApplyReport
 from reconciler.credentials import AccessKeys, Secret
 from reconciler.engine.apply import ApplyRequest, apply
 from reconciler.errors import ExitCode, ReadingDoubtful, ServiceError
-from reconciler.journal.store import open_journal
 from reconciler.model import DesiredDisk, DesiredPool, Manifest, Target
 from reconciler.planner import Connection, Connections, PlanMetadata, compute
 from reconciler.planning.plan import Plan, Service
@@ -30,6 +28,7 @@ from reconciler.sandbox import world as rules
 from reconciler.settings import Settings
 from reconciler.workspace import LiveWorkspace
 from tests.builders import AT, NO_LIMITS
+from tests.memory_journal import memory_journal
 from tests.simulation.virtual import START, VirtualClock, VirtualLoop
 
 T = TypeVar("T")
@@ -223,9 +222,7 @@ def test_a_list_that_keeps_changing_is_no_reading() -> None:
     assert service.requests == {"list pools": 4}
 
 
-def _applied(
-    pools: int, folder: Path, options: Options | None = None, **given: Any
-) -> tuple[ApplyReport, Counted]:
+def _applied(pools: int, options: Options | None = None, **given: Any) -> tuple[ApplyReport, Counted]:
     service = Counted(sandbox.make_world(pools, disks=2, desktops=1), **given)
     manifest = declared(service.pools, losing=pools)
 
@@ -235,14 +232,14 @@ def _applied(
     request = ApplyRequest(manifest, NO_LIMITS, approve, options or Options(parallelism=64))
 
     def scenario(opened: Connections, clock: VirtualClock, new_id: NewId) -> Coroutine[Any, Any, ApplyReport]:
-        journal = open_journal(f"sqlite:///{folder}/{pools}.db", clock.now)
+        journal = memory_journal(clock.now)
         return apply(request, RunContext(journal, clock, new_id, opened))
 
     return service.run(scenario), service
 
 
-def test_a_hundred_pools_cost_a_hundred_calls_and_nothing_twice(tmp_path: Path) -> None:
-    report, service = _applied(100, tmp_path)
+def test_a_hundred_pools_cost_a_hundred_calls_and_nothing_twice() -> None:
+    report, service = _applied(100)
     assert (report.exit_code, report.remaining) == (ExitCode.DONE, 0)
     assert service.requests["batch-delete"] == 100
     assert all(len(pool["disks"]) == 1 for pool in service.pools)
@@ -258,9 +255,9 @@ def test_a_hundred_pools_cost_a_hundred_calls_and_nothing_twice(tmp_path: Path) 
     assert service.loop.moment <= 1.2 * (JOB_SECONDS + 60 + JOB_SECONDS)
 
 
-def test_twice_as_many_pools_cost_no_more_polls(tmp_path: Path) -> None:
-    _, few = _applied(25, tmp_path)
-    _, many = _applied(50, tmp_path)
+def test_twice_as_many_pools_cost_no_more_polls() -> None:
+    _, few = _applied(25)
+    _, many = _applied(50)
     assert many.requests["batch-delete"] == 2 * few.requests["batch-delete"] == 50
     assert [many.requests[poll] for poll in ("running jobs", "list pools")] == [
         few.requests[poll] for poll in ("running jobs", "list pools")
@@ -268,13 +265,11 @@ def test_twice_as_many_pools_cost_no_more_polls(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("pools", "seconds"), [(50, 16), (100, 27)])
-def test_pools_with_fast_jobs_take_little_more_than_their_jobs(
-    tmp_path: Path, pools: int, seconds: float
-) -> None:
+def test_pools_with_fast_jobs_take_little_more_than_their_jobs(pools: int, seconds: float) -> None:
     """Jobs of 2 s, answers after 20 ms, ten pools at a time: 100 pools take 22 s for the jobs alone."""
     options = Options()
     assert options.parallelism == 10
-    report, service = _applied(pools, tmp_path, options, job_seconds=2.0, latency=0.02, budgeted=False)
+    report, service = _applied(pools, options, job_seconds=2.0, latency=0.02, budgeted=False)
     assert (report.exit_code, report.remaining) == (ExitCode.DONE, 0)
     assert service.loop.moment <= seconds
     polls = service.requests["running jobs"] + service.requests["list pools"]
@@ -282,8 +277,8 @@ def test_pools_with_fast_jobs_take_little_more_than_their_jobs(
     assert service.requests.total() - polls <= 6 * pools + EXTRA_LOOKS
 
 
-def test_a_budget_of_requests_is_used_to_its_end(tmp_path: Path) -> None:
+def test_a_budget_of_requests_is_used_to_its_end() -> None:
     """Of 100 calls a minute 50 can go at once, so the last of 100 leaves after a minute at best."""
-    report, service = _applied(100, tmp_path, Options(), job_seconds=2.0, latency=0.02)
+    report, service = _applied(100, Options(), job_seconds=2.0, latency=0.02)
     assert report.exit_code is ExitCode.DONE
     assert service.loop.moment <= 1.15 * 60

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from reconciler.journal.store import open_journal
 from reconciler.model import DesiredPool, Limit, Limits, Manifest, Shard, Target
 from reconciler.planner import Connections
 from reconciler.planning.plan import Plan
+from reconciler.values import replace
 from tests.builders import AT, NO_LIMITS, TARGET
 from tests.simulation.scenario import Killed, Mortal
 from tests.simulation.virtual import VirtualClock

@@ -12,7 +12,7 @@ from tests.flows.conftest import FINANCE, bare, manifest
 
 PLANS = {"reconciler.planning.plan", "reconciler.render.words"}
 COSTLY = {
-    *("asyncio", "pydantic", "yaml", "httpx", "sqlalchemy", "starlette", "uvicorn"),
+    *("asyncio", "pydantic", "yaml", "httpx", "sqlalchemy", "starlette", "uvicorn", "importlib.metadata"),
     *("rich", "jinja2", "deepdiff", "prometheus_client", "apprise", "jsonschema"),
     *PLANS,
     *("reconciler.engine.apply", "reconciler.apply.context", "reconciler.planning.plan_file"),
@@ -34,7 +34,7 @@ COSTLY = {
 def test_a_command_imports_only_what_it_needs(line: list[str], needed: set[str], tmp_path: Path) -> None:
     manifest(tmp_path, [FINANCE])
     code = (
-        f"import sys; from reconciler.cli.main import run; code = run({line})\n"
+        f"import sys; from reconciler.cli.main import run, without_plugins; without_plugins(); code = run({line})\n"
         f"sys.stderr.flush(); sys.stdout.flush()\n"
         f"open('imported', 'w').write(' '.join(sys.modules)); sys.exit(code)"
     )
@@ -43,6 +43,15 @@ def test_a_command_imports_only_what_it_needs(line: list[str], needed: set[str],
     )
     assert done.returncode == 0, done.stderr
     assert set((tmp_path / "imported").read_text().split()) & COSTLY == needed
+
+
+def test_a_later_pydantic_may_ask_more_of_what_looks_for_plugins() -> None:
+    code = (
+        "from reconciler.cli.main import without_plugins; without_plugins()\n"
+        "from pydantic.plugin._loader import get_plugins; assert not get_plugins()\n"
+        "from pydantic.plugin._loader import PYDANTIC_ENTRY_POINT_GROUP, get_plugins; assert not get_plugins()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_no_installed_package_comes_between_a_manifest_and_its_check(tmp_path: Path) -> None:

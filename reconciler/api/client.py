@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
@@ -195,7 +196,7 @@ class WorkspaceClient:
 
         async def page(offset: int) -> tuple[int, Sequence[wire.SubJobBody]]:
             query: dict[str, Any] = {"limit": JOBS_LIMIT, "offset": offset}
-            given = {"job_type": job_type, "desktop_pool_id": pool_id, "status": list(statuses) or None}
+            given = {"job_type": job_type, "desktop_pool_id": pool_id, "status": tuple(statuses) or None}
             query.update({name: value for name, value in given.items() if value is not None})
             url = f"{self._root}/workspace-sub-jobs"
             take = size.of(offset, lambda body: wire.decode(body, wire.SubJobsPage))
@@ -334,8 +335,7 @@ class WorkspaceClient:
         # The service's older pages call Content-Type mandatory even on a GET (documented).
         request = self._reads.build_request(
             "GET",
-            url,
-            params=dict(query),
+            _address(url, *query.items()),
             headers={"Content-Type": "application/json"},
             extensions={CALL_NAME: call, ATTEMPT: retries.attempts},
         )
@@ -380,6 +380,12 @@ def _segment(text: str) -> str:
     if text in {"", ".", ".."}:
         raise ServiceError(f"{text!r} is not an id", "it would change which call is made")
     return quote(text, safe="")
+
+
+@lru_cache(maxsize=256)
+def _address(url: str, *query: tuple[str, Any]) -> httpx.URL:
+    """Kept, because a poll asks the same again and again, and reading an address takes a while."""
+    return httpx.URL(url, params=dict(query)) if query else httpx.URL(url)
 
 
 def _taken(call: str, answer: Answer, take: Callable[[Answer], T]) -> T:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 
 from reconciler.clock import Clock
 from reconciler.errors import ServiceError
 from reconciler.logs import log
+from reconciler.values import Struct
 
 T = TypeVar("T")
 
@@ -24,8 +24,7 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(Struct, frozen=True):
     """Time limits, in seconds; tests pass smaller ones than these defaults."""
 
     read: float = 15.0

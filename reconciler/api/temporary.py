@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from reconciler.api.transport import CALL_NAME, Answer, ProtocolError, fetch, ht
 from reconciler.credentials import AccessKeys, Agency, Container, Oidc, Secret, check_sendable, no_credentials
 from reconciler.errors import CredentialsError
 from reconciler.safe_text import safe_text
+from reconciler.values import Struct
 
 METADATA = "http://169.254.169.254"
 METADATA_SECONDS = 3.0
@@ -41,8 +41,7 @@ _NAMES = (
 """What the parts of temporary keys are called by IAM, STS and a container (as the SDK reads them)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(Struct, frozen=True):
     """Temporary keys, and when they end."""
 
     keys: AccessKeys

@@ -15,9 +15,10 @@ import ssl
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+from reconciler.values import Struct
 
 sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # an optional extra, so httpx works without it
 if "sniffio" not in sys.modules and importlib.util.find_spec("sniffio") is None:
@@ -38,8 +39,7 @@ class ProtocolError(Exception):
     """The answer is too large, or compressed although the request did not accept that."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """One complete answer."""
 
     status: int

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from reconciler.api.client import POOLS, SUB_JOBS, Renew, nothing_to_renew
@@ -21,14 +20,14 @@ from reconciler.logs import log as log_event
 from reconciler.model import Policy, Pool, Shard, Target
 from reconciler.planner import CLOCKS_APART, Connection, Connections, PlanMetadata, no_time
 from reconciler.planning.plan import Service
+from reconciler.values import Struct, field
 from reconciler.workspace import BackupReading, Workspace
 
 PARALLELISM = 10
 """As Terraform's: what whoever runs both expects."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """How a run waits and how wide it goes."""
 
     wait_timeout: float = 1200.0
@@ -47,8 +46,7 @@ class Options:
     """Seconds without renewal after which another run may take an operation over."""
 
 
-@dataclass(slots=True)
-class Halt:
+class Halt(Struct):
     """What keeps the further pools of one run from being begun; the next run has its own."""
 
     failed: bool = False
@@ -57,8 +55,7 @@ class Halt:
     """Something that had to stay is gone: no further call is made."""
 
 
-@dataclass(frozen=True, slots=True)
-class TargetContext:
+class TargetContext(Struct, frozen=True):
     """One target with the readings that all its pools share."""
 
     service: Service
@@ -122,8 +119,7 @@ def nothing_shown() -> None:
     """Nobody waits for a pool to show its effect."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunContext:
+class RunContext(Struct, frozen=True):
     """Everything a run uses from outside, so that a test can pass in its own."""
 
     journal: Journal

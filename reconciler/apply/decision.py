@@ -6,7 +6,6 @@ It never sends anything. What can be found out without a person is left to ``res
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.operation import seen_words
@@ -16,14 +15,14 @@ from reconciler.apply.results import Resolution, Result, Status
 from reconciler.errors import Refused, ServiceError
 from reconciler.journal.records import ClosedBy, Operation
 from reconciler.journal.states import State
+from reconciler.values import Struct
 from reconciler.workspace import Job, JobEnd
 
 DECIDED = "operation.decided"
 """The kind of the event that keeps a person's decision."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """What a person says became of an operation."""
 
     state: State
@@ -34,8 +33,7 @@ class Decision:
     """True when it was given a second time, against what the service shows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """What the service shows of one operation, in words, and what of it contradicts the decision."""
 
     reading: str

@@ -5,11 +5,11 @@ Showing it is left to ``cli``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from reconciler.planning.plan import PoolPlan
+from reconciler.values import Struct
 
 
 class Phase(StrEnum):
@@ -23,8 +23,7 @@ class Phase(StrEnum):
     ENDED = "ended"
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(Struct, frozen=True):
     """What a run is to do in one pool."""
 
     pool_id: str
@@ -35,15 +34,13 @@ class Share:
     """Desktops that these reach, as far as the plan knows."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunBegan:
+class RunBegan(Struct, frozen=True):
     """The approved pools are carried out from now on."""
 
     shares: tuple[Share, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PoolMoved:
+class PoolMoved(Struct, frozen=True):
     """A pool has come to a phase."""
 
     pool_id: str

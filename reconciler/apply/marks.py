@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from reconciler.journal.records import Announcement, Journal, MarkKey
+from reconciler.journal.records import Announcement, Journal, Mark, MarkKey, PoolKey
 from reconciler.journal.states import Outcome, State
 from reconciler.planning.change import Heard, Told
 from reconciler.planning.marks import DiskMark, Marks
@@ -25,8 +25,20 @@ def marks_of(journal: Journal, services: Iterable[Service]) -> Marks:
     now = journal.now()
     asked = [(str(one.target), one.name) for one in services]
     found = [each for place in asked for each in journal.marks(*place)]
+    messages = [each for place in asked for each in journal.announcements(*place)] if found else []
+    return _marks(found, messages, now)
+
+
+def marks_of_pool(journal: Journal, pool: PoolKey) -> Marks:
+    """The same of one pool: who goes through many must not read the marks of all of them for each."""
+    now = journal.now()
+    found = journal.marks(pool.target, pool.service, pool.pool_id)
+    return _marks(found, journal.messages(pool) if found else (), now)
+
+
+def _marks(found: Sequence[Mark], messages: Sequence[Announcement], now: datetime) -> Marks:
     told: dict[tuple[MarkKey, datetime], list[Told]] = defaultdict(list)
-    for each in (each for place in asked for each in journal.announcements(*place)) if found else ():
+    for each in messages:
         told[each.key, each.first_seen].append(told_of(each))
     return Marks(
         {

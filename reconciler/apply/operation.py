@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 
 from reconciler.apply.alarms import raise_for
@@ -25,6 +24,7 @@ from reconciler.apply.strangers import restored_words
 from reconciler.errors import JournalError, PoolHeld, ServiceError
 from reconciler.journal.records import DESKTOPS, GraceRule, Intent
 from reconciler.journal.states import Outcome, State, Step
+from reconciler.values import replace
 from reconciler.workspace import Call, Job, JobEnd
 
 SEND_GRACE = 3.0

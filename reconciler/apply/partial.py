@@ -6,10 +6,10 @@ Pure. What the disks show is left to ``proof``, which copies are left later to `
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from reconciler.journal.records import Intent
+from reconciler.values import Struct
 from reconciler.workspace import Job
 
 PARTS = ("done", "left", "unreported")
@@ -33,8 +33,7 @@ class Share(NamedTuple):
         return self.name or self.id
 
 
-@dataclass(frozen=True, slots=True)
-class ByDesktop:
+class ByDesktop(Struct, frozen=True):
     """The desktops of an operation by how its job ended on them; each part sorted by name."""
 
     done: tuple[Share, ...] = ()

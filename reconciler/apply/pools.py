@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from reconciler.apply.calls import DiskEffect, call_effects, calls, effects
 from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.events import Phase, PoolMoved
 from reconciler.apply.group import claim
-from reconciler.apply.marks import marks_of
+from reconciler.apply.marks import marks_of_pool
 from reconciler.apply.operation import carry_out
 from reconciler.apply.polling import delay
 from reconciler.apply.results import PoolResult, Result, Status
@@ -30,6 +29,7 @@ from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import STEADY, run_checks
 from reconciler.planning.marks import Settle, grace_of, waiting_in, with_grace
 from reconciler.planning.plan import TRANSIENT_RULES, Plan, PoolPlan, pool_decision
+from reconciler.values import Struct, field, replace
 from reconciler.workspace import HANDLE_TYPES, JOB_TYPES, UNLISTED, Call, PoolReading
 
 ADDING_WAIT = 300.0
@@ -42,16 +42,14 @@ LONGEST_WAIT = 300.0
 """Most seconds to wait before planning a rejected call again, even if the service asks for more."""
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(Struct):
     """How far a pool has come; kept outside the result because it must survive an exception."""
 
     done: int = 0
     """Disk changes proven done."""
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     """One pool's share of an approved plan, and where to carry it out."""
 
     pool: PoolPlan
@@ -218,7 +216,9 @@ def _settle(task: Task) -> Settle:
     of_plan = waiting_in(replace(plan, pools=(task.pool,)))
 
     def settle(pool: PoolPlan) -> PoolPlan:
-        known = replace(marks_of(task.ctx.journal, [site.service]), waiting=of_plan)
+        if pool.live is None:
+            return pool
+        known = replace(marks_of_pool(task.ctx.journal, site.key(pool.live.id)), waiting=of_plan)
         return with_grace(pool, plan.policy, known.by(site.service_time()))
 
     return settle

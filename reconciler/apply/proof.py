@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from reconciler.apply.context import RunContext, TargetContext, nothing_shown
@@ -19,6 +18,7 @@ from reconciler.errors import ServiceError
 from reconciler.journal.records import Intent
 from reconciler.journal.states import Step
 from reconciler.model import ABSENT_DISKS, Desktop, Disk, LostCopy, Pool
+from reconciler.values import Struct, replace
 
 VERBS = {Step.REMOVE: "gone", Step.EXPAND: "expanded", Step.ADD: "created", Step.RETRY: "gone"}
 """What became of a disk, or of a copy, once a step is done."""
@@ -28,8 +28,7 @@ CONTRADICTING = 60.0
 """Seconds beyond the deadline after which to stop reading although the readings still contradict each other."""
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(Struct, frozen=True):
     """How much of an operation the disks show."""
 
     done: int

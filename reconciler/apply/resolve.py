@@ -6,8 +6,6 @@ arrive, or until a person decides. Following a job and proving are left to ``ope
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from reconciler.apply.alarms import raise_for
 from reconciler.apply.context import RunContext, TargetContext
 from reconciler.apply.events import Phase, PoolMoved
@@ -26,6 +24,7 @@ from reconciler.apply.results import Resolution, Result, Status
 from reconciler.apply.strangers import restored_words, strangers
 from reconciler.journal.records import ClosedBy, Intent, Operation
 from reconciler.journal.states import NOT_APPLIED, State, Step
+from reconciler.values import replace
 from reconciler.workspace import UNLISTED, Job, JobEnd
 
 RERUN = "(the job that was to be retried)"

@@ -6,7 +6,6 @@ Showing them is left to ``render``, deciding them to the other modules of this p
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -18,6 +17,7 @@ from reconciler.model import Target
 from reconciler.planning.drift import Measure, proven
 from reconciler.planning.finding import Finding
 from reconciler.planning.plan import Plan, PoolPlan
+from reconciler.values import Struct
 
 LivePool = tuple[Target, str]
 """One pool of a run: its target and its id. Its name says nothing, since another pool may have it as well."""
@@ -58,8 +58,7 @@ def worst(statuses: Iterable[Status]) -> Status:
     return next((each for each in Status if each in found), Status.DONE)
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """How one operation ended."""
 
     status: Status
@@ -73,8 +72,7 @@ class Result:
     """How far a job came that did only a part; None for every other end."""
 
 
-@dataclass(frozen=True, slots=True)
-class PoolResult:
+class PoolResult(Struct, frozen=True):
     """How the run ended for one pool."""
 
     target: Target
@@ -96,8 +94,7 @@ class PoolResult:
         return self.target, self.pool_id
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(Struct, frozen=True):
     """What was found out about one open operation."""
 
     operation: Operation
@@ -106,8 +103,7 @@ class Resolution:
     result: Result
 
 
-@dataclass(frozen=True, slots=True)
-class ApplyReport:
+class ApplyReport(Struct, frozen=True):
     """How a run of ``apply`` ended."""
 
     run_id: str
@@ -133,8 +129,7 @@ class ApplyReport:
         return self.pools_done if self.remaining == 0 else frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(Struct, frozen=True):
     """A disk whose grace has ended."""
 
     pool: PoolPlan
@@ -142,8 +137,7 @@ class Due:
     due: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class DriftReport:
+class DriftReport(Struct, frozen=True):
     """What one round detected, and what it remediated."""
 
     run_id: str
@@ -177,8 +171,7 @@ def live_pool(pool: PoolPlan) -> LivePool | None:
     return (pool.target, pool.live.id) if pool.live else None
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(Struct, frozen=True):
     """When a target was last read completely."""
 
     target: Target
@@ -186,8 +179,7 @@ class Sight:
     """The beginning of the last round that read it; of one never read, of the first that tried."""
 
 
-@dataclass(frozen=True, slots=True)
-class DriftRound:
+class DriftRound(Struct, frozen=True):
     """One round of ``drift`` or ``watch``, whether it ended well or not."""
 
     started: datetime

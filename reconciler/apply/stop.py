@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from reconciler.values import Struct
 
 
-@dataclass(slots=True)
-class Stop:
+class Stop(Struct):
     """The request to stop; set by a signal, read before every new call."""
 
     requested: bool = False

@@ -6,13 +6,13 @@ Pure. A desktop is often called after its user, so only its id stays; the plan's
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from reconciler.apply.partial import PARTS, ByDesktop, Share, unnamed, words
 from reconciler.apply.results import ApplyReport, DriftReport, PoolResult, Result
 from reconciler.journal.records import DESKTOPS, Event, Operation, RunRecord
 from reconciler.planning.anonymous import Numbers, anonymised, anonymised_pool
+from reconciler.values import replace
 
 Ended = TypeVar("Ended", Result, PoolResult)
 

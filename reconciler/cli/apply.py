@@ -6,7 +6,6 @@ The steps are left to ``engine.apply``, the ways to approve to ``approval``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +21,7 @@ from reconciler.cli.commands import GIVEN, acting_as, command, path_word
 from reconciler.cli.connect import connections, duration, journal, journal_to_read, run_context
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
+from reconciler.cli.manifest_paths import manifest_paths
 from reconciler.cli.outputs import plan_outputs, show_plan, tell_github, to_github
 from reconciler.cli.plan_files import is_plan_file
 from reconciler.cli.plan_files import load as load_plan
@@ -39,13 +39,19 @@ from reconciler.notify.notifications import Notifications
 from reconciler.planning.plan import Plan
 from reconciler.planning.selection import select
 from reconciler.render.apply_report import closing_line, report_lines, report_page, resolution_lines, verdict
+from reconciler.values import Struct, field, replace
 
 
 @flags.options
 def apply(
     paths: Annotated[
-        list[Path], typer.Argument(help="Manifests, or one saved plan.", metavar="PATH…|PLANFILE")
-    ],
+        list[Path] | None,
+        typer.Argument(
+            help="Manifests, or one saved plan; else the manifests of RECONCILER_PATHS, else manifests/.",
+            metavar="PATH…|PLANFILE",
+            show_default=False,
+        ),
+    ] = None,
     *,
     auto_approve: flags.AutoApprove = False,
     approve: Annotated[
@@ -75,12 +81,15 @@ def apply(
 ) -> int:
     """Carry out a plan after confirmation, follow the jobs, and prove the result."""
     console = Console()
-    saved = _saved(paths, limits, selection.selection)
+    saved = _saved(paths or (), limits, selection.selection)
     if mark and (saved or approve or approvals or auto_approve):
         raise BadInput(
             "apply --mark removes nothing, so it takes no plan file and needs no approval",
             "give --mark with manifests alone",
         )
+    if not paths:
+        reviewed = (approve or approvals or console.interactive) and not (auto_approve or mark)
+        paths = _unnamed_paths(reviewed=bool(reviewed))
     notify = messages.notifier(webhook)
     policy = policy_of(connection)
     signed = signed_approvals(policy, approvals or ())
@@ -146,8 +155,7 @@ def _publish(report: ApplyReport, console: Console, again: str) -> None:
         to_github(lambda: report_page(report), console)
 
 
-@dataclass(frozen=True, slots=True)
-class _Teller:
+class _Teller(Struct, frozen=True):
     """Tells webhooks how a run has ended; whatever comes of that, its result stands."""
 
     notify: Notifications
@@ -193,8 +201,7 @@ class _Teller:
             messages.send(compose, self.notify, self.console)
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """What an apply is held to in addition to its manifest and its approval."""
 
     policy: Policy | None
@@ -240,6 +247,20 @@ def _check_saved(saved: Plan, policy: Policy | None, connection: flags.Connectio
             known.check_unclaimed(saved.id)
     check_reviewed(saved, policy)
     check_saved(saved, CLOCK.get())
+
+
+def _unnamed_paths(*, reviewed: bool) -> list[Path]:
+    """The manifests of a command line that names none; raises ``BadInput`` where nobody sees what they would do.
+
+    Not for ``--auto-approve`` and ``--mark``: a variable left behind, or another folder, would decide what goes. A
+    digest and signatures name what goes, and a person at the terminal sees it.
+    """
+    if not reviewed:
+        raise BadInput(
+            "apply without a path needs somebody who sees the plan: a terminal, --approve DIGEST or signed approvals",
+            "name the manifests, such as: reconciler apply manifests/",
+        )
+    return manifest_paths(None)
 
 
 def _saved(paths: Sequence[Path], limits: flags.LimitOptions, selection: Selection) -> Plan | None:

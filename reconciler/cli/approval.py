@@ -9,7 +9,6 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.cli import flags
@@ -28,21 +27,20 @@ from reconciler.planning.plan import Plan
 from reconciler.render.text import plan_lines
 from reconciler.render.words import APPLY
 from reconciler.safe_text import safe_text
+from reconciler.values import Struct
 
 DIGEST = r"[0-9a-f]{64}"
 """What a digest looks like."""
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(Struct, frozen=True):
     """The approvals that were handed in, and the rule of the policy they serve."""
 
     rule: ApprovalRule
     given: tuple[Given, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Approval:
+class Approval(Struct, frozen=True):
     """What was approved before this run, if anything."""
 
     digest: str | None = None

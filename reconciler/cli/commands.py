@@ -10,13 +10,13 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from reconciler.model import Selection, Target
 from reconciler.redaction import redact
 from reconciler.safe_text import safe_text
+from reconciler.values import Struct, field, replace
 
 _WITH_SERVICE = frozenset({"plan", "apply", "drift", "watch", "explain", "resolve", "retry", "import"})
 _WITH_JOURNAL = frozenset(
@@ -32,8 +32,7 @@ _WITH_SELECTION = frozenset({"plan", "apply", "drift", "watch"})
 _COMMAND = re.compile(rf"(?<![\w/.-])reconciler ({'|'.join(sorted(_WITH_SANDBOX | _WITH_PATHS))})(?![\w-])")
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(Struct, frozen=True):
     """Which service, journal and policy the flags of this command line name."""
 
     sandbox: bool = False

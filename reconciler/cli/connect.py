@@ -5,7 +5,6 @@ Reading settings and credentials is left to ``settings`` and ``credentials``.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import uuid
@@ -34,6 +33,7 @@ from reconciler.planner import SIGNATURE_LIFETIME, Connection, Connections
 from reconciler.planning.plan import Service, TargetFailure
 from reconciler.settings import Settings, default_endpoint, is_loopback
 from reconciler.settings import read_settings as settings_from
+from reconciler.values import replace
 from reconciler.workspace import LiveWorkspace
 
 if TYPE_CHECKING:
@@ -192,9 +192,7 @@ async def _open_sandbox(target: Target, settings: Settings, stack: AsyncExitStac
     app = sandbox.create_app(store, clock=lambda: clock.now().timestamp())
     transport = sandbox_transport(app)
     keys = AccessKeys(sandbox.ACCESS_KEY, Secret(sandbox.SECRET_KEY))
-    here = dataclasses.replace(
-        settings, endpoint=sandbox.IN_PROCESS_BASE_URL, cbr_endpoint=sandbox.IN_PROCESS_BASE_URL
-    )
+    here = replace(settings, endpoint=sandbox.IN_PROCESS_BASE_URL, cbr_endpoint=sandbox.IN_PROCESS_BASE_URL)
     client = await stack.enter_async_context(open_client(here, keys, target, clock, transport))
     name = f"sandbox:{await client.announce()}"
     own = Whom("access key", "the sandbox itself", access_key=shortened(sandbox.ACCESS_KEY))

@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from reconciler.cli.commands import complete
@@ -18,6 +17,7 @@ from reconciler.cli.live import Live, redraws, size_of
 from reconciler.errors import BadInput, ReconcilerError
 from reconciler.render.line import Line, Tone
 from reconciler.render.wrap import wrapped
+from reconciler.values import replace
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -34,6 +33,7 @@ from reconciler.redaction import redact
 from reconciler.render.doctor import Check, Result, doctor_lines, exit_code
 from reconciler.render.line import count
 from reconciler.settings import Settings
+from reconciler.values import Struct, replace
 
 _READ = ("RECONCILER_", "HUAWEICLOUD_", "HW_", "OS_", "HC_CONTAINER_", "SSL_CERT_")
 _ALSO = frozenset(["HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSLKEYLOGFILE"])
@@ -80,8 +80,7 @@ def doctor(
     return exit_code(found)
 
 
-@dataclass(slots=True)
-class _Machine:
+class _Machine(Struct):
     """What can be checked without the service, and what it found for the checks of the service."""
 
     connection: ConnectionOptions

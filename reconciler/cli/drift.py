@@ -6,7 +6,6 @@ Detecting and remediating are left to ``engine.remediation``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -36,6 +35,7 @@ from reconciler.planning.selection import select
 from reconciler.render.drift_report import drift_lines, drift_page
 from reconciler.render.message import EVERYBODY, Compose, Deliveries
 from reconciler.render.notification import changing, drift_message, drift_parts
+from reconciler.values import Struct, field, replace
 
 Correct = Annotated[
     bool,
@@ -46,8 +46,7 @@ Textfile = Annotated[
 ]
 
 
-@dataclass(slots=True)
-class Memory:
+class Memory(Struct):
     """What a round knows of those before it in this process."""
 
     noted: set[str] = field(default_factory=set)
@@ -60,8 +59,7 @@ class Memory:
     """Since when pools are seen to have surplus or missing disks; the journal is asked once for each."""
 
 
-@dataclass(frozen=True, slots=True)
-class DriftRequest:
+class DriftRequest(Struct, frozen=True):
     """What one round reads, and how."""
 
     paths: list[Path]

@@ -5,7 +5,6 @@ The text is left to ``render.explain``.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -20,6 +19,7 @@ from reconciler.manifest.load import load
 from reconciler.planning.anonymous import anonymised
 from reconciler.render.explain import explain_lines
 from reconciler.render.text import head_lines
+from reconciler.values import replace
 
 
 @flags.options

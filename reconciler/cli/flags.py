@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from functools import wraps
 from inspect import Parameter, Signature, signature
@@ -20,6 +19,7 @@ from reconciler.cli.console import no_color, quiet
 from reconciler.errors import BadInput
 from reconciler.model import Limit, Limits, Selection, Shard, Target
 from reconciler.settings import fits_header
+from reconciler.values import Struct, replace
 
 Paths = Annotated[
     list[Path], typer.Argument(help="Manifest files or directories.", metavar="PATH…", show_default=False)
@@ -251,8 +251,7 @@ def share(text: str, group: str) -> Shard:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionOptions:
+class ConnectionOptions(Struct, frozen=True):
     """Where a command works; these flags outrank settings and environment."""
 
     endpoint: Endpoint = None
@@ -270,8 +269,7 @@ PlaceOptions = Annotated[ConnectionOptions, "endpoint", "sandbox", "journal", "p
 """The same for a command that reads no manifests, and has a ``--project-id`` of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class SelectionOptions:
+class SelectionOptions(Struct, frozen=True):
     """Which of the declared pools a command is about."""
 
     pool: SelectedPools = None
@@ -283,8 +281,7 @@ class SelectionOptions:
         return Selection(tuple(self.pool or ()), tuple(self.exclude or ()))
 
 
-@dataclass(frozen=True, slots=True)
-class LimitOptions:
+class LimitOptions(Struct, frozen=True):
     """Limits set by flags for one run; None keeps the manifests' limit."""
 
     limit_disks: LimitDisks = None
@@ -298,7 +295,7 @@ class LimitOptions:
     @property
     def given(self) -> dict[str, int]:
         """The limits that were set, by their names in manifests; raises ``BadInput`` for a share that is none."""
-        values = {each.name.removeprefix("limit_"): getattr(self, each.name) for each in fields(self)}
+        values = {name.removeprefix("limit_"): getattr(self, name) for name in self.__struct_fields__}
         return {name: _limit(name, value) for name, value in values.items() if value is not None}
 
     def over(self, limits: Limits) -> Limits:
@@ -321,8 +318,7 @@ def _limit(name: str, value: int | str) -> int:
     raise BadInput(f"{_limit_flag(name)} {value!r} is not whole percent", "write 0% to 100%, such as 50%")
 
 
-@dataclass(frozen=True, slots=True)
-class OutputOptions:
+class OutputOptions(Struct, frozen=True):
     """Files to write a plan to, each in its own format."""
 
     out_markdown: OutMarkdown = None
@@ -331,8 +327,7 @@ class OutputOptions:
     out_gitlab: OutGitlab = None
 
 
-@dataclass(frozen=True, slots=True)
-class TargetOptions:
+class TargetOptions(Struct, frozen=True):
     """The one target of a command that reads no manifest."""
 
     region: Region = None
@@ -350,8 +345,7 @@ class TargetOptions:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class ResolveOptions:
+class ResolveOptions(Struct, frozen=True):
     """Which targets a command resolves that takes them from the journal, and which projects are confirmed for it."""
 
     region: Region = None
@@ -378,8 +372,8 @@ def options(command: Callable[..., int]) -> Callable[..., int]:
     parameters: list[Parameter] = []
     for each in signature(command, eval_str=True).parameters.values():
         group, *only = get_args(each.annotation) or [each.annotation]
-        if is_dataclass(group):
-            own_fields = [one for one in fields(group) if one.name in only or not only]
+        if isinstance(group, type) and issubclass(group, Struct):
+            own_fields = [one for one in signature(group).parameters.values() if one.name in only or not only]
             groups[each.name] = group, [one.name for one in own_fields]
             hints = get_type_hints(group, include_extras=True)
             parameters += [

@@ -11,12 +11,12 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from reconciler.errors import BadInput
 from reconciler.settings import is_loopback
+from reconciler.values import Struct
 
 if TYPE_CHECKING:
     import uvicorn
@@ -31,8 +31,7 @@ MOST_BYTES = 8192
 _TEXT = "text/plain; charset=utf-8"
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """One answer."""
 
     status: int

@@ -9,7 +9,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +29,7 @@ from reconciler.model import Pool, Target
 from reconciler.planner import Connection
 from reconciler.render.line import count
 from reconciler.render.text import banner
+from reconciler.values import replace
 
 LONGEST_NAME = 100
 """Characters of a pool's name, and of its id, in a file name."""

@@ -7,7 +7,6 @@ IAM is asked, once per run for each identity. Opening the targets is left to ``c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from reconciler.api.connect import projects_of
@@ -20,14 +19,14 @@ from reconciler.identity import whom
 from reconciler.model import Manifest, Target
 from reconciler.planning.finding import Finding, Severity
 from reconciler.settings import REGION, Settings, is_loopback, region_of
+from reconciler.values import Struct, field
 
 _CONFIRM = (
     "set HW_PROJECT_ID or HUAWEICLOUD_SDK_PROJECT_ID beside the credentials, or confirm it with --project-id"
 )
 
 
-@dataclass(slots=True)
-class Interlock:
+class Interlock(Struct):
     """What a run may do to a target, and what it learned about the projects of its credentials."""
 
     place: Callable[[Target], str]

@@ -13,7 +13,6 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from reconciler.errors import BadInput
 from reconciler.files import open_to_append
 from reconciler.logs import FIELDS, TREE
 from reconciler.redaction import redact
+from reconciler.values import Struct
 
 VARIABLE = "RECONCILER_LOG"
 _LEVELS = {"off": None, "info": logging.INFO, "debug": logging.DEBUG}
@@ -31,8 +31,7 @@ LONGEST_WAIT = 2.0
 """Seconds that the end of a command waits for the rest of a log file on a disk that hangs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """What the flags say about the log."""
 
     verbose: bool = False

@@ -19,13 +19,28 @@ if TYPE_CHECKING:
     from reconciler.errors import ReconcilerError
 
 
+class _NoPlugins(type(sys)):  # type: ignore[misc]  # the type of modules, without importing `types`
+    """Stands for what looks for plugins of pydantic, which imports the email package: a twentieth of `validate`."""
+
+    NAME = "pydantic.plugin._loader"
+    get_plugins = tuple
+    """Called, it gives none."""
+
+    def __getattr__(self, name: str) -> object:
+        """Make way for the real one, should a later pydantic ask it for more."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        from importlib import import_module  # noqa: PLC0415 - see above
+
+        sys.modules.pop(self.NAME, None)
+        return getattr(import_module(self.NAME), name)
+
+
 def main() -> int:
     """Run the command line as this process; returns the exit code and never lets a traceback through."""
     # Ten thousand pools are a million objects that stay: looking for cycles among them takes a fifth of a plan.
     gc.set_threshold(200_000, 20, 20)
-    # Plugins of pydantic may change what a model accepts, and any installed package can bring one: nothing stands
-    # between a manifest and its check. Looking for them would also read the metadata of every package.
-    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
+    without_plugins()
     _signal.signal(_signal.SIGTERM, _terminated)  # until the handlers of a command stand
     try:
         code = run(sys.argv[1:])
@@ -36,6 +51,12 @@ def main() -> int:
     if "threading" in sys.modules and len(sys.modules["threading"].enumerate()) > 1:
         os._exit(code)
     return code
+
+
+def without_plugins() -> None:
+    """Let nothing stand between a manifest and its check: any installed package can bring a plugin of pydantic."""
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
+    sys.modules[_NoPlugins.NAME] = _NoPlugins(_NoPlugins.NAME)
 
 
 def run(arguments: list[str]) -> int:

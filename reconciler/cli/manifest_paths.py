@@ -1,4 +1,4 @@
-"""Finds the manifests of a command that only reads, when its command line names none."""
+"""Finds the manifests of a command whose command line names none, where it reads or somebody sees what it would do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FOLDER = Path("manifests")
 def manifest_paths(given: Sequence[Path] | None, environ: Mapping[str, str] = os.environ) -> list[Path]:
     """The given paths, else those of ``RECONCILER_PATHS``, else ``manifests/``; raises ``BadInput`` for none of them.
 
-    Only for what reads: a variable left behind must not decide what is changed.
+    Not for what changes anything that nobody has seen: a variable left behind must not decide what goes.
     """
     if given:
         return list(given)

@@ -5,7 +5,6 @@ Computing the plan is left to ``planner``, the formats to ``render``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -49,6 +48,7 @@ from reconciler.planning.plan import Plan, Service
 from reconciler.planning.selection import select
 from reconciler.render.line import count
 from reconciler.render.words import approval
+from reconciler.values import Struct, field, replace
 
 if TYPE_CHECKING:
     from reconciler.notify.notifications import Notifications
@@ -137,8 +137,7 @@ def plan(
     return code
 
 
-@dataclass(frozen=True, slots=True)
-class _Teller:
+class _Teller(Struct, frozen=True):
     """Tells webhooks of a plan that waits for approval: only where asked to, since who plans by hand tries things."""
 
     notify: Notifications
@@ -193,8 +192,7 @@ def _base(paths: list[Path], *, follow_symlinks: bool) -> Manifest:
         ) from None
 
 
-@dataclass(frozen=True, slots=True)
-class PlanRequest:
+class PlanRequest(Struct, frozen=True):
     """What kind of plan to make."""
 
     lifetime: timedelta = DEFAULT_LIFETIME

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from reconciler.apply.events import Event, Phase, PoolMoved, RunBegan, Share
 from reconciler.render.line import count
+from reconciler.values import Struct, field
 
 TICK = 1.0
 """Seconds between two looks at a terminal."""
@@ -26,8 +26,7 @@ _NARROW, _WIDE = 60, 100
 """Columns of a terminal below which little fits beside a name, and from which everything does."""
 
 
-@dataclass(slots=True)
-class _Pool:
+class _Pool(Struct):
     """One pool that is worked on."""
 
     share: Share
@@ -47,16 +46,14 @@ class _Pool:
         return None if self.left is None or not total else (total - self.left, total)
 
 
-@dataclass(slots=True)
-class _Wait:
+class _Wait(Struct):
     """Calls that wait for the service."""
 
     what: str
     until: datetime | None
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(Struct):
     """How far one piece of work is."""
 
     what: str

@@ -5,7 +5,6 @@ The page is left to ``render.trend``.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +22,7 @@ from reconciler.planning.drift import MEMORY
 from reconciler.render.line import count
 from reconciler.render.text import SANDBOX, banner
 from reconciler.render.trend import SHOWN_REMOVALS, Span, Trend, trend_html
+from reconciler.values import replace
 
 DETECTING = frozenset({"drift", "correct"})
 """Commands, as named in the journal, whose runs detect drift."""

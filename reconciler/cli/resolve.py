@@ -6,7 +6,6 @@ How one is decided is left to ``apply.resolve``, what a person may decide to ``a
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Annotated
 
@@ -38,6 +37,7 @@ from reconciler.model import Target
 from reconciler.render.apply_report import resolution_lines
 from reconciler.render.line import count
 from reconciler.render.text import banner
+from reconciler.values import Struct, field, replace
 
 
 class AcceptAs(StrEnum):
@@ -47,8 +47,7 @@ class AcceptAs(StrEnum):
     NOT_ACCEPTED = "not-accepted"
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
+class _Request(Struct, frozen=True):
     """What ``resolve`` was asked for."""
 
     connection: flags.ConnectionOptions
@@ -154,8 +153,7 @@ def _acknowledge(named: str, connection: flags.ConnectionOptions, console: Conso
                 )
 
 
-@dataclass(slots=True)
-class _Found:
+class _Found(Struct):
     """What ``resolve`` found over all targets."""
 
     resolutions: list[Resolution] = field(default_factory=list)

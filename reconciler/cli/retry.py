@@ -5,7 +5,6 @@ The steps are left to ``engine.retry``, the ways to approve to ``approval``.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +27,7 @@ from reconciler.errors import BadInput
 from reconciler.manifest.load import load
 from reconciler.render.apply_report import resolution_lines, retry_lines
 from reconciler.render.history import approved_plan
+from reconciler.values import replace
 
 
 @flags.options

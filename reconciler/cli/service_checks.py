@@ -13,7 +13,6 @@ import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -37,6 +36,7 @@ from reconciler.planning.finding import Finding
 from reconciler.render.doctor import Check, Result
 from reconciler.render.line import count
 from reconciler.settings import Settings, default_endpoint
+from reconciler.values import Struct, field, replace
 from reconciler.workspace import LiveWorkspace
 
 NOTICEABLE = timedelta(seconds=60)
@@ -47,8 +47,7 @@ SHOWN = 10
 Work = Callable[[], Awaitable[Check]]
 
 
-@dataclass(slots=True)
-class _Heard:
+class _Heard(Struct):
     """What the answers of the service showed beyond what was asked for."""
 
     dates: list[tuple[datetime, datetime | None]] = field(default_factory=list)

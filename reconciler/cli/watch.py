@@ -9,7 +9,6 @@ import asyncio
 import random
 import sys
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Annotated
@@ -29,6 +28,7 @@ from reconciler.notify.notifications import Letter, Notifications
 from reconciler.render.drift_report import headline, metrics
 from reconciler.render.message import Deliveries
 from reconciler.render.notification import changing, drift_message, drift_parts
+from reconciler.values import Struct, field
 
 JITTER = 0.1
 """Share of the interval by which each wait varies, so that many watchers spread out."""
@@ -36,8 +36,7 @@ _TEXT = "text/plain; charset=utf-8"
 _GAUGES = "text/plain; version=0.0.4; charset=utf-8"
 
 
-@dataclass(slots=True)
-class Watch:
+class Watch(Struct):
     """What the health endpoint knows about the rounds."""
 
     clock: Clock
@@ -145,8 +144,7 @@ def watch(
     return int(run_async(work, hung_up=None if once or sys.stdin.isatty() else hurry.set))
 
 
-@dataclass(frozen=True, slots=True)
-class _Listeners:
+class _Listeners(Struct, frozen=True):
     """Who hears of a round."""
 
     notify: Notifications

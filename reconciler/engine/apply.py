@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from reconciler import __version__
@@ -30,13 +29,13 @@ from reconciler.planning import policy
 from reconciler.planning.marks import waiting_in
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan_file import document
+from reconciler.values import Struct, field, replace
 
 Approve = Callable[[Plan], Awaitable[Approved | None]]
 """Returns how the plan was approved, as far as the journal keeps it; raises ``Refused`` or ``StalePlan`` if not."""
 
 
-@dataclass(frozen=True, slots=True)
-class ApplyRequest:
+class ApplyRequest(Struct, frozen=True):
     """What to apply, and how."""
 
     manifest: Manifest

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence, Set
-from dataclasses import replace
 from datetime import datetime
 
 from reconciler.apply.context import RunContext
@@ -21,6 +20,7 @@ from reconciler.planning.permissions import grace_words
 from reconciler.planning.plan import Plan, PoolPlan, Service
 from reconciler.render.line import count
 from reconciler.render.words import disk_words
+from reconciler.values import replace
 
 
 def keep_marks(plan: Plan, manifest: Manifest | None, ctx: RunContext) -> Plan:

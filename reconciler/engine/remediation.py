@@ -6,7 +6,6 @@ Which drift may be remediated is left to ``planning.drift``, carrying it out to 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from reconciler import __version__
@@ -39,6 +38,7 @@ from reconciler.planning.guards import run_checks
 from reconciler.planning.marks import Marks, surplus, waiting
 from reconciler.planning.plan import Loss, Plan, PoolPlan
 from reconciler.planning.policy import unattended
+from reconciler.values import replace
 
 REMEDIATION = "correct"
 """How the journal names a remediation run; a run that only detects is called ``drift``."""

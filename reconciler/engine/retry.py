@@ -6,7 +6,6 @@ What it repeats is not documented, so it happens only when a person calls it. Th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from reconciler import __version__
@@ -29,6 +28,7 @@ from reconciler.planning.leftovers import PartialRemoval
 from reconciler.planning.plan import TRANSIENT_RULES, Plan, PoolPlan, pool_decision
 from reconciler.planning.readings import Counts
 from reconciler.planning.retry_plan import beyond, left_of, retry_plan
+from reconciler.values import Struct, field, replace
 from reconciler.workspace import Call, JobEnd
 
 CAUTION = (
@@ -37,8 +37,7 @@ CAUTION = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RetryRequest:
+class RetryRequest(Struct, frozen=True):
     """What to finish, and how."""
 
     operation_id: str
@@ -48,8 +47,7 @@ class RetryRequest:
     options: Options = field(default_factory=Options)
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
+class _Reading(Struct, frozen=True):
     """The pool as it is now, and what the retry would destroy in it."""
 
     plan: PoolPlan
@@ -61,8 +59,7 @@ class _Reading:
     """When it began (monotonic seconds)."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Task:
+class _Task(Struct, frozen=True):
     """What is retried, for whom, and where."""
 
     operation: Operation

@@ -7,29 +7,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Select, Table, and_, delete, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Select, and_, delete, exists, select, update
 
 from reconciler.errors import Refused
 from reconciler.journal import rows
 from reconciler.journal.records import Announcement, GraceRule, Intent, Mark, NewAnnouncement, PoolKey
-from reconciler.journal.schema import announcements, equal, marks
+from reconciler.journal.schema import announcements, equal, given, marks, matching
 from reconciler.journal.states import Outcome, State
 
 BEGUN = "announcement.begun"
 """The kind of the event that says which message a run is about to send."""
 ENDED = "announcement.ended"
 """The kind of the event that says what became of it."""
+_OPEN = update(announcements).where(
+    *matching(announcements, "id", "run_id"), announcements.c.outcome.is_(None)
+)
+_OF_MARK = ("target", "service", "pool_id", "disk_id", "first_seen")
+_EXTENDED = select(marks.c.extended_until).where(*matching(marks, *_OF_MARK))
 REACHED_NOBODY = (State.NOT_SENT.value, State.REJECTED.value)
 """Outcomes after which the same message may be sent once more."""
 
 
 def find(connection: Connection, target: str | None, service: str | None) -> tuple[Announcement, ...]:
     """The messages about marks that are there, oldest first."""
+    place = rows.place_values(target, service)
+    return tuple(map(rows.to_announcement, connection.execute(_of_marks(*place), given(place))))
+
+
+@cache
+def _of_marks(*columns: str) -> Select[Any]:
     # From the few marks to their messages, however many there ever were of marks that are gone.
     query = select(announcements).select_from(marks.join(announcements, _of_mark()))
-    return _oldest_first(connection, query.where(*equal(marks, rows.place_values(target, service))))
+    return query.where(*matching(marks, *columns)).order_by(announcements.c.begun, announcements.c.id)
 
 
 def of_run(connection: Connection, run_id: str) -> tuple[Announcement, ...]:
@@ -65,9 +77,8 @@ def end(connection: Connection, announcement_id: str, run_id: str, outcome: Outc
     """Record what became of it, unless that is recorded; False when there is nothing to record it of."""
     values = rows.outcome_values(outcome)
     del values["state"]
-    own = (announcements.c.id == announcement_id, announcements.c.run_id == run_id)
-    open_one = update(announcements).where(*own, announcements.c.outcome.is_(None))
-    return connection.execute(open_one.values(values)).rowcount == 1
+    own = given({"id": announcement_id, "run_id": run_id})
+    return connection.execute(_OPEN, own | values).rowcount == 1
 
 
 def check_told(
@@ -105,13 +116,17 @@ def _accepted(connection: Connection, mark: Mark) -> datetime | None:
 
 def _is_as_it_was(connection: Connection, mark: Mark) -> bool:
     """Whether nobody has cleared or extended it since the text was made, which says when the disk goes."""
-    row = connection.execute(select(marks.c.extended_until).where(*_about(mark, marks))).first()
+    row = connection.execute(_EXTENDED, given(_place(mark))).first()
     return row is not None and row.extended_until == mark.extended_until
 
 
-def _about(mark: Mark, table: Table = announcements) -> list[ColumnElement[bool]]:
-    place = rows.pool_values(mark.key.pool) | {"disk_id": mark.key.disk_id, "first_seen": mark.first_seen}
-    return equal(table, place)
+def _about(mark: Mark) -> list[ColumnElement[bool]]:
+    return equal(announcements, _place(mark))
+
+
+def _place(mark: Mark) -> dict[str, Any]:
+    """The values of ``_OF_MARK``."""
+    return rows.pool_values(mark.key.pool) | {"disk_id": mark.key.disk_id, "first_seen": mark.first_seen}
 
 
 def _same(new: NewAnnouncement) -> list[ColumnElement[bool]]:
@@ -119,5 +134,4 @@ def _same(new: NewAnnouncement) -> list[ColumnElement[bool]]:
 
 
 def _of_mark() -> ColumnElement[bool]:
-    names = ("target", "service", "pool_id", "disk_id", "first_seen")
-    return and_(*(marks.c[name] == announcements.c[name] for name in names))
+    return and_(*(marks.c[name] == announcements.c[name] for name in _OF_MARK))

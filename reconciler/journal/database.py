@@ -10,13 +10,15 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, Insert, Table, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Dialect, Engine, Insert, Table, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
+from sqlalchemy.util import LRUCache
 
 from reconciler.errors import BadInput, JournalError
 from reconciler.files import writable_by_others
@@ -136,16 +138,7 @@ class Database:
 
     def insert_new(self, table: Table) -> Insert:
         """An insert that adds nothing where a unique key is taken; its row count is then 0."""
-        if self.sqlite:
-            from sqlalchemy.dialects.sqlite import insert  # noqa: PLC0415 - loaded by the engine already
-
-            quiet: Insert = insert(table).on_conflict_do_nothing()
-        else:
-            from sqlalchemy.dialects.postgresql import insert as pg_insert  # noqa: PLC0415 - costs time
-
-            quiet = pg_insert(table).on_conflict_do_nothing()
-        # SQLAlchemy discards the row count of an insert without this option.
-        return quiet.execution_options(preserve_rowcount=True)
+        return _insert_new(table, sqlite=self.sqlite)
 
     def file_is_missing(self) -> bool:
         """True when there is no SQLite file yet; raises ``JournalError`` when its path is not a file."""
@@ -235,6 +228,20 @@ class Database:
             raise faults.journal_error(error, self.where) from error
 
 
+@cache
+def _insert_new(table: Table, *, sqlite: bool) -> Insert:
+    if sqlite:
+        from sqlalchemy.dialects.sqlite import insert  # noqa: PLC0415 - loaded by the engine already
+
+        quiet: Insert = insert(table).on_conflict_do_nothing()
+    else:
+        from sqlalchemy.dialects.postgresql import insert as pg_insert  # noqa: PLC0415 - costs time
+
+        quiet = pg_insert(table).on_conflict_do_nothing()
+    # SQLAlchemy discards the row count of an insert without this option.
+    return quiet.execution_options(preserve_rowcount=True)
+
+
 def _sqlite(url: URL, read_only: bool) -> Engine:
     options: dict[str, Any] = {"timeout": float(BUSY_SECONDS), "check_same_thread": False} | _timeout(url)
     file = _file(url)
@@ -242,20 +249,40 @@ def _sqlite(url: URL, read_only: bool) -> Engine:
         # Read-write where permitted: before reading, SQLite must roll back what a dead run left half written.
         # Unlike the default mode, rw creates no file.
         url = url.set(database=f"file:{quote(str(file.absolute()))}", query={"mode": "rw", "uri": "true"})
-    engine = create_engine(url, poolclass=QueuePool, pool_size=1, max_overflow=0, connect_args=options)
+    dialect, compiled = _of_sqlite()
+    [name], named = dialect.create_connect_args(url)
 
-    @event.listens_for(engine, "connect")
-    def connected(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # the driver must not begin transactions by its own rules
-        # A byte that is no UTF-8 would make a whole result unreadable; checksums find it row by row.
-        connection.text_factory = lambda stored: stored.decode("utf-8", "backslashreplace")
-        connection.execute("PRAGMA journal_mode=DELETE")
-        # EXTRA also syncs the folder: a commit survives power loss right after it.
-        connection.execute("PRAGMA synchronous=EXTRA")
-        if read_only:
-            connection.execute("PRAGMA query_only=ON")
+    def connect() -> Any:
+        connection = sqlite3.connect(name, **{**named, **options})
+        try:
+            _set_up(connection, read_only)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
 
-    return engine
+    pool = QueuePool(connect, pool_size=1, max_overflow=0, dialect=dialect)
+    return Engine(pool, dialect, url, execution_options={"compiled_cache": compiled})
+
+
+@cache
+def _of_sqlite() -> tuple[Dialect, LRUCache[Any, Any]]:
+    """What all SQLite journals of a process share, so that it compiles a statement only once."""
+    engine = create_engine("sqlite+pysqlite://")
+    engine.connect().close()  # the dialect learns what it speaks to
+    engine.dispose()
+    return engine.dialect, LRUCache(500)
+
+
+def _set_up(connection: sqlite3.Connection, read_only: bool) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions by its own rules
+    # A byte that is no UTF-8 would make a whole result unreadable; checksums find it row by row.
+    connection.text_factory = lambda stored: stored.decode("utf-8", "backslashreplace")
+    connection.execute("PRAGMA journal_mode=DELETE")
+    # EXTRA also syncs the folder: a commit survives power loss right after it.
+    connection.execute("PRAGMA synchronous=EXTRA")
+    if read_only:
+        connection.execute("PRAGMA query_only=ON")
 
 
 def _check_rights(path: Path) -> None:

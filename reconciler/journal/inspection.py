@@ -5,21 +5,19 @@ For ``doctor``; opening it for work is left to ``store``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sqlalchemy import text
 
 from reconciler.errors import JournalError
 from reconciler.journal import schema
 from reconciler.journal.database import Database, parse
+from reconciler.values import Struct
 
 
 class _Undone(Exception):
     """Ends a transaction that was begun only to see whether it can be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(Struct, frozen=True):
     """What there is to say about a journal that exists."""
 
     kind: str

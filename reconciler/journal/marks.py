@@ -6,7 +6,6 @@ The check shares no code with the plan that has decided the same before: both wo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -18,6 +17,7 @@ from reconciler.errors import PoolHeld, Refused
 from reconciler.journal import rows
 from reconciler.journal.records import GraceRule, Intent, Mark, MarkKey, NewMark, PoolKey
 from reconciler.journal.schema import LATEST, SHAPES_SINCE, equal, given, marks, matching, operations
+from reconciler.values import replace
 
 KEPT = "marks.kept"
 """The kind of the event that says which disks a run marked, and of which it cleared the mark."""
@@ -31,6 +31,7 @@ RESTORED = "marks.restored"
 
 # Built once: composing a statement takes longer than SQLite needs to run it.
 _NUMBER = select(func.count()).select_from(marks)
+_DELETE = delete_from(marks).where(*matching(marks, "target", "service", "pool_id", "disk_id"))
 
 
 def words(key: MarkKey) -> str:
@@ -45,9 +46,11 @@ def _longest_first(*columns: str, shapes: bool = True) -> Select[Any]:
     return select(*readable).where(*matching(marks, *columns)).order_by(*order)
 
 
-def find(connection: Connection, target: str | None, service: str | None, version: int) -> tuple[Mark, ...]:
-    """Marks of one target and service, or of all, the longest first, from a journal of this version."""
-    place = rows.place_values(target, service)
+def find(
+    connection: Connection, target: str | None, service: str | None, version: int, pool_id: str | None = None
+) -> tuple[Mark, ...]:
+    """Marks of one target, service and pool, or of all, the longest first, from a journal of this version."""
+    place = rows.place_values(target, service) | ({"pool_id": pool_id} if pool_id is not None else {})
     query = _longest_first(*place, shapes=version >= SHAPES_SINCE)
     found = connection.execute(query, given(place))
     return tuple(rows.to_mark(row) for row in found)
@@ -102,7 +105,8 @@ def as_of(found: Mark, now: datetime) -> Mark:
 
 def delete(connection: Connection, key: MarkKey) -> bool:
     """Take a mark away; False when there is none."""
-    return connection.execute(delete_from(marks).where(*_at(key))).rowcount == 1
+    at = rows.pool_values(key.pool) | {"disk_id": key.disk_id}
+    return connection.execute(_DELETE, given(at)).rowcount == 1
 
 
 def extend(connection: Connection, key: MarkKey, by: str, until: datetime) -> bool:

@@ -6,7 +6,6 @@ Storage is left to ``store``, and no database is imported here. Times are timezo
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from reconciler.errors import StalePlan
 from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import LostCopy, Notice
+from reconciler.values import Struct, field
 
 Now = Callable[[], datetime]
 """Returns the current time, timezone-aware, in UTC."""
@@ -40,8 +40,7 @@ class ClosedBy(StrEnum):
     PERSON = "person"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class PoolKey:
+class PoolKey(Struct, frozen=True, order=True):
     """One pool of one project, as one service knows it."""
 
     target: str
@@ -106,8 +105,7 @@ class DayUse(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(Struct, frozen=True):
     """What is about to be sent, complete enough to find out its effect later."""
 
     operation_id: str
@@ -134,8 +132,7 @@ class Intent:
     For a retry those that are left, by which it is proven."""
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """One intent and everything known about what followed."""
 
     intent: Intent
@@ -159,8 +156,7 @@ class Operation:
         return self.intent.operation_id
 
 
-@dataclass(frozen=True, slots=True)
-class DamagedOperation:
+class DamagedOperation(Struct, frozen=True):
     """A row that is not what this program wrote: its checksum does not fit, or it cannot be read at all."""
 
     id: str
@@ -192,8 +188,7 @@ class Way(StrEnum):
     SIGNED = "signed"
 
 
-@dataclass(frozen=True, slots=True)
-class Approved:
+class Approved(Struct, frozen=True):
     """How a run was approved, and by whom as far as signatures say."""
 
     way: Way
@@ -201,8 +196,7 @@ class Approved:
     """Who signed, as the policy's ``allowed_signers`` calls them; empty for every other way."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """Who started a run, and from what, as its environment says; empty where that says nothing."""
 
     actor: str = ""
@@ -214,8 +208,7 @@ class Origin:
     """Where the CI shows the run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(Struct, frozen=True):
     """One run of a command that wrote to the journal."""
 
     id: str
@@ -237,8 +230,7 @@ class Run:
     """Empty when an older version recorded it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """One thing that happened in a run."""
 
     seq: int
@@ -250,8 +242,7 @@ class Event:
     detail: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class RunRecord:
+class RunRecord(Struct, frozen=True):
     """Everything the journal knows of one run."""
 
     run: Run
@@ -265,8 +256,7 @@ class RunRecord:
     """Messages that it sent, in order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Alarm:
+class Alarm(Struct, frozen=True):
     """Something that had to stay is gone, or a second check failed: the pool waits for a person."""
 
     id: str
@@ -290,8 +280,7 @@ class RunDay(NamedTuple):
     runs: int
 
 
-@dataclass(frozen=True, slots=True)
-class DriftPoint:
+class DriftPoint(Struct, frozen=True):
     """How far one pool was from its manifest when one run read it."""
 
     run_id: str
@@ -313,8 +302,7 @@ class MarkKey(NamedTuple):
     disk_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """Since when a disk is surplus, without interruption."""
 
     key: MarkKey
@@ -344,8 +332,7 @@ class NewMark(NamedTuple):
     """Type and size of the disk, for people."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewAnnouncement:
+class NewAnnouncement(Struct, frozen=True):
     """One message about a marked disk that is about to be sent to the people of its pool."""
 
     id: str
@@ -364,8 +351,7 @@ class NewAnnouncement:
         return f"{self.notice.value} {self.due.isoformat()}"
 
 
-@dataclass(frozen=True, slots=True)
-class Announcement:
+class Announcement(Struct, frozen=True):
     """One message about a disk to the people of its pool, and what became of it."""
 
     id: str
@@ -388,8 +374,7 @@ class Announcement:
         return self.outcome.state if self.outcome else State.INTENDED
 
 
-@dataclass(frozen=True, slots=True)
-class Pruned:
+class Pruned(Struct, frozen=True):
     """How much was deleted because it is old."""
 
     runs: int = 0
@@ -503,8 +488,10 @@ class Journal(Protocol):
     def acknowledge(self, alarm_id: str, by: str) -> bool:
         """Record who has looked at an alarm; False when that is recorded already, or there is no such alarm."""
 
-    def marks(self, target: str | None = None, service: str | None = None) -> tuple[Mark, ...]:
-        """Since when disks are surplus, the longest first; None means every target or every service."""
+    def marks(
+        self, target: str | None = None, service: str | None = None, pool_id: str | None = None
+    ) -> tuple[Mark, ...]:
+        """Since when disks are surplus, the longest first; None means every target, every service or every pool."""
 
     def keep_marks(
         self,

@@ -6,10 +6,10 @@ Statements and transactions are left to ``store``, computing checksums to ``chec
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from msgspec import structs
 from sqlalchemy import Row
 
 from reconciler.journal.checksum import intent_sum, state_sum, storable
@@ -50,13 +50,13 @@ def place_values(target: str | None, service: str | None) -> dict[str, Any]:
 
 
 def _values(record: Any, *but: str) -> dict[str, Any]:
-    """What a dataclass of ``records`` holds, for the columns of the same names; without the fields in ``but``."""
-    return {name: getattr(record, name) for name in record.__slots__ if name not in but}
+    """What a value of ``records`` holds, for the columns of the same names; without the fields in ``but``."""
+    return {name: getattr(record, name) for name in record.__struct_fields__ if name not in but}
 
 
 def _record(kind: type[Record], row: Row[Any], **other: Any) -> Record:
-    """The dataclass ``kind``: from the columns of the same names, but for the fields in ``other``."""
-    own = {name: getattr(row, name) for name in kind.__dataclass_fields__ if name not in other}
+    """The value ``kind``: from the columns of the same names, but for the fields in ``other``."""
+    own = {name: getattr(row, name) for name in kind.__struct_fields__ if name not in other}
     return kind(**own, **other)
 
 
@@ -187,12 +187,12 @@ def _to_approved(row: Row[Any]) -> Approved | None:
 
 def origin_values(origin: Origin) -> dict[str, Any]:
     """The column of who started a run."""
-    return {"origin": {name: storable(value) for name, value in asdict(origin).items()}}
+    return {"origin": {name: storable(value) for name, value in structs.asdict(origin).items()}}
 
 
 def _to_origin(row: Row[Any]) -> Origin:
     found = getattr(row, "origin", {})
-    return Origin(**{name: str(found.get(name, "")) for name in Origin.__slots__})
+    return Origin(**{name: str(found.get(name, "")) for name in Origin.__struct_fields__})
 
 
 def to_event(row: Row[Any]) -> Event:

@@ -10,28 +10,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Column,
-    ColumnElement,
-    Connection,
-    DateTime,
-    Dialect,
-    Index,
-    Integer,
-    MetaData,
-    Select,
-    Table,
-    Text,
-    TypeDecorator,
-    bindparam,
-    inspect,
-    make_url,
-    select,
-    text,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement
 
 from reconciler.errors import JournalError
@@ -42,13 +21,13 @@ _CREATION_LOCK = 7_204_417_093
 """Key of the PostgreSQL advisory lock under which one process at a time creates or migrates."""
 
 
-class Utc(TypeDecorator[datetime]):
+class Utc(sa.TypeDecorator[datetime]):
     """Aware UTC datetimes, kept to the microsecond; SQLite stores them without the zone."""
 
-    impl = DateTime(timezone=True)
+    impl = sa.DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
         """Refuse a time without a zone, which would be some machine's local time."""
         if value is None:
             return None
@@ -57,97 +36,97 @@ class Utc(TypeDecorator[datetime]):
         utc = value.astimezone(UTC)
         return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
         """Restore the zone."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class Words(TypeDecorator[str]):
+class Words(sa.TypeDecorator[str]):
     """Text that every database accepts: NUL and lone surrogates, which some refuse, become escapes."""
 
-    impl = Text
+    impl = sa.Text
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002
         """Escape instead of refusing, because an outcome must be recorded whatever the service wrote."""
         return None if value is None else storable(value)
 
 
-def _keys(*names: str) -> list[Column[str]]:
-    return [Column(name, Words, primary_key=True) for name in names]
+def _keys(*names: str) -> list[sa.Column[str]]:
+    return [sa.Column(name, Words, primary_key=True) for name in names]
 
 
-def _words(*names: str) -> list[Column[str]]:
-    return [Column(name, Words, nullable=False) for name in names]
+def _words(*names: str) -> list[sa.Column[str]]:
+    return [sa.Column(name, Words, nullable=False) for name in names]
 
 
-metadata = MetaData()
+metadata = sa.MetaData()
 
-version_table = Table("reconciler_schema", metadata, Column("version", Integer, nullable=False))
+version_table = sa.Table("reconciler_schema", metadata, sa.Column("version", sa.Integer, nullable=False))
 
-pools = Table(
+pools = sa.Table(
     "reconciler_pools",
     metadata,
     *_keys("target", "service", "pool_id"),
-    Column("generation", BigInteger, nullable=False),
+    sa.Column("generation", sa.BigInteger, nullable=False),
 )
 
-runs = Table(
+runs = sa.Table(
     "reconciler_runs",
     metadata,
-    Column("id", Words, primary_key=True),
+    sa.Column("id", Words, primary_key=True),
     *_words("command", "tool_version"),
-    Column("targets", JSON, nullable=False),
-    Column("started", Utc, nullable=False, index=True),
-    Column("ended", Utc),
-    Column("digest", Words, nullable=False),
-    Column("exit_code", Integer),
-    Column("summary", JSON, nullable=False),
-    Column("way", Words, nullable=False),
-    Column("principals", JSON, nullable=False),
-    Column("policy", Words, nullable=False),
-    Column("origin", JSON, nullable=False),
+    sa.Column("targets", sa.JSON, nullable=False),
+    sa.Column("started", Utc, nullable=False, index=True),
+    sa.Column("ended", Utc),
+    sa.Column("digest", Words, nullable=False),
+    sa.Column("exit_code", sa.Integer),
+    sa.Column("summary", sa.JSON, nullable=False),
+    sa.Column("way", Words, nullable=False),
+    sa.Column("principals", sa.JSON, nullable=False),
+    sa.Column("policy", Words, nullable=False),
+    sa.Column("origin", sa.JSON, nullable=False),
 )
 
-operations = Table(
+operations = sa.Table(
     "reconciler_operations",
     metadata,
-    Column("id", Words, primary_key=True),
-    Column("run_id", Words, nullable=False, index=True),
+    sa.Column("id", Words, primary_key=True),
+    sa.Column("run_id", Words, nullable=False, index=True),
     *_words("target", "service", "pool_id", "pool_name", "step"),
-    Column("handle_type", Words),
-    Column("disks", JSON, nullable=False),
-    Column("disk_count", Integer, nullable=False),
-    Column("keep", JSON, nullable=False),
-    Column("baseline_jobs", JSON, nullable=False),
-    Column("generation", BigInteger, nullable=False),
-    Column("signed_at", Utc, nullable=False),
-    Column("not_after", Utc),
+    sa.Column("handle_type", Words),
+    sa.Column("disks", sa.JSON, nullable=False),
+    sa.Column("disk_count", sa.Integer, nullable=False),
+    sa.Column("keep", sa.JSON, nullable=False),
+    sa.Column("baseline_jobs", sa.JSON, nullable=False),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+    sa.Column("signed_at", Utc, nullable=False),
+    sa.Column("not_after", Utc),
     *_words("plan_digest", "state"),
-    Column("outcome", Words),
-    Column("job_id", Words),
-    Column("request_id", Words),
-    Column("status", Integer),
-    Column("code", Words),
-    Column("message", Words),
-    Column("owner", Words, nullable=False, index=True),
-    Column("lease_until", Utc, nullable=False),
-    Column("opened", Utc, nullable=False, index=True),
-    Column("closed", Utc),
-    Column("verdict", Words, nullable=False),
-    Column("closed_by", Words),
-    Column("copies", JSON, nullable=False),
+    sa.Column("outcome", Words),
+    sa.Column("job_id", Words),
+    sa.Column("request_id", Words),
+    sa.Column("status", sa.Integer),
+    sa.Column("code", Words),
+    sa.Column("message", Words),
+    sa.Column("owner", Words, nullable=False, index=True),
+    sa.Column("lease_until", Utc, nullable=False),
+    sa.Column("opened", Utc, nullable=False, index=True),
+    sa.Column("closed", Utc),
+    sa.Column("verdict", Words, nullable=False),
+    sa.Column("closed_by", Words),
+    sa.Column("copies", sa.JSON, nullable=False),
     *_words("intent_sum", "state_sum"),
 )
 
 # Before a pool is held, all its rows are checked, however many other pools have. The pool comes first: an index that
 # begins with the target would be chosen, without statistics, for queries of one day, and read every row of the target.
-Index("reconciler_by_pool", operations.c.pool_id, operations.c.target, operations.c.service)
+sa.Index("reconciler_by_pool", operations.c.pool_id, operations.c.target, operations.c.service)
 
 # The lock that everything rests on: two runs cannot both have an open operation on one pool.
-Index(
+sa.Index(
     "reconciler_one_unresolved_per_pool",
     operations.c.target,
     operations.c.service,
@@ -157,11 +136,11 @@ Index(
     postgresql_where=operations.c.closed.is_(None),
 )
 
-NOT_DONE = text("state NOT IN ('done', 'not_accepted', 'not_sent', 'rejected')")
+NOT_DONE = sa.text("state NOT IN ('done', 'not_accepted', 'not_sent', 'rejected')")
 """SQL for ``states.NOT_DONE``, spelled as in the index: only then does the database use the index."""
 
 # Holds only the few operations that are not a success, however many there ever were.
-Index(
+sa.Index(
     "reconciler_not_done",
     operations.c.target,
     operations.c.service,
@@ -169,30 +148,32 @@ Index(
     postgresql_where=NOT_DONE,
 )
 
-events = Table(
+events = sa.Table(
     "reconciler_events",
     metadata,
-    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
-    Column("run_id", Words, nullable=False, index=True),
-    Column("operation_id", Words),
-    Column("at", Utc, nullable=False),
-    Column("kind", Words, nullable=False),
-    Column("detail", JSON, nullable=False),
+    sa.Column(
+        "seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True
+    ),
+    sa.Column("run_id", Words, nullable=False, index=True),
+    sa.Column("operation_id", Words),
+    sa.Column("at", Utc, nullable=False),
+    sa.Column("kind", Words, nullable=False),
+    sa.Column("detail", sa.JSON, nullable=False),
 )
 
-alarms = Table(
+alarms = sa.Table(
     "reconciler_alarms",
     metadata,
-    Column("id", Words, primary_key=True),
+    sa.Column("id", Words, primary_key=True),
     *_words("run_id", "target", "service", "pool_id", "pool_name"),
-    Column("at", Utc, nullable=False),
-    Column("message", Words, nullable=False),
-    Column("acknowledged", Utc),
-    Column("acknowledged_by", Words, nullable=False),
+    sa.Column("at", Utc, nullable=False),
+    sa.Column("message", Words, nullable=False),
+    sa.Column("acknowledged", Utc),
+    sa.Column("acknowledged_by", Words, nullable=False),
 )
 
 # Every run asks for the few that are open, however many there ever were.
-Index(
+sa.Index(
     "reconciler_open_alarms",
     alarms.c.target,
     alarms.c.service,
@@ -200,40 +181,40 @@ Index(
     postgresql_where=alarms.c.acknowledged.is_(None),
 )
 
-marks = Table(
+marks = sa.Table(
     "reconciler_marks",
     metadata,
     *_keys("target", "service", "pool_id", "disk_id"),
     *_words("pool_name", "run_id"),
-    Column("first_seen", Utc, nullable=False),
-    Column("grace", BigInteger, nullable=False),
-    Column("extended_until", Utc),
-    Column("extended_by", Words, nullable=False),
-    Column("shape", Words, nullable=False, server_default=""),
+    sa.Column("first_seen", Utc, nullable=False),
+    sa.Column("grace", sa.BigInteger, nullable=False),
+    sa.Column("extended_until", Utc),
+    sa.Column("extended_by", Words, nullable=False),
+    sa.Column("shape", Words, nullable=False, server_default=""),
 )
 
-announcements = Table(
+announcements = sa.Table(
     "reconciler_announcements",
     metadata,
-    Column("id", Words, primary_key=True),
+    sa.Column("id", Words, primary_key=True),
     *_words("target", "service", "pool_id", "disk_id"),
-    Column("first_seen", Utc, nullable=False),
+    sa.Column("first_seen", Utc, nullable=False),
     *_words("once", "pool_name", "notice"),
-    Column("due", Utc, nullable=False),
-    Column("text", Words, nullable=False),
-    Column("run_id", Words, nullable=False, index=True),
-    Column("begun", Utc, nullable=False, index=True),
-    Column("outcome", Words),
-    Column("job_id", Words),
-    Column("request_id", Words),
-    Column("status", Integer),
-    Column("code", Words),
-    Column("message", Words),
+    sa.Column("due", Utc, nullable=False),
+    sa.Column("text", Words, nullable=False),
+    sa.Column("run_id", Words, nullable=False, index=True),
+    sa.Column("begun", Utc, nullable=False, index=True),
+    sa.Column("outcome", Words),
+    sa.Column("job_id", Words),
+    sa.Column("request_id", Words),
+    sa.Column("status", sa.Integer),
+    sa.Column("code", Words),
+    sa.Column("message", Words),
 )
 
 # The lock that "sent once" rests on: two runs cannot both have the same message about the same mark. The pool comes
 # first, as above.
-Index(
+sa.Index(
     "reconciler_one_announcement",
     announcements.c.pool_id,
     announcements.c.disk_id,
@@ -244,49 +225,49 @@ Index(
     unique=True,
 )
 
-witness = Table(
+witness = sa.Table(
     "reconciler_witness",
     metadata,
-    Column("what", Words, primary_key=True),
-    Column("token", Words, nullable=False),
+    sa.Column("what", Words, primary_key=True),
+    sa.Column("token", Words, nullable=False),
 )
 
-plans = Table(
+plans = sa.Table(
     "reconciler_plans",
     metadata,
-    Column("plan_id", Words, primary_key=True),
-    Column("run_id", Words, nullable=False),
-    Column("claimed", Utc, nullable=False),
+    sa.Column("plan_id", Words, primary_key=True),
+    sa.Column("run_id", Words, nullable=False),
+    sa.Column("claimed", Utc, nullable=False),
 )
 
-group_losses = Table(
+group_losses = sa.Table(
     "reconciler_group_losses",
     metadata,
     *_keys("run_group", "kind", "item"),
-    Column("amount", BigInteger, nullable=False),
+    sa.Column("amount", sa.BigInteger, nullable=False),
 )
 
 # One row for each group, whose amount is the time of its last claim in seconds since 1970.
-Index(
+sa.Index(
     "reconciler_last_claims",
     group_losses.c.amount,
     sqlite_where=group_losses.c.kind == "",
     postgresql_where=group_losses.c.kind == "",
 )
 
-drift_points = Table(
+drift_points = sa.Table(
     "reconciler_drift",
     metadata,
     *_keys("run_id", "target", "service", "pool_id"),
-    Column("pool_name", Words, nullable=False),
-    Column("at", Utc, nullable=False, index=True),
-    Column("surplus", Integer, nullable=False),
-    Column("missing", Integer, nullable=False),
-    Column("surplus_gb", BigInteger, nullable=False),
+    sa.Column("pool_name", Words, nullable=False),
+    sa.Column("at", Utc, nullable=False, index=True),
+    sa.Column("surplus", sa.Integer, nullable=False),
+    sa.Column("missing", sa.Integer, nullable=False),
+    sa.Column("surplus_gb", sa.BigInteger, nullable=False),
 )
 
 # A pool's latest point, and the later points of a day. The pool comes first, as above.
-Index(
+sa.Index(
     "reconciler_drift_by_pool",
     drift_points.c.pool_id,
     drift_points.c.target,
@@ -294,40 +275,40 @@ Index(
     drift_points.c.at,
 )
 
-upkeep = Table(
+upkeep = sa.Table(
     "reconciler_upkeep",
     metadata,
-    Column("what", Words, primary_key=True),
-    Column("until", Utc, nullable=False),
+    sa.Column("what", Words, primary_key=True),
+    sa.Column("until", Utc, nullable=False),
 )
 
-Migration = tuple[str | Callable[[Connection], None], ...]
+Migration = tuple[str | Callable[[sa.Connection], None], ...]
 """SQL statements, valid for both databases, and functions that lead from one version to the next."""
 
 
-def _add_sums(connection: Connection) -> None:
+def _add_sums(connection: sa.Connection) -> None:
     """Give every row its checksums; what is damaged already cannot be distinguished from what was written."""
-    keep = update(operations).where(operations.c.id == bindparam("of_id"))
-    for (identifier,) in connection.execute(select(operations.c.id)).all():
-        row = connection.execute(select(operations).where(operations.c.id == identifier)).one()._asdict()
+    keep = sa.update(operations).where(operations.c.id == sa.bindparam("of_id"))
+    for (identifier,) in connection.execute(sa.select(operations.c.id)).all():
+        row = connection.execute(sa.select(operations).where(operations.c.id == identifier)).one()._asdict()
         sums = {"intent_sum": intent_sum(row), "state_sum": state_sum(row)}
         connection.execute(keep, {"of_id": identifier} | sums)
 
 
-def _adding(*tables: Table) -> Callable[[Connection], None]:
+def _adding(*tables: sa.Table) -> Callable[[sa.Connection], None]:
     """What creates these tables as a new journal has them."""
 
-    def add(connection: Connection) -> None:
+    def add(connection: sa.Connection) -> None:
         for statement in _creation(connection.engine.url.drivername, tuple(each.name for each in tables)):
             connection.exec_driver_sql(statement)
 
     return add
 
 
-def _add_shapes(connection: Connection) -> None:
+def _add_shapes(connection: sa.Connection) -> None:
     """What a marked disk is; a table of marks that has just been created has the column already."""
-    if marks.c.shape.name not in {each["name"] for each in inspect(connection).get_columns(marks.name)}:
-        connection.execute(text("ALTER TABLE reconciler_marks ADD COLUMN shape TEXT DEFAULT '' NOT NULL"))
+    if marks.c.shape.name not in {each["name"] for each in sa.inspect(connection).get_columns(marks.name)}:
+        connection.execute(sa.text("ALTER TABLE reconciler_marks ADD COLUMN shape TEXT DEFAULT '' NOT NULL"))
 
 
 MIGRATIONS: tuple[Migration, ...] = (
@@ -380,28 +361,28 @@ APPROVALS_SINCE = 4
 """The version from which rows of runs say how they were approved, and who started them where."""
 
 
-def readable_runs(version: int) -> Select[Any]:
+def readable_runs(version: int) -> sa.Select[Any]:
     """The query for runs with the columns that a journal of this version has."""
     if version >= APPROVALS_SINCE:
-        return select(runs)
+        return sa.select(runs)
     later = {"way", "principals", "policy", "origin"}
-    return select(*(column for column in runs.c if column.name not in later))
+    return sa.select(*(column for column in runs.c if column.name not in later))
 
 
-def readable_operations(version: int) -> Select[Any]:
+def readable_operations(version: int) -> sa.Select[Any]:
     """The query for operations with the columns that a journal of this version has."""
     if version >= SUMS_SINCE:
-        return select(operations)
+        return sa.select(operations)
     later = {"copies", "intent_sum", "state_sum"}
-    return select(*(column for column in operations.c if column.name not in later))
+    return sa.select(*(column for column in operations.c if column.name not in later))
 
 
-def matching(table: Table, *columns: str) -> list[ColumnElement[bool]]:
+def matching(table: sa.Table, *columns: str) -> list[sa.ColumnElement[bool]]:
     """That columns have the values which ``given`` gives when the statement runs, so that it is composed once."""
-    return [table.c[name] == bindparam(f"at_{name}") for name in columns]
+    return [table.c[name] == sa.bindparam(f"at_{name}") for name in columns]
 
 
-def equal(table: Table, values: Mapping[str, Any]) -> list[ColumnElement[bool]]:
+def equal(table: sa.Table, values: Mapping[str, Any]) -> list[sa.ColumnElement[bool]]:
     """That columns have these values."""
     return [table.c[name] == value for name, value in values.items()]
 
@@ -411,9 +392,9 @@ def given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {f"at_{name}": value for name, value in values.items()}
 
 
-def version_of(connection: Connection, where: str) -> int | None:
+def version_of(connection: sa.Connection, where: str) -> int | None:
     """The version of the schema in the database, or None when there is no journal yet."""
-    if not inspect(connection).has_table(version_table.name):
+    if not sa.inspect(connection).has_table(version_table.name):
         return None
     found = connection.scalars(version_table.select()).all()
     if len(found) != 1 or found[0] < 1:
@@ -421,13 +402,13 @@ def version_of(connection: Connection, where: str) -> int | None:
     return int(found[0])
 
 
-def prepare(connection: Connection, where: str, migrations: Sequence[Migration] = MIGRATIONS) -> bool:
+def prepare(connection: sa.Connection, where: str, migrations: Sequence[Migration] = MIGRATIONS) -> bool:
     """Create the tables or migrate them, inside one write transaction; safe when many start at once.
 
     Returns True when it created them, so when nobody has written to this journal before.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATION_LOCK})
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATION_LOCK})
     latest = len(migrations) + 1
     version = version_of(connection, where)
     if version is None:
@@ -437,7 +418,7 @@ def prepare(connection: Connection, where: str, migrations: Sequence[Migration] 
     for statements in migrations[version - 1 :]:
         for statement in statements:
             if isinstance(statement, str):
-                connection.execute(text(statement))
+                connection.execute(sa.text(statement))
             else:
                 statement(connection)
     if version < latest:
@@ -455,7 +436,7 @@ def check_readable(version: int, where: str) -> None:
         )
 
 
-def check_unused(connection: Connection, where: str) -> None:
+def check_unused(connection: sa.Connection, where: str) -> None:
     """Raise ``JournalError`` when a file without a journal holds something else."""
     # A PostgreSQL database may be shared, so other tables are fine there; a file with tables is another program's.
     if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA schema_version").scalar():
@@ -470,7 +451,7 @@ def _check_known(version: int, latest: int, where: str) -> None:
         )
 
 
-def _create(connection: Connection, where: str, version: int) -> None:
+def _create(connection: sa.Connection, where: str, version: int) -> None:
     check_unused(connection, where)
     for statement in _creation(connection.engine.url.drivername):
         connection.exec_driver_sql(statement)
@@ -480,10 +461,12 @@ def _create(connection: Connection, where: str, version: int) -> None:
 @cache
 def _creation(driver: str, only: tuple[str, ...] = ()) -> tuple[str, ...]:
     """The statements that create all tables, or only some; cached, as composing takes longer than running."""
-    dialect = make_url(f"{driver}://").get_dialect()()
+    dialect = sa.make_url(f"{driver}://").get_dialect()()
     tables = [table for table in metadata.sorted_tables if not only or table.name in only]
     made: list[DDLElement] = [CreateTable(table) for table in tables]
     made += [
         CreateIndex(index) for table in tables for index in sorted(table.indexes, key=lambda i: str(i.name))
     ]
-    return tuple(str(each.compile(dialect=dialect)) for each in made)
+    composed = [str(each.compile(dialect=dialect)) for each in made]
+    # A server takes them all at once, which spares the way there and back; SQLite takes one at a time.
+    return tuple(composed) if dialect.name == "sqlite" else (";\n".join(composed),)

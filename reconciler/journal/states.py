@@ -5,8 +5,9 @@ Apart from ``records``, since whoever only reads pools needs no more of the jour
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from reconciler.values import Struct
 
 
 class Step(StrEnum):
@@ -48,8 +49,7 @@ NOT_DONE = frozenset(State) - NOT_APPLIED - {State.DONE}
 """States in which something was or may have been changed, and which are not a success."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """How one write ended, with the service's answer."""
 
     state: State

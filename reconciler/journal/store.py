@@ -14,24 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Integer,
-    LargeBinary,
-    Select,
-    TextClause,
-    and_,
-    bindparam,
-    cast,
-    func,
-    insert,
-    inspect,
-    or_,
-    select,
-    text,
-    update,
-)
+import sqlalchemy as sa
 
 from reconciler.errors import JournalError, StalePlan
 from reconciler.journal import announcements, fence, marks, rows, schema, upkeep
@@ -103,9 +86,9 @@ _DRIFTS_SINCE = """
 """When the drift of each pool began that is going on: its first point after the last clean one."""
 
 
-def _over_pools(query: str, pools: str) -> TextClause:
-    since = bindparam("since", type_=schema.Utc)
-    return text(query.replace("POOLS", pools)).bindparams(since)
+def _over_pools(query: str, pools: str) -> sa.TextClause:
+    since = sa.bindparam("since", type_=schema.Utc)
+    return sa.text(query.replace("POOLS", pools)).bindparams(since)
 
 
 _ARRAYS = {"sqlite": "json_each(:ids)", "postgresql": "json_array_elements_text(CAST(:ids AS json))"}
@@ -115,13 +98,13 @@ _BEGAN = {
     for each, pools in _ARRAYS.items()
 }
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
-_CLOCK = select(func.clock_timestamp(type_=schema.Utc))
+_CLOCK = sa.select(sa.func.clock_timestamp(type_=schema.Utc))
 # Built once, like those of ``fence``, since every run asks for them.
-_POOLS = select(schema.pools.c.pool_id).where(
+_POOLS = sa.select(schema.pools.c.pool_id).where(
     *schema.matching(schema.pools, "target", "service"), schema.pools.c.generation > 0
 )
-_RUN = update(schema.runs).where(*schema.matching(schema.runs, "id"))
-_NEW_RUN, _NEW_EVENT = insert(schema.runs), insert(schema.events)
+_RUN = sa.update(schema.runs).where(*schema.matching(schema.runs, "id"))
+_NEW_RUN, _NEW_EVENT = sa.insert(schema.runs), sa.insert(schema.events)
 
 
 class _Queries:
@@ -135,7 +118,7 @@ class _Queries:
         self.of_pool = self.all.where(*here, *schema.matching(_operations, "pool_id"))
         self.not_done = self.all.where(*here, schema.NOT_DONE)
         self.uses = self.all.where(
-            *here, _operations.c.opened >= bindparam("since"), _operations.c.id != bindparam("besides")
+            *here, _operations.c.opened >= sa.bindparam("since"), _operations.c.id != sa.bindparam("besides")
         )
 
 
@@ -143,16 +126,16 @@ _queries = cache(_Queries)
 
 
 @cache
-def _open(version: int, *columns: str) -> Select[Any]:
+def _open(version: int, *columns: str) -> sa.Select[Any]:
     # Not sorted: for ORDER BY opened SQLite would read all rows in that order instead of the few open ones.
     query = schema.readable_operations(version).where(_operations.c.closed.is_(None))
     return query.where(*schema.matching(_operations, *columns))
 
 
 @cache
-def _alarms(*columns: str) -> Select[Any]:
+def _alarms(*columns: str) -> sa.Select[Any]:
     table = schema.alarms
-    query = select(table).where(table.c.acknowledged.is_(None)).order_by(table.c.at, table.c.id)
+    query = sa.select(table).where(table.c.acknowledged.is_(None)).order_by(table.c.at, table.c.id)
     return query.where(*schema.matching(table, *columns))
 
 
@@ -247,7 +230,7 @@ class JournalClock:
         self._server = server_now
         self._shared = not database.sqlite
 
-    def now(self, connection: Connection) -> datetime:
+    def now(self, connection: sa.Connection) -> datetime:
         """The time, in the transaction that uses it."""
         if not self._shared:
             return self._machine()
@@ -353,7 +336,9 @@ class SqlJournal(Journal):
     ) -> datetime | None:
         """When the latest run of these commands started that had all these targets, leaving out one run."""
         table = schema.runs
-        query = select(table.c.started, table.c.targets).order_by(table.c.started.desc()).limit(_MOST_VALUES)
+        query = (
+            sa.select(table.c.started, table.c.targets).order_by(table.c.started.desc()).limit(_MOST_VALUES)
+        )
         query = query.where(table.c.command.in_(sorted(commands)), table.c.id != besides)
         with self._database.read() as connection:
             found = connection.execute(query)
@@ -362,7 +347,7 @@ class SqlJournal(Journal):
     def run_ids(self, since: datetime | None = None) -> tuple[str, ...]:
         """The ids of all those runs, oldest first."""
         table = schema.runs
-        query = select(table.c.id).order_by(table.c.started, table.c.id)
+        query = sa.select(table.c.id).order_by(table.c.started, table.c.id)
         if since is not None:
             query = query.where(table.c.started >= since)
         with self._database.read() as connection:
@@ -373,10 +358,10 @@ class SqlJournal(Journal):
         table = schema.runs
         started = table.c.started
         query = (
-            select(func.min(started), func.max(started), func.count())
+            sa.select(sa.func.min(started), sa.func.max(started), sa.func.count())
             .where(started >= since, table.c.command.in_(sorted(commands)))
-            .group_by(func.date(started))
-            .order_by(func.min(started))
+            .group_by(sa.func.date(started))
+            .order_by(sa.func.min(started))
         )
         with self._database.read() as connection:
             return tuple(RunDay(*row) for row in connection.execute(query))
@@ -388,7 +373,7 @@ class SqlJournal(Journal):
             ids = sorted(run_ids)
             for start in range(0, len(ids), _MOST_VALUES):
                 some = ids[start : start + _MOST_VALUES]
-                query = select(_operations.c.service).where(_operations.c.run_id.in_(some)).distinct()
+                query = sa.select(_operations.c.service).where(_operations.c.run_id.in_(some)).distinct()
                 found.update(connection.scalars(query))
         return tuple(sorted(found))
 
@@ -396,7 +381,7 @@ class SqlJournal(Journal):
         """One run with its operations and events, or None."""
         events = schema.events
         # Opening and taking over each leave an event, so this also finds operations that another run owns by now.
-        touched = select(events.c.operation_id).where(events.c.run_id == run_id)
+        touched = sa.select(events.c.operation_id).where(events.c.run_id == run_id)
         with self._database.read() as connection:
             found = connection.execute(self._runs.where(schema.runs.c.id == run_id)).first()
             if found is None:
@@ -405,9 +390,9 @@ class SqlJournal(Journal):
             # Another run, or a person, may have decided what became of its operations: that belongs to it too.
             later = {each.owner for each in _sound(known)} - {run_id}
             ids = [each.id for each in _sound(known)]
-            theirs = and_(events.c.run_id.in_(later), events.c.operation_id.in_(ids))
-            whose = or_(events.c.run_id == run_id, theirs) if later else events.c.run_id == run_id
-            own = connection.execute(select(events).where(whose).order_by(events.c.seq))
+            theirs = sa.and_(events.c.run_id.in_(later), events.c.operation_id.in_(ids))
+            whose = sa.or_(events.c.run_id == run_id, theirs) if later else events.c.run_id == run_id
+            own = connection.execute(sa.select(events).where(whose).order_by(events.c.seq))
             return RunRecord(
                 run=rows.to_run(found),
                 events=tuple(rows.to_event(row) for row in own),
@@ -533,7 +518,7 @@ class SqlJournal(Journal):
         query = self._all.where(*wanted).order_by(None).order_by(*latest).limit(most)
         with self._database.read() as connection:
             found = fence.judge(connection, query)
-            number = connection.execute(select(func.count()).where(*wanted)).scalar_one()
+            number = connection.execute(sa.select(sa.func.count()).where(*wanted)).scalar_one()
         return _sound(found), max(number - len(found), 0)
 
     def not_done(self, target: str, service: str) -> tuple[Operation, ...]:
@@ -605,7 +590,7 @@ class SqlJournal(Journal):
             self._note(connection, owner, operation_id, "operation.closed", {"state": state.value})
         return operation
 
-    def _fetch(self, *wanted: ColumnElement[bool] | TextClause) -> tuple[Operation, ...]:
+    def _fetch(self, *wanted: sa.ColumnElement[bool] | sa.TextClause) -> tuple[Operation, ...]:
         with self._database.read() as connection:
             return _sound(fence.judge(connection, self._all.where(*wanted)))
 
@@ -633,21 +618,23 @@ class SqlJournal(Journal):
         table = schema.alarms
         with self._database.write() as connection:
             seen = {"acknowledged": self._clock.now(connection), "acknowledged_by": by}
-            fresh = update(table).where(table.c.id == alarm_id, table.c.acknowledged.is_(None))
+            fresh = sa.update(table).where(table.c.id == alarm_id, table.c.acknowledged.is_(None))
             return connection.execute(fresh, seen).rowcount == 1
 
     # --- marks ----------------------------------------------------------------------------------
 
-    def marks(self, target: str | None = None, service: str | None = None) -> tuple[Mark, ...]:
+    def marks(
+        self, target: str | None = None, service: str | None = None, pool_id: str | None = None
+    ) -> tuple[Mark, ...]:
         """Since when disks are surplus, the longest first."""
         if self._version < schema.MARKS_SINCE:
             return ()
         with self._database.read() as connection:
-            if not marks.find(connection, target, service, self._version):
+            if not marks.find(connection, target, service, self._version, pool_id):
                 return ()
             # In this order: marks that begin anew in between are seen as they are then.
             doubted = self._doubts(connection)
-            found = marks.find(connection, target, service, self._version)
+            found = marks.find(connection, target, service, self._version, pool_id)
             now = self._clock.now(connection) if doubted else None
         return tuple(marks.as_of(each, now) for each in found) if now else found
 
@@ -658,7 +645,7 @@ class SqlJournal(Journal):
         with self._database.read() as connection:
             return marks.number(connection) if self._doubts(connection) else 0
 
-    def _doubts(self, connection: Connection) -> bool:
+    def _doubts(self, connection: sa.Connection) -> bool:
         """Whether there are marks that nothing outside of the journal's backups vouches for."""
         if marks.number(connection) == 0:
             return False
@@ -725,7 +712,7 @@ class SqlJournal(Journal):
         return found
 
     @contextmanager
-    def _marking(self, run_id: str, *keys: MarkKey) -> Iterator[tuple[Connection, Note]]:
+    def _marking(self, run_id: str, *keys: MarkKey) -> Iterator[tuple[sa.Connection, Note]]:
         """A transaction in the turn of who marks at these places; what it notes is vouched for once it is written."""
         with self._database.write() as connection:
             for place in sorted({f"{key.pool.target} {key.pool.service}" for key in keys}):
@@ -801,7 +788,9 @@ class SqlJournal(Journal):
     def check_unclaimed(self, plan_id: str) -> None:
         """Raise ``StalePlan`` when a saved plan has been applied."""
         with self._database.read() as connection:
-            first = connection.execute(select(schema.plans).where(schema.plans.c.plan_id == plan_id)).first()
+            first = connection.execute(
+                sa.select(schema.plans).where(schema.plans.c.plan_id == plan_id)
+            ).first()
         if first:
             raise _applied(first.run_id, first.claimed)
 
@@ -812,7 +801,7 @@ class SqlJournal(Journal):
             # The unique key decides, so that of two runs that apply the same file at once only one continues.
             if connection.execute(self._database.insert_new(schema.plans), claim).rowcount:
                 return
-            first = connection.execute(select(schema.plans).where(schema.plans.c.plan_id == plan_id)).one()
+            first = connection.execute(sa.select(schema.plans).where(schema.plans.c.plan_id == plan_id)).one()
         raise _applied(first.run_id, first.claimed)
 
     def removed_since(self, target: str, service: str, since: datetime) -> int:
@@ -825,7 +814,7 @@ class SqlJournal(Journal):
             return self._uses(connection, PoolKey(target, service, ""), since)
 
     def _uses(
-        self, connection: Connection, of: PoolKey, since: datetime, besides: str = ""
+        self, connection: sa.Connection, of: PoolKey, since: datetime, besides: str = ""
     ) -> tuple[DayUse, ...]:
         """What runs have removed of a pool's whole target since then, without one operation."""
         # No upper bound: after a clock was set back, what was opened "tomorrow" counts today as well.
@@ -847,10 +836,10 @@ class SqlJournal(Journal):
             # is the time of the last claim, from which the group is forgotten some day.
             last = {"amount": int(self._clock.now(connection).timestamp())}
             connection.execute(
-                update(table).where(table.c.run_group == group, table.c.kind == "").values(last)
+                sa.update(table).where(table.c.run_group == group, table.c.kind == "").values(last)
             )
             rows_known = connection.execute(
-                select(table).where(table.c.run_group == group, table.c.kind != "")
+                sa.select(table).where(table.c.run_group == group, table.c.kind != "")
             )
             known = {(row.kind, row.item): row.amount for row in rows_known}
             wanted = {(kind, item): amount for kind, item, amount in claims}
@@ -864,7 +853,7 @@ class SqlJournal(Journal):
                 row = {"run_group": group, "kind": kind, "item": item, "amount": amount}
                 if connection.execute(new, row).rowcount == 0:
                     same = (table.c.run_group == group, table.c.kind == kind, table.c.item == item)
-                    connection.execute(update(table).where(*same).values(amount=amount))
+                    connection.execute(sa.update(table).where(*same).values(amount=amount))
         return over
 
     # --- drift ----------------------------------------------------------------------------------
@@ -874,14 +863,14 @@ class SqlJournal(Journal):
         if not points:
             return
         with self._database.write() as connection:
-            connection.execute(insert(schema.drift_points), [rows.drift_values(point) for point in points])
+            connection.execute(sa.insert(schema.drift_points), [rows.drift_values(point) for point in points])
 
     def drift(self, since: datetime) -> tuple[DriftPoint, ...]:
         """Points measured at or after a time, oldest first."""
         table = schema.drift_points
         order = (table.c.at, table.c.run_id, table.c.target, table.c.service, table.c.pool_id)
         with self._database.read() as connection:
-            found = connection.execute(select(table).where(table.c.at >= since).order_by(*order))
+            found = connection.execute(sa.select(table).where(table.c.at >= since).order_by(*order))
             return tuple(rows.to_drift(row) for row in found)
 
     def drift_changes(self, since: datetime, memory: timedelta) -> tuple[DriftPoint, ...]:
@@ -890,13 +879,14 @@ class SqlJournal(Journal):
         wanted = (table.c.at >= since, table.c.at)
         with self._database.read() as connection:
             if not self._database.sqlite:
-                query = select(table).where(wanted[0]).order_by(wanted[1])
+                query = sa.select(table).where(wanted[0]).order_by(wanted[1])
                 return rows.changes(connection.execution_options(yield_per=1000).execute(query), memory)
             # Bytes instead of texts and times, and the driver's own rows: with a million of them all else is slow.
             columns = (
-                each if isinstance(each.type, Integer) else cast(each, LargeBinary) for each in table.c
+                each if isinstance(each.type, sa.Integer) else sa.cast(each, sa.LargeBinary)
+                for each in table.c
             )
-            raw: Any = connection.execute(select(*columns).where(wanted[0]).order_by(wanted[1])).cursor
+            raw: Any = connection.execute(sa.select(*columns).where(wanted[0]).order_by(wanted[1])).cursor
             return rows.changes(raw, memory)
 
     def drifting(self, pools: Collection[PoolKey], since: datetime) -> frozenset[PoolKey]:
@@ -926,7 +916,7 @@ class SqlJournal(Journal):
     def check(self) -> None:
         """Read the whole journal once; raises ``JournalError`` when it is damaged."""
         with self._database.read() as connection:  # an older version may lack some
-            known = inspect(connection)
+            known = sa.inspect(connection)
             tables = [each for each in schema.metadata.sorted_tables if known.has_table(each.name)]
         for table in tables:
             # A transaction for each: between two of them whoever waits to write gets his turn.
@@ -967,7 +957,7 @@ class SqlJournal(Journal):
 
     def _note(
         self,
-        connection: Connection,
+        connection: sa.Connection,
         run_id: str,
         operation_id: str | None,
         kind: str,

@@ -7,18 +7,17 @@ words holds, and is said. ``database`` connects.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from sqlalchemy import URL
 
 from reconciler.settings import is_loopback
+from reconciler.values import Struct
 
 OLDEST_LIBPQ = 160_000
 """Version 16 is the first to know ``sslrootcert=system`` and ``require_auth`` (documented, libpq)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Protection:
+class Protection(Struct, frozen=True):
     """What a connection is protected by."""
 
     options: Mapping[str, str]

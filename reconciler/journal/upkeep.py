@@ -9,20 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    Select,
-    Text,
-    cast,
-    delete,
-    exists,
-    func,
-    insert,
-    or_,
-    select,
-    tuple_,
-    update,
-)
+import sqlalchemy as sa
 
 from reconciler.journal import announcements, rows
 from reconciler.journal.budget import midnight
@@ -47,24 +34,24 @@ CHECKED = "checked"
 THINNED = "thinned"
 
 
-def is_due(connection: Connection, now: datetime) -> bool:
+def is_due(connection: sa.Connection, now: datetime) -> bool:
     """Whether the whole file is to be checked again; also after a clock was set back."""
     at = _until(connection, CHECKED)
     return at is None or not timedelta(0) <= now - at < CHECK_EVERY
 
 
-def note(connection: Connection, what: str, until: datetime) -> None:
+def note(connection: sa.Connection, what: str, until: datetime) -> None:
     """Record how far one kind of upkeep has come."""
-    same = update(upkeep).where(upkeep.c.what == what).values(until=until)
+    same = sa.update(upkeep).where(upkeep.c.what == what).values(until=until)
     if connection.execute(same).rowcount == 0:
-        connection.execute(insert(upkeep), {"what": what, "until": until})
+        connection.execute(sa.insert(upkeep), {"what": what, "until": until})
 
 
-def _until(connection: Connection, what: str) -> datetime | None:
-    return connection.scalar(select(upkeep.c.until).where(upkeep.c.what == what))
+def _until(connection: sa.Connection, what: str) -> datetime | None:
+    return connection.scalar(sa.select(upkeep.c.until).where(upkeep.c.what == what))
 
 
-def thin(connection: Connection, now: datetime) -> int:
+def thin(connection: sa.Connection, now: datetime) -> int:
     """Delete drift points that are older than ``THIN_AFTER``, except the last of each pool on each UTC day.
 
     Works hour by hour from where it ended last, until about ``MOST_POINTS`` are deleted; returns how many.
@@ -74,7 +61,7 @@ def thin(connection: Connection, now: datetime) -> int:
         if gone >= MOST_POINTS:
             break
         done = _until(connection, THINNED)
-        oldest = select(func.min(drift_points.c.at, type_=drift_points.c.at.type))
+        oldest = sa.select(sa.func.min(drift_points.c.at, type_=drift_points.c.at.type))
         at = connection.scalar(oldest.where(drift_points.c.at >= done) if done else oldest)
         if at is None or at >= end:
             break
@@ -82,16 +69,16 @@ def thin(connection: Connection, now: datetime) -> int:
         hour = begin + timedelta(hours=1)
         later = drift_points.alias()
         same_pool = [later.c[name] == drift_points.c[name] for name in ("pool_id", "target", "service")]
-        another = exists().where(
+        another = sa.exists().where(
             *same_pool, later.c.at > drift_points.c.at, later.c.at < midnight(begin) + timedelta(days=1)
         )
         of_hour = (drift_points.c.at >= begin, drift_points.c.at < hour)
-        gone += connection.execute(delete(drift_points).where(*of_hour, another)).rowcount
+        gone += connection.execute(sa.delete(drift_points).where(*of_hour, another)).rowcount
         note(connection, THINNED, hour)
     return gone
 
 
-def prune(connection: Connection, before: datetime, now: datetime) -> Pruned:
+def prune(connection: sa.Connection, before: datetime, now: datetime) -> Pruned:
     """Delete what is older than ``before``: drift points, and runs with their operations and events.
 
     Never what an operation holds on to that is open, or that did not end well and so is not tried again by itself,
@@ -100,54 +87,58 @@ def prune(connection: Connection, before: datetime, now: datetime) -> Pruned:
     """
     before = min(before, now - LEAST_KEPT)
     old = [row.id for row in connection.execute(_prunable(before).limit(MOST_RUNS))]
-    connection.execute(delete(events).where(events.c.run_id.in_(old)))
-    gone = connection.execute(delete(operations).where(operations.c.run_id.in_(old))).rowcount
-    connection.execute(delete(runs).where(runs.c.id.in_(old)))
+    connection.execute(sa.delete(events).where(events.c.run_id.in_(old)))
+    gone = connection.execute(sa.delete(operations).where(operations.c.run_id.in_(old))).rowcount
+    connection.execute(sa.delete(runs).where(runs.c.id.in_(old)))
     _forget_names(connection, before)
     _forget_groups(connection, before, now)
     announcements.forget(connection, before)
     return Pruned(len(old), gone, _delete_points(connection, before))
 
 
-def _prunable(before: datetime) -> Select[tuple[str]]:
+def _prunable(before: datetime) -> sa.Select[tuple[str]]:
     """The oldest runs from before that time, without those that an operation still needs."""
-    needed = or_(operations.c.closed.is_(None), operations.c.closed >= before, NOT_DONE)
+    needed = sa.or_(operations.c.closed.is_(None), operations.c.closed >= before, NOT_DONE)
     # Two conditions, each with an index of its own: one with OR would read the whole table.
-    opened = exists().where(operations.c.run_id == runs.c.id, needed)
-    taken_over = exists().where(operations.c.owner == runs.c.id, needed)
-    return select(runs.c.id).where(runs.c.started < before, ~opened, ~taken_over).order_by(runs.c.started)
+    opened = sa.exists().where(operations.c.run_id == runs.c.id, needed)
+    taken_over = sa.exists().where(operations.c.owner == runs.c.id, needed)
+    return sa.select(runs.c.id).where(runs.c.started < before, ~opened, ~taken_over).order_by(runs.c.started)
 
 
-def _forget_names(connection: Connection, before: datetime) -> None:
+def _forget_names(connection: sa.Connection, before: datetime) -> None:
     """Take the names of people out of what has to stay: copies of disks, the approved plan, and who ran it."""
-    stays = (NOT_DONE, operations.c.closed < before, cast(operations.c.copies, Text) != "[]")
-    for each in connection.execute(select(operations.c.id, operations.c.run_id).where(*stays)).all():
+    stays = (NOT_DONE, operations.c.closed < before, sa.cast(operations.c.copies, sa.Text) != "[]")
+    for each in connection.execute(sa.select(operations.c.id, operations.c.run_id).where(*stays)).all():
         try:
-            row = connection.execute(select(operations).where(operations.c.id == each.id)).one()
+            row = connection.execute(sa.select(operations).where(operations.c.id == each.id)).one()
         except ValueError:  # damaged; what it says is left for a person to look at
             continue
         if not rows.is_sound(row):
             continue
         bare = {"copies": [], "intent_sum": intent_sum(row._asdict() | {"copies": []})}
-        connection.execute(update(operations).where(operations.c.id == each.id).values(bare))
+        connection.execute(sa.update(operations).where(operations.c.id == each.id).values(bare))
         plan = (events.c.run_id == each.run_id, events.c.kind == PLAN_APPROVED)
-        connection.execute(delete(events).where(*plan))
+        connection.execute(sa.delete(events).where(*plan))
         nobody: dict[str, Any] = {"principals": [], "origin": {}}
-        connection.execute(update(runs).where(runs.c.id == each.run_id).values(nobody))
+        connection.execute(sa.update(runs).where(runs.c.id == each.run_id).values(nobody))
 
 
-def _forget_groups(connection: Connection, before: datetime, now: datetime) -> None:
+def _forget_groups(connection: sa.Connection, before: datetime, now: datetime) -> None:
     """Delete what groups of runs claimed whose last claim is older than that."""
     last = (group_losses.c.kind == "", group_losses.c.amount)
     # Before version 4 the time of the last claim was not kept, so it counts as now.
-    connection.execute(update(group_losses).where(last[0], last[1] == 0).values(amount=int(now.timestamp())))
-    old = select(group_losses.c.run_group).where(last[0], last[1] < int(before.timestamp())).limit(MOST_RUNS)
+    connection.execute(
+        sa.update(group_losses).where(last[0], last[1] == 0).values(amount=int(now.timestamp()))
+    )
+    old = (
+        sa.select(group_losses.c.run_group).where(last[0], last[1] < int(before.timestamp())).limit(MOST_RUNS)
+    )
     groups = list(connection.scalars(old))
-    connection.execute(delete(group_losses).where(group_losses.c.run_group.in_(groups)))
+    connection.execute(sa.delete(group_losses).where(group_losses.c.run_group.in_(groups)))
 
 
-def _delete_points(connection: Connection, before: datetime) -> int:
-    key = tuple_(*drift_points.primary_key.columns)
-    oldest = select(*drift_points.primary_key.columns).where(drift_points.c.at < before)
+def _delete_points(connection: sa.Connection, before: datetime) -> int:
+    key = sa.tuple_(*drift_points.primary_key.columns)
+    oldest = sa.select(*drift_points.primary_key.columns).where(drift_points.c.at < before)
     oldest = oldest.order_by(drift_points.c.at).limit(MOST_POINTS)
-    return connection.execute(delete(drift_points).where(key.in_(oldest))).rowcount
+    return connection.execute(sa.delete(drift_points).where(key.in_(oldest))).rowcount

@@ -20,7 +20,8 @@ from reconciler.files import write_atomically
 from reconciler.journal.database import Database
 from reconciler.journal.schema import witness
 
-_OF_MARKS = {"what": "marks"}
+_STORED = select(witness.c.token).where(witness.c.what == "marks")
+_STORE = update(witness).where(witness.c.what == "marks")
 _MOST = 4096
 """Bytes of the file that are read; two tokens take 66."""
 _UNKNOWN = "-"
@@ -187,12 +188,11 @@ def _server(connection: Connection) -> tuple[str, str]:
 
 
 def _stored(connection: Connection) -> str | None:
-    return connection.scalar(select(witness.c.token).where(witness.c.what == _OF_MARKS["what"]))
+    return connection.scalar(_STORED)
 
 
 def _store(connection: Connection, token: str) -> None:
-    same = update(witness).where(witness.c.what == _OF_MARKS["what"])
-    if connection.execute(same.values(token=token)).rowcount == 0:
+    if connection.execute(_STORE, {"token": token}).rowcount == 0:
         # Two runs may do so at once on PostgreSQL: the row of either vouches for both.
-        row = "INSERT INTO reconciler_witness (what, token) VALUES (:what, :token) ON CONFLICT DO NOTHING"
-        connection.execute(text(row), _OF_MARKS | {"token": token})
+        row = "INSERT INTO reconciler_witness (what, token) VALUES ('marks', :token) ON CONFLICT DO NOTHING"
+        connection.execute(text(row), {"token": token})

@@ -22,7 +22,7 @@ from reconciler.manifest.schema import (
     WindowEntry,
     json_schema,
 )
-from reconciler.manifest.wording import GRACE, SHARE, WINDOW, Vocabulary
+from reconciler.manifest.wording import CEILING, GRACE, SHARE, WINDOW, Vocabulary
 
 _LENGTH: Final = r"^[1-9][0-9]{0,5}[smhd]$"
 Duration: TypeAlias = Annotated[str, Field(pattern=_LENGTH)]
@@ -130,7 +130,6 @@ def policy_schema() -> dict[str, Any]:
     return json_schema(PolicyEntry, "reconciler policy, version 1")
 
 
-_CEILING: Final = "write a whole number, 0 or more"
 _DURATION: Final = "write a number with s, m, h or d, such as 24h"
 _WINDOWS: Final = "write a list such as [{days: [tue], start: '20:00', end: '23:00', timezone: Asia/Bangkok}]"
 
@@ -149,7 +148,7 @@ POLICY: Final = Vocabulary(
         "targets entry": "write the region and the project's id, such as "
         "ap-southeast-3/0123456789abcdef0123456789abcdef",
         "ceilings": "write a mapping such as {disks: 20, share_of_pool: 50%}",
-        **{f"ceilings.{name}": _CEILING for name in ("disks", "copies", "pools", "gigabytes", "users")},
+        **{f"ceilings.{name}": CEILING for name in ("disks", "copies", "pools", "gigabytes", "users")},
         "share_of_pool": SHARE,
         "share_of_run": SHARE,
         "forbid": "write a list such as [allow_empty, on_tie]",

@@ -8,20 +8,19 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.errors import StalePlan
 from reconciler.manifest.events import MAX_BYTES
 from reconciler.manifest.files import Files
 from reconciler.manifest.paths import NotRegular, contents, reason, shown_path
+from reconciler.values import Struct
 
 Seen = tuple[tuple[str, str], ...]
 """``(path, sha256 of the content)`` of every file, sorted; in place of the digest why one could not be read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(Struct, frozen=True):
     """The given paths of manifests, and further single files that decide as well."""
 
     manifests: tuple[Path, ...]

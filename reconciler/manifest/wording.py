@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -15,6 +14,7 @@ from reconciler.manifest import schema
 from reconciler.manifest.faults import shown
 from reconciler.manifest.tree import BROKEN, Map, Seq, locate
 from reconciler.model import MAX_DISK_GB, MAX_POOL_DISKS
+from reconciler.values import Struct
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 Path: TypeAlias = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
+class Vocabulary(Struct, frozen=True):
     """The words of one kind of document."""
 
     places: Mapping[tuple[str, ...], tuple[type[schema.Entry], str]]
@@ -54,7 +53,7 @@ _PLACES: Final[Mapping[tuple[str, ...], tuple[type[schema.Entry], str]]] = {
     ("drift", "windows"): (schema.WindowEntry, "in a window of drift"),
 }
 
-_CEILING: Final = "write a whole number, 0 or more"
+CEILING: Final = "write a whole number, 0 or more"
 SHARE: Final = "write whole percent with the sign, from 0% to 100%, such as 50%"
 GRACE: Final = "write a number with s, m, h or d, from 1s to 365d, such as 7d"
 _CHANGES: Final = "write a list of remove, expand and add, such as [remove]"
@@ -76,7 +75,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "profile": "write a section of the credentials file: letters, digits, '.', '_' and '-'",
     "defaults": "write a mapping such as {apply_to: idle}",
     "limits": "write a mapping such as {disks: 10, copies: 100, pools: 5}",
-    **{f"limits.{name}": _CEILING for name in ("disks", "copies", "pools", "gigabytes", "users")},
+    **{f"limits.{name}": CEILING for name in ("disks", "copies", "pools", "gigabytes", "users")},
     "share_of_pool": SHARE,
     "share_of_run": SHARE,
     "pools": "write a list of pools, each as '- name: …' with its disks",
@@ -110,7 +109,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "drift": "write a mapping with correct, disks_per_day and windows",
     "correct": _CHANGES,
     "correct entry": "write remove, expand or add",
-    "disks_per_day": _CEILING,
+    "disks_per_day": CEILING,
     "windows": "write a list such as [{days: [sat], start: '22:00', end: '06:00', timezone: Asia/Bangkok}]",
     **WINDOW,
 }

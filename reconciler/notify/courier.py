@@ -9,17 +9,16 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 from reconciler.notify.notifications import Letter, Notifications, Warn
 from reconciler.notify.webhooks import Webhook
+from reconciler.values import Struct, field
 
 MOST_WAITING = 8
 """Outcomes that wait for one webhook; beyond that the oldest is dropped, and a line says so."""
 
 
-@dataclass(slots=True)
-class _Box:
+class _Box(Struct):
     """What waits for one webhook."""
 
     webhook: Webhook

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -20,21 +19,20 @@ from reconciler.files import NOT_REPLACEABLE, replaceable, write_atomically
 from reconciler.notify.webhooks import Webhook, deliver, webhook
 from reconciler.render.drift_report import metrics
 from reconciler.render.message import Compose, Deliveries
+from reconciler.values import Struct, field
 
 Warn = Callable[[str], None]
 """Receives one line for stderr."""
 
 
-@dataclass(frozen=True, slots=True)
-class Letter:
+class Letter(Struct, frozen=True):
     """What there is to say, before it is known to whom."""
 
     compose: Compose
     written: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Notifications:
+class Notifications(Struct, frozen=True):
     """Where notifications go."""
 
     textfile: Path | None

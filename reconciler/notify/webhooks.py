@@ -14,7 +14,6 @@ import re
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,6 +27,7 @@ from reconciler.redaction import redact
 from reconciler.render.message import EVERYBODY, Message
 from reconciler.safe_text import safe_text
 from reconciler.settings import is_loopback, parts_of_address
+from reconciler.values import Struct
 
 SECONDS = 10.0
 """Seconds for one try, however slowly the other side answers."""
@@ -44,8 +44,7 @@ _JSON = ("json", "jsons")
 _PASSING = re.compile(rf"error={'|error='.join(map(str, sorted(TRANSIENT)))}|connection error", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Webhook:
+class Webhook(Struct, frozen=True):
     """One address to notify."""
 
     url: Secret
@@ -183,8 +182,7 @@ def _through_apprise(text: str, scheme: str, owner: str) -> Webhook:
     return Webhook(Secret(text, parts_of_address(text)), f"{scheme}://…", False, owner)
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(Struct, frozen=True):
     """What apprise says of a message."""
 
     arrived: bool

@@ -6,7 +6,6 @@ Pure. Sending is left to ``engine.announcements``, what may be removed without a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from reconciler.model import Action, Notice, Policy
@@ -15,6 +14,7 @@ from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import pool_checks
 from reconciler.planning.plan import BACKUP, TRANSIENT_RULES, PoolPlan
 from reconciler.planning.policy import REQUIRE, judge_pool
+from reconciler.values import replace
 
 BEFORE = timedelta(days=1)
 """How long before a disk is due its people are reminded."""

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from reconciler.model import LostCopy
 from reconciler.planning.change import Change
 from reconciler.planning.plan import Plan, PoolPlan
+from reconciler.values import replace
 
 
 class Unnamed(tuple[str, ...]):

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from reconciler.planning.plan import Plan
+from reconciler.values import Struct
 
 KIND: Final = "reconciler-approval"
 NAMESPACE: Final = "reconciler-approval"
@@ -23,8 +23,7 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 _MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 
 
-@dataclass(frozen=True, slots=True)
-class SignedApproval:
+class SignedApproval(Struct, frozen=True):
     """What one person signed: this digest, from one time until another."""
 
     digest: str
@@ -73,8 +72,7 @@ def _moment(value: object) -> datetime:
     return found.astimezone(UTC).replace(microsecond=0)  # as it was signed
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(Struct, frozen=True):
     """One approval as it was handed in."""
 
     source: str
@@ -86,8 +84,7 @@ class Given:
     """Why it cannot count whatever the plan; empty when the signature is good."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(Struct, frozen=True):
     """One approval with what became of it."""
 
     given: Given
@@ -95,8 +92,7 @@ class Judged:
     """Why it does not count; empty when it does."""
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(Struct, frozen=True):
     """What an approval must be for."""
 
     plan: Plan

@@ -6,14 +6,14 @@ The Hungarian method with potentials, rows added one by one: O(rows² × columns
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from reconciler.values import Struct
 
 Cost = tuple[int, ...]
 """Compared field by field, the first one first; every field is at least 0."""
 
 
-@dataclass(frozen=True, slots=True)
-class Forced:
+class Forced(Struct, frozen=True):
     """Rows that must get a column (``keep``) and rows that must not (``drop``)."""
 
     keep: frozenset[int] = frozenset()
@@ -89,29 +89,28 @@ def _hungarian(matrix: Sequence[Sequence[int]]) -> list[int]:
         here = 0
         slack: list[int | None] = [None] * (columns + 1)
         back = [0] * (columns + 1)
-        used = [False] * (columns + 1)
+        tree: list[int] = []
+        free = list(range(1, columns + 1))  # the columns that are not in the tree
         while owner[here]:
-            used[here] = True
-            placed = owner[here]
-            costs = matrix[placed - 1]
+            tree.append(here)
+            if here:
+                free.remove(here)
+            costs, price = matrix[owner[here] - 1], row_price[owner[here]]
             best, step = None, 0
-            for column in range(1, columns + 1):
-                if used[column]:
-                    continue
-                reduced = costs[column - 1] - row_price[placed] - column_price[column]
+            for column in free:
+                reduced = costs[column - 1] - price - column_price[column]
                 known = slack[column]
                 if known is None or reduced < known:
                     slack[column] = known = reduced
                     back[column] = here
                 if best is None or known < best:
                     best, step = known, column
-            delta = best or 0
-            for column in range(columns + 1):
-                if used[column]:
-                    row_price[owner[column]] += delta
-                    column_price[column] -= delta
-                elif (known := slack[column]) is not None:
-                    slack[column] = known - delta
+            if best:
+                for column in tree:
+                    row_price[owner[column]] += best
+                    column_price[column] -= best
+                for column in free:
+                    slack[column] = (slack[column] or 0) - best
             here = step
         while here:
             previous = back[here]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from reconciler.model import BackedVolume, Backup, BackupRule, DesiredPool, KnownBackup, LostCopy, Policy
 from reconciler.planning.permissions import age_words
 from reconciler.planning.plan import Backups, DiskLoss, PoolPlan, Unbacked
+from reconciler.values import Struct, field, replace
 
 AVAILABLE = "available"
 """The state of a backup that ended well and can be used (documented); no other counts."""
@@ -23,8 +23,7 @@ KEPT = 10
 """Backups kept of one copy, newest first: what a person would try later."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What the backup service says, and what time it is."""
 
     now: datetime

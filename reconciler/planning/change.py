@@ -5,11 +5,11 @@ Choosing is left to ``matching``, what a change destroys to ``draft``, whether i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from reconciler.model import Action, DesiredDisk, Disk, Notice
+from reconciler.values import Struct
 
 DESTROYING = frozenset({Action.REMOVE, Action.REPLACE})
 
@@ -29,8 +29,7 @@ class Rule(StrEnum):
     """A disk of which a removal, done only in part, has left copies."""
 
 
-@dataclass(frozen=True, slots=True)
-class Waits:
+class Waits(Struct, frozen=True):
     """Why a removal is only marked: its grace has not ended."""
 
     grace: timedelta
@@ -53,8 +52,7 @@ class Heard(StrEnum):
     """Nobody knows whether it arrived, so it is not repeated."""
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Struct, frozen=True):
     """One message to the people of a pool about one of its disks."""
 
     notice: Notice
@@ -67,8 +65,7 @@ class Told:
     """The answer, where it was not accepted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """What happens to one disk of a pool, and why."""
 
     action: Action
@@ -92,8 +89,7 @@ class Change:
         return self.carried_out and self.action in DESTROYING
 
 
-@dataclass(frozen=True, slots=True)
-class Tie:
+class Tie(Struct, frozen=True):
     """Equally good disks of which some must go, and nothing says which."""
 
     remove: int

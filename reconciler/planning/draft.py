@@ -6,7 +6,6 @@ Choosing is left to ``matching``, blocking to ``guards``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from reconciler.model import MAX_POOL_DISKS, Action, ApplyTo, DesiredPool, Desktop, Disk, LostCopy, Pool
@@ -14,6 +13,7 @@ from reconciler.planning.change import Change, Rule, Tie
 from reconciler.planning.marks import Settle, as_it_is
 from reconciler.planning.matching import DISTRUSTED, match
 from reconciler.planning.plan import Candidate, DiskLoss, Loss, PoolPlan
+from reconciler.values import replace
 
 
 def draft(

@@ -6,7 +6,6 @@ The time, and what the journal knows, are passed in. Carrying out is left to ``e
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -16,6 +15,7 @@ from reconciler.planning.finding import Finding
 from reconciler.planning.leftovers import count_of
 from reconciler.planning.permissions import window_words
 from reconciler.planning.plan import Plan, PoolPlan
+from reconciler.values import Struct, replace
 
 MEMORY = timedelta(days=2)
 """How long a measured pool counts as it was measured; the trend keeps no zeros beyond it."""
@@ -27,8 +27,7 @@ ChangeKey = tuple[str, str, int]
 """One change in all runs: disk id (the pool's id for a new disk), type, GB that are destroyed or aimed at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(Struct, frozen=True):
     """How far one pool is from its manifest."""
 
     pool: PoolPlan
@@ -49,8 +48,7 @@ class Measure:
         return bool(self.surplus or self.missing or self.differing or self.leftover_copies)
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(Struct, frozen=True):
     """What the journal knows of one target."""
 
     removed_today: int = 0
@@ -61,8 +59,7 @@ class Past:
     """Which runs removed the disks of today, when and how many, in words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Permission:
+class Permission(Struct, frozen=True):
     """What may be corrected now, and why the rest may not."""
 
     pools: tuple[PoolPlan, ...] = ()

@@ -5,8 +5,9 @@ Making them is left to those modules, showing them to ``render``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from reconciler.values import Struct
 
 
 class Severity(StrEnum):
@@ -17,8 +18,7 @@ class Severity(StrEnum):
     BLOCK = "block"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """What a guard found: the rule, the number, the limit, where it was set, and the way out."""
 
     rule: str

@@ -7,13 +7,13 @@ that switches every guard off; each finding names what would allow exactly that 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from reconciler.model import SHARES, Action, Disk, Limit, Limits, Position
 from reconciler.planning.backups import backup_words
 from reconciler.planning.change import Change, Tie
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.plan import BACKUP, Backups, PoolPlan, Totals, totals
+from reconciler.values import replace
 
 STEADY = "STEADY"
 PREPAID = "0"
@@ -93,12 +93,21 @@ def _raised(name: str, limit: Limit, number: str) -> str:
 
 def _shares(pools: Sequence[PoolPlan], limits: Limits) -> Iterator[Finding]:
     """The shares of the disks that go, of each pool and of the run; without an exemption for small sets."""
-    disks = [(len(pool.removed), len(pool.live.disks), pool.label) for pool in pools if pool.live]
+    disks = [_going(pool) for pool in pools if pool.live]
     losing = [each for each in disks if each[0]] or disks[:1]
     worst = max(losing, key=lambda each: percent(*each[:2]), default=(0, 0, ""))
     yield _share("share_of_pool", limits.share_of_pool, *worst)
     going, live = sum(each[0] for each in disks), sum(each[1] for each in disks)
     yield _share("share_of_run", limits.share_of_run, going, live, "the pools of this run")
+
+
+def pool_share(pool: PoolPlan, limits: Limits) -> Finding:
+    """What the limit on the share of a pool's disks that go says of this one pool."""
+    return _share("share_of_pool", limits.share_of_pool, *_going(pool))
+
+
+def _going(pool: PoolPlan) -> tuple[int, int, str]:
+    return len(pool.removed), len(pool.live.disks) if pool.live else 0, pool.label
 
 
 def percent(going: int, live: int) -> int:

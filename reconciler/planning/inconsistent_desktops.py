@@ -6,13 +6,12 @@ Asking the service which desktops differ is left to ``workspace``; nothing here 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from reconciler.model import Copy, Desktop, Disk
+from reconciler.values import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Resized:
+class Resized(Struct, frozen=True):
     """A copy whose size is not that of the pool's disk."""
 
     copy: Copy
@@ -20,8 +19,7 @@ class Resized:
     """GB of the pool's disk."""
 
 
-@dataclass(frozen=True, slots=True)
-class InconsistentDesktop:
+class InconsistentDesktop(Struct, frozen=True):
     """One desktop that the service counts as different from its pool."""
 
     id: str
@@ -40,8 +38,7 @@ class InconsistentDesktop:
         return bool(self.left_behind or self.missing or self.resized)
 
 
-@dataclass(frozen=True, slots=True)
-class InconsistentDesktops:
+class InconsistentDesktops(Struct, frozen=True):
     """The desktops of one pool that differ from it, at the time of reading."""
 
     by_number: int = 0

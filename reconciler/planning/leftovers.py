@@ -7,14 +7,13 @@ removal is left to ``engine.retry``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.model import Copy, Desktop, LostCopy, Pool
+from reconciler.values import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class PartialRemoval:
+class PartialRemoval(Struct, frozen=True):
     """A removal that the journal closed as done in part."""
 
     operation_id: str
@@ -25,8 +24,7 @@ class PartialRemoval:
     """Every copy of them before the call; empty when that is not known, as in older journals."""
 
 
-@dataclass(frozen=True, slots=True)
-class Leftovers:
+class Leftovers(Struct, frozen=True):
     """What one reading shows of one partial removal."""
 
     operation_id: str

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 from reconciler.model import (
@@ -31,6 +30,7 @@ from reconciler.planning.permissions import (
     pool_permissions,
     window_words,
 )
+from reconciler.values import Struct
 
 
 class Direction(StrEnum):
@@ -41,8 +41,7 @@ class Direction(StrEnum):
     NEUTRAL = "neutral"
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestChange:
+class ManifestChange(Struct, frozen=True):
     """One difference between the manifests of the target branch and those of the pull request."""
 
     what: str

@@ -6,13 +6,13 @@ Pure: the marks and the time are passed in. Keeping marks is left to the journal
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from reconciler.model import DesiredPool, Policy
 from reconciler.planning.change import DESTROYING, Change, Heard, Told, Waits
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.plan import Plan, PoolPlan
+from reconciler.values import Struct, field, replace
 
 NONE = timedelta(0)
 NEVER_ENDS = "grace-never-ends"
@@ -22,8 +22,7 @@ DiskKey = tuple[str, str, str]
 """Target (as text), pool id, disk id."""
 
 
-@dataclass(frozen=True, slots=True)
-class DiskMark:
+class DiskMark(Struct, frozen=True):
     """What a journal says of one surplus disk."""
 
     since: datetime
@@ -35,8 +34,7 @@ class DiskMark:
     """The messages about it since then, oldest first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Marks:
+class Marks(Struct, frozen=True):
     """What a journal knows of surplus disks, and what time it is by its clock."""
 
     of: Mapping[DiskKey, DiskMark] = field(default_factory=dict)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from reconciler.model import MAX_DISK_GB, Action, DesiredDisk, DesiredPool, Disk, OnTie, Position
 from reconciler.planning.assignment import Cost, Forced, solve
 from reconciler.planning.change import Change, Rule, Tie, is_carried_out
 from reconciler.planning.finding import Finding, Severity
+from reconciler.values import Struct, field, replace
 
 ATTRIBUTES = ("iops", "throughput", "kms_id")
 UNUSED_PERMISSION = "replace-without-counterpart"
@@ -22,8 +22,7 @@ DISTRUSTED = frozenset({"disk-without-id", "disk-id-repeated", "disk-size-absurd
 """Rules about live disks that are set aside."""
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(Struct, frozen=True):
     """The best matching of one pool."""
 
     changes: tuple[Change, ...]
@@ -84,8 +83,7 @@ def _all_equal(desired: DesiredPool, live: Sequence[Disk]) -> Match | None:
     return Match(tuple(Change(Action.KEEP, Rule.EQUAL, one, two, carried_out=keep) for one, two in pairs))
 
 
-@dataclass(slots=True)
-class _Work:
+class _Work(Struct):
     """One matching in the making."""
 
     pool: DesiredPool
@@ -118,6 +116,10 @@ class _Work:
         self, entries: Sequence[DesiredDisk], disks: Sequence[Disk], ages: Mapping[str, datetime]
     ) -> None:
         """Match the disks of one type and note what is left over on both sides."""
+        if not (entries and disks):  # nothing to solve
+            self.surplus.extend(disks)
+            self.missing.extend(entries)
+            return
         solver = _Solver(entries, disks, frozenset(self.pool.protect))
         best, undecided = self._decide(solver, disks, ages)
         for group in undecided:
@@ -264,16 +266,14 @@ class _Work:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
+class _Group(Struct, frozen=True):
     """Indexes of like disks of which ``remove`` must go, whichever."""
 
     candidates: frozenset[int]
     remove: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Best:
+class _Best(Struct, frozen=True):
     """An optimal assignment: the entry of each disk, or None for one that goes."""
 
     of: tuple[int | None, ...]

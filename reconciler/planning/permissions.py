@@ -6,17 +6,16 @@ Comparing them with those of another branch is left to ``manifest_changes``, pri
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 from reconciler.model import SHARES, Action, DesiredPool, DriftPolicy, Limits, Target, Window
+from reconciler.values import Struct
 
 DEFAULT_LIMITS = Limits()
 DEFAULT_MANAGE = frozenset({Action.REMOVE})
 
 
-@dataclass(frozen=True, slots=True)
-class Permission:
+class Permission(Struct, frozen=True):
     """One thing that is allowed here and would not be by default."""
 
     what: str

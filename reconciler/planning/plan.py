@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+
+from msgspec.structs import force_setattr
 
 from reconciler.model import (
     SHARES,
@@ -33,6 +34,7 @@ from reconciler.planning.inconsistent_desktops import InconsistentDesktops
 from reconciler.planning.leftovers import Leftovers, count_of
 from reconciler.planning.manifest_changes import ManifestChange
 from reconciler.planning.permissions import Permission, permissions
+from reconciler.values import Struct
 
 DECISION_VERSION = 2
 
@@ -46,8 +48,7 @@ SINCE_THE_REVIEW = (frozenset[str](), HELD_RULES, TRANSIENT_RULES)
 """Blocks that may have come since a review, and then leave the approval of everything else alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loss:
+class Loss(Struct, frozen=True):
     """What the removals of one pool destroy, as counted when the plan was made."""
 
     disks: int = 0
@@ -73,8 +74,7 @@ class Loss:
     """Desktops among them that are frozen (``is_freeze``), so that the service may not change them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unbacked:
+class Unbacked(Struct, frozen=True):
     """A desktop that would lose a copy and has no backup that counts."""
 
     desktop_id: str
@@ -83,8 +83,7 @@ class Unbacked:
     """When its latest usable backup was made, which is too old; None: it has none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Backups:
+class Backups(Struct, frozen=True):
     """Which of the desktops that would lose a copy of one disk have a backup that is young enough."""
 
     within: timedelta
@@ -107,8 +106,7 @@ class Backups:
         return not self.unread and self.having == self.desktops
 
 
-@dataclass(frozen=True, slots=True)
-class DiskLoss:
+class DiskLoss(Struct, frozen=True):
     """What removing one disk destroys."""
 
     disk_id: str
@@ -120,8 +118,7 @@ class DiskLoss:
     """What backups these desktops have; None where none is asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """What is known of one disk of a tie, so that a person can choose."""
 
     disk_id: str
@@ -140,8 +137,7 @@ _KEEP = Action.KEEP
 _NOTHING_LOST = Loss()
 
 
-@dataclass(frozen=True, slots=True)
-class PoolPlan:
+class PoolPlan(Struct, frozen=True):
     """The plan of one declared pool."""
 
     desired: DesiredPool
@@ -166,13 +162,16 @@ class PoolPlan:
     """How long its disks must have been surplus before they go, by its entry or the policy."""
     backup: BackupRule | None = None
     """The backup without which no desktop loses a copy, by its entry or the policy; None: none is asked for."""
-    drift: tuple[Change, ...] = field(init=False, repr=False, compare=False)
-    """Every difference, carried out or only shown: asked for often, and empty for most of ten thousand pools."""
+    drift: tuple[Change, ...] = ()
+    """Every difference, carried out or only shown: asked for often, and empty for most of ten thousand pools.
+
+    Always taken from ``changes``, whatever is given.
+    """
 
     def __post_init__(self) -> None:
         """Set apart what differs; whatever is carried out or marked is among it."""
         drift = [each for each in self.changes if each.action is not _KEEP or each.differs]
-        object.__setattr__(self, "drift", tuple(drift))
+        force_setattr(self, "drift", tuple(drift))
 
     @property
     def target(self) -> Target:
@@ -205,8 +204,7 @@ class PoolPlan:
         return tuple([each.live for each in self.drift if each.destroys and each.live]) if self.drift else ()
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(Struct, frozen=True):
     """Which service a target was read from."""
 
     target: Target
@@ -221,8 +219,7 @@ class Service:
         return self.name.startswith("sandbox:")
 
 
-@dataclass(frozen=True, slots=True)
-class TargetFailure:
+class TargetFailure(Struct, frozen=True):
     """A target that could not be read; none of its pools is planned."""
 
     target: Target
@@ -231,8 +228,7 @@ class TargetFailure:
     exit_code: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(Struct, frozen=True):
     """Counts over all pools of a plan."""
 
     add: int = 0
@@ -253,8 +249,7 @@ class Totals:
     upper_bound: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """Everything a reviewer sees and ``apply`` honours; holds no secret."""
 
     id: str

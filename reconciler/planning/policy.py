@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
@@ -17,6 +16,7 @@ from reconciler.planning.change import Change, Heard
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.permissions import window_words
 from reconciler.planning.plan import Plan, PoolPlan
+from reconciler.values import replace
 
 WINDOW = "policy-window"
 REQUIRE = "policy-require"

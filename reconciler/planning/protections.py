@@ -6,14 +6,14 @@ Reading the settings is left to ``cli.protections``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from reconciler.values import Struct
 
 MERGED_INTO = "main"
 """The branch that the workflows apply."""
 
 
-@dataclass(frozen=True, slots=True)
-class BranchRule:
+class BranchRule(Struct, frozen=True):
     """One set of rules for the branch: the classic protection, or a ruleset."""
 
     where: str
@@ -29,8 +29,7 @@ class BranchRule:
     """Somebody may ignore it, or that could not be read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
+class Environment(Struct, frozen=True):
     """One environment that jobs deploy to."""
 
     branches: frozenset[str] | None = None
@@ -42,8 +41,7 @@ class Environment:
     admins_bypass: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class RepositorySettings:
+class RepositorySettings(Struct, frozen=True):
     """Everything that the workflows rely on."""
 
     rules: Sequence[BranchRule]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 
 from reconciler.model import (
     MAX_DISK_GB,
@@ -26,13 +25,13 @@ from reconciler.planning.draft import draft
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.marks import Settle, as_it_is
 from reconciler.planning.plan import PoolPlan
+from reconciler.values import Struct, replace
 
 SHOWN = 3
 """Copies named in one doubt before ``and N more``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(Struct, frozen=True):
     """How many desktops a pool has, by everything that counts them."""
 
     read: int

@@ -6,7 +6,6 @@ Reading the pool is left to ``engine.retry``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from reconciler.model import Action, ApplyTo, Copy, DesiredPool, Desktop, Disk, LostCopy, Pool
 from reconciler.planning.change import Change, Rule
@@ -15,6 +14,7 @@ from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.leftovers import PartialRemoval, remaining
 from reconciler.planning.plan import PoolPlan
 from reconciler.planning.readings import desktop_doubts, drafted
+from reconciler.values import replace
 
 
 def retry_plan(

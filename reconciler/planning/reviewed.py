@@ -7,10 +7,10 @@ could write itself (statuses, comments, texts) is no part of it. Times are GitHu
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.errors import Refused
+from reconciler.values import Struct
 
 PLAN_WORKFLOW = ".github/workflows/reconciler-plan.yml"
 PLAN_FILES = (PLAN_WORKFLOW, "reconciler-constraints.txt")
@@ -19,8 +19,7 @@ AGAIN = "push a new commit to a pull request, and have its plan reviewed"
 """What to do about most refusals: a plan of another commit is recorded and reviewed again."""
 
 
-@dataclass(frozen=True, slots=True)
-class PullRequest:
+class PullRequest(Struct, frozen=True):
     """One pull request."""
 
     number: int
@@ -41,8 +40,7 @@ class PullRequest:
     """What it became, once it is merged: the merge, the squashed commit, or the last of the rebased ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(Struct, frozen=True):
     """One plan as the name of an artifact says it, which only a job of that run can make."""
 
     code: int
@@ -51,8 +49,7 @@ class Recorded:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class WorkflowRun:
+class WorkflowRun(Struct, frozen=True):
     """One run of a workflow, with all its attempts."""
 
     id: int
@@ -67,8 +64,7 @@ class WorkflowRun:
     recorded: tuple[Recorded, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Review:
+class Review(Struct, frozen=True):
     """One review of a pull request."""
 
     person: str
@@ -79,8 +75,7 @@ class Review:
     """Whether it is by a person who may write to the repository: anybody can review a public one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """Everything that GitHub knows about one pull request that decides."""
 
     pull: PullRequest
@@ -101,8 +96,7 @@ class Evidence:
     """Oldest first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(Struct, frozen=True):
     """What is to be applied, and what the review must be like."""
 
     repository: str
@@ -114,8 +108,7 @@ class Demand:
     """How many people must have approved."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What was approved, in which pull request, and by whom."""
 
     digest: str
@@ -241,8 +234,7 @@ def _refused(pull: PullRequest, why: str) -> Refused:
     return Refused(f"pull request #{pull.number} approves no plan: {why}; nothing was sent", AGAIN)
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(Struct, frozen=True):
     """How a run that a person started passed the gate of its environment."""
 
     starters: frozenset[str]

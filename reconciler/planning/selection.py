@@ -6,13 +6,13 @@ Limits, drift policies and everything else of the manifests stay as they are. Re
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from reconciler.errors import BadInput, Fault
 from reconciler.model import DesiredPool, Manifest, Selection
 from reconciler.planning.suggestion import MAX_COMPARISONS, MAX_LENGTH
+from reconciler.values import replace
 
 NEAREST = 3
 """Declared names that a refusal suggests for one that none has."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING, Final
+
+from reconciler.values import replace
 
 if TYPE_CHECKING:
     from reconciler.planning.plan import PoolPlan

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 from reconciler.errors import ExitCode
 from reconciler.render.line import Line, Tone
+from reconciler.values import Struct
 
 
 class Result(StrEnum):
@@ -23,8 +23,7 @@ class Result(StrEnum):
     FAILURE = "failure"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """One thing that was looked at."""
 
     name: str

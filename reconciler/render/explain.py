@@ -11,7 +11,7 @@ from reconciler.model import DesiredDisk, Disk, Pool
 from reconciler.planning import policy
 from reconciler.planning.change import Change
 from reconciler.planning.finding import Finding, Severity
-from reconciler.planning.guards import PAY_PER_USE, PREPAID, pool_checks, run_checks
+from reconciler.planning.guards import PAY_PER_USE, PREPAID, pool_checks, pool_share, run_checks
 from reconciler.planning.plan import Plan, PoolPlan
 from reconciler.render import words
 from reconciler.render.line import Line, Tone, count
@@ -32,10 +32,21 @@ def checks(plan: Plan, pool: PoolPlan) -> list[Finding]:
         own += policy.pool_checks(pool, plan.policy)
     seen = {(each.rule, each.message) for each in own}
     others = [each for each in pool.findings if (each.rule, each.message) not in seen]
-    run = list(run_checks(plan.pools, plan.limits))
+    run = [one for each in run_checks(plan.pools, plan.limits) for one in _of_pool(each, plan, pool)]
     if plan.policy:
         run += policy.run_checks(plan.pools, plan.policy, plan.created)
     return [*others, *own, *run]
+
+
+def _of_pool(check: Finding, plan: Plan, pool: PoolPlan) -> Iterator[Finding]:
+    """The run's guard; of the one that names the worst pool, what it says of this one, and the worst if it blocks."""
+    own = pool_share(pool, plan.limits)
+    if check.rule != own.rule or not pool.live:
+        yield check
+        return
+    yield own
+    if check.severity is Severity.BLOCK and check != own:
+        yield check
 
 
 def explain_lines(plan: Plan, pool: PoolPlan) -> Iterator[Line]:

@@ -7,7 +7,6 @@ the escaping and the content security policy.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 
 from reconciler.model import SHARES, Action
@@ -16,6 +15,7 @@ from reconciler.planning.finding import Severity
 from reconciler.planning.plan import Plan, PoolPlan, totals
 from reconciler.render import review, words
 from reconciler.render.page import render_page
+from reconciler.values import Struct
 
 SHOWN_USERS = 50
 SHOWN_BARS = 20
@@ -37,8 +37,7 @@ class DiskStyle(StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Meter:
+class Meter(Struct, frozen=True):
     """One count of the blast radius and its limit, drawn on a scale of 0 to 100."""
 
     label: str
@@ -55,16 +54,14 @@ class Meter:
         return self.limit is not None and self.measured > self.limit
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(Struct, frozen=True):
     """The loss of one pool, relative to the largest loss."""
 
     pool: PoolPlan
     width: float
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(Struct, frozen=True):
     """One disk in a lane, on a scale of 0 to 100."""
 
     x: float
@@ -73,8 +70,7 @@ class Segment:
     label: str
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
+class Lane(Struct, frozen=True):
     """The disks of a pool side by side, before or after the plan."""
 
     label: str
@@ -160,8 +156,7 @@ def lanes(pool: PoolPlan) -> tuple[Lane, Lane]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
+class _Column(Struct, frozen=True):
     before: words.Side | None
     after: words.Side | None
     kinds: tuple[DiskStyle, DiskStyle]

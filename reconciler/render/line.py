@@ -5,10 +5,12 @@ Importing the words for plans costs more than checking a manifest does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from msgspec.structs import force_setattr
+
 from reconciler.safe_text import safe_text
+from reconciler.values import Struct
 
 
 class Tone(StrEnum):
@@ -24,15 +26,14 @@ class Tone(StrEnum):
     FAINT = "faint"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One line of the console, with control characters escaped, so that no name can break the line or the terminal."""
 
     text: str = ""
     tone: Tone = Tone.PLAIN
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "text", safe_text(self.text))
+        force_setattr(self, "text", safe_text(self.text))
 
 
 def count(number: int, one: str, many: str = "") -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from reconciler.values import Struct, field
 
 
 class Level(StrEnum):
@@ -17,8 +18,7 @@ class Level(StrEnum):
     FAILURE = "failure"
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """Title and text for people, the same as Markdown, and JSON values for programs."""
 
     title: str
@@ -34,8 +34,7 @@ EVERYBODY = ""
 """The owner of webhooks that hear of everything."""
 
 
-@dataclass(slots=True)
-class Deliveries:
+class Deliveries(Struct):
     """What became of the messages of this process so far."""
 
     delivered: int = 0

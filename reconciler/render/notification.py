@@ -8,7 +8,6 @@ people on them. Delivery is left to ``notify``, when to send to ``cli``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.apply.results import ApplyReport, DriftReport, DriftRound, PoolResult, Status, live_pool
@@ -24,6 +23,7 @@ from reconciler.render.drift_report import counts, headline, sum_words
 from reconciler.render.line import count
 from reconciler.render.message import EVERYBODY, Compose, Level, Message
 from reconciler.safe_text import safe_text
+from reconciler.values import Struct, field
 
 FORMAT_VERSION = "1.1"
 MOST_POOLS = 20
@@ -47,8 +47,7 @@ _OF_CODE = {
 """Every other exit code is a failure."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """Where a message comes from, for who wants to see more; empty where nothing says so."""
 
     command: str
@@ -63,8 +62,7 @@ class Source:
     """The command that approves what waits."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(Struct, frozen=True):
     """What there is to say of one pool."""
 
     target: Target
@@ -76,8 +74,7 @@ class _Part:
     numbers: Mapping[str, int | str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Story:
+class _Story(Struct, frozen=True):
     """A message before it is written down."""
 
     source: Source
@@ -368,6 +365,9 @@ def drift_parts(outcome: DriftRound, owner: str = EVERYBODY) -> tuple[_Part, ...
             numbers |= {"correction": result.status.value, "done": result.done, "planned": result.planned}
         elif pool.blocked:
             texts.append(_blocked(pool))
+            levels.append(Level.WARNING)
+        elif report.error and pool.pending and (rules := _blocking(report.plan.findings)):
+            texts.append(f"not corrected: the run is stopped by {', '.join(rules)}")
             levels.append(Level.WARNING)
         if pool.waiting:
             numbers["marked"] = len(pool.waiting)

@@ -6,13 +6,13 @@ The format modules decide where they stand and how they are escaped.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from reconciler.model import Target
 from reconciler.planning.manifest_changes import Direction, ManifestChange
 from reconciler.planning.permissions import Permission
 from reconciler.planning.plan import Plan
 from reconciler.render.line import count
+from reconciler.values import Struct
 
 ALLOWED = "Allowed by these manifests"
 CHANGED = "Changed by this pull request"
@@ -46,8 +46,7 @@ def several(plan: Plan) -> bool:
     return len({pool.target for pool in plan.pools}) > 1
 
 
-@dataclass(frozen=True, slots=True)
-class Sentence:
+class Sentence(Struct, frozen=True):
     """One permission, or one change of them, in the parts that a format may set apart."""
 
     whose: str

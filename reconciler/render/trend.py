@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from typing import NamedTuple
 from reconciler.journal.records import DriftPoint, Mark, Operation, PoolKey
 from reconciler.planning.drift import MEMORY
 from reconciler.render.page import Drawn, render_page
+from reconciler.values import Struct
 
 SHOWN_POOLS = 100
 SHOWN_REMOVALS = 500
@@ -37,8 +37,7 @@ class Span(NamedTuple):
     end: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Trend:
+class Trend(Struct, frozen=True):
     """The values of the page."""
 
     since: datetime
@@ -66,8 +65,7 @@ class Point(NamedTuple):
     value: int
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
+class Curve(Struct, frozen=True):
     """A step chart over the time that was looked at, drawn on a scale of 100 by 40."""
 
     now: int
@@ -78,8 +76,7 @@ class Curve:
     """SVG path of the area below it."""
 
 
-@dataclass(frozen=True, slots=True)
-class PoolTrend:
+class PoolTrend(Struct, frozen=True):
     """One pool over time."""
 
     pool: str

@@ -7,13 +7,13 @@ each line says what it rests on. What was destroyed is read from the journal alo
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from reconciler.journal.records import Operation, RunRecord
 from reconciler.journal.states import NOT_APPLIED, State, Step
 from reconciler.model import KnownBackup, LostCopy
 from reconciler.render import words
 from reconciler.render.line import Line, Tone
+from reconciler.values import Struct
 
 NO_PROMISE = (
     "No document says that a destroyed disk of a desktop pool can be restored; "
@@ -36,8 +36,7 @@ _CERTAIN = frozenset({State.DONE, State.PARTIAL})
 _ENDED = {State.DONE: "", State.PARTIAL: " (done in part: some of these copies may be left)"}
 
 
-@dataclass(frozen=True, slots=True)
-class WayBack:
+class WayBack(Struct, frozen=True):
     """The handles of one operation."""
 
     operation: Operation

@@ -10,9 +10,10 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
 
 from . import agencies, auth, errors, identity, operations
 from .errors import Refusal, SandboxError
@@ -34,8 +35,7 @@ MAX_BODY: Final = 12 * 1024 * 1024
 """Bytes (documented)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """One operation of the desktop service."""
 
     name: str
@@ -72,8 +72,7 @@ LIST_BACKUPS: Final = Operation("list-backups", "GET", "/backups", operations.li
 """The one operation of the backup service, below ``/v3/{project_id}``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What goes back."""
 
     status: int

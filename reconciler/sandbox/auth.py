@@ -12,10 +12,11 @@ import hmac
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote
+
+from msgspec import Struct
 
 from . import errors
 from .world import Account, World
@@ -32,8 +33,7 @@ _HEADER: Final = re.compile(
 _WRONG: Final = "Incorrect IAM authentication information: "
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(Struct, frozen=True):
     """A request as it arrived."""
 
     method: str

@@ -9,9 +9,10 @@ import json
 import random
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
+
+from msgspec import Struct
 
 from . import backups, changes, errors, view
 from .world import JOB_TYPES, Desktop, Job, Pool, Project, VolumeKind, World, pool_status
@@ -22,8 +23,7 @@ _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _ENTERPRISE_PROJECT: Final = re.compile(r"[a-zA-Z0-9_-]{1,36}")
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(Struct, frozen=True):
     """A pool ready for the wire, so that a listing need only order and join."""
 
     seen: tuple[object, ...]
@@ -33,8 +33,7 @@ class Encoded:
     tail: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One authenticated request, with the world as it stands."""
 
     world: World

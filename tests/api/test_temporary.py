@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,6 +32,7 @@ from reconciler.api.transport import open_http
 from reconciler.credentials import AccessKeys, Agency, Container, Oidc, Secret
 from reconciler.errors import CredentialsError
 from reconciler.journal.states import State
+from reconciler.values import replace
 from tests.api.fake_servers import NOW, POOL, PROJECT, Seen, Service, answer, client_at, listening, script
 
 HIDDEN = "swordfish-4711"

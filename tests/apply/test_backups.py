@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -16,6 +15,7 @@ from reconciler.errors import PermissionDenied, Refused, ServiceError
 from reconciler.model import ApplyTo, Backup, BackupRule, Manifest
 from reconciler.planner import Connection, PlanMetadata, compute
 from reconciler.planning.plan import Service
+from reconciler.values import replace
 from reconciler.workspace import BackupReading
 from tests.apply.harness import GOING, Harness, harness
 from tests.builders import AT, TARGET, backup_page, entry, pool

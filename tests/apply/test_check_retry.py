@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from reconciler.apply.proof import Observation, copies_seen, observed
 from reconciler.apply.second_check import SecondCheckFailed, check_retry
 from reconciler.journal.states import Step
 from reconciler.model import Action, Copy, DesiredPool, Desktop, Disk, LostCopy
+from reconciler.values import replace
 from tests.apply.test_judge import intent
 from tests.builders import entry, pool
 

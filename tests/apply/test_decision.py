@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from reconciler.apply.decision import DECIDED, Decision
@@ -13,6 +11,7 @@ from reconciler.journal.records import ClosedBy, Operation
 from reconciler.journal.states import Outcome, State, Step
 from reconciler.planner import Connection
 from reconciler.planning.plan import Service
+from reconciler.values import replace
 from reconciler.workspace import JobEnd
 from tests.apply.harness import GOING, KEPT, LIFETIME, Harness, harness, removal
 from tests.builders import TARGET

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from reconciler.errors import ServiceError
 from reconciler.journal.records import DESKTOPS
 from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import LostCopy
+from reconciler.values import replace
 from reconciler.workspace import Call, Job, JobEnd
 from tests.apply.harness import GOING, KEPT, FullDisk, Harness, Scripted, harness, removal
 from tests.apply.test_judge import ALL, HALF, NONE, intent

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +12,7 @@ from reconciler.errors import ExitCode
 from reconciler.journal.records import Journal, MarkKey, NewMark, PoolKey
 from reconciler.model import ApplyTo, Limits, Manifest
 from reconciler.planning.plan import Plan
+from reconciler.values import replace
 from tests.apply.harness import GOING, Harness, harness
 from tests.builders import TARGET, entry, pool
 
@@ -32,6 +32,22 @@ class Objecting:
     def open_operation(self, *given: Any, **named: Any) -> Any:
         self._journal.extend_mark(KEY, "person", "amara", self._clock.now() + WEEK)
         return self._journal.open_operation(*given, **named)
+
+
+class Reading:
+    """A journal that counts the marks that are read from it: of a whole target, and of one pool."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.whole, self.one = list[int](), list[int]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+    def marks(self, target: str | None = None, service: str | None = None, pool_id: str | None = None) -> Any:
+        found = self._journal.marks(target, service, pool_id)
+        (self.whole if pool_id is None else self.one).append(len(found))
+        return found
 
 
 def applied(world: Harness, journal: Any) -> ApplyReport:
@@ -55,6 +71,18 @@ def test_what_is_due_goes() -> None:
         assert applied(world, world.journal).exit_code is ExitCode.DONE
         assert len(world.service.sent) == 1
         assert world.journal.marks() == ()
+
+
+def test_a_pool_reads_its_own_marks_alone_however_many_there_are() -> None:
+    with harness() as world:
+        others = [MarkKey(replace(KEY.pool, pool_id=f"other-{number}"), GOING.id) for number in range(30)]
+        world.journal.keep_marks("run-0", [NewMark(each, "other", WEEK) for each in others], [])
+        marked(world)
+        read = Reading(world.journal)
+        assert applied(world, read).exit_code is ExitCode.DONE
+        assert set(read.one) == {1}
+        # Before the plan, to keep the marks, and after the run: as often as for any number of pools.
+        assert len(read.whole) <= 6
 
 
 def test_a_person_who_objects_in_the_last_moment_is_heard() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -20,6 +19,7 @@ from reconciler.model import ApplyTo, Disk, Pool
 from reconciler.planning.draft import draft
 from reconciler.planning.guards import judge_pool
 from reconciler.planning.plan import PoolPlan
+from reconciler.values import replace
 from reconciler.workspace import JobEnd
 from tests.builders import entry, pool
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from reconciler.errors import JournalError, PoolHeld, ServiceError
 from reconciler.journal.records import Journal
 from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import Pool
+from reconciler.values import replace
 from reconciler.workspace import Call, JobEnd
 from tests.apply.harness import GOING, KEPT, FullDisk, Harness, Scripted, harness, removal
 from tests.builders import TARGET

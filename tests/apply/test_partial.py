@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from reconciler.apply.operation import with_desktops
 from reconciler.apply.partial import NAMED, Share, by_desktop, kept, words
 from reconciler.apply.results import Result, Status
 from reconciler.journal.records import Intent
 from reconciler.model import LostCopy
+from reconciler.values import replace
 from reconciler.workspace import Job, JobEnd, JobPart
 from tests.apply.test_judge import intent
 

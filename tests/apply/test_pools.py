@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pytest
@@ -20,6 +20,7 @@ from reconciler.journal.records import Claim, SentDisk, StaleGeneration
 from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import Action, ApplyTo, BackupRule, DesiredDisk, Disk, Placed, Policy
 from reconciler.planner import plan_pool
+from reconciler.values import replace
 from reconciler.workspace import Call, JobEnd, PoolReading
 from tests.apply.harness import GOING, KEPT, LIFETIME, Harness, Scripted, harness, removal
 from tests.builders import AT

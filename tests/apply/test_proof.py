@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 
@@ -11,6 +11,7 @@ from reconciler.errors import ServiceError
 from reconciler.journal.records import SentDisk
 from reconciler.journal.states import Step
 from reconciler.model import ABSENT_DISKS, Disk, Pool
+from reconciler.values import replace
 from tests.apply.harness import GOING, KEPT, Harness, Scripted, harness
 
 Shown = tuple[Pool, ...]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+import dataclasses
+from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
@@ -18,6 +19,7 @@ from reconciler.journal.records import DESKTOPS, ClosedBy, Intent, SentDisk
 from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import LostCopy, Pool
 from reconciler.planner import Holds
+from reconciler.values import replace
 from reconciler.workspace import UNLISTED, Job, JobEnd
 from tests.apply.harness import GOING, KEPT, LIFETIME, Harness, Scripted, harness, removal
 from tests.builders import TARGET
@@ -416,7 +418,9 @@ def test_several_operations_are_waited_for_at_the_same_time() -> None:
         for name in ("one", "two", "three"):
             intent = replace(world.intent(), operation_id=name, pool=world.site().key(name))
             world.journal.open_operation(intent, "gone", 0)
-            world.service.pools_[name] = replace(world.service.pools_["pool"], id=name, disks={"a": KEPT})
+            world.service.pools_[name] = dataclasses.replace(
+                world.service.pools_["pool"], id=name, disks={"a": KEPT}
+            )
             world.journal.record_outcome(name, "gone", Outcome(State.ACCEPTED, name))
             world.service.jobs[name] = TrueJob(
                 name, name, Step.REMOVE, 0, 600, JobEnd.SUCCEEDED, False, removal()

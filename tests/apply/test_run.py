@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -38,6 +37,7 @@ from reconciler.planner import Connection
 from reconciler.planning.finding import Finding
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
+from reconciler.values import replace
 from reconciler.workspace import Call, JobEnd
 from tests.apply.harness import GOING, KEPT, Harness, harness, removal
 from tests.builders import AT, TARGET

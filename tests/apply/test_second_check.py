@@ -6,7 +6,6 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -28,6 +27,7 @@ from reconciler.model import (
 from reconciler.planning.draft import draft
 from reconciler.planning.guards import judge_pool
 from reconciler.planning.plan import PoolPlan
+from reconciler.values import replace
 from tests.builders import entry, pool
 from tests.planning.random_pools import random_case
 

@@ -158,6 +158,10 @@ def cold_starts() -> dict[str, float]:
         return {
             "`python -c pass`, whole process": wall([sys.executable, "-c", "pass"]),
             "`reconciler version`, whole process": wall([*reconciler, "version"]),
+            "`reconciler --help`, whole process": wall([*reconciler, "--help"]),
+            "`reconciler validate` of three pools, whole process": wall(
+                [*reconciler, "validate", str(three.manifests)]
+            ),
             "`reconciler plan` of three pools, whole process": wall(
                 [*reconciler, "plan", str(three.manifests)], three
             ),

@@ -1,4 +1,4 @@
-"""Fails when a plan costs more instructions or requests than it may: ``python -m tests.benchmarks.guard [write]``.
+"""Fails when a command costs more instructions or requests than it may: ``python -m tests.benchmarks.guard [write]``.
 
 Instructions are counted by valgrind and requests by the service, so neither depends on how busy the machine is.
 Seconds would. ``bounds.json`` has the bounds; ``write`` sets them anew, for a change that is worth its cost.
@@ -18,7 +18,12 @@ from pathlib import Path
 from tests.benchmarks.__main__ import environment, served
 
 BOUNDS = Path(__file__).with_name("bounds.json")
-SIZES = (3, 2000)
+GUARDED = {
+    "plan of 3 pools without change": ("plan", 3),
+    "plan of 2000 pools without change": ("plan", 2000),
+    "validate of 3 pools": ("validate", 3),
+}
+"""Each command with how many pools there are."""
 MARGIN = 1.05
 """What other versions of the same Python and its libraries may cost beyond what was measured."""
 _COUNTED = re.compile(r"Collected : (\d+)")
@@ -34,12 +39,12 @@ def millions(command: Sequence[str], env: dict[str, str]) -> int:
     return round(int(found[1]) / 1e6)
 
 
-def measured(pools: int) -> dict[str, int]:
-    """What a plan of so many pools without change costs; the second run counts, the first compiles."""
+def measured(name: str, pools: int) -> dict[str, int]:
+    """What a command about so many pools costs; the second run counts, the first compiles."""
     with tempfile.TemporaryDirectory() as home, served(pools) as service:
         # The order of a set must not decide what a run costs.
         env = environment(service) | {"HOME": home, "PYTHONHASHSEED": "0"}
-        command = [sys.executable, "-m", "reconciler", "plan", str(service.manifests)]
+        command = [sys.executable, "-m", "reconciler", name, str(service.manifests)]
         subprocess.run(command, env=env, capture_output=True, check=True)
         service.requests()
         return {"million_instructions": millions(command, env), "requests": service.requests()}
@@ -60,7 +65,7 @@ def main(words: Sequence[str]) -> int:
     if not shutil.which("valgrind"):
         print("valgrind is missing; .ci/system-packages valgrind installs it", file=sys.stderr)
         return 2
-    found = {f"plan of {pools} pools without change": measured(pools) for pools in SIZES}
+    found = {what: measured(*command) for what, command in GUARDED.items()}
     for name, each in found.items():
         print(f"{name}: {each['million_instructions']:,} million instructions, {each['requests']} requests")
     if "write" in words:

@@ -11,7 +11,6 @@ import random
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,6 +21,7 @@ from reconciler.journal.database import Database, parse
 from reconciler.journal.records import PLAN_APPROVED, PoolKey
 from reconciler.journal.states import State
 from reconciler.journal.store import open_journal
+from reconciler.values import replace
 from tests.benchmarks.__main__ import environment, served
 from tests.benchmarks.measure import Cost, best, cost
 from tests.journal.samples import intent

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.benchmarks.applying import floor
-from tests.benchmarks.guard import BOUNDS, SIZES, above
+from tests.benchmarks.guard import BOUNDS, GUARDED, above
 from tests.benchmarks.plot import chart
 
 HERE = Path(__file__).parent
@@ -56,8 +56,9 @@ def test_a_plan_that_costs_more_than_its_bounds_is_named_with_both_numbers() -> 
 
 def test_what_is_guarded_is_what_is_measured_and_its_requests_are_the_pages_of_pools() -> None:
     bounds = json.loads(BOUNDS.read_text(encoding="utf-8"))
-    assert list(bounds) == [f"plan of {pools} pools without change" for pools in SIZES]
-    assert [each["requests"] for each in bounds.values()] == [-(-pools // 1000) for pools in SIZES]
+    assert list(bounds) == list(GUARDED)
+    pages = [-(-pools // 1000) if command == "plan" else 0 for command, pools in GUARDED.values()]
+    assert [each["requests"] for each in bounds.values()] == pages
 
 
 @pytest.mark.parametrize(

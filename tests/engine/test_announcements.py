@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ from reconciler.model import DesiredPool, Disk, Limits, Manifest, Placed, Policy
 from reconciler.planner import Connection
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
+from reconciler.values import replace
 from tests.apply.harness import GOING, FullDisk, Harness, Scripted, harness
 from tests.builders import AT, TARGET, entry, pool
 from tests.simulation.scenario import Killed, Mortal

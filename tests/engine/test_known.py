@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 from datetime import timedelta
 
 import pytest
@@ -15,6 +15,7 @@ from reconciler.planner import NOTHING, Known, PlanMetadata, compute
 from reconciler.planning.finding import Severity
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
+from reconciler.values import replace
 from reconciler.workspace import HANDLE_TYPES, JobEnd
 from tests.apply.harness import GOING, Harness, Scripted, harness, removal
 from tests.builders import TARGET, entry, pool
@@ -77,7 +78,7 @@ def test_a_pool_that_the_journal_knows_and_no_manifest_names_any_more_is_noted_o
         world.journal.open_operation(world.intent(), "gone", 60)
         world.journal.close_operation("op", "gone", State.DONE, "done")
         known = known_of(world.journal, [SERVICE], {})
-        other = replace(world.service.pools_["pool"], id="other", name="other")
+        other = dataclasses.replace(world.service.pools_["pool"], id="other", name="other")
         world.service.pools_["other"] = other
 
         def notes(manifest: Manifest) -> list[str]:

@@ -6,11 +6,10 @@ import asyncio
 import random
 import sqlite3
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -22,7 +21,6 @@ from reconciler.engine.remediation import detect, remediate
 from reconciler.errors import ExitCode, JournalError, Refused, ServiceError
 from reconciler.journal.records import Intent, Journal, PoolKey, SentDisk
 from reconciler.journal.states import Outcome, State, Step
-from reconciler.journal.store import open_journal
 from reconciler.model import (
     Action,
     DesiredDisk,
@@ -41,8 +39,10 @@ from reconciler.planning.finding import Severity
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
 from reconciler.render.drift_report import headline, metrics
+from reconciler.values import replace
 from reconciler.workspace import Call
 from tests.builders import AT, TARGET, entry, pool
+from tests.memory_journal import MemoryJournal, memory_journal
 from tests.simulation.scenario import Killed, Mortal
 from tests.simulation.service import Faults, Service, TrueJob, TruePool
 from tests.simulation.virtual import START, VirtualClock, VirtualLoop
@@ -59,7 +59,7 @@ class Scene:
 
     loop: VirtualLoop
     service: Service
-    journal: Journal
+    journal: MemoryJournal
     said: list[str] = field(default_factory=list)
     serial: int = 0
 
@@ -94,10 +94,10 @@ Make = Callable[..., Scene]
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
+def make() -> Iterator[Make]:
     """A scene with pools of one declared disk and the given number of surplus ones."""
     loop = VirtualLoop()
-    journal = open_journal(f"sqlite:///{tmp_path}/journal.db", VirtualClock(loop).now)
+    journal = memory_journal(VirtualClock(loop).now)
 
     def made(kind: type[Service] = Service, **surplus: int) -> Scene:
         pools = {name: true_pool(name, number) for name, number in surplus.items()}
@@ -395,12 +395,13 @@ def test_what_a_person_removed_today_counts(make: Make) -> None:
     assert scene.disks("b") == 3
 
 
-def test_what_a_damaged_record_removed_today_counts_as_much_as_it_can_be(make: Make, tmp_path: Path) -> None:
+def test_what_a_damaged_record_removed_today_counts_as_much_as_it_can_be(make: Make) -> None:
     scene = make(a=2, b=1)
     assert scene.run(apply(ApplyRequest(manifest("a"), Limits(), approved), scene.context)).exit_code == 0
-    with sqlite3.connect(tmp_path / "journal.db") as connection:
-        connection.execute("UPDATE reconciler_operations SET disk_count = 7")
-    connection.close()
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as copy:
+        copy.deserialize(scene.journal.backup())
+        copy.execute("UPDATE reconciler_operations SET disk_count = 7")
+        scene.journal.restore(copy.serialize())
     report = scene.remediate(manifest("a", "b", disks_per_day=10))
     assert (report.exit_code, rules(report)) == (ExitCode.CHANGES, ["drift-budget"])
     assert sum(each.disks for each in scene.journal.uses_since(str(TARGET), "fake", MIDNIGHT)) == 10

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -21,13 +20,14 @@ from reconciler.journal.states import Outcome, State, Step
 from reconciler.model import Limit, Limits, LostCopy, Manifest, Placed, Policy, Position
 from reconciler.planner import Connection
 from reconciler.planning.plan import Plan
+from reconciler.values import replace
 from reconciler.workspace import JobEnd
 from tests.apply.harness import GOING, KEPT, Harness, harness, removal
 from tests.builders import TARGET, entry, pool
 from tests.simulation.scenario import Killed, Mortal
 from tests.simulation.service import Faults, TrueJob
 
-WRITES = 17
+WRITES = 16
 """Durable writes of a retry, from the beginning of its run to the end of it."""
 LEASE = 61.0
 
@@ -127,7 +127,7 @@ def test_a_policy_binds_a_retry_as_it_binds_a_removal(world: Harness) -> None:
     policy = Policy("policy.yaml", "0" * 64, protect_disks=(Placed(GOING.id, at),))
     report = world.run(retry(request(), replace(world.context(), policy=policy)))
     assert (report.exit_code, left(world), world.service.sent) == (ExitCode.REFUSED, 1, [])
-    ceilings = Limits(*(Limit(None) for _ in fields(Limits)))
+    ceilings = Limits(*(Limit(None) for _ in Limits.__struct_fields__))
     policy = Policy("policy.yaml", "0" * 64, ceilings=replace(ceilings, copies=Limit(0, str(at))))
     with pytest.raises(Refused, match="the plan is blocked"):
         world.run(retry(request(), replace(world.context(), policy=policy)))

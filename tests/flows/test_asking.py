@@ -56,12 +56,14 @@ class Asked:
 
 
 @contextmanager
-def asking(folder: Path, served: Served, stdout: IO[str] | None = None, *flags: str) -> Iterator[Asked]:
-    path = manifest(folder, [FINANCE])
+def asking(
+    folder: Path, served: Served, stdout: IO[str] | None = None, *flags: str, named: bool = True
+) -> Iterator[Asked]:
+    path = str(manifest(folder, [FINANCE]))
     terminal, end = os.openpty()
     process = subprocess.Popen(
-        [*started.command(), "apply", str(path), *flags],
-        env=bare(folder) | served.env | {"TERM": "dumb"},
+        [*started.command(), "apply", *([path] if named else []), *flags],
+        env=bare(folder) | served.env | {"TERM": "dumb"} | ({} if named else {"RECONCILER_PATHS": path}),
         stdin=end,
         stdout=stdout or end,
         stderr=end,
@@ -117,13 +119,13 @@ def test_nobody_is_asked_about_a_plan_that_could_not_be_shown(served: Served, tm
     assert served.posts() == []
 
 
-def test_who_wants_the_result_as_json_sees_the_plan_before_the_question(
+def test_who_wants_json_or_names_no_path_sees_the_plan_before_the_question(
     served: Served, tmp_path: Path
 ) -> None:
     result = tmp_path / "result.json"
     with (
         result.open("w", encoding="utf-8") as file,
-        asking(tmp_path, served, file, "--format", "json") as asked,
+        asking(tmp_path, served, file, "--format", "json", named=False) as asked,
     ):
         assert "Plan: 0 to add, 0 to change, 1 to destroy." in asked.until("Enter a value: ")
         asked.type("no\n")

@@ -97,3 +97,19 @@ def test_a_pool_is_found_by_id_and_an_undeclared_one_is_refused(run: Run, tmp_pa
         refused = run("explain", "other", str(path), env=served.env)
         assert refused.code == 9
         assert "no manifest declares a pool 'other'" in refused.err
+
+
+def test_each_pool_is_told_its_own_share_and_the_worst_one_where_that_stops_the_run(
+    run: Run, tmp_path: Path
+) -> None:
+    disks = [("SAS", 50), ("SAS", 60), ("SSD", 40), ("SSD", 70)]
+    pools = [seed.pool("big", disks, 1, 1), seed.pool("small", disks[:2], 1, 1)]
+    big = "{type: SAS, size: 50}, {type: SAS, size: 60}, {type: SSD, size: 40}"
+    declared = [f"{{name: big, disks: [{big}]}}", "{name: small, disks: [{type: SAS, size: 50}]}"]
+    with serving(seed.world("explain", pools)) as served:
+        for limit, shares in (("60%", [25]), ("40%", [25, 50])):
+            path = str(manifest(tmp_path, declared, f"limits: {{share_of_pool: {limit}}}"))
+            told = json.loads(run("explain", "big", path, "--format", "json", env=served.env).out)
+            found = [each for each in told["pools"][0]["guards"] if each["rule"] == "limit-share-of-pool"]
+            assert [each["measured"] for each in found] == shares
+            assert found[0]["message"].startswith("1 of 4 disks of big (25 %)")

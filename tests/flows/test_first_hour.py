@@ -28,8 +28,37 @@ def test_a_plan_without_a_path_reads_the_folder_manifests_or_what_the_setting_na
     assert f"Read 2 files, 2 pools and 0 limits from {one} and {two}." in named.err
     assert run("plan", "--sandbox", str(one), env={"RECONCILER_PATHS": "missing"}).code == 0
     assert run("plan", "--sandbox", env={"RECONCILER_PATHS": " "}).code == 9
-    # What acts has to be named: a variable left behind must not decide what is changed.
-    assert run("apply", "--sandbox", "--auto-approve", env={"RECONCILER_PATHS": str(two)}).code == 9
+
+
+def test_an_apply_without_a_path_takes_the_same_manifests_where_somebody_has_seen_the_plan(
+    run: Run, tmp_path: Path
+) -> None:
+    path, other = (
+        manifest(tmp_path, [FINANCE]),
+        manifest(tmp_path, [FINANCE], "limits: {disks: 7}", "other.yaml"),
+    )
+    digest = json.loads(run("plan", "--sandbox", str(path), "--out", "saved", "--format", "json").out)[
+        "digest"
+    ]
+    for named, more in (
+        # Nobody has seen what would go: a variable left behind must not decide that.
+        (path, ["--auto-approve"]),
+        (path, ["--auto-approve", "--approve", digest]),
+        (path, ["--mark"]),
+        (path, []),
+        # Whoever applies a saved plan names it.
+        (Path("saved"), ["--approve", digest]),
+    ):
+        refused = run("apply", "--sandbox", *more, env={"RECONCILER_PATHS": str(named)})
+        assert (refused.code, refused.out) == (9, ""), more
+    assert "needs somebody who sees the plan" in run("apply", "--sandbox", "--auto-approve").err
+    reviewed = ("apply", "--sandbox", "--approve", digest)
+    assert run(*reviewed, env={"RECONCILER_PATHS": str(other)}).code == 4
+    assert json.loads(run("sandbox", "state").out)["record"] == []
+    assert json.loads(run("history", "--sandbox", "--format", "json").out)["runs"][0]["exit_code"] == 4
+    done = run(*reviewed, env={"RECONCILER_PATHS": str(path)})
+    assert (done.code, f"from {path}." in done.err) == (0, True)
+    assert len(json.loads(run("sandbox", "state").out)["record"]) == 1
 
 
 def test_a_plan_says_how_exactly_it_is_applied(run: Run, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 
 from reconciler.journal.states import State
 from reconciler.journal.store import open_journal
+from reconciler.values import replace
 from tests.documents import strict
 from tests.flows.conftest import FINANCE, Run, manifest
 from tests.flows.serving import Served

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from reconciler import sandbox
 from reconciler.journal.records import PoolKey
 from reconciler.journal.states import State
 from reconciler.journal.store import open_journal
+from reconciler.values import replace
 from tests.flows.conftest import CALLS, FINANCE, Run, manifest
 from tests.flows.serving import Served
 from tests.flows.skipping import TIME

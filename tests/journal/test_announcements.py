@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -20,6 +19,7 @@ from reconciler.journal.records import (
 )
 from reconciler.journal.states import Outcome, State
 from reconciler.model import Notice
+from reconciler.values import replace
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 
 DAY = 86400.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from reconciler.journal.rows import intent_values
 from reconciler.journal.states import Outcome, State, Step
 from reconciler.journal.store import find_journal
 from reconciler.model import KnownBackup, LostCopy
+from reconciler.values import replace
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 
 COLUMNS = [column.name for column in schema.operations.c]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from reconciler.errors import ExitCode, PoolHeld
 from reconciler.journal.records import Journal, PoolKey, StaleGeneration
 from reconciler.journal.states import Outcome, State
+from reconciler.values import replace
 from tests.journal.samples import LEASE, POOL, HandClock, intent
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from reconciler.errors import ExitCode, PoolHeld, Refused
 from reconciler.journal.records import GraceRule, Journal, MarkKey, NewMark
 from reconciler.journal.states import State
+from reconciler.values import replace
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 
 DAY = 86400.0

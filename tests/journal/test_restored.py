@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from reconciler.journal.records import GraceRule, Journal, MarkKey, NewAnnouncem
 from reconciler.journal.store import JournalClock, SqlJournal, find_journal, prepare
 from reconciler.journal.witness import BesideFile, Token
 from reconciler.model import Notice
+from reconciler.values import replace
 from tests import needs
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 from tests.postgres import PASSWORD, USER, PostgresServer

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, inspect, text
+from sqlalchemy import Engine, bindparam, event, inspect, select, text
 
 from reconciler.errors import ExitCode, JournalError
 from reconciler.journal import schema
@@ -17,6 +16,7 @@ from reconciler.journal.database import Database, parse
 from reconciler.journal.records import MarkKey, NewMark
 from reconciler.journal.states import State
 from reconciler.journal.store import find_journal
+from reconciler.values import replace
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 
 ADD_NOTE: schema.Migration = ("ALTER TABLE reconciler_runs ADD COLUMN note TEXT",)
@@ -139,13 +139,15 @@ def test_the_few_operations_that_did_not_end_well_are_found_by_an_index(
     database: Database, url: str, clock: HandClock
 ) -> None:
     journal = open_at(url, clock)
-    for number in range(300):
+    for number, state in ((6, State.DONE), (7, State.FAILED)):
         pool = replace(POOL, pool_id=f"pool-{number}")
         journal.open_operation(intent(f"op-{number}", pool), "run-1", LEASE)
-        journal.close_operation(
-            f"op-{number}", "run-1", State.FAILED if number == 7 else State.DONE, "as it was"
-        )
+        journal.close_operation(f"op-{number}", "run-1", state, "as it was")
+    table = schema.operations
+    another = select(*(bindparam("new") if each.name == "id" else each for each in table.c))
+    copied = table.insert().from_select(table.c.keys(), another.where(table.c.id == "op-6"))
     with database.write() as connection:
+        connection.execute(copied, [{"new": f"op-{number}"} for number in range(10, 310)])
         connection.execute(text("ANALYZE"))
     asked: list[tuple[str, Any]] = []
 

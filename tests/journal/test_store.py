@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -12,6 +11,7 @@ from reconciler.errors import JournalError, PoolHeld, StalePlan
 from reconciler.journal.records import Alarm, Approved, ClosedBy, DriftPoint, Journal, Origin, PoolKey, Way
 from reconciler.journal.states import FINAL, NOT_DONE, OUTCOMES, Outcome, State, Step
 from reconciler.journal.store import find_journal, journal_place, open_journal
+from reconciler.values import replace
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 
 ELSEWHERE = PoolKey(POOL.target, "other.example", POOL.pool_id)

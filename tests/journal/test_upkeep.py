@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from reconciler.journal.states import State
 from reconciler.journal.store import find_journal, open_journal
 from reconciler.planning.drift import MEMORY
 from reconciler.render.trend import Trend, total
+from reconciler.values import replace
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 
 YEAR = timedelta(days=400)
@@ -413,11 +413,11 @@ def filled(url: str, clock: HandClock) -> None:
         connection.execute(insert(schema.drift_points), drift)
         connection.execute(insert(schema.runs), runs)
     database.close()
+    journal = open_at(url, clock)
     for number in range(0, 960, 10):
         clock.time = times[number]
-        journal = open_at(url, clock)
         removed(journal, f"removal-{number}", State.DONE)
-        journal.close()
+    journal.close()
     clock.time = START
     database = Database(parse(url))
     with database.write() as connection:

@@ -8,7 +8,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from reconciler import redaction
 from reconciler.errors import BadInput, ReconcilerError, ServiceError
 from reconciler.notify.webhooks import deliver, webhook
 from reconciler.render.message import Level, Message
+from reconciler.values import replace
 from tests.flows.serving import listening
 from tests.flows.skipping import SkippingClock
 

@@ -6,13 +6,16 @@ disks destroyed, GB destroyed, expansions, GB added, differing attributes, prote
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.model import DesiredDisk, DesiredPool, Disk, OnTie
 
 Costs = tuple[int, int, int, int, int, int]
+_MOST = 16
+"""Disks, and entries, that a way has bits for."""
+_DISKS, _WEIGHT = (1 << _MOST) - 1, 2 * _MOST
 _RADIX = 10**6
 """Beyond any sum of one cost over a pool: a cost vector becomes one number that compares the same."""
 
@@ -52,16 +55,11 @@ def try_all(pool: DesiredPool, live: Sequence[Disk]) -> Truth:
     pinned = {entry.id for entry in pool.disks if entry.id}
     entries = [entry for entry in pool.disks if not entry.id]
     disks = [disk for disk in live if disk.id not in pinned]
-    best, tried = None, 0
-    optima: set[int] = set()
-    for weight, gone in _assignments(entries, disks, frozenset(pool.protect)):
-        tried += 1
-        if best is None or weight < best:
-            best, optima = weight, {gone}
-        elif weight == best:
-            optima.add(gone)
+    every = _assignments(entries, disks, frozenset(pool.protect))
+    best = min(every) >> _WEIGHT
+    optima = {way & _DISKS for way in every if way < best + 1 << _WEIGHT}
     ids = (frozenset(disk.id for at, disk in enumerate(disks) if gone >> at & 1) for gone in optima)
-    return Truth(tried, _vector(best or 0), frozenset(ids))
+    return Truth(len(every), _vector(best), frozenset(ids))
 
 
 def decide(
@@ -91,32 +89,24 @@ def _by_age(group: set[str], count: int, on_tie: OnTie | None, ages: Mapping[str
     return set() if ages[ordered[count - 1]] == ages[ordered[count]] else set(ordered[:count])
 
 
-def _assignments(
-    entries: Sequence[DesiredDisk], disks: Sequence[Disk], protect: frozenset[str]
-) -> Iterator[tuple[int, int]]:
-    """Weight and destroyed disks (a bit each) of every way to give each disk a fitting entry of its own or none."""
-    if not disks:
-        yield 0, 0
-        return
-    options = [
-        [(1 << number, _weight(entry, disk)) for number, entry in enumerate(entries) if _fits(entry, disk)]
-        for disk in disks
-    ]
-    alone = [_number((1, disk.size, 0, 0, 0, int(disk.id in protect))) for disk in disks]
-    last = len(disks) - 1
-    waiting: list[tuple[int, int, int, int]] = [(0, 0, 0, 0)]
-    while waiting:
-        index, used, weight, gone = waiting.pop()
-        if index == last:
-            yield weight + alone[index], gone | 1 << index
-            for entry, more in options[index]:
-                if not used & entry:
-                    yield weight + more, gone
-        else:
-            waiting.append((index + 1, used, weight + alone[index], gone | 1 << index))
-            for entry, more in options[index]:
-                if not used & entry:
-                    waiting.append((index + 1, used | entry, weight + more, gone))
+def _assignments(entries: Sequence[DesiredDisk], disks: Sequence[Disk], protect: frozenset[str]) -> list[int]:
+    """Every way to give each disk a fitting entry of its own or none.
+
+    A way is one number: its weight, then a bit for each entry that is taken, then one for each disk that goes. All
+    ways for the disks so far are continued by the next disk, all at once.
+    """
+    assert max(len(entries), len(disks)) <= _MOST
+    ways = [0]
+    for at, disk in enumerate(disks):
+        alone = (_number((1, disk.size, 0, 0, 0, int(disk.id in protect))) << _WEIGHT) + (1 << at)
+        longer = [way + alone for way in ways]
+        for number, entry in enumerate(entries):
+            if _fits(entry, disk):
+                taken = 1 << _MOST + number
+                more = (_weight(entry, disk) << _WEIGHT) + taken
+                longer += [way + more for way in ways if not way & taken]
+        ways = longer
+    return ways
 
 
 def _fits(entry: DesiredDisk, disk: Disk) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from reconciler.model import DesiredDisk, DesiredPool, Disk, OnTie, Position
+from reconciler.values import replace
 from tests.builders import TARGET
 
 TYPES = ("SAS", "SSD", "GPSSD")

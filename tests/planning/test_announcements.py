@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +13,7 @@ from reconciler.planning.change import Heard, Told, Waits
 from reconciler.planning.draft import draft
 from reconciler.planning.marks import DiskMark, Marks, with_grace
 from reconciler.planning.plan import PoolPlan
+from reconciler.values import replace
 from tests.builders import AT, TARGET, entry, pool
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +12,7 @@ from reconciler.planning.approvals import Demand, Given, SignedApproval, judge, 
 from reconciler.planning.finding import Finding
 from reconciler.planning.plan import Plan
 from reconciler.render.json.approval import approval_json
+from reconciler.values import replace
 
 NOW = datetime(2026, 3, 10, 12, 0, 30, 500_000, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +18,7 @@ from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import judge_pool, pool_checks
 from reconciler.planning.permissions import age_words
 from reconciler.planning.plan import BACKUP, TRANSIENT_RULES, Backups, PoolPlan, pool_decision
+from reconciler.values import replace
 from tests.builders import AT, backup_page, copies_of, entry, pool
 
 NOW = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)

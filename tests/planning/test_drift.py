@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +13,7 @@ from reconciler.model import Action, Disk, DriftPolicy, Manifest, Position, Wind
 from reconciler.planning.drift import Past, allowed, keys_of, measure, narrow, opens, proven, removals_of
 from reconciler.planning.finding import Finding
 from reconciler.planning.plan import PoolPlan
+from reconciler.values import replace
 from tests import builders, sample_plans
 
 AT = Position("drift.yaml", 4, 3)

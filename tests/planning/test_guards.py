@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -23,6 +22,7 @@ from reconciler.planning.draft import draft
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.guards import judge, judge_pool, pool_checks, run_checks
 from reconciler.planning.plan import PoolPlan
+from reconciler.values import replace
 from tests.builders import AT, NO_LIMITS, copies_of, entry, pool
 
 KEPT = Disk("kept", "SSD", 100)

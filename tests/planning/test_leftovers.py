@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from reconciler.model import Copy, Desktop, Disk, LostCopy, Pool
 from reconciler.planning.leftovers import PartialRemoval, count_of, leftovers
+from reconciler.values import replace
 
 THEN, LATER = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)
 GONE, LIVE = Disk("gone", "SSD", 100), Disk("live", "SAS", 50)

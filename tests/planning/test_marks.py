@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -27,6 +26,7 @@ from reconciler.planning.permissions import grace_words
 from reconciler.planning.plan import PoolPlan, pool_decision
 from reconciler.planning.policy import judge_pool as judge_by_policy
 from reconciler.planning.stale_plan import explain
+from reconciler.values import replace
 from tests import sample_plans
 from tests.builders import TARGET, entry, pool
 from tests.planning.test_policy import placed, under

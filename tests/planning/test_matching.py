@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import combinations_with_replacement, product
 
@@ -22,6 +21,7 @@ from reconciler.model import Action, DesiredDisk, DesiredPool, Disk, OnTie, Posi
 from reconciler.planning.change import Change, Rule
 from reconciler.planning.finding import Finding, Severity
 from reconciler.planning.matching import Match, match
+from reconciler.values import replace
 from tests.builders import AT, pool
 from tests.planning.matching_oracle import Decision, decide, try_all
 from tests.planning.random_pools import Case, random_case, shuffled

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 
@@ -43,6 +42,7 @@ from reconciler.planning.plan import (
     totals,
 )
 from reconciler.planning.stale_plan import explain
+from reconciler.values import replace
 from tests.builders import TARGET, copies_of, entry, pool
 from tests.planning.random_pools import random_case, shuffled
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -32,6 +31,7 @@ from reconciler.planning.plan import Plan, PoolPlan, Service
 from reconciler.planning.plan_file import document, read
 from reconciler.planning.policy import WINDOW, acting, judge_pool, pool_checks, run_checks, unattended, within
 from reconciler.planning.stale_plan import explain
+from reconciler.values import replace
 from tests.builders import NO_LIMITS, TARGET, entry, pool
 
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)  # a Tuesday

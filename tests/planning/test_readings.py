@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -25,6 +24,7 @@ from reconciler.planning.finding import Severity
 from reconciler.planning.guards import judge_pool
 from reconciler.planning.plan import PoolPlan, pool_decision
 from reconciler.planning.readings import Counts, counted, drafted, looked_into, pool_doubts
+from reconciler.values import replace
 
 AT = Position("pools.yaml", 5, 3)
 KEPT, GOING = Disk("kept", "SAS", 50), Disk("going", "SSD", 100)

@@ -49,7 +49,7 @@ LIBRARIES = (
     "msgspec",
 )
 """What most tests import and no bug is in."""
-FEW = {"RECONCILER_MATCH_CASES": "400", "RECONCILER_SEEDS": "600"}
+FEW = {"RECONCILER_MATCH_CASES": "400", "RECONCILER_SEEDS": "800"}
 """Enough cases to notice these bugs; the normal run has many more."""
 FAILED = 1
 """Exit code of pytest when tests failed; any other means that the tests did not really run."""

@@ -1786,4 +1786,27 @@ BUGS = (
     known""",
         f"{SEEING}::test_of_a_request_without_a_name_a_log_shows_the_host_alone",
     ),
+    Bug(
+        "a variable left behind decides what goes and nobody sees it",
+        "cli/apply.py",
+        "reviewed = (approve or approvals or console.interactive) and not (auto_approve or mark)",
+        "reviewed = True",
+        "tests/flows/test_first_hour.py"
+        "::test_an_apply_without_a_path_takes_the_same_manifests_where_somebody_has_seen_the_plan",
+    ),
+    Bug(
+        "a plan file that a variable names is applied",
+        "cli/apply.py",
+        "saved = _saved(paths or (), limits, selection.selection)",
+        "saved = _saved(paths or manifest_paths(None), limits, selection.selection)",
+        "tests/flows/test_first_hour.py"
+        "::test_an_apply_without_a_path_takes_the_same_manifests_where_somebody_has_seen_the_plan",
+    ),
+    Bug(
+        "an owner hears how much others would lose where a limit stops a run",
+        "render/notification.py",
+        "    return tuple(each for each in parts if owner in (EVERYBODY, each.owner))",
+        "    return tuple(parts)",
+        "tests/flows/test_messages.py::test_a_run_that_a_limit_stops_is_told_to_the_owners_of_its_pools",
+    ),
 )

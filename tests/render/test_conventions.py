@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
 from markdown_it import MarkdownIt
@@ -14,6 +13,7 @@ from reconciler.planning.plan import Plan
 from reconciler.render.apply_report import report_lines, report_page, retry_lines
 from reconciler.render.markdown import plan_markdown
 from reconciler.render.text import plan_lines
+from reconciler.values import replace
 from tests import sample_plans
 from tests.documents import applied
 from tests.render.hostile import HOSTILE

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from reconciler.journal.records import Approved, Origin, Way
 from reconciler.model import LostCopy
 from reconciler.render.history import run_lines, runs_lines
+from reconciler.values import replace
 from tests.documents import record
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -13,6 +12,7 @@ from reconciler.errors import ExitCode, ServiceError
 from reconciler.planning.drift import measure
 from reconciler.render.apply_report import report_page
 from reconciler.render.drift_report import drift_page
+from reconciler.values import replace
 from tests import sample_plans
 from tests.builders import TARGET
 from tests.documents import applied, measured

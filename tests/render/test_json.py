@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from reconciler.render.json.explain import explain_json
 from reconciler.render.json.history import history_json, run_json
 from reconciler.render.json.plan import plan_document, plan_json
 from reconciler.render.json.resolve import resolve_json
+from reconciler.values import replace
 from tests import builders, sample_plans
 from tests.documents import applied, failed, measured, record
 from tests.render.hostile import HOSTILE

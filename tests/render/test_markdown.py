@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import cmarkgfm  # type: ignore[import-untyped]
@@ -19,6 +18,7 @@ from reconciler.planning.manifest_changes import Direction, ManifestChange
 from reconciler.planning.plan import Loss, Plan
 from reconciler.render import words
 from reconciler.render.markdown import LIMIT, MARKER, code, hidden_losses, plan_markdown, prose
+from reconciler.values import replace
 from tests import sample_plans
 from tests.render.hostile import HOSTILE
 

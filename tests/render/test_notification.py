@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from markdown_it import MarkdownIt
 
@@ -22,6 +20,7 @@ from reconciler.render.notification import (
     of_exit_code,
     plan_message,
 )
+from reconciler.values import replace
 from tests import sample_plans
 from tests.builders import TARGET
 

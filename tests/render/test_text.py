@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import replace
 
 import pytest
 
@@ -18,6 +17,7 @@ from reconciler.render.json.plan import plan_json
 from reconciler.render.line import Line
 from reconciler.render.markdown import plan_markdown
 from reconciler.render.text import head_lines, plan_lines
+from reconciler.values import replace
 from tests import sample_plans
 from tests.render.hostile import HOSTILE
 

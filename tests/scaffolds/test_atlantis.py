@@ -135,11 +135,22 @@ def test_plan_and_apply_have_credentials_and_journals_apart_and_a_plan_never_tho
     read = {
         stage: set(re.findall(r"/etc/reconciler/(\w+/\w+)", script(stage))) for stage in ("plan", "apply")
     }
-    assert read == {name: {f"{name}/credentials", f"{name}/journal"} for name in ("plan", "apply")}
+    assert read == {
+        name: {f"{name}/{file}" for file in ("credentials", "journal", "webhook")}
+        for name in ("plan", "apply")
+    }
     assert "policy.yaml" in TEXT.partition("\nrepos:")[0]
     assert "/etc/reconciler" not in script("policy_check")
     assert "--auto-approve" not in TEXT
-    for path in ("plan/credentials", "plan/journal", "apply/credentials", "apply/journal", "project_id ="):
+    for path in (
+        "plan/credentials",
+        "plan/journal",
+        "apply/credentials",
+        "apply/journal",
+        "project_id =",
+        "plan/webhook",
+        "apply/webhook",
+    ):
         assert path in TEXT.partition("\nrepos:")[0], "the header says what each file holds"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from reconciler.planning.protections import (
     RepositorySettings,
     missing,
 )
+from reconciler.values import replace
 from tests import needs
 from tests.flows.conftest import Run
 from tests.scaffolds.github import REPOSITORY, GitHub, asked_by_gh, asking, hosting

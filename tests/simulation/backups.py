@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -25,6 +25,7 @@ from reconciler.model import BackedVolume, Backup, BackupRule, Disk, Limit, Limi
 from reconciler.planner import Connection
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
+from reconciler.values import replace
 from reconciler.workspace import BackupReading
 from tests.builders import AT, TARGET, backup_page, entry, pool
 from tests.memory_journal import memory_journal

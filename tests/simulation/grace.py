@@ -7,11 +7,12 @@ the tool's marks are not asked.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -36,6 +37,7 @@ from reconciler.model import (
 from reconciler.planner import Connection
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
+from reconciler.values import replace
 from tests.builders import AT, TARGET, entry, pool
 from tests.memory_journal import MemoryJournal, memory_journal
 from tests.simulation.scenario import Killed, Mortal
@@ -200,7 +202,7 @@ class Story:
         old = self.rng.choice(list(self.service.pools_.values()))
         del self.service.pools_[old.id]
         self.serial += 1
-        made = replace(old, id=f"{old.id[0]}{self.serial}", disks=dict(old.disks), left={})
+        made = dataclasses.replace(old, id=f"{old.id[0]}{self.serial}", disks=dict(old.disks), left={})
         self.service.pools_[made.id] = made
         self.since.update({(made.id, disk): self.loop.moment for disk in made.disks})
 

@@ -6,11 +6,12 @@ The oracle knows the budget of a day and the windows by code of its own, and who
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -27,6 +28,7 @@ from reconciler.model import Action, Disk, DriftPolicy, Limit, Limits, Manifest,
 from reconciler.planner import Connection
 from reconciler.planning.plan import Plan
 from reconciler.planning.plan import Service as Named
+from reconciler.values import replace
 from reconciler.workspace import Call
 from tests.builders import AT, TARGET, entry, pool
 from tests.memory_journal import memory_journal
@@ -216,7 +218,7 @@ class Story:
             full_budget=self.rng.choice([0.0, 0.3, 0.9]),
         )
         # When a request can no longer arrive is judged by the very clock that steps here.
-        return faults if self.steps else replace(faults, late_request=level)
+        return faults if self.steps else dataclasses.replace(faults, late_request=level)
 
     def _somebody_adds(self) -> None:
         place = self.rng.choice(list(self.service.pools_.values()))

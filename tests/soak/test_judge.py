@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from reconciler.journal.records import Journal, PoolKey, SentDisk
 from reconciler.journal.states import State
 from reconciler.sandbox.world import Pool, World
+from reconciler.values import replace
 from tests.journal.samples import LEASE, intent
 from tests.memory_journal import memory_journal
 from tests.soak.judge import complaints

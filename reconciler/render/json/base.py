@@ -8,19 +8,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Annotated, Any, TypeAlias, TypeVar
 
+from msgspec import structs
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticSerializationError, core_schema
 
+from reconciler.values import Struct
+
 _NOT_PRINTABLE_ASCII = re.compile(r"[^\x00-\x7e]+")
 
 
-@dataclass(frozen=True, slots=True)
-class _Leaf:
+class _Leaf(Struct, frozen=True):
     """A value that the schema describes and nothing checks when it is printed.
 
     A report of what was done must come out even if the service sent a negative size, or a manifest's path
@@ -44,7 +45,7 @@ class _Leaf:
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         """Describe it."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name, value in structs.asdict(self).items() if value is not None}
 
 
 Text: TypeAlias = Annotated[str, _Leaf("string")]
