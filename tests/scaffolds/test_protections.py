@@ -19,7 +19,7 @@ from reconciler.planning.protections import (
 from reconciler.values import replace
 from tests import needs
 from tests.flows.conftest import Run
-from tests.scaffolds.github import REPOSITORY, GitHub, asking, hosting
+from tests.scaffolds.github import REPOSITORY, GitHub, asked_by_gh, asking, hosting
 from tests.scaffolds.installing import files
 
 RULE = BranchRule("the ruleset main", 1, anew=True, last_push=True, no_force=True, no_deletion=True)
@@ -154,11 +154,8 @@ def test_bypasses_are_read_and_one_that_is_not_shown_counts() -> None:
 
 def test_the_command_asks_through_gh_and_writes_nothing(tmp_path: Path, run: Run) -> None:
     needs.program("gh")
-    (tmp_path / "gh").mkdir()
     with hosting() as github:
-        (tmp_path / "gh" / "config.yml").write_text(f"http_unix_socket: {github.socket}\n")
-        env = {"GH_HOST": "github.localhost", "GH_CONFIG_DIR": str(tmp_path / "gh"), "GH_TOKEN": "token"}
-        env["GITHUB_REPOSITORY"] = REPOSITORY
+        env = asked_by_gh(tmp_path, github) | {"GH_TOKEN": "token", "GITHUB_REPOSITORY": REPOSITORY}
         github.settings = {"rules/branches/main": [], **environment(branch="*"), **WORKFLOWS}
         done = run("init", "github", "--check", env=env)
         assert done.code == 3

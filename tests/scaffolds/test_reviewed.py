@@ -18,7 +18,7 @@ from reconciler.planning.reviewed import PLAN_FILES, Demand
 from tests import needs
 from tests.flows.conftest import Run
 from tests.flows.inside import Ran
-from tests.scaffolds.github import HEAD, MERGE, REPOSITORY, GitHub, asking, hosting
+from tests.scaffolds.github import HEAD, MERGE, REPOSITORY, GitHub, asked_by_gh, asking, hosting
 
 FIRST, OTHER = "d" * 64, "e" * 64
 """The digest that was reviewed, and one that nobody saw."""
@@ -58,11 +58,9 @@ def quick(github: GitHub) -> Reviewed:
 @pytest.fixture
 def reviewed(tmp_path: Path, run: Run, github: GitHub) -> Reviewed:
     """The same with the command and the real ``gh``."""
-    (tmp_path / "gh").mkdir()
-    (tmp_path / "gh" / "config.yml").write_text(f"http_unix_socket: {github.socket}\n")
+    env = asked_by_gh(tmp_path, github) | {"GH_TOKEN": "token"}
 
     def ask(*arguments: str, sha: str = MERGE, **more: str) -> Ran:
-        env = {"GH_HOST": "github.localhost", "GH_CONFIG_DIR": str(tmp_path / "gh"), "GH_TOKEN": "token"}
         job = {"GITHUB_REPOSITORY": REPOSITORY, "GITHUB_SHA": sha}
         return run("reviewed", *arguments, env=env | job | more)
 
