@@ -17,7 +17,7 @@ from reconciler.journal.records import MarkKey, NewMark
 from reconciler.journal.states import State
 from reconciler.journal.store import find_journal
 from reconciler.values import replace
-from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
+from tests.journal.samples import LEASE, POOL, START, HandClock, analyze, intent, open_at
 
 ADD_NOTE: schema.Migration = ("ALTER TABLE reconciler_runs ADD COLUMN note TEXT",)
 FILL_NOTE: schema.Migration = ("UPDATE reconciler_runs SET note = command",)
@@ -148,7 +148,7 @@ def test_the_few_operations_that_did_not_end_well_are_found_by_an_index(
     copied = table.insert().from_select(table.c.keys(), another.where(table.c.id == "op-6"))
     with database.write() as connection:
         connection.execute(copied, [{"new": f"op-{number}"} for number in range(10, 310)])
-        connection.execute(text("ANALYZE"))
+        analyze(connection)
     asked: list[tuple[str, Any]] = []
 
     def note(_c: Any, _u: Any, statement: str, parameters: Any, _x: Any, _m: bool) -> None:

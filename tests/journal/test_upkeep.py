@@ -33,7 +33,7 @@ from reconciler.journal.store import find_journal, open_journal
 from reconciler.planning.drift import MEMORY
 from reconciler.render.trend import Trend, total
 from reconciler.values import replace
-from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
+from tests.journal.samples import LEASE, POOL, START, HandClock, analyze, intent, open_at
 
 YEAR = timedelta(days=400)
 DAY = timedelta(days=1)
@@ -421,7 +421,7 @@ def filled(url: str, clock: HandClock) -> None:
     clock.time = START
     database = Database(parse(url))
     with database.write() as connection:
-        connection.execute(text("ANALYZE"))
+        analyze(connection)
     database.close()
 
 
