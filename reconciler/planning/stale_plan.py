@@ -130,6 +130,8 @@ def _fields(
     where: str, then: Mapping[str, Any], now: Mapping[str, Any], *, unset: str = "unset"
 ) -> Iterator[str]:
     """One sentence per field whose values differ: ``fin: disk a: size 10 → 500``."""
+    if then == now:  # as most are, which is quickly seen
+        return
     found = DeepDiff(
         dict(then),
         dict(now),

@@ -366,6 +366,9 @@ def drift_parts(outcome: DriftRound, owner: str = EVERYBODY) -> tuple[_Part, ...
         elif pool.blocked:
             texts.append(_blocked(pool))
             levels.append(Level.WARNING)
+        elif report.error and pool.pending and (rules := _blocking(report.plan.findings)):
+            texts.append(f"not corrected: the run is stopped by {', '.join(rules)}")
+            levels.append(Level.WARNING)
         if pool.waiting:
             numbers["marked"] = len(pool.waiting)
         if became := due.count(pool.desired):

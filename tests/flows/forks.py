@@ -18,7 +18,7 @@ from tests.flows.skipping import SkippingClock
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _COMMANDS = [f"reconciler.cli.{each}" for each in ("app", "apply", "drift", "plan", "resolve", "watch")]
-_CONTEXT.set_forkserver_preload(["tests.flows.mortal", "tests.flows.rival", *_COMMANDS])
+_CONTEXT.set_forkserver_preload(["tests.flows.mortal", "tests.flows.rival", *_COMMANDS, "tests.flows.ready"])
 
 
 def start(

@@ -39,12 +39,6 @@ else:  # what is installed for another Python has no tests: this is the file bes
 
 ROOT = Path(__file__).parents[2]
 CLIENT = Path(__file__).with_name("client.py")
-LATE = (
-    *("anyio._backends._asyncio", "certifi", "h11", "httpcore", "httpx", "jinja2", "platformdirs", "psycopg"),
-    *("pydantic.dataclasses", "sqlalchemy.dialects.sqlite", "starlette.applications", "typer._adapters"),
-    *("typer._click.decorators", "uvicorn", "yaml"),
-)
-"""What is imported only once a command needs it."""
 _SKIPPED = "STARTED_SKIPPED"
 
 
@@ -59,7 +53,6 @@ def server(python: str = "") -> str:
     folder = tempfile.mkdtemp(prefix="started")
     address = f"{folder}/socket"
     env = {"PATH": os.environ["PATH"], "HOME": folder, "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"}
-    env["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # as the command line does
     itself = [python, "-I", __file__] if python else [sys.executable, "-m", "tests.flows.started"]
     process = subprocess.Popen(
         [*itself, address],
@@ -125,17 +118,13 @@ def serve(address: str) -> None:
 
 
 def _make_ready() -> None:
-    """Do once what each process would do anew whatever it is asked: what is imported, built and compiled late."""
-    for name in LATE:
+    """Do once what each process would do anew whatever it is asked."""
+    for name in ("jinja2", "psycopg", "starlette.applications", "uvicorn"):
         importlib.import_module(name)
     for module in pkgutil.walk_packages(reconciler.__path__, "reconciler."):
         if module.name != "reconciler.__main__":
             importlib.import_module(module.name)
-    kinds: list[Any] = [sys.modules["pydantic"].BaseModel]
-    for kind in kinds:
-        kinds += kind.__subclasses__()
-        if kind.__module__.startswith("reconciler."):
-            kind.model_rebuild()
+    runpy.run_path(str(Path(__file__).with_name("ready.py")))
     for template in ("plan.html.j2", "trend.html.j2"):
         with contextlib.suppress(sys.modules["jinja2"].UndefinedError):  # as it is given nothing to show
             sys.modules["reconciler.render.page"].render_page(template, (), {})

@@ -7,6 +7,7 @@ import contextlib
 import copy
 import json
 import os
+import shlex
 import socket
 import stat
 import subprocess
@@ -21,8 +22,10 @@ import pytest
 
 from reconciler import sandbox
 from reconciler.sandbox.world import Behaviour
+from tests.flows import started
 from tests.flows.conftest import FINANCE, Run, bare, manifest
 from tests.flows.serving import Served, serving
+from tests.flows.skipping import TIME
 from tests.unprivileged import own, reachable_folder, unprivileged
 
 READ = "Read 1 file, 1 pool and 0 limits from pools.yaml.\n"
@@ -224,8 +227,10 @@ def test_a_value_that_no_flag_takes_is_said_in_plain_words(
 
 
 def shell(line: str, folder: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """A line of bash in which ``R`` stands for the command line."""
-    function = f'R() {{ {sys.executable} -m reconciler "$@"; }}'
+    """A line of bash in which ``R`` stands for the command line as users start it, and ``F`` for a fork of it."""
+    function = (
+        f'R() {{ {sys.executable} -m reconciler "$@"; }}; F() {{ {shlex.join(started.command())} "$@"; }}'
+    )
     return subprocess.run(
         ["bash", "-o", "pipefail", "-c", f"{function}; {line}"],
         env=bare(folder) | dict(env),
@@ -246,12 +251,12 @@ def unexpected(told: str) -> list[str]:
     ("line", "code", "said"),
     [
         ("R plan pools.yaml | true", 0, READ),
-        ("R plan --detailed-exitcode pools.yaml | head -1", 2, READ),
+        ("F plan --detailed-exitcode pools.yaml | head -1", 2, READ),
         ("R plan --detailed-exitcode pools.yaml --format json >&-", 2, READ),
         ("R version | true", 0, ""),
         ("R --help | true", 0, ""),
         ("R plan no-such-file.yaml >&- 2>&-", 9, ""),
-        ("R plan no-such-file.yaml 2>&1 | true", 9, ""),
+        ("F plan no-such-file.yaml 2>&1 | true", 9, ""),
     ],
 )
 def test_a_reader_that_goes_away_changes_neither_exit_code_nor_stderr(
@@ -262,23 +267,25 @@ def test_a_reader_that_goes_away_changes_neither_exit_code_nor_stderr(
     assert (done.returncode, unexpected(done.stderr)) == (code, said.splitlines())
 
 
-@pytest.mark.parametrize(("behaviour", "code"), [({}, 0), ({"delete": "fail"}, 6)])
+@pytest.mark.parametrize(("program", "behaviour", "code"), [("R", {}, 0), ("F", {"delete": "fail"}, 6)])
 def test_an_apply_whose_readers_go_away_goes_on_to_its_own_end(
-    tmp_path: Path, behaviour: Behaviour, code: int
+    run: Run, tmp_path: Path, program: str, behaviour: Behaviour, code: int
 ) -> None:
     world = copy.deepcopy(sandbox.default_world())
     with serving(world) as served:
         served.pool("finance-analysts")["behaviour"] = behaviour
         manifest(tmp_path, [FINANCE])
-        done = shell("R apply --auto-approve pools.yaml 2>&1 | true", tmp_path, served.env)
+        with started.skipping(TIME) as skipping:
+            line = f"{program} apply --auto-approve pools.yaml 2>&1 | true"
+            done = shell(line, tmp_path, served.env | skipping)
         assert (done.returncode, len(served.posts())) == (code, 1)
-        listed = shell("R history --format json", tmp_path, served.env)
-        assert json.loads(listed.stdout)["runs"][0]["exit_code"] == code
+        listed = run("history", "--format", "json", env=served.env)
+        assert json.loads(listed.out)["runs"][0]["exit_code"] == code
 
 
 def test_a_result_that_does_not_fit_on_the_disk_is_told(served: Served, tmp_path: Path) -> None:
     manifest(tmp_path, [FINANCE])
-    done = shell("R plan pools.yaml > /dev/full", tmp_path, served.env)
+    done = shell("F plan pools.yaml > /dev/full", tmp_path, served.env)
     assert done.returncode == 1
     assert unexpected(done.stderr) == [
         READ.strip(),

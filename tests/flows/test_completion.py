@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import pty
 import select
+import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests import needs
+from tests.flows import started
 from tests.flows.conftest import CALLS, FINANCE, STUDIO, Run, bare, manifest
 from tests.flows.inside import Ran
 
@@ -25,9 +28,15 @@ def completed(run: Run, line: str, **env: str) -> list[str]:
     return ran.out.split()
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """That of a person who has the program in the PATH."""
-    return bare(folder) | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+def environment(folder: Path, programs: Path | None = None) -> dict[str, str]:
+    """That of a person who has the program in the PATH, or one that forks it."""
+    if programs is None:
+        programs = folder / "bin"
+        programs.mkdir()
+        program = programs / "reconciler"
+        program.write_text(f'#!/bin/sh\nexec {shlex.join(started.command())} "$@"\n')
+        program.chmod(0o755)
+    return bare(folder) | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
 
 
 @pytest.fixture
@@ -106,19 +115,20 @@ def test_bash_completes(pools: Path, tmp_path: Path) -> None:
         "COMP_WORDS=(reconciler plan --pool fin); COMP_CWORD=3; _reconciler_completion reconciler\n"
         'printf "%s\\n" "${COMPREPLY[@]}"'
     )
-    assert shell("bash", script, tmp_path) == ["finance-analysts"]
+    installed = environment(tmp_path, Path(sys.executable).parent)
+    assert shell("bash", script, tmp_path, installed) == ["finance-analysts"]
 
 
 def test_fish_completes(pools: Path, tmp_path: Path) -> None:
     script = 'reconciler --show-completion fish | source; complete -C "reconciler plan --pool fin"'
-    assert shell(needs.program("fish"), script, tmp_path) == ["finance-analysts"]
+    assert shell(needs.program("fish"), script, tmp_path, environment(tmp_path)) == ["finance-analysts"]
 
 
-def shell(program: str, script: str, folder: Path) -> list[str]:
+def shell(program: str, script: str, folder: Path, env: Mapping[str, str]) -> list[str]:
     done = subprocess.run(
         [program, "-c", script],
         cwd=folder,
-        env=environment(folder),
+        env=env,
         capture_output=True,
         text=True,
         check=False,
@@ -129,10 +139,11 @@ def shell(program: str, script: str, folder: Path) -> list[str]:
 
 def test_zsh_completes(pools: Path, tmp_path: Path) -> None:
     zsh = needs.program("zsh")
+    env = environment(tmp_path) | {"TERM": "dumb"}
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(tmp_path)
-        os.execve(zsh, [zsh, "-f", "-i"], environment(tmp_path) | {"TERM": "dumb"})
+        os.execve(zsh, [zsh, "-f", "-i"], env)
     try:
         os.write(
             terminal, b'autoload -Uz compinit; compinit -D; eval "$(reconciler --show-completion zsh)"\n'

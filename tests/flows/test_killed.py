@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from reconciler import sandbox
-from tests.flows import forks
+from tests.flows import forks, started
 from tests.flows.conftest import FINANCE, bare, manifest
 from tests.flows.mortal import Apply, run
 from tests.flows.serving import Served, serving
@@ -79,7 +78,7 @@ def test_a_signal_while_the_job_runs_ends_the_run_long_before_it_and_says_what_i
     with serving(sandbox.default_world(), job_seconds=600) as served:
         path = manifest(tmp_path, [FINANCE])
         process = subprocess.Popen(
-            [sys.executable, "-m", "reconciler", "apply", str(path), "--auto-approve"],
+            [*started.command(), "apply", str(path), "--auto-approve"],
             env=bare(tmp_path) | served.env,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

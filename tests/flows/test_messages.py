@@ -186,6 +186,12 @@ def test_a_run_that_a_limit_stops_is_told_to_the_owners_of_its_pools(
         "not applied: the run is stopped by limit-disks; 1 to destroy"
     )
     assert "of-others" not in json.dumps(own), "how much others lose is not for this owner"
+    corrected = str(manifest(tmp_path, [P, Q], f"limits: {{disks: 1}}\n{POLICY}", "corrected.yaml"))
+    assert run("drift", corrected, "--correct", env=env).code == 3
+    assert hooks.finance.pop()["details"][0]["text"].endswith(
+        "not corrected: the run is stopped by limit-disks"
+    )
+    hooks.every.pop()
     assert (every["exit_code"], [each["pool"] for each in every["details"]]) == (3, ["p", "q-of-others"])
     assert service.posts() == []
 

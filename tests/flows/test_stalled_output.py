@@ -16,8 +16,10 @@ import pytest
 from reconciler.clock import SystemClock
 from reconciler.journal.states import State
 from reconciler.journal.store import find_journal
+from tests.flows import started
 from tests.flows.conftest import FINANCE, Run, bare, manifest
 from tests.flows.serving import Served
+from tests.flows.skipping import TIME
 
 CEILING = 120.0
 """Seconds for what takes one; only a run that hangs gets there."""
@@ -53,10 +55,11 @@ def ended_well(folder: Path) -> bool:
 @pytest.mark.parametrize("stalled", ["stdout", "stderr", "both"])
 def test_output_that_nobody_reads_delays_nothing(stalled: str, served: Served, tmp_path: Path) -> None:
     path = manifest(tmp_path, [FINANCE])
-    with full_pipe() as pipe:
+    program = [sys.executable, "-m", "reconciler"] if stalled == "both" else started.command()
+    with full_pipe() as pipe, started.skipping(TIME) as skipping:
         process = subprocess.Popen(
-            [sys.executable, "-m", "reconciler", "apply", str(path), "--auto-approve"],
-            env=bare(tmp_path) | served.env,
+            [*program, "apply", str(path), "--auto-approve"],
+            env=bare(tmp_path) | served.env | skipping,
             stdin=subprocess.DEVNULL,
             stdout=pipe if stalled != "stderr" else subprocess.DEVNULL,
             stderr=pipe if stalled != "stdout" else subprocess.DEVNULL,
@@ -79,7 +82,7 @@ def test_a_slow_reader_gets_everything(run: Run, served: Served, tmp_path: Path)
     path = manifest(tmp_path, [FINANCE])
     expected = run("plan", str(path), "--no-color", env=served.env).out
     process = subprocess.Popen(
-        [sys.executable, "-m", "reconciler", "plan", str(path)],
+        [*started.command(), "plan", str(path)],
         env=bare(tmp_path) | served.env,
         stdout=subprocess.PIPE,
         text=True,

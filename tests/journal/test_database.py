@@ -47,11 +47,11 @@ def _mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-@pytest.fixture
-def used(tmp_path: Path, clock: HandClock) -> Path:
-    """The file of a journal with some history."""
-    path = tmp_path / "journal.db"
-    journal = open_at(f"sqlite:///{path}", clock)
+@pytest.fixture(scope="module")
+def once_used(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a journal with some history, to be copied: making one takes longer than all that follows."""
+    path = tmp_path_factory.mktemp("used") / "journal.db"
+    journal = open_at(f"sqlite:///{path}", HandClock())
     journal.open_run("run-1", "apply", "1", ["r/p"])
     for number in range(40):
         journal.open_operation(intent(f"op-{number}", generation=2 * number), "run-1", LEASE)
@@ -60,6 +60,14 @@ def used(tmp_path: Path, clock: HandClock) -> Path:
     journal.open_operation(intent("open", generation=80), "run-1", LEASE)
     journal.close()
     return path
+
+
+@pytest.fixture
+def used(tmp_path: Path, once_used: Path) -> Path:
+    """Such a file of the test's own."""
+    for each in once_used.parent.iterdir():
+        shutil.copy(each, tmp_path)
+    return tmp_path / once_used.name
 
 
 # --- files and permissions ------------------------------------------------------------------------------

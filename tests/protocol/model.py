@@ -74,6 +74,8 @@ class Model:
     ) -> None:
         self.without = without
         self.credentials = credentials
+        # Where a signature expires, nobody has to decide.
+        self._asks_a_person = without is Safeguard.PERSON_WAITS or credentials is Credentials.TOKEN
 
     def steps(self, state: State) -> Steps:
         """Every step from ``state``, each with a name for the trace."""
@@ -89,7 +91,8 @@ class Model:
             yield from self._drift(state)
         if self.credentials is Credentials.SIGNATURE:
             yield from _expiry(state)
-        yield from self._person(state)
+        if self._asks_a_person:
+            yield from self._person(state)
 
     # -- a run: plan, intend, send ------------------------------------------------------------------
 
@@ -268,10 +271,8 @@ class Model:
     # -- a person ---------------------------------------------------------------------------------------
 
     def _person(self, state: State) -> Steps:
-        """Look for a job of an operation, find none, and close it; where a signature expires, nobody has to."""
+        """Look for a job of an operation, find none, and close it."""
         careless = self.without is Safeguard.PERSON_WAITS
-        if not careless and self.credentials is not Credentials.TOKEN:
-            return
         for at, op in enumerate(state.ops):
             if op.verdict or op.leased or op.job >= 0 or any(job.op == at for job in state.jobs):
                 continue

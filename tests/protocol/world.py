@@ -8,8 +8,9 @@ where equal parts are one object. For the same reason a state is put together in
 
 from __future__ import annotations
 
-from functools import cache
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 
 class Job(NamedTuple):
@@ -96,6 +97,10 @@ class State(NamedTuple):
     """The promise that this state breaks."""
 
 
+# What ``State(…)`` does, without a call of Python in between.
+_state: Callable[[tuple[object, ...]], State] = partial(tuple.__new__, State)
+
+
 def surplus(shown: int) -> int:
     """All but the newest."""
     return shown & ~(1 << shown.bit_length() >> 1)
@@ -103,7 +108,8 @@ def surplus(shown: int) -> int:
 
 def may_come(state: State, at: int) -> bool:
     """Whether a request is under way, or a run stands right before sending it."""
-    return at in state.net or any(each.op == at and each.at == "opened" for each in state.runners)
+    one, two = state.runners
+    return at in state.net or (one.op == at and one.at == "opened") or (two.op == at and two.at == "opened")
 
 
 # -- the two runs are alike: a state and the same with their roles swapped count as one ------------------
@@ -113,7 +119,7 @@ def swapped(state: State) -> State:
     """The same world in which each runner is the other."""
     disks, lag, jobs, ops, net, (one, two), faults, gaps, looking, broken = state
     turned = tuple([_swapped_op(op) for op in ops])
-    return State(disks, lag, jobs, turned, net, _swapped(one, two), faults, gaps, looking, broken)
+    return _state((disks, lag, jobs, turned, net, _swapped(one, two), faults, gaps, looking, broken))
 
 
 def canonical(state: State) -> State:
@@ -144,7 +150,7 @@ def accept(state: State, at: int) -> State:
     elif op.verdict and op.disks & state.disks:
         broken = "a request is accepted after its operation was closed"
     disks, lag, jobs, ops, net, runners, faults, gaps, looking, _ = state
-    return State(disks, lag, (*jobs, _job(op.disks, at)), ops, net, runners, faults, gaps, looking, broken)
+    return _state((disks, lag, (*jobs, _job(op.disks, at)), ops, net, runners, faults, gaps, looking, broken))
 
 
 def send(state: State, who: int) -> State:
@@ -175,36 +181,54 @@ def judge(state: State, at: int, verdict: str) -> State:
 # -- one part of the world changed ----------------------------------------------------------------------
 
 
-def move(state: State, who: int, **new: object) -> State:
+def move(
+    state: State,
+    who: int,
+    at: str,
+    *,
+    op: int | None = None,
+    seen: int | None = None,
+    view: int | None = None,
+    note: str = "",
+) -> State:
     """Go to another step; who is idle remembers nothing, and a pool read is of use until the intent."""
-    return put(state, who, _moved(state.runners[who], **new))
+    return put(state, who, _moved(state.runners[who], at, op, seen, view, note))
 
 
 def put(state: State, who: int, runner: Runner) -> State:
     """Another runner in its place."""
     disks, lag, jobs, ops, net, (one, two), faults, gaps, looking, broken = state
     runners = (runner, two) if who == 0 else (one, runner)
-    return State(disks, lag, jobs, ops, net, runners, faults, gaps, looking, broken)
+    return _state((disks, lag, jobs, ops, net, runners, faults, gaps, looking, broken))
 
 
-def change_op(state: State, at: int, **new: object) -> State:
+def change_op(
+    state: State,
+    at: int,
+    *,
+    job: int | None = None,
+    verdict: str | None = None,
+    owner: int | None = None,
+    leased: bool | None = None,
+    expired: bool | None = None,
+) -> State:
     """An entry of the journal changed."""
     disks, lag, jobs, ops, net, runners, faults, gaps, looking, broken = state
-    changed = (*ops[:at], _changed_op(ops[at], **new), *ops[at + 1 :])
-    return State(disks, lag, jobs, changed, net, runners, faults, gaps, looking, broken)
+    changed = (*ops[:at], _changed_op(ops[at], job, verdict, owner, leased, expired), *ops[at + 1 :])
+    return _state((disks, lag, jobs, changed, net, runners, faults, gaps, looking, broken))
 
 
 def end_job(state: State, at: int, end: str, deleted: int, gone: int) -> State:
     """A job ended that deleted some disks; those that are gone now are still shown for a while."""
     disks, lag, jobs, ops, net, runners, faults, gaps, looking, broken = state
     ended = (*jobs[:at], _job(deleted, jobs[at].op, end), *jobs[at + 1 :])
-    return State(disks & ~gone, lag | gone, ended, ops, net, runners, faults, gaps, looking, broken)
+    return _state((disks & ~gone, lag | gone, ended, ops, net, runners, faults, gaps, looking, broken))
 
 
 def spend(state: State, name: str) -> State:
     """One misfortune, or one request, less to come."""
     disks, lag, jobs, ops, net, runners, faults, gaps, looking, broken = state
-    return State(disks, lag, jobs, ops, net, runners, _spent(faults, name), gaps, looking, broken)
+    return _state((disks, lag, jobs, ops, net, runners, _spent(faults, name), gaps, looking, broken))
 
 
 @cache
@@ -225,14 +249,21 @@ def _order(one: Runner, two: Runner) -> int:
 
 
 @cache
-def _moved(me: Runner, **new: object) -> Runner:
-    kept = Runner(run=me.run) if new["at"] == "idle" else me._replace(note="")
-    return kept._replace(**new)  # type: ignore[arg-type]
+def _moved(me: Runner, at: str, op: int | None, seen: int | None, view: int | None, note: str) -> Runner:
+    kept = Runner(run=me.run) if at == "idle" else me
+    return kept._replace(at=at, note=note, **_given(op=op, seen=seen, view=view))
 
 
 @cache
-def _changed_op(op: Op, **new: object) -> Op:
-    return op._replace(**new)  # type: ignore[arg-type]
+def _changed_op(
+    op: Op, job: int | None, verdict: str | None, owner: int | None, leased: bool | None, expired: bool | None
+) -> Op:
+    return op._replace(**_given(job=job, verdict=verdict, owner=owner, leased=leased, expired=expired))
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """What is not None; the functions that ask for it take all by place, which a cache finds fastest."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 @cache

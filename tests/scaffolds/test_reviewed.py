@@ -1,4 +1,7 @@
-"""Only what others reviewed is approved: attacks on a merge, with the real ``gh``, against a stand-in of GitHub."""
+"""Only what others reviewed is approved: attacks on a merge, against a stand-in of GitHub.
+
+The real ``gh`` asks it in those that are of the command, and in one with pages of each kind.
+"""
 
 from __future__ import annotations
 
@@ -171,7 +174,7 @@ def test_a_commit_that_no_pull_request_became_approves_nothing(github: GitHub, q
 
 @pytest.mark.parametrize("is_merged", [False, True])
 def test_a_pull_request_for_another_branch_approves_nothing(
-    is_merged: bool, github: GitHub, reviewed: Reviewed
+    is_merged: bool, github: GitHub, quick: Reviewed
 ) -> None:
     github.pulls[5]["base"]["ref"] = "elsewhere"
     github.pulls[5]["merge_commit_sha"] = MERGE
@@ -179,7 +182,7 @@ def test_a_pull_request_for_another_branch_approves_nothing(
     github.reviewed()
     if is_merged:
         github.merged()
-    refused(reviewed(), "is not the merge of one pull request into main")
+    refused(quick(), "is not the merge of one pull request into main")
 
 
 @pytest.mark.parametrize("event", ["base_ref_changed", "automatic_base_change_succeeded"])
@@ -256,13 +259,13 @@ def test_without_a_review_of_that_commit_after_its_plan_by_another_person_nothin
 
 
 def test_after_a_force_push_the_approval_of_the_other_commit_approves_nothing(
-    github: GitHub, reviewed: Reviewed
+    github: GitHub, quick: Reviewed
 ) -> None:
     github.planned(FIRST)
     github.reviewed()
     github.pushed(NEWER)
     github.merged()
-    refused(reviewed(), "recorded no plan of its last commit")
+    refused(quick(), "recorded no plan of its last commit")
 
 
 def test_who_pushed_the_very_commit_back_is_no_reviewer_of_it(github: GitHub, quick: Reviewed) -> None:
@@ -289,14 +292,14 @@ def test_who_pushed_to_a_branch_that_is_gone_is_found_among_all_pushes_or_nothin
 
 @pytest.mark.parametrize("path", PLAN_FILES)
 def test_a_plan_by_a_program_of_the_pull_request_is_not_taken(
-    path: str, github: GitHub, reviewed: Reviewed, quick: Reviewed
+    path: str, github: GitHub, quick: Reviewed
 ) -> None:
     github.planned(FIRST)
     github.reviewed()
     github.merged()
     # Since the merge the default branch has the same content.
     github.files[5].append({"filename": path, "status": "modified"})
-    refused(reviewed(), f"it changes {path} itself")
+    refused(quick(), f"it changes {path} itself")
     github.files[5][1] = {"filename": "gone", "previous_filename": path, "status": "renamed"}
     refused(quick(), f"it changes {path} itself")
     del github.files[5][1]
@@ -308,7 +311,7 @@ def test_a_plan_by_a_program_of_the_pull_request_is_not_taken(
 
 
 def test_two_pull_requests_that_are_merged_quickly_have_each_its_own_digest(
-    github: GitHub, reviewed: Reviewed
+    github: GitHub, quick: Reviewed
 ) -> None:
     github.opened(6, NEWER, branch="another", by="cleo")
     github.planned(FIRST)
@@ -317,8 +320,8 @@ def test_two_pull_requests_that_are_merged_quickly_have_each_its_own_digest(
     github.reviewed(head=NEWER, number=6)
     github.merged()
     github.merged("9" * 40, 6)
-    assert reviewed().out == f"digest={FIRST}\npull_request=5\n"
-    assert reviewed(sha="9" * 40).out == f"digest={OTHER}\npull_request=6\n"
+    assert quick().out == f"digest={FIRST}\npull_request=5\n"
+    assert quick(sha="9" * 40).out == f"digest={OTHER}\npull_request=6\n"
 
 
 @pytest.mark.parametrize("merge", [MERGE, HEAD], ids=["merge, squash, rebase or queue", "fast-forward"])
