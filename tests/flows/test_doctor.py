@@ -165,22 +165,24 @@ def test_what_is_forbidden_unknown_or_an_hour_away_is_said(run: Run, served: Ser
         assert word in found["fields and words"]["message"]
 
 
-def test_a_journal_is_looked_at_as_a_whole_and_left_as_it_is(
-    run: Run, served: Served, tmp_path: Path
-) -> None:
+def test_a_journal_is_looked_at_as_a_whole_and_left_as_it_is(run: Run, tmp_path: Path) -> None:
     path = str(manifest(tmp_path, [FINANCE]))
-    run("apply", path, "--auto-approve", "--no-wait", env=served.env)
-    file = tmp_path / "state" / "journal.db"
-    before = file.read_bytes()
-    code, found = examined(run, path, env=served.env)
-    assert (code, found["journal"]["result"], found["journal: content"]["result"]) == (0, "ok", "warning")
-    assert "SQLite, version" in found["journal"]["message"]
-    assert "1 open operation, 0 alarms" in found["journal: content"]["message"]
-    assert found["show job"]["result"] == "ok"
-    assert file.read_bytes() == before
-    file.write_bytes(b"no database at all, but long enough to be one" * 100)
-    code, found = examined(run, path, env=served.env)
-    assert (code, found["journal"]["result"], found["list pools"]["result"]) == (10, "failure", "ok")
+    with serving(
+        sandbox.default_world(), job_seconds=3600
+    ) as served:  # its job is there, however long this takes
+        run("apply", path, "--auto-approve", "--no-wait", env=served.env)
+        TIME.skipped += 1800  # half of its sub-jobs have not begun
+        file = tmp_path / "state" / "journal.db"
+        before = file.read_bytes()
+        code, found = examined(run, path, env=served.env)
+        assert (code, found["journal"]["result"], found["journal: content"]["result"]) == (0, "ok", "warning")
+        assert "SQLite, version" in found["journal"]["message"]
+        assert "1 open operation, 0 alarms" in found["journal: content"]["message"]
+        assert found["show job"]["result"] == "ok"
+        assert file.read_bytes() == before
+        file.write_bytes(b"no database at all, but long enough to be one" * 100)
+        code, found = examined(run, path, env=served.env)
+        assert (code, found["journal"]["result"], found["list pools"]["result"]) == (10, "failure", "ok")
 
 
 @pytest.mark.parametrize(
