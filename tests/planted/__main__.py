@@ -108,12 +108,13 @@ def main(words: Sequence[str]) -> int:
     inside = Inside(jobs)
     tests = sorted({test for job in jobs for test in job.tests})
     code = pytest.main([*QUIETLY, "-s", *tests], plugins=[inside])
+    if not inside.ran:
+        print(f"the tests did not run: pytest ended with {int(code)}")
+        return 1
     failed += inside.failed
     print(f"planted bugs: {len(jobs)}, noticed: {len(jobs) - sum(job.bug is not None for job in failed)}")
     print(f"{len(jobs) + inside.controls - len(failed)} passed, {len(failed)} failed")
-    if not inside.controls:
-        print(f"the tests did not run: pytest ended with {int(code)}")
-    return 1 if failed or not inside.controls else 0
+    return 1 if failed else 0
 
 
 def _job(bug: Bug) -> Job:
@@ -151,6 +152,7 @@ class Inside:
         self._broken = False
         self.failed: list[Job] = []
         self.controls = 0
+        self.ran = False
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:
@@ -187,6 +189,7 @@ class Inside:
             self._judge(job, code, output, seconds)
             seen.update(output.splitlines())
         self._control([item for item in session.items if item.nodeid in seen])
+        self.ran = True
         return True
 
     def _control(self, items: Sequence[pytest.Item]) -> None:

@@ -12,7 +12,7 @@ PER_PAIR = (
 PER_DISK = "every disk that goes costs as much more, and all cheapest assignments lose as many"
 
 EQUIVALENT = {
-    "api/outcome.py": {"return (max(0.0, (moment - now).total_seconds()))": ORDER},
+    "api/outcome.py": {"return (max(0.0, (moment - now).total_seconds())) if moment else None": ORDER},
     "planning/guards.py": {
         "break": "limits that are left out or special are the last ones of the limits",
         "on_paper = len(replaced) + (min(undecided, added))": ORDER,
@@ -26,7 +26,7 @@ EQUIVALENT = {
     "apply/proof.py": {
         "agreeing = (1)": "the first reading sets it to 1",
         "agreeing = agreeing + (2) if now_seen == seen else 1": "1 is below two readings, and 2 and 3 are not",
-        "if polls == 0 and (moment <= deadline) and not (seen and seen.complete):": MOMENT,
+        "if not said and (moment <= deadline) and not (seen and seen.complete):": MOMENT,
         "if (moment > deadline) and seen is not None and agreeing >= NEEDED:": MOMENT,
         "if (moment > deadline + CONTRADICTING):": MOMENT,
     },
@@ -46,8 +46,7 @@ EQUIVALENT = {
     "apply/operation.py": {
         "return (min(max(until - ctx.clock.monotonic(), 0.0), ctx.options.proof_timeout))": ORDER,
         "return min(ctx.options.proof_timeout, (max(0.0, until - ctx.clock.monotonic())))": ORDER,
-        "due = (min(deadline, max(due, ctx.clock.monotonic()) + delay(polls)))": ORDER,
-        "due = min((max(ctx.clock.monotonic(), due)) + delay(polls), deadline)": ORDER,
+        "due = (min(deadline, ctx.clock.monotonic() + gap))": ORDER,
         "with (suppress(JournalError, PoolHeld)):": "the order of the errors that are suppressed does not matter",
         "for _ in range((4)):": "one more turn of the event loop hears no less",
         "if (ctx.clock.monotonic() > deadline):": MOMENT,

@@ -47,7 +47,10 @@ TESTS = {
     )
     + RETRY,
     "apply/resolve.py": ("tests/apply/test_resolve.py", "tests/apply/test_decision.py", *RETRY),
-    "apply/proof.py": tuple(f"tests/apply/test_{name}.py" for name in ("proof", "judge", "resolve")) + RETRY,
+    "apply/proof.py": tuple(
+        f"tests/apply/test_{name}.py" for name in ("proof", "judge", "resolve", "endings", "run")
+    )
+    + RETRY,
     "api/outcome.py": ("tests/api/test_outcome.py",),
 }
 """The files worth it, each with the tests that cover it."""
@@ -116,9 +119,11 @@ def mutants(source: str) -> Iterator[Mutant]:
 
 
 def _skipped(tree: ast.Module) -> Iterator[ast.AST]:
-    """What is no behaviour: annotations, decorators, patterns, texts; and what is between the braces of a text."""
+    """What is no behaviour: annotations, decorators, of what kind a class is, patterns, texts and what they show."""
     for node in ast.walk(tree):
         yield from getattr(node, "decorator_list", ())
+        if isinstance(node, ast.ClassDef):
+            yield from node.keywords
         yield from filter(None, (getattr(node, "annotation", None), getattr(node, "returns", None)))
         if isinstance(node, ast.pattern | ast.JoinedStr):
             yield node
