@@ -82,8 +82,9 @@ def _no_time_has_been_skipped() -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)  # before ``-k`` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long tests: with one test at a time to each worker, all workers then end together.
+    """Begin with the long tests: with few tests at a time to each worker, all workers then end together.
 
+    With one at a time, a worker would ask for the next after each of thousands of short ones, and wait for it.
     Those that wait and those that are busy take turns, so that no processor is idle while any test is left.
 
     Whatever uses the PostgreSQL server goes by the keyword ``postgres``, so that ``-k`` can leave it out.
