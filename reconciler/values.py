@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-if (
-    TYPE_CHECKING
-):  # so mypy checks names and types of what is replaced, which msgspec's own signature leaves open
+# So mypy checks names and types of what is replaced, which msgspec's own signature leaves open.
+if TYPE_CHECKING:
     from dataclasses import replace  # noqa: TID251 - for mypy alone
 else:
     from msgspec.structs import replace
