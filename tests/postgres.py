@@ -55,6 +55,11 @@ class PostgresServer:
         return f"{self.url('postgres')}&options=-csearch_path%3D{name}"
 
 
+def schema_of(url: str) -> str:
+    """The schema of a URL that ``fresh`` gave."""
+    return url.rpartition("%3D")[2]
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A server of this session's own, with nothing of value in it."""

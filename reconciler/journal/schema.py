@@ -62,6 +62,18 @@ def _words(*names: str) -> list[sa.Column[str]]:
     return [sa.Column(name, Words, nullable=False) for name in names]
 
 
+def _of_outcome() -> list[sa.Column[Any]]:
+    """What the service answered to a call; all empty while nobody knows."""
+    return [
+        sa.Column("outcome", Words),
+        sa.Column("job_id", Words),
+        sa.Column("request_id", Words),
+        sa.Column("status", sa.Integer),
+        sa.Column("code", Words),
+        sa.Column("message", Words),
+    ]
+
+
 metadata = sa.MetaData()
 
 version_table = sa.Table("reconciler_schema", metadata, sa.Column("version", sa.Integer, nullable=False))
@@ -105,12 +117,7 @@ operations = sa.Table(
     sa.Column("signed_at", Utc, nullable=False),
     sa.Column("not_after", Utc),
     *_words("plan_digest", "state"),
-    sa.Column("outcome", Words),
-    sa.Column("job_id", Words),
-    sa.Column("request_id", Words),
-    sa.Column("status", sa.Integer),
-    sa.Column("code", Words),
-    sa.Column("message", Words),
+    *_of_outcome(),
     sa.Column("owner", Words, nullable=False, index=True),
     sa.Column("lease_until", Utc, nullable=False),
     sa.Column("opened", Utc, nullable=False, index=True),
@@ -204,12 +211,7 @@ announcements = sa.Table(
     sa.Column("text", Words, nullable=False),
     sa.Column("run_id", Words, nullable=False, index=True),
     sa.Column("begun", Utc, nullable=False, index=True),
-    sa.Column("outcome", Words),
-    sa.Column("job_id", Words),
-    sa.Column("request_id", Words),
-    sa.Column("status", sa.Integer),
-    sa.Column("code", Words),
-    sa.Column("message", Words),
+    *_of_outcome(),
 )
 
 # The lock that "sent once" rests on: two runs cannot both have the same message about the same mark. The pool comes

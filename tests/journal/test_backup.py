@@ -10,7 +10,7 @@ from pathlib import Path
 from reconciler.journal.states import Outcome, State
 from tests import needs
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
-from tests.postgres import PASSWORD, USER, PostgresServer
+from tests.postgres import PASSWORD, USER, PostgresServer, schema_of
 
 
 def _live_on(url: str, clock: HandClock) -> None:
@@ -58,7 +58,7 @@ def test_a_dump_that_is_restored_holds_what_was_open_then(
     postgres: PostgresServer, tmp_path: Path, clock: HandClock
 ) -> None:
     url = postgres.fresh()
-    schema = url.rpartition("%3D")[2]
+    schema = schema_of(url)
     _begin(url, clock)
     options = {"PGPASSWORD": PASSWORD, "PATH": "/usr/bin:/bin"}
     at = ["-h", str(postgres.socket), "-U", USER]

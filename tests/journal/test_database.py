@@ -26,7 +26,7 @@ from reconciler.journal.store import find_journal
 from tests.journal.processes import run
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
 from tests.memory_journal import memory_journal
-from tests.postgres import PASSWORD, USER, PostgresServer
+from tests.postgres import PASSWORD, USER, PostgresServer, schema_of
 
 
 def _refused(url: str, clock: HandClock, *words: str) -> JournalError:
@@ -335,7 +335,7 @@ def test_a_user_who_may_not_make_tables_is_told(postgres: PostgresServer, clock:
     url = postgres.fresh()
     with postgres.connect() as connection:
         connection.execute("CREATE ROLE poor LOGIN PASSWORD 'poor'")
-        schema = url.rpartition("%3D")[2]
+        schema = schema_of(url)
         connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO poor".encode())
     error = _refused(url.replace(url[: url.index("@")], "postgresql://poor:poor"), clock, "does not allow")
     assert "RECONCILER_JOURNAL" in error.hint
@@ -344,7 +344,7 @@ def test_a_user_who_may_not_make_tables_is_told(postgres: PostgresServer, clock:
 def test_a_role_that_may_only_select_can_read_a_journal(postgres: PostgresServer, clock: HandClock) -> None:
     url = postgres.fresh()
     as_reader = url.replace(url[: url.index("@")], "postgresql://reader:reader")
-    schema = url.rpartition("%3D")[2]
+    schema = schema_of(url)
     with postgres.connect() as connection:
         connection.execute("CREATE ROLE reader LOGIN PASSWORD 'reader'")
         connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO reader".encode())

@@ -22,7 +22,7 @@ from reconciler.model import Notice
 from reconciler.values import replace
 from tests import needs
 from tests.journal.samples import LEASE, POOL, START, HandClock, intent, open_at
-from tests.postgres import PASSWORD, USER, PostgresServer
+from tests.postgres import PASSWORD, USER, PostgresServer, schema_of
 
 DAY = 86_400.0
 WEEK = timedelta(days=7)
@@ -46,7 +46,7 @@ def backup(url: str, tmp_path: Path, request: pytest.FixtureRequest) -> Backup:
         return Backup(lambda: _copy(place, copy), lambda: _copy(copy, place))
     server: PostgresServer = request.getfixturevalue("postgres")
     at = ["-h", str(server.socket), "-U", USER]
-    dump = [needs.postgresql("pg_dump"), *at, "-Fc", "-t", f"{url.rpartition('%3D')[2]}.reconciler_*"]
+    dump = [needs.postgresql("pg_dump"), *at, "-Fc", "-t", f"{schema_of(url)}.reconciler_*"]
     dump += ["-f", str(tmp_path / "dump"), "postgres"]
     restore = [needs.postgresql("pg_restore"), *at, "-c", "-d", "postgres", str(tmp_path / "dump")]
     return Backup(lambda: _run(dump), lambda: _run(restore))
@@ -377,7 +377,7 @@ def test_a_row_of_another_server_or_timeline_vouches_for_nothing(
     url = postgres.fresh()
     journal = open_at(url, clock)
     journal.keep_marks("run-1", [new(ONE)], [])
-    schema = url.rpartition("%3D")[2]
+    schema = schema_of(url)
     with postgres.connect() as connection:
         row = connection.execute(f"SELECT token FROM {schema}.reconciler_witness".encode()).fetchone()
         assert row is not None
@@ -395,7 +395,7 @@ def test_a_role_that_may_only_read_and_knows_nothing_of_the_server_can_tell(
     url = postgres.fresh()
     journal = open_at(url, clock)
     journal.keep_marks("run-1", [new(ONE)], [])
-    schema = url.rpartition("%3D")[2]
+    schema = schema_of(url)
     with postgres.connect() as connection:
         for each in (
             "CREATE ROLE looker LOGIN PASSWORD 'looker'",
