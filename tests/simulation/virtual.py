@@ -86,7 +86,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         await future
 
     def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> Any:  # type: ignore[override]
-        self._soon.append((callback, args, context or copy_context()))
+        self._soon.append((callback, args, copy_context() if context is None else context))
 
     def call_soon_threadsafe(self, callback: Any, *args: Any, context: Context | None = None) -> Any:  # type: ignore[override]
         self.call_soon(callback, *args, context=context)
@@ -97,7 +97,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> Any:  # type: ignore[override]
         timer = _Timer(when, callback, args)
-        heappush(self._timers, (when, next(self._serial), timer, context or copy_context()))
+        heappush(
+            self._timers, (when, next(self._serial), timer, copy_context() if context is None else context)
+        )
         return timer
 
     def _run_once(self) -> None:
@@ -131,7 +133,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         timers = self._timers
         while timers and timers[0][0] < end:
             _, _, waiting, context = heappop(timers)
-            if context:
+            if context is not None:  # an empty one is false
                 self._soon.append((waiting.run, (), context))
             elif not waiting.done():
                 waiting.set_result(None)
