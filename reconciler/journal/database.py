@@ -10,7 +10,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -277,7 +277,7 @@ def _of_sqlite() -> tuple[Dialect, LRUCache[Any, Any]]:
 def _set_up(connection: sqlite3.Connection, read_only: bool) -> None:
     connection.isolation_level = None  # the driver must not begin transactions by its own rules
     # A byte that is no UTF-8 would make a whole result unreadable; checksums find it row by row.
-    connection.text_factory = lambda stored: stored.decode("utf-8", "backslashreplace")
+    connection.text_factory = partial(str, encoding="utf-8", errors="backslashreplace")
     connection.execute("PRAGMA journal_mode=DELETE")
     # EXTRA also syncs the folder: a commit survives power loss right after it.
     connection.execute("PRAGMA synchronous=EXTRA")
