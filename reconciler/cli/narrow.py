@@ -6,7 +6,6 @@ What the help says is left to the commands.
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterable
 
 import click
@@ -23,6 +22,8 @@ class _Narrow(click.HelpFormatter):
     def __init__(
         self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None
     ) -> None:
+        import shutil  # noqa: PLC0415 - only where help is shown
+
         columns = shutil.get_terminal_size().columns
         self.is_narrow = columns < LEAST
         super().__init__(indent_increment, max(columns - 1, 20) if self.is_narrow else width, max_width)

@@ -19,6 +19,8 @@ from reconciler.values import Struct
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
 """What holds for every command."""
+_FILE = click.Path(path_type=Path, readable=False)
+"""A file or folder; who opens it says what is wrong with it."""
 
 
 class Marker(Struct, frozen=True):
@@ -89,7 +91,7 @@ def _type(kind: Any, marker: Marker) -> click.ParamType[Any] | None:
     if kind is int:
         return _Whole(*marker.range)
     if kind is Path:
-        return click.Path(path_type=Path, readable=False)  # who opens it says what is wrong with it
+        return _FILE
     if issubclass(kind, StrEnum):
         return _OneOf(kind)
     return None  # a text, or a switch
