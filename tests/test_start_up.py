@@ -14,6 +14,7 @@ PLANS = {"reconciler.planning.plan", "reconciler.render.words"}
 COSTLY = {
     *("asyncio", "pydantic", "yaml", "httpx", "sqlalchemy", "starlette", "uvicorn", "importlib.metadata"),
     *("rich", "jinja2", "deepdiff", "prometheus_client", "apprise", "jsonschema"),
+    *("typer", "ctypes", "difflib", "html.entities"),
     *PLANS,
     *("reconciler.engine.apply", "reconciler.apply.context", "reconciler.planning.plan_file"),
     "reconciler.journal.records",
@@ -27,7 +28,10 @@ COSTLY = {
         (["version"], set[str]()),
         (["--help"], set[str]()),
         (["validate", "pools.yaml"], {"pydantic", "yaml"}),
-        (["plan", "--sandbox", "pools.yaml"], {"asyncio", "pydantic", "yaml", "httpx", "starlette"} | PLANS),
+        (
+            ["plan", "--sandbox", "pools.yaml"],
+            {"asyncio", "pydantic", "yaml", "httpx", "starlette", *PLANS, "html.entities"},
+        ),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
