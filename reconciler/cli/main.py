@@ -48,6 +48,8 @@ def main() -> int:
         code = run(sys.argv[1:])
     except SystemExit as terminated:  # by the handler above, while the output was waited for, perhaps
         os._exit(int(terminated.code or 0))
+    except KeyboardInterrupt:  # so early that it hits an import
+        code = 130
     # The interpreter would wait for threads: one that still resolves a name, or one whose reader never reads.
     # The version starts none, and does not even import them.
     if "threading" in sys.modules and len(sys.modules["threading"].enumerate()) > 1:
@@ -80,13 +82,13 @@ def _complete(asked: str) -> int:
     from contextlib import redirect_stderr  # noqa: PLC0415 - none of this is needed but for a shell
     from io import StringIO  # noqa: PLC0415
 
-    from reconciler.cli.app import app  # noqa: PLC0415
-    from reconciler.cli.completion import completions  # noqa: PLC0415
-
     with redirect_stderr(StringIO()):
         try:
+            from reconciler.cli.app import app  # noqa: PLC0415
+            from reconciler.cli.completion import completions  # noqa: PLC0415
+
             sys.stdout.write(f"{completions(asked, app)}\n")
-        except Exception:
+        except (Exception, KeyboardInterrupt):
             return 1  # no completion is better than a message in the middle of a line
     wait_until_written()
     return 0
