@@ -33,7 +33,16 @@ def completions(asked: str, command: Command) -> str:
     shell, _, what = asked.partition("_")
     if what != "complete":
         raise ValueError(asked)
-    return _of(shell, command).complete()
+    asker = _of(shell, command)
+    words, incomplete = asker.get_completion_args()
+    if words[-1:] == ["="]:  # bash parts --pool=fin there, and replaces what stands behind it
+        words.pop()
+    items = asker.get_completions(words, incomplete)
+    flag, equals, _ = incomplete.partition("=")
+    if equals and flag.startswith("-"):  # the other shells replace the whole word
+        for each in items:
+            each.value = f"{flag}={each.value}"
+    return "\n".join(map(asker.format_completion, items))
 
 
 def _of(shell: str, command: Command) -> ShellComplete:

@@ -56,7 +56,7 @@ def test_commands_and_flags_are_completed(run: Run) -> None:
     assert completed(run, "reconciler init sys") == ["systemd"]
 
 
-@pytest.mark.parametrize("line", ["plan man", "apply --policy=man"])
+@pytest.mark.parametrize("line", ["plan man", "apply --policy = man"])
 def test_names_of_files_are_left_to_the_shell(run: Run, line: str) -> None:
     assert completed(run, f"reconciler {line}") == ["file,man"]
 
@@ -75,7 +75,18 @@ def test_pools_are_those_of_the_manifests(run: Run, pools: Path, command: str, f
         "design-studio",
         "finance-analysts",
     ]
-    assert completed(run, f"reconciler {command} {flag}=de") == ["design-studio"]
+    assert completed(run, f"reconciler {command} {flag} = de") == ["design-studio"]  # as bash parts it
+
+
+@pytest.mark.parametrize(
+    ("shell", "word", "offered"),
+    [("zsh", "2", "plain\n--pool=design-studio\n_\n"), ("fish", "--pool=de", "plain,--pool=design-studio\n")],
+)
+def test_a_shell_that_replaces_the_whole_word_gets_the_flag_too(
+    run: Run, pools: Path, shell: str, word: str, offered: str
+) -> None:
+    line = {"COMP_WORDS": "reconciler plan --pool=de", "COMP_CWORD": word}
+    assert run(env={"_RECONCILER_COMPLETE": f"{shell}_complete", **line}).out == offered
 
 
 def test_manifests_that_are_named_come_before_the_folder_and_the_setting(
