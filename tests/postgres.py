@@ -1,6 +1,7 @@
-"""A real PostgreSQL server for tests: started once per session, reached by a Unix socket, removed at the end.
+"""A real PostgreSQL server for tests: one per process that tests, reached by a Unix socket, removed at the end.
 
-Use it by ``from tests.postgres import postgres``; without PostgreSQL the tests that use it are skipped.
+The fixture ``postgres`` is known to every test; without PostgreSQL those that use it are skipped. What initdb makes is
+made once per session and copied: that costs more than all else that a server does before it answers.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 
 from tests import needs
+from tests.shared import once, shared_folder
+
+if TYPE_CHECKING:
+    import psycopg
 
 USER = "tester"
 PASSWORD = "open:sesame/ü"
@@ -43,6 +48,8 @@ class PostgresServer:
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[object, ...]]:
         """A connection of the driver's own, past everything of ours."""
+        import psycopg  # noqa: PLC0415 - for tests that need a server alone
+
         return psycopg.connect(
             host=str(self.socket), user=USER, password=PASSWORD, dbname=database, autocommit=True
         )
@@ -61,26 +68,20 @@ def schema_of(url: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """A server of this session's own, with nothing of value in it."""
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A server of this process's own, with nothing of value in it."""
+    program = needs.postgresql("postgres")
     folder = Path(tempfile.mkdtemp(prefix="pg"))
     try:
         user = _unprivileged(folder)
-        (folder / "password").write_text(PASSWORD)
-        (folder / "password").chmod(0o644)
-        initdb = [needs.postgresql("initdb"), "-D", f"{folder}/data", "-U", USER, "-A", "scram-sha-256"]
-        initdb += ["--pwfile", f"{folder}/password", "--no-sync", "-E", "UTF8", "--locale", "C"]
-        done = subprocess.run(initdb, user=user, cwd=folder, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"initdb failed: {done.stderr}"
-        start = [
-            needs.postgresql("postgres"),
-            "-D",
-            f"{folder}/data",
-            "-k",
-            str(folder),
-            "-c",
-            "listen_addresses=",
-        ]
+        made = shared_folder(tmp_path_factory.getbasetemp()) / "postgres"
+        with once(made) as needed:
+            if needed:
+                _initdb(folder, user)
+                _copy(folder / "data", made)
+        if not needed:
+            _copy(made / "data", folder)
+        start = [program, "-D", f"{folder}/data", "-k", str(folder), "-c", "listen_addresses="]
         start += [part for setting in _QUICK for part in ("-c", setting)]
         with (
             open(folder / "log", "w") as log,
@@ -97,6 +98,20 @@ def postgres() -> Iterator[PostgresServer]:
         shutil.rmtree(folder)
 
 
+def _initdb(folder: Path, user: str | None) -> None:
+    (folder / "password").write_text(PASSWORD)
+    (folder / "password").chmod(0o644)
+    initdb = [needs.postgresql("initdb"), "-D", f"{folder}/data", "-U", USER, "-A", "scram-sha-256"]
+    initdb += ["--pwfile", f"{folder}/password", "--no-sync", "-E", "UTF8", "--locale", "C"]
+    done = subprocess.run(initdb, user=user, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"initdb failed: {done.stderr}"
+
+
+def _copy(data: Path, to: Path) -> None:
+    """Copy a folder with its owner and modes, on which the server insists."""
+    subprocess.run(["cp", "-a", str(data), str(to)], check=True)
+
+
 def _unprivileged(folder: Path) -> str | None:
     """PostgreSQL refuses to run as root: give the folder to somebody else; None when not root."""
     if os.geteuid() != 0:
@@ -108,6 +123,8 @@ def _unprivileged(folder: Path) -> str | None:
 
 
 def _wait(server: PostgresServer, process: subprocess.Popen[bytes], log: Path) -> None:
+    import psycopg  # noqa: PLC0415 - as above
+
     for _ in range(6000):
         try:
             server.connect().close()

@@ -9,7 +9,6 @@ runs the program that it installed once; from then on, ``bash`` forks it.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -19,8 +18,6 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import cache_from_source
@@ -33,6 +30,7 @@ from reconciler.cli.init import CONSTRAINTS
 from tests.flows.conftest import ROOT
 from tests.flows.started import server
 from tests.scaffolds.shell import STARTED, bash, quickened, satisfied, with_python
+from tests.shared import once
 
 PACKAGE = installation.named_package(f"{DISTRIBUTION}=={__version__}", "https://packages.example/simple")
 """What the files of the tests install. The folder of wheels takes the index's place."""
@@ -63,7 +61,7 @@ class Installer:
     def wheels(self) -> Path:
         """The folder of wheels; made on first use."""
         folder = self.root / "wheels"
-        with _once(folder) as needed:
+        with once(folder) as needed:
             if needed:
                 _pack_dependencies(folder)
                 command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
@@ -79,7 +77,7 @@ class Installer:
         made = None if script == PLAIN else self.environment(PLAIN)
         place = self.root / hashlib.sha256(script.encode()).hexdigest()[:16]
         wheels = self.wheels
-        with _once(place) as needed:
+        with once(place) as needed:
             if needed:
                 _install(script, place, wheels, made)
         [environment] = (place / "temp").iterdir()
@@ -156,19 +154,6 @@ def _head(compiled: bytes, of: os.stat_result) -> bytes:
     return compiled[:4] + struct.pack("<3I", 0, int(of.st_mtime), of.st_size)
 
 
-@contextmanager
-def _once(folder: Path) -> Iterator[bool]:
-    """Whether this process is the first that needs a folder; the others wait until it is complete."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    complete = folder.with_suffix(".complete")
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if needed := not complete.exists():
-            folder.mkdir()
-        yield needed
-        complete.touch()
-
-
 def _pack_dependencies(folder: Path) -> None:
     """Put what is installed here, and reconciler needs, back into wheels."""
     for each in _needed(DISTRIBUTION, frozenset({"postgres"}), {}).values():
@@ -205,8 +190,3 @@ def _pack(distribution: metadata.Distribution, folder: Path) -> None:
             wheel.write(each.locate(), str(each))
         record = [*(f"{each},," for each in kept), f"{info}/RECORD,,"]
         wheel.writestr(f"{info}/RECORD", "\n".join(record) + "\n")
-
-
-def shared_folder(basetemp: Path) -> Path:
-    """A folder that all processes of this session see."""
-    return (basetemp.parent if "PYTEST_XDIST_WORKER" in os.environ else basetemp) / "installed"
