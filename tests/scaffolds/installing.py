@@ -24,6 +24,7 @@ from importlib.util import cache_from_source
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from reconciler import DISTRIBUTION, __version__, installation, scaffolds
 from reconciler.cli.init import CONSTRAINTS
@@ -137,9 +138,10 @@ def _install(script: str, place: Path, wheels: Path, made: Path | None) -> None:
 def _compile(environment: Path) -> None:
     """Compile what was installed, by taking over what is compiled of the same files here."""
     [installed] = environment.glob("lib/python*/site-packages")
+    packages = Path(sysconfig.get_path("purelib"))
     for source in [path for each in installed.iterdir() if each.name != "pip" for path in each.rglob("*.py")]:
         name = source.relative_to(installed)
-        here = (ROOT if name.parts[0] == "reconciler" else Path(sysconfig.get_path("purelib"))) / name
+        here = (ROOT if name.parts[0] == "reconciler" else packages) / name
         compiled = Path(cache_from_source(str(here)))
         if compiled.exists() and here.read_bytes() == source.read_bytes():
             told, kept = source.stat(), compiled.read_bytes()
@@ -156,21 +158,22 @@ def _head(compiled: bytes, of: os.stat_result) -> bytes:
 
 def _pack_dependencies(folder: Path) -> None:
     """Put what is installed here, and reconciler needs, back into wheels."""
-    for each in _needed(DISTRIBUTION, frozenset({"postgres"}), {}).values():
-        if each.name != DISTRIBUTION:
+    found = dict[tuple[str, frozenset[str]], metadata.Distribution]()
+    _need(DISTRIBUTION, frozenset({"postgres"}), found)
+    for name, each in {name: each for (name, _), each in found.items()}.items():
+        if name != DISTRIBUTION:
             _pack(each, folder)
 
 
-def _needed(
+def _need(
     name: str, extras: frozenset[str], found: dict[tuple[str, frozenset[str]], metadata.Distribution]
-) -> dict[str, metadata.Distribution]:
-    here = metadata.distribution(name)
-    if (here.name, extras) not in found:
-        found[here.name, extras] = here
-        for each in map(Requirement, here.requires or []):
+) -> None:
+    """Find a distribution, by its normalized name, and what it needs with these extras."""
+    if (name, extras) not in found:
+        found[name, extras] = metadata.distribution(name)
+        for each in map(Requirement, found[name, extras].requires or []):
             if each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in extras | {""}):
-                _needed(each.name, frozenset(each.extras), found)
-    return {each.name: each for each in found.values()}
+                _need(canonicalize_name(each.name), frozenset(each.extras), found)
 
 
 def _pack(distribution: metadata.Distribution, folder: Path) -> None:
