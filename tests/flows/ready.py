@@ -19,7 +19,7 @@ for _name in (
         "platformdirs",
         "pydantic.dataclasses",
     ),
-    *("queue", "sqlalchemy.dialects.sqlite", "typer._adapters", "typer._click.decorators", "yaml"),
+    *("queue", "sqlalchemy.dialects.sqlite", "click.decorators", "yaml"),
 ):
     importlib.import_module(_name)
 
