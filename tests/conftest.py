@@ -40,7 +40,7 @@ LONGEST = (
 BUSY = (
     "simulation/",
     "protocol/",
-    "planning/",
+    "planning/test_matching.py",
     "test_scale.py",
     "apply/test_second_check.py",
     "test_shards.py",
