@@ -346,27 +346,48 @@ def _postgres(url: URL, read_only: bool, guarded: Protection) -> Engine:
         options = {}
     if options.get("sslrootcert") == "system":
         _lead_to_certificates()
-    engine = create_engine(
-        url,
-        pool_size=1,
-        max_overflow=0,
-        pool_pre_ping=True,
-        # A statement must see what was committed while it waited for its turn, whatever the server's default is.
-        isolation_level="READ COMMITTED",
-        connect_args={key: value for key, value in _POSTGRES.items() if key not in url.query} | dict(options),
-    )
+    dialect, compiled = _of_postgres(url.set(database=None, query={"host": url.query.get("host", "")}))
+    arguments, named = dialect.create_connect_args(url)
+    named = {**named, **{key: value for key, value in _POSTGRES.items() if key not in url.query}, **options}
 
-    @event.listens_for(engine, "connect")
-    def connected(connection: Any, _record: object) -> None:
-        with connection.cursor() as cursor:
-            # An intent must be on disk before the call is sent, whatever the server's default is.
-            cursor.execute("SET synchronous_commit = on")
-            cursor.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
-            if read_only:
-                cursor.execute("SET default_transaction_read_only = on")
-        connection.commit()
+    def connect() -> Any:
+        connection: Any = dialect.connect(*arguments, **named)
+        try:
+            _greet(connection, dialect, read_only)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    pool = QueuePool(connect, pool_size=1, max_overflow=0, pre_ping=True, dialect=dialect)
+    engine = Engine(pool, dialect, url, execution_options={"compiled_cache": compiled})
+    if dialect.server_version_info is None:
+
+        @event.listens_for(engine, "engine_connect")
+        def connected(connection: Connection) -> None:
+            if dialect.server_version_info is None:
+                with connection.begin():
+                    dialect.initialize(connection)  # it learns what it speaks to
 
     return engine
+
+
+@cache
+def _of_postgres(server: URL) -> tuple[Dialect, LRUCache[Any, Any]]:
+    """What all journals on a PostgreSQL server share, so that a process compiles a statement only once."""
+    return create_engine(server).dialect, LRUCache(500)
+
+
+def _greet(connection: Any, dialect: Dialect, read_only: bool) -> None:
+    # A statement must see what was committed while it waited for its turn, whatever the server's default is.
+    dialect.set_isolation_level(connection, "READ COMMITTED")
+    with connection.cursor() as cursor:
+        # An intent must be on disk before the call is sent, whatever the server's default is.
+        cursor.execute("SET synchronous_commit = on")
+        cursor.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
+        if read_only:
+            cursor.execute("SET default_transaction_read_only = on")
+    connection.commit()
 
 
 def _knows_protection() -> bool:
