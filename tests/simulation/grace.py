@@ -251,7 +251,9 @@ class Story:
         self.verdict.restores += self.journal.doubted_marks() > 0
         for place, said in self.until.items():
             self.until[place] = [
-                (begun, until if begun <= made else min(until, now)) for begun, until in said
+                # What was said at the moment of a backup was said right after it.
+                (begun, until if begun < made else min(until, now))
+                for begun, until in said
             ]
 
     def _true_time(self) -> datetime:
