@@ -26,10 +26,12 @@ from tests.api.fake_servers import (
     PROJECT,
     QUICK,
     Handler,
+    SkippingLoop,
     answer,
     client_at,
     free_port,
     listening,
+    pass_time,
     read_request,
     script,
 )
@@ -60,7 +62,8 @@ def post(handler: Handler, timing: Timing = QUICK) -> Outcome:
         async with listening(counted) as base:
             return await post_to(base, timing)
 
-    outcome = asyncio.run(run())
+    with asyncio.Runner(loop_factory=SkippingLoop) as runner:
+        outcome = runner.run(run())
     assert asked == 1
     return outcome
 
@@ -194,6 +197,7 @@ async def closes_after_reading(reader: asyncio.StreamReader, writer: asyncio.Str
 
 async def hangs(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await read_request(reader)
+    await pass_time(BRIEF.write)
     await asyncio.sleep(60)
 
 
@@ -202,12 +206,15 @@ async def drips(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     for byte in answer(200, JOB):
         writer.write(bytes([byte]))
         await writer.drain()
-        await asyncio.sleep(0.1)
+        await pass_time(0.1)
+    await asyncio.sleep(60)
 
 
 async def says_continue_and_no_more(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await read_request(reader)
     writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    await writer.drain()
+    await pass_time(BRIEF.write)
     await asyncio.sleep(60)
 
 
