@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -24,29 +23,31 @@ WINDOW = 12
 or that shows one line of several, gives nothing away."""
 HALF = WINDOW // 2
 
+# Patterns as text are compiled when they are first used: few texts need them, and a start needs none.
+
 # A line break inside a text, and what escapes and indentation make of it.
-_BREAK = re.compile(
-    r"(?:(?<![ \t])[ \t]++)?"  # a run of spaces is tried once, not from each of its places
+_BREAK = (
+    r"(?i:(?:(?<![ \t])[ \t]++)?"  # a run of spaces is tried once, not from each of its places
     r"[=\\]?"  # as mails and shells mark a line that goes on
     r"(?:\\{1,8}(?:[rn]|x0[ad]|u000[ad])|%0[ad]|&#(?:10|13|xa|xd);|&shy;"
-    r"|[\r\n\x0b\x0c\x85\xad\u200b\u2028\u2029])[ \t]*",
-    re.IGNORECASE,
+    r"|[\r\n\x0b\x0c\x85\xad\u200b\u2028\u2029])[ \t]*)"
 )
 # The same, and the spaces into which some fold it: only for long pieces, as words stand between spaces too.
-_FOLD = re.compile(rf"(?:{_BREAK.pattern}|[ \t]++)+", re.IGNORECASE)
+_FOLD = rf"(?:{_BREAK}|[ \t]++)+"
 _MAY_BREAK = re.compile(r"[\\%&\r\n\x0b\x0c\x85\xad\u200b\u2028\u2029]")
 """What every break holds: cheap to look for in the names of ten thousand pools."""
-_ESCAPE = re.compile(
-    r"(?P<bytes>%[c-f][0-9a-f](?:%[89ab][0-9a-f]){1,3}|%[0-9a-f]{2}"
+_ESCAPE = (
+    r"(?ai:(?P<bytes>%[c-f][0-9a-f](?:%[89ab][0-9a-f]){1,3}|%[0-9a-f]{2}"
     r"|\\{1,8}x[c-f][0-9a-f](?:\\{1,8}x[89ab][0-9a-f]){1,3}|\\{1,8}x[0-9a-f]{2})"
-    r"|\\{1,8}u(?P<code>[0-9a-f]{4})|\\(?P<mark>[^\w\s])|&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z]{2,8}[0-9]?);",
-    re.IGNORECASE | re.ASCII,
+    r"|\\{1,8}u(?P<code>[0-9a-f]{4})|\\(?P<mark>[^\w\s])|&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z]{2,8}[0-9]?);)"
 )
 """One character as URLs, JSON, JavaScript, shells and HTML escape it."""
-_HEX = re.compile(r"[%x]([0-9a-f]{2})", re.IGNORECASE)
+_HEX = "[%xX]([0-9a-fA-F]{2})"
 NESTED = 3
 """How often one escape may stand in another."""
 _HTML_IN_JSON = re.compile("[<>&='+]")
+_HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})
+"""As ``html.escape``, whose module is imported only where a text needs it."""
 REMEMBERED = 20_000
 """Characters up to which a text and what became of it are kept: a whole report would fill the memory."""
 _LONGEST_HEX = 200
@@ -143,7 +144,7 @@ def _unescaped(text: str) -> tuple[str, list[int]]:
         parts: list[str] = []
         now: list[int] = []
         start = 0
-        for found in _ESCAPE.finditer(text):
+        for found in re.finditer(_ESCAPE, text):
             parts += text[start : found.start()], _character(found)
             now += places[start : found.start() + 1]
             start = found.end()
@@ -155,10 +156,14 @@ def _unescaped(text: str) -> tuple[str, list[int]]:
 
 def _character(found: re.Match[str]) -> str:
     if found["bytes"]:
-        return bytes.fromhex("".join(_HEX.findall(found["bytes"]))).decode("utf-8", "replace")[0]
+        return bytes.fromhex("".join(re.findall(_HEX, found["bytes"]))).decode("utf-8", "replace")[0]
     if found["code"]:
         return chr(int(found["code"], 16))
-    return found["mark"] or (html.unescape(found[0]) or "\ufffd")[0]
+    if found["mark"]:
+        return found["mark"]
+    import html  # noqa: PLC0415 - it has two thousand names of characters
+
+    return (html.unescape(found[0]) or "\ufffd")[0]
 
 
 @lru_cache(maxsize=64)
@@ -203,7 +208,7 @@ def _forms(part: str) -> set[str]:
     percent |= {quote(each, safe="") for each in percent}
     lowered = {re.sub(r"%[0-9A-F]{2}", lambda found: found[0].lower(), each) for each in percent}
     binary = {*_base64(data), *((data.hex(), data.hex().upper()) if len(data) <= _LONGEST_HEX else ())}
-    return {part, html.escape(part), *percent, *lowered, *escaped, *binary}
+    return {part, part.translate(_HTML), *percent, *lowered, *escaped, *binary}
 
 
 def _base64(data: bytes) -> Iterator[str]:
@@ -215,14 +220,14 @@ def _base64(data: bytes) -> Iterator[str]:
         yield base64.urlsafe_b64encode(padded).decode()[first:last]
 
 
-def _without(gap: re.Pattern[str], text: str, find: Callable[[str], Iterable[Span]]) -> Iterator[Span]:
+def _without(gap: str, text: str, find: Callable[[str], Iterable[Span]]) -> Iterator[Span]:
     """What is found in a text whose gaps are left out, by its places in the whole text."""
-    spans = list(find(gap.sub("", text)))
+    spans = list(find(re.sub(gap, "", text)))
     if not spans:
         return
     places: list[int] = []
     start = 0
-    for found in gap.finditer(text):
+    for found in re.finditer(gap, text):
         places.extend(range(start, found.start()))
         start = found.end()
     places.extend(range(start, len(text)))

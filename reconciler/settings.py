@@ -25,7 +25,7 @@ LEAST_KEPT_DAYS = 30
 
 REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,3}")
 """The form of every region id that the vendor lists (SDK core, ``auth/endpoint.py``), such as ``ap-southeast-3``."""
-_SERVICE_HOST = re.compile(rf"(?:workspace|iam|sts)\.(?P<region>{REGION.pattern})\..+")
+_SERVICE_HOST = rf"(?:workspace|iam|sts)\.(?P<region>{REGION.pattern})\..+"
 """A host that carries a region in its name, as those of the cloud do."""
 
 
@@ -118,7 +118,7 @@ def webhooks(environ: Mapping[str, str], flags: Sequence[str]) -> tuple[str, ...
 
 OWNED = "RECONCILER_WEBHOOK_"
 """Before an owner in capitals, with ``_`` for ``-``: the webhooks that hear of the owner's pools alone."""
-_OWNED = re.compile(rf"{OWNED}[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
+_OWNED = rf"{OWNED}[A-Z][A-Z0-9]*(_[A-Z0-9]+)*"
 """The variables that an owner can have; a manifest's rule for owners allows exactly one owner for each."""
 
 
@@ -131,7 +131,7 @@ def owners_webhooks(environ: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """The addresses by owner, of every such variable that is set; raises ``BadInput`` for one that no owner has."""
     found: dict[str, tuple[str, ...]] = {}
     for name in sorted(each for each in environ if each.startswith(OWNED)):
-        if not _OWNED.fullmatch(name):
+        if not re.fullmatch(_OWNED, name):
             what = f"{name} is the variable of no owner; write the owner in capitals, with '_' for '-'"
             raise BadInput("the settings are invalid", faults=(Fault(ENVIRONMENT, 0, 0, what),))
         addresses = tuple(from_file(environ[name], ENVIRONMENT, name).split())
@@ -333,7 +333,7 @@ def backup_endpoint(settings: Settings, region: str) -> str:
 
 def region_of(address: str) -> str:
     """The region in the name of a service's host; empty for a host without one."""
-    found = _SERVICE_HOST.fullmatch(urlsplit(address).hostname or "")
+    found = re.fullmatch(_SERVICE_HOST, urlsplit(address).hostname or "")
     return found["region"] if found else ""
 
 

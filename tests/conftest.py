@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
+import gc
 import signal
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Generator, Iterator
-from pathlib import Path
+from operator import itemgetter
 
 import hypothesis
 import pytest
 
 from reconciler.redaction import forget
 from tests import needs
+from tests.postgres import postgres
+
+__all__ = ["postgres"]  # one for all files: each of those that took it would get a server of its own
 
 # How fast the machine is must decide nothing, so no example has a deadline.
 hypothesis.settings.register_profile(
@@ -25,8 +29,15 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile("fast", hypothesis.settings.get_profile("reconciler"), max_examples=25)
 hypothesis.settings.load_profile("reconciler")
 
+LONGEST = (
+    "test_code.py::test_every_type_is_right",
+    "flows/test_rivals.py",
+    "scaffolds/test_atlantis.py::test_plan_policy_check_and_apply",
+    "planning/test_matching.py::test_no_assignment_of_every_assignment_is_better",
+    "simulation/test_grace.py",
+)
+"""Tests of more than ten seconds, which come first: a worker that ended with one would keep the others waiting."""
 BUSY = (
-    "test_code.py",  # for its types, of which nothing is known on a machine that is new
     "simulation/",
     "protocol/",
     "planning/test_matching.py",
@@ -34,28 +45,25 @@ BUSY = (
     "apply/test_second_check.py",
     "test_shards.py",
 )
-"""Where the tests are that keep a processor busy for longest, the longest first."""
+"""Where the tests are that keep a processor busy for seconds."""
 WAITING = (
-    "flows/test_rivals.py",
-    "scaffolds/test_atlantis.py",
-    "scaffolds/test_github.py",
-    "flows/test_hostile_answers.py",
-    "flows/test_interlock.py",
-    "flows/test_shards.py",
-    "flows/test_watch.py",
-    "flows/test_pasted.py",
-    "journal/test_processes.py",
-    "flows/test_killed.py",
-    "flows/test_signals.py",
-    "api/test_outcome.py",
-    "scaffolds/",
-    "notify/",
-    "flows/test_prometheus.py",
-    "flows/test_asking.py",
-    "flows/test_stalled_output.py",
-    "sandbox/test_serve.py",
+    *(
+        "flows/test_asking.py",
+        "flows/test_hostile_answers.py",
+        "flows/test_interlock.py",
+        "flows/test_killed.py",
+    ),
+    *("flows/test_messages.py", "flows/test_pasted.py", "flows/test_prometheus.py", "flows/test_shards.py"),
+    *(
+        "flows/test_signals.py",
+        "flows/test_stalled_output.py",
+        "flows/test_watch.py",
+        "scaffolds/",
+        "notify/",
+    ),
+    *("api/test_outcome.py", "journal/test_processes.py", "sandbox/test_serve.py"),
 )
-"""Where the tests are that mostly wait for other processes and for real seconds, the longest first."""
+"""Where the tests are that mostly wait for other processes and for real seconds."""
 
 
 def pytest_configure() -> None:
@@ -80,29 +88,55 @@ def _no_time_has_been_skipped() -> Iterator[None]:
         skipping.TIME.reset()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Let each worker begin with other files, on a machine that is new: what one has compiled the others only load."""
+    report = yield
+    worker = getattr(collector.config, "workerinput", None)
+    if worker and isinstance(collector, pytest.Directory):
+        at = len(report.result) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+        report.result[:] = report.result[at:] + report.result[:at]
+    return report
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is imported and collected out of every later search for cycles, which it makes a twentieth dearer."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(tryfirst=True)  # before ``-k`` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long tests: with few tests at a time to each worker, all workers then end together.
+    """Mix tests that wait with tests that compute all through the run, so that no processor is ever idle.
 
-    With one at a time, a worker would ask for the next after each of thousands of short ones, and wait for it.
-    Those that wait and those that are busy take turns, so that no processor is idle while any test is left.
+    xdist gives them out in this order, two at a time to a worker. (With one at a time, a worker would ask for the
+    next after each of thousands of short ones, and wait for it.)
 
     Whatever uses the PostgreSQL server goes by the keyword ``postgres``, so that ``-k`` can leave it out.
     """
-    here = Path(__file__).parent
+    items.sort(key=lambda item: item.path)  # no worker has collected them in this order
+    kinds: list[list[pytest.Item]] = [[], [], []]
+    first: list[tuple[int, pytest.Item]] = []
     for item in items:
         if "postgres" in getattr(item, "fixturenames", ()):
             item.extra_keyword_matches.add("postgres")
-
-    def rank(item: pytest.Item, long: tuple[str, ...]) -> int:
-        name = item.path.relative_to(here).as_posix() if here in item.path.parents else ""
-        return next((at for at, start in enumerate(long) if name.startswith(start)), len(long))
-
-    items.sort(key=lambda item: (rank(item, WAITING), rank(item, BUSY)))
-    waiting = [item for item in items if rank(item, WAITING) < len(WAITING)]
-    busy = items[len(waiting) :]
-    turns = itertools.zip_longest(waiting, busy)
-    items[:] = [item for turn in turns for item in turn if item]
+        name = item.nodeid.partition("tests/")[2]
+        rank = next((at for at, start in enumerate(LONGEST) if name.startswith(start)), None)
+        if rank is not None:
+            first.append((rank, item))
+        else:
+            kinds[0 if name.startswith(WAITING) else 1 if name.startswith(BUSY) else 2].append(item)
+    for kind in kinds[:2]:  # in any order that is always the same: those of one file are alike
+        kind.sort(key=lambda item: zlib.crc32(item.nodeid.encode()))
+    # The short ones alone come last, so that all workers end together.
+    spread = [
+        (at / len(kind) * share, item)
+        for kind, share in zip(kinds, (0.9, 0.9, 1), strict=True)
+        for at, item in enumerate(kind)
+    ]
+    items[:] = [item for _, item in [*sorted(first, key=itemgetter(0)), *sorted(spread, key=itemgetter(0))]]
 
 
 @pytest.hookimpl(wrapper=True)

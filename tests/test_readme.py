@@ -13,11 +13,10 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-import typer
 import yaml
+from click.testing import CliRunner
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from typer.testing import CliRunner
 
 from reconciler.cli.app import app
 from reconciler.errors import ExitCode
@@ -88,7 +87,7 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
         yield from commands(command.get_command(None, name), (*path, name))
 
 
-COMMANDS = dict(commands(typer.main.get_command(app)))
+COMMANDS = dict(commands(app))
 OPTIONS: dict[tuple[str, ...], set[str]] = {
     path: {flag for each in command.params for flag in each.opts if flag.startswith("--")}
     for path, command in COMMANDS.items()

@@ -11,11 +11,11 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from reconciler.credentials import Secret
 from reconciler.redaction import SHORTEST, forget, know, redact
 from reconciler.safe_text import safe_text
+from tests.texts import texts
 
 SECRET = 'q/Zx+7"é w&9<K\\4=Tt0uRm2'
 TOKEN = "MIIFbwYJKoZIhvcNAQcCoIIFYDCCBVwCAQExDTALBglghkgBZQMEAgEwggOBBgkqhkiG9w0BBwGgggNyBIIDbnsidG9rZW4iOns"
@@ -141,7 +141,7 @@ def test_what_is_too_short_to_be_a_secret_garbles_nothing() -> None:
     assert redact("xxxxxxxxxxxxxxxx") == "xxxxxxxxxxxxxxxx"
 
 
-@given(st.text(max_size=60), st.text(min_size=SHORTEST, max_size=60), st.text(max_size=60))
+@given(texts(max_size=60), texts(min_size=SHORTEST, max_size=60), texts(max_size=60))
 def test_no_text_around_a_secret_hides_it(before: str, secret: str, after: str) -> None:
     forget()
     know(secret)
@@ -149,7 +149,7 @@ def test_no_text_around_a_secret_hides_it(before: str, secret: str, after: str) 
     assert secret not in left or secret in "***"
 
 
-@given(st.text(max_size=200))
+@given(texts(max_size=200))
 def test_a_text_without_secrets_is_left_alone(text: str) -> None:
     forget()
     know("\U0001f511\U0001f511\U0001f511\U0001f511\U0001f511\U0001f511\U0001f511")

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from reconciler.redaction import know
 from reconciler.safe_text import LONGEST, all_safe, safe_text
+from tests.texts import texts
 
 
 @pytest.mark.parametrize("text", ["finance-analysts", "财务-分析", "Žofie Čapková", "CORP\\anna", "", "a b"])
@@ -38,7 +39,7 @@ def test_a_long_text_is_cut_and_says_how_long_it_was() -> None:
     assert cut.endswith("… (5000 characters)")
 
 
-@given(st.text(max_size=1500))
+@given(texts(max_size=1500))
 def test_any_text_becomes_printable_short_and_stable(text: str) -> None:
     safe = safe_text(text)
     assert safe.isprintable()

@@ -25,12 +25,13 @@ from tests.builders import AT, NO_LIMITS, TARGET
 from tests.simulation.scenario import Killed, Mortal
 from tests.simulation.virtual import VirtualClock
 from tests.test_scale import Counted, NewId, declared
+from tests.texts import texts
 
 SHARDS = 8
 POOLS = 24
 
 
-@given(st.integers(1, 40), st.text(min_size=1), st.text())
+@given(st.integers(1, 40), texts(min_size=1), texts())
 def test_every_pool_has_exactly_one_shard(count: int, pool: str, region: str) -> None:
     target = Target(region, "0" * 32)
     assert sum(Shard(number, count).owns(target, pool) for number in range(1, count + 1)) == 1

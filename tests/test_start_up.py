@@ -14,6 +14,7 @@ PLANS = {"reconciler.planning.plan", "reconciler.render.words"}
 COSTLY = {
     *("asyncio", "pydantic", "yaml", "httpx", "sqlalchemy", "starlette", "uvicorn", "importlib.metadata"),
     *("rich", "jinja2", "deepdiff", "prometheus_client", "apprise", "jsonschema"),
+    *("typer", "ctypes", "difflib", "html.entities"),
     *PLANS,
     *("reconciler.engine.apply", "reconciler.apply.context", "reconciler.planning.plan_file"),
     "reconciler.journal.records",
@@ -27,7 +28,10 @@ COSTLY = {
         (["version"], set[str]()),
         (["--help"], set[str]()),
         (["validate", "pools.yaml"], {"pydantic", "yaml"}),
-        (["plan", "--sandbox", "pools.yaml"], {"asyncio", "pydantic", "yaml", "httpx", "starlette"} | PLANS),
+        (
+            ["plan", "--sandbox", "pools.yaml"],
+            {"asyncio", "pydantic", "yaml", "httpx", "starlette", *PLANS, "html.entities"},
+        ),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -70,3 +74,17 @@ def test_no_installed_package_comes_between_a_manifest_and_its_check(tmp_path: P
     )
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "loaded").exists()
+
+
+@pytest.mark.parametrize(("asked", "code"), [("", 130), ("bash_complete", 1)])
+def test_ctrl_c_in_the_middle_of_an_import_shows_no_traceback(tmp_path: Path, asked: str, code: int) -> None:
+    """As a shell sends it that is typed on while it completes."""
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "reconciler", *([] if asked else ["--help"])],
+        cwd=tmp_path,
+        env=bare(tmp_path) | {"PYTHONPATH": f"{tmp_path}:{Path.cwd()}", "_RECONCILER_COMPLETE": asked},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (code, b"", b"")

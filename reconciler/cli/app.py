@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-import typer.core
-from typer.main import get_command
+from click import Choice, Command, Context, HelpFormatter, Option, Parameter
+from click.exceptions import Exit
 
-from reconciler.cli.completion import Shell, script
-from reconciler.cli.narrow import fitting
+from reconciler.cli.completion import SHELLS, script
+from reconciler.cli.narrow import Group
+from reconciler.cli.parameters import SETTINGS
 
 COMMANDS = {
     "plan": "Show which disks would go, and what that destroys; never writes.",
@@ -37,80 +37,57 @@ COMMANDS = {
 """Each command with the line that the list of commands shows for it; its own help says more."""
 
 
-HELP = {"help_option_names": ["-h", "--help"]}
-"""How every command is asked for its help."""
-
-
-class Commands(typer.core.TyperGroup):
+class Commands(Group):
     """Commands by name. Importing all of them would take three times as long as running the shortest."""
 
-    def __init__(self, **attributes: Any) -> None:
-        super().__init__(**attributes)
-        self._loaded: dict[str, Any] = {}
-        names: dict[str, Any] = dict.fromkeys(COMMANDS)
-        self.commands = names  # names alone, for suggestions; see get_command
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the name is the group's
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:  # noqa: ARG002 - the name is click's
         """Import a command; None where there is none of this name."""
-        if cmd_name in COMMANDS and cmd_name not in self._loaded:
-            name = "import_" if cmd_name == "import" else cmd_name
-            module = import_module(f"reconciler.cli.{name}")
-            self._loaded[cmd_name] = fitting(
-                get_command(getattr(module, "app", None) or _alone(getattr(module, name), cmd_name))
-            )
-        return self._loaded.get(cmd_name)
+        if cmd_name not in COMMANDS:
+            return None
+        name = "import_" if cmd_name == "import" else cmd_name
+        found: Command = getattr(import_module(f"reconciler.cli.{name}"), name)
+        return found
 
-    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+    def shell_complete(self, ctx: Context, incomplete: str) -> list[Any]:
         """The commands and flags that begin so, without importing any command."""
-        item: Any = typer.core.CompletionItem  # type: ignore[attr-defined]  # what flags are completed with there
-        names = [item(name, help=about) for name, about in COMMANDS.items() if name.startswith(incomplete)]
-        return [*names, *super(typer.core.TyperGroup, self).shell_complete(ctx, incomplete)]
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - only for a shell
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the name is the group's
+        names = [
+            CompletionItem(name, help=about)
+            for name, about in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*names, *Command.shell_complete(self, ctx, incomplete)]
+
+    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:  # noqa: ARG002 - the name is click's
         """Write the list of commands without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-def _alone(function: Any, name: str) -> typer.Typer:
-    one = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=HELP)
-    one.command(name)(function)
-    return one
-
-
-app = typer.Typer(
-    name="reconciler",
-    cls=Commands,
-    context_settings=HELP,
-    help="Declarative reconciler for the data disks of Huawei Cloud Workspace desktop pools.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-
-def _show(ctx: typer.Context, shell: Shell | None) -> None:
+def _show(ctx: Context, _flag: Parameter, shell: str | None) -> None:
     if shell and not ctx.resilient_parsing:  # while a line is completed nothing on it is carried out
         from reconciler.cli.console import Console  # noqa: PLC0415 - the list of commands needs none
 
-        Console().text(script(shell))
-        raise typer.Exit
+        Console().text(script(shell, app))
+        raise Exit
 
 
-@app.callback()
-def reconciler(
-    show_completion: Annotated[
-        Shell | None,
-        typer.Option(
+_names: dict[str, Any] = dict.fromkeys(COMMANDS)
+app = Commands(
+    "reconciler",
+    _names,  # alone: click suggests from them, and takes the commands from get_command
+    help="Declarative reconciler for the data disks of Huawei Cloud Workspace desktop pools.",
+    params=[
+        Option(
+            ["--show-completion"],
+            type=Choice(SHELLS),
             help="Print the script that switches on completion in this shell.",
             callback=_show,
             is_eager=True,
-        ),
-    ] = None,
-) -> None:
-    """Declarative reconciler for the data disks of Huawei Cloud Workspace desktop pools."""
-
-
-command = fitting(get_command(app))
-"""The group of all commands, built once: Typer would build it again for each line that is run."""
+            expose_value=False,
+        )
+    ],
+    context_settings=SETTINGS,
+)
+"""The group of all commands."""

@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from reconciler.apply.context import PARALLELISM, Options
 from reconciler.apply.results import ApplyReport, Status
 from reconciler.apply.stop import Stop
@@ -23,6 +21,7 @@ from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
 from reconciler.cli.manifest_paths import manifest_paths
 from reconciler.cli.outputs import plan_outputs, show_plan, tell_github, to_github
+from reconciler.cli.parameters import argument, flag
 from reconciler.cli.plan_files import is_plan_file
 from reconciler.cli.plan_files import load as load_plan
 from reconciler.cli.policy import check_reviewed, policy_of, read_as, sources_of
@@ -46,30 +45,27 @@ from reconciler.values import Struct, field, replace
 def apply(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(
+        argument(
             help="Manifests, or one saved plan; else the manifests of RECONCILER_PATHS, else manifests/.",
             metavar="PATH…|PLANFILE",
-            show_default=False,
         ),
     ] = None,
     *,
     auto_approve: flags.AutoApprove = False,
     approve: Annotated[
-        str | None, typer.Option(help="Apply only if the plan has this digest.", metavar="DIGEST")
+        str | None, flag(help="Apply only if the plan has this digest.", metavar="DIGEST")
     ] = None,
     approvals: flags.SignedApprovals = None,
     mark: Annotated[
-        bool, typer.Option("--mark", help="Only mark what is surplus, so that its grace begins.")
+        bool, flag("--mark", help="Only mark what is surplus, so that its grace begins.")
     ] = False,
     shown: flags.OutputFormat = flags.Output.TEXT,
     connection: flags.ConnectionOptions,
-    wait_timeout: Annotated[str, typer.Option(help="How long one job may take.")] = "20m",
-    no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Do not follow jobs; the next run proves them.")
-    ] = False,
+    wait_timeout: Annotated[str, flag(help="How long one job may take.", metavar="TIME")] = "20m",
+    no_wait: Annotated[bool, flag("--no-wait", help="Do not follow jobs; the next run proves them.")] = False,
     parallelism: flags.Parallelism = PARALLELISM,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Continue with other pools after a failure.")
+        bool, flag("--keep-going", help="Continue with other pools after a failure.")
     ] = False,
     shard: flags.ShardOf = "1/1",
     run_group: flags.RunGroup = "",

@@ -9,12 +9,11 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from reconciler.cli import flags
 from reconciler.cli.approval import DIGEST
 from reconciler.cli.connect import duration
 from reconciler.cli.console import Console
+from reconciler.cli.parameters import argument, flag
 from reconciler.cli.plan_files import load
 from reconciler.cli.policy import find_policy
 from reconciler.cli.signatures import allowed_signers, sign
@@ -30,16 +29,12 @@ from reconciler.render.text import plan_lines
 @flags.options
 def approve(
     plan_file: Annotated[
-        Path | None, typer.Argument(help="A plan saved with plan --out.", metavar="[PLANFILE]")
+        Path | None, argument(help="A plan saved with plan --out.", metavar="PLANFILE")
     ] = None,
     *,
-    digest: Annotated[
-        str | None, typer.Option(help="Approve the plan with this digest.", metavar="DIGEST")
-    ] = None,
-    key: Annotated[
-        Path, typer.Option(help="Your SSH key; the public one if your agent holds it.", metavar="PATH")
-    ],
-    expires: Annotated[str, typer.Option(help="How long the approval counts: 30m, 24h, 2d.")] = "24h",
+    digest: Annotated[str | None, flag(help="Approve the plan with this digest.", metavar="DIGEST")] = None,
+    key: Annotated[Path, flag(help="Your SSH key; the public one if your agent holds it.", metavar="PATH")],
+    expires: Annotated[str, flag(help="How long the approval counts: 30m, 24h, 2d.", metavar="TIME")] = "24h",
     policy: flags.PolicyFile = None,
 ) -> int:
     """Sign the approval of a plan with your SSH key, and print it; needs no network."""

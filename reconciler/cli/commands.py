@@ -29,7 +29,7 @@ _WITH_PROJECT = _WITH_POLICY
 _WITH_PROFILE = frozenset({"resolve", "import"})
 """Those that read no manifest, which would name it."""
 _WITH_SELECTION = frozenset({"plan", "apply", "drift", "watch"})
-_COMMAND = re.compile(rf"(?<![\w/.-])reconciler ({'|'.join(sorted(_WITH_SANDBOX | _WITH_PATHS))})(?![\w-])")
+_COMMAND = rf"(?<![\w/.-])reconciler ({'|'.join(sorted(_WITH_SANDBOX | _WITH_PATHS))})(?![\w-])"
 
 
 class Given(Struct, frozen=True):
@@ -128,7 +128,7 @@ def complete(text: str) -> str:
         # What ``command`` has made is complete already.
         return found[0] if flags and text.startswith(flags, found.end()) else found[0] + flags
 
-    return _COMMAND.sub(completed, text)
+    return re.sub(_COMMAND, completed, text)
 
 
 def command(name: str, paths: Iterable[Path | str] = (), *more: str) -> str:

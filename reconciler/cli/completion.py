@@ -1,6 +1,6 @@
 """Completes command lines for a shell: names of pools come from the manifests, and nothing is asked of any service.
 
-The scripts for the shells and the completion of commands and flags are Typer's.
+The scripts for the shells and the completion of commands, flags and files are click's.
 """
 
 from __future__ import annotations
@@ -8,35 +8,50 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from enum import StrEnum
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from click import Command
+    from click.shell_completion import ShellComplete
+
+SHELLS = ("bash", "zsh", "fish")
+"""Those whose completion is tested."""
 VARIABLE = "_RECONCILER_COMPLETE"
-"""What a shell sets to ask for completions; Typer reads it."""
+"""What a shell sets to ask for completions, such as ``bash_complete``."""
 _PLAIN = re.compile(r"[\w@%+][\w@%+.-]*")
-"""Names that mean themselves in every shell; others are not offered, since zsh evaluates what it is offered."""
+"""Names that mean themselves in every shell; others are not offered, since bash would split and expand them."""
 
 
-class Shell(StrEnum):
-    """The shells whose completion is tested."""
-
-    BASH = "bash"
-    ZSH = "zsh"
-    FISH = "fish"
-
-
-def make_known() -> None:
-    """Let Typer know the shells, as it does by itself only where it also installs scripts."""
-    typer: Any = import_module("typer.completion")
-    typer.completion_init()
-
-
-def script(shell: Shell) -> str:
+def script(shell: str, command: Command) -> str:
     """The script that switches completion on in this shell."""
-    typer: Any = import_module("typer.completion")  # whose types leave these functions out
-    return str(typer.get_completion_script(prog_name="reconciler", complete_var=VARIABLE, shell=shell))
+    return _of(shell, command).source()
+
+
+def completions(asked: str, command: Command) -> str:
+    """What this shell is offered for the command line in the environment; raises for what no script asks."""
+    shell, _, what = asked.partition("_")
+    if what != "complete":
+        raise ValueError(asked)
+    asker = _of(shell, command)
+    words, incomplete = asker.get_completion_args()
+    if words[-1:] == ["="]:  # bash parts --pool=fin there, and replaces what stands behind it
+        words.pop()
+    items = asker.get_completions(words, incomplete)
+    flag, equals, _ = incomplete.partition("=")
+    if equals and flag.startswith("-"):  # the other shells replace the whole word
+        for each in items:
+            each.value = f"{flag}={each.value}"
+    return "\n".join(map(asker.format_completion, items))
+
+
+def _of(shell: str, command: Command) -> ShellComplete:
+    from click.shell_completion import get_completion_class  # noqa: PLC0415 - only for a shell
+
+    found = get_completion_class(shell)
+    if found is None:
+        raise ValueError(shell)
+    return found(command, {}, "reconciler", VARIABLE)
 
 
 def pool_names(given: Mapping[str, Any], left: Sequence[str], incomplete: str) -> list[str]:

@@ -49,13 +49,13 @@ def has_printed() -> bool:
     return _state["printed"]
 
 
-def no_color(given: bool) -> bool:
+def no_color(_line: object, _flag: object, given: bool) -> bool:
     """Apply the flag ``--no-color`` before anything is printed."""
     _state["no_color"] = given
     return given
 
 
-def quiet(given: bool) -> bool:
+def quiet(_line: object, _flag: object, given: bool) -> bool:
     """Apply the flag ``--quiet`` before anything is printed."""
     _state["quiet"] = given
     return given

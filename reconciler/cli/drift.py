@@ -10,8 +10,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from reconciler.apply.results import DriftReport, DriftRound, LivePool, Sight, live_pool
 from reconciler.apply.stop import Stop
 from reconciler.apply.unnamed import unnamed_drift
@@ -21,6 +19,7 @@ from reconciler.cli.connect import connections, journal, run_context
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
 from reconciler.cli.outputs import plan_outputs, show_faults, to_github
+from reconciler.cli.parameters import flag
 from reconciler.cli.policy import policy_of, read_as, sources_of
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
@@ -39,11 +38,9 @@ from reconciler.values import Struct, field, replace
 
 Correct = Annotated[
     bool,
-    typer.Option("--correct", help="Remediate what the manifests' drift policy allows, not only detect."),
+    flag("--correct", help="Remediate what the manifests' drift policy allows, not only detect."),
 ]
-Textfile = Annotated[
-    Path | None, typer.Option("--prometheus", help="Write gauges to this textfile.", metavar="FILE")
-]
+Textfile = Annotated[Path | None, flag("--prometheus", help="Write gauges to this textfile.", metavar="FILE")]
 
 
 class Memory(Struct):

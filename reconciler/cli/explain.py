@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from reconciler.cli import flags
 from reconciler.cli.commands import acting_as
 from reconciler.cli.console import Console
+from reconciler.cli.parameters import argument
 from reconciler.cli.plan import PlanRequest, compute_plan, exit_code_of
 from reconciler.engine.holds import blocked_code
 from reconciler.errors import BadInput, ExitCode
@@ -24,7 +23,7 @@ from reconciler.values import replace
 
 @flags.options
 def explain(
-    pool: Annotated[str, typer.Argument(help="Name or id of one declared pool.", metavar="POOL")],
+    pool: Annotated[str, argument(help="Name or id of one declared pool.", metavar="POOL")],
     paths: flags.Paths,
     *,
     shown: flags.OutputFormat = flags.Output.TEXT,

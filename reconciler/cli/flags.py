@@ -7,59 +7,46 @@ import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
-from functools import wraps
-from inspect import Parameter, Signature, signature
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
-import typer
+from click import Command, Context
 
 from reconciler.cli.commands import remember
 from reconciler.cli.console import no_color, quiet
+from reconciler.cli.parameters import argument, flag, made
 from reconciler.errors import BadInput
 from reconciler.model import Limit, Limits, Selection, Shard, Target
 from reconciler.settings import fits_header
 from reconciler.values import Struct, replace
 
-Paths = Annotated[
-    list[Path], typer.Argument(help="Manifest files or directories.", metavar="PATH…", show_default=False)
-]
+Paths = Annotated[list[Path], argument(help="Manifest files or directories.", metavar="PATH…")]
 OptionalPaths = Annotated[
     list[Path] | None,
-    typer.Argument(
+    argument(
         help="Manifest files or directories; else those of RECONCILER_PATHS, else manifests/.",
         metavar="PATH…",
-        show_default=False,
     ),
 ]
-FollowSymlinks = Annotated[
-    bool, typer.Option("--follow-symlinks", help="Follow links that leave a given folder.")
-]
+FollowSymlinks = Annotated[bool, flag("--follow-symlinks", help="Follow links that leave a given folder.")]
 Anonymise = Annotated[
     bool,
-    typer.Option("--anonymise", help="Show how many users there are and not who: for what others can read."),
+    flag("--anonymise", help="Show how many users there are and not who: for what others can read."),
 ]
 Endpoint = Annotated[
     str | None,
-    typer.Option(help="Service endpoint: https, or http to this machine.", metavar="URL"),
+    flag(help="Service endpoint: https, or http to this machine.", metavar="URL"),
 ]
-Sandbox = Annotated[bool, typer.Option("--sandbox", help="Use the simulated service on this machine.")]
-NoColor = Annotated[
-    bool, typer.Option("--no-color", help="Print without colour.", is_eager=True, callback=no_color)
-]
+Sandbox = Annotated[bool, flag("--sandbox", help="Use the simulated service on this machine.")]
+NoColor = Annotated[bool, flag("--no-color", help="Print without colour.", is_eager=True, callback=no_color)]
 Quiet = Annotated[
     bool,
-    typer.Option(
-        "--quiet", "-q", help="Print no progress and no notes on stderr.", is_eager=True, callback=quiet
-    ),
+    flag("--quiet", "-q", help="Print no progress and no notes on stderr.", is_eager=True, callback=quiet),
 ]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log requests, waits and states on stderr.")]
-Debug = Annotated[
-    bool, typer.Option("--debug", help="Log everything: also leases, and guards that let pass.")
-]
-LogFile = Annotated[
-    Path | None, typer.Option("--log-file", help="Log to this file; it is added to.", metavar="FILE")
-]
+Verbose = Annotated[bool, flag("--verbose", "-v", help="Log requests, waits and states on stderr.")]
+Debug = Annotated[bool, flag("--debug", help="Log everything: also leases, and guards that let pass.")]
+LogFile = Annotated[Path | None, flag("--log-file", help="Log to this file; it is added to.", metavar="FILE")]
 
 
 class LogFormat(StrEnum):
@@ -69,10 +56,10 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-LogFormatOption = Annotated[LogFormat, typer.Option("--log-format", help="How to write the log.")]
+LogFormatOption = Annotated[LogFormat, flag("--log-format", help="How to write the log.")]
 JournalUrl = Annotated[
     str | None,
-    typer.Option(
+    flag(
         "--journal",
         help="SQLAlchemy URL of the journal, or @FILE with it. Others on this machine can read a command line: "
         "put a password into RECONCILER_JOURNAL or a file.",
@@ -81,7 +68,7 @@ JournalUrl = Annotated[
 ]
 PolicyFile = Annotated[
     Path | None,
-    typer.Option(
+    flag(
         "--policy",
         help="Policy that manifests and flags cannot lift (RECONCILER_POLICY).",
         metavar="FILE",
@@ -89,62 +76,54 @@ PolicyFile = Annotated[
 ]
 Webhooks = Annotated[
     list[str] | None,
-    typer.Option(
+    flag(
         "--webhook",
         help="Notify this address: https gets JSON, others go through apprise. An address is a secret, and others "
         "on this machine can read a command line: prefer RECONCILER_WEBHOOK, or @FILE.",
         metavar="URL|@FILE",
     ),
 ]
-OutMarkdown = Annotated[Path | None, typer.Option(help="Also write the plan as Markdown.", metavar="FILE")]
-OutHtml = Annotated[Path | None, typer.Option(help="Also write the plan as a page.", metavar="FILE")]
-OutJson = Annotated[Path | None, typer.Option(help="Also write the plan as JSON.", metavar="FILE")]
-OutGitlab = Annotated[Path | None, typer.Option(help="Also write GitLab's terraform report.", metavar="FILE")]
-Lifetime = Annotated[str, typer.Option("--plan-ttl", help="How long the plan can be applied: 30m, 1h, 2d.")]
-LimitDisks = Annotated[
-    int | None, typer.Option(min=0, help="Most disks a run may destroy.", show_default="10")
+OutMarkdown = Annotated[Path | None, flag(help="Also write the plan as Markdown.", metavar="FILE")]
+OutHtml = Annotated[Path | None, flag(help="Also write the plan as a page.", metavar="FILE")]
+OutJson = Annotated[Path | None, flag(help="Also write the plan as JSON.", metavar="FILE")]
+OutGitlab = Annotated[Path | None, flag(help="Also write GitLab's terraform report.", metavar="FILE")]
+Lifetime = Annotated[
+    str, flag("--plan-ttl", help="How long the plan can be applied: 30m, 1h, 2d.", metavar="TIME")
 ]
-LimitCopies = Annotated[
-    int | None, typer.Option(min=0, help="Most copies a run may destroy.", show_default="100")
-]
-LimitPools = Annotated[
-    int | None, typer.Option(min=0, help="Most pools that may lose disks.", show_default="5")
-]
+LimitDisks = Annotated[int | None, flag(min=0, help="Most disks a run may destroy.", show_default="10")]
+LimitCopies = Annotated[int | None, flag(min=0, help="Most copies a run may destroy.", show_default="100")]
+LimitPools = Annotated[int | None, flag(min=0, help="Most pools that may lose disks.", show_default="5")]
 LimitGigabytes = Annotated[
-    int | None, typer.Option(min=0, help="Most GB a run may destroy.", show_default="no limit")
+    int | None, flag(min=0, help="Most GB a run may destroy.", show_default="no limit")
 ]
 LimitUsers = Annotated[
-    int | None, typer.Option(min=0, help="Most people who may lose data.", show_default="no limit")
+    int | None, flag(min=0, help="Most people who may lose data.", show_default="no limit")
 ]
 LimitShareOfPool = Annotated[
     str | None,
-    typer.Option(
-        help="Most percent of its disks that a pool may lose.", metavar="N%", show_default="no limit"
-    ),
+    flag(help="Most percent of its disks that a pool may lose.", metavar="N%", show_default="no limit"),
 ]
 LimitShareOfRun = Annotated[
     str | None,
-    typer.Option(help="Most percent of all disks that may go.", metavar="N%", show_default="no limit"),
+    flag(help="Most percent of all disks that may go.", metavar="N%", show_default="no limit"),
 ]
 AutoApprove = Annotated[
-    bool, typer.Option("--auto-approve", help="Do not prompt; every guard and limit still applies.")
+    bool, flag("--auto-approve", help="Do not prompt; every guard and limit still applies.")
 ]
 SignedApprovals = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--approval", help="A signed approval, or a folder of them; may be repeated.", metavar="FILE|DIR"
-    ),
+    flag("--approval", help="A signed approval, or a folder of them; may be repeated.", metavar="FILE|DIR"),
 ]
-Parallelism = Annotated[int, typer.Option(min=1, max=64, help="Pools worked on at the same time.")]
+Parallelism = Annotated[int, flag(min=1, max=64, help="Pools worked on at the same time.")]
 
 
 ShardOf = Annotated[
     str,
-    typer.Option("--shard", help="Work on one of N equal shares of the pools: 1/N to N/N.", metavar="I/N"),
+    flag("--shard", help="Work on one of N equal shares of the pools: 1/N to N/N.", metavar="I/N"),
 ]
 RunGroup = Annotated[
     str,
-    typer.Option(
+    flag(
         help="Runs of one group share their limits through the journal (RECONCILER_RUN_GROUP).",
         metavar="ID",
         show_default=False,
@@ -152,16 +131,16 @@ RunGroup = Annotated[
 ]
 
 
-Region = Annotated[str | None, typer.Option(help="Region, when no manifest is read.", metavar="ID")]
+Region = Annotated[str | None, flag(help="Region, when no manifest is read.", metavar="ID")]
 Profile = Annotated[
-    str, typer.Option(help="Section of the credentials file to use.", metavar="NAME", show_default=False)
+    str, flag(help="Section of the credentials file to use.", metavar="NAME", show_default=False)
 ]
-ProjectId = Annotated[str | None, typer.Option(help="Project, when no manifest is read.", metavar="ID")]
+ProjectId = Annotated[str | None, flag(help="Project, when no manifest is read.", metavar="ID")]
 
 
 Confirmed = Annotated[
     list[str] | None,
-    typer.Option(
+    flag(
         "--project-id",
         help="Confirm that the credentials are for this project, where IAM cannot; may be repeated.",
         metavar="ID",
@@ -169,29 +148,29 @@ Confirmed = Annotated[
 ]
 
 
-def pool_names(ctx: typer.Context, incomplete: str) -> list[str]:
+def pool_names(line: Context, _flag: object, incomplete: str) -> list[str]:
     """Names for a shell to complete."""
     from reconciler.cli import completion  # noqa: PLC0415 - only for a shell
 
-    return completion.pool_names(ctx.params, ctx.args, incomplete)
+    return completion.pool_names(line.params, line.args, incomplete)
 
 
 SelectedPools = Annotated[
     list[str] | None,
-    typer.Option(
+    flag(
         "--pool",
         help="Only this declared pool, by name, id or pattern ('finance-*'); may be repeated.",
         metavar="NAME|ID",
-        autocompletion=pool_names,
+        complete=pool_names,
     ),
 ]
 ExcludedPools = Annotated[
     list[str] | None,
-    typer.Option(
+    flag(
         "--exclude",
         help="Not this declared pool, written the same way; may be repeated.",
         metavar="NAME|ID",
-        autocompletion=pool_names,
+        complete=pool_names,
     ),
 ]
 
@@ -221,8 +200,8 @@ class HistoryOutput(StrEnum):
     """Every run whole, a line each, oldest first: for audits."""
 
 
-PlanFormat = Annotated[Format, typer.Option("--format", help="How to show the plan.")]
-OutputFormat = Annotated[Output, typer.Option("--format", help="How to show the result.")]
+PlanFormat = Annotated[Format, flag("--format", help="How to show the plan.")]
+OutputFormat = Annotated[Output, flag("--format", help="How to show the result.")]
 
 
 def shard(text: str) -> Shard:
@@ -361,13 +340,12 @@ class ResolveOptions(Struct, frozen=True):
         return TargetOptions(self.region, (self.project_id or [""])[0]).target
 
 
-def options(command: Callable[..., int]) -> Callable[..., int]:
-    """Let a command take groups of flags: a parameter of one of the classes above becomes one flag per field.
+def options(command: Callable[..., int]) -> Command:
+    """Make a command of a function: a parameter of one of the classes above becomes one flag per field.
 
     Where names are added to the class (``Annotated``), only the fields of these names become flags.
     Also adds ``--no-color``, ``--quiet`` and the flags of the log, so that no command has to declare them.
     """
-    # typer reads flags from a signature, so the wrapper gets one in which each group is replaced by its fields.
     groups: dict[str, tuple[Any, list[str]]] = {}
     parameters: list[Parameter] = []
     for each in signature(command, eval_str=True).parameters.values():
@@ -385,7 +363,6 @@ def options(command: Callable[..., int]) -> Callable[..., int]:
     own = {each.name for each in parameters}
     parameters += [each for each in _OF_ALL if each.name not in own]
 
-    @wraps(command)
     def run(**values: Any) -> int:
         asked = {each.name: values.pop(each.name) for each in _OF_ALL if each.name not in own}
         with _logging(asked):
@@ -401,9 +378,7 @@ def options(command: Callable[..., int]) -> Callable[..., int]:
         )
         return command(**values)
 
-    run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {each.name: each.annotation for each in parameters}
-    return run
+    return made(command.__name__, command.__doc__ or "", run, parameters)
 
 
 _OF_ALL = tuple(

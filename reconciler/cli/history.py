@@ -8,11 +8,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated
 
-import typer
-
 from reconciler.cli import flags
 from reconciler.cli.connect import duration, journal, journal_place, journal_to_read, own_sandbox
 from reconciler.cli.console import Console
+from reconciler.cli.parameters import argument, flag
 from reconciler.clock import CLOCK
 from reconciler.errors import BadInput, ExitCode
 from reconciler.journal.records import Journal
@@ -33,22 +32,22 @@ LONGEST = timedelta(days=36_500)
 def history(
     what: Annotated[
         str | None,
-        typer.Argument(help="'show' to see one run, 'prune' to delete old ones.", metavar="[show|prune]"),
+        argument(help="'show' to see one run, 'prune' to delete old ones.", metavar="show|prune"),
     ] = None,
     run: Annotated[
-        str | None, typer.Argument(help="The run to show: its id, or how it begins.", metavar="[RUN]")
+        str | None, argument(help="The run to show: its id, or how it begins.", metavar="RUN")
     ] = None,
     *,
-    most: Annotated[int, typer.Option("--most", min=1, max=10_000, help="How many runs to list.")] = 20,
+    most: Annotated[int, flag("--most", min=1, max=10_000, help="How many runs to list.")] = 20,
     older_than: Annotated[
-        str | None, typer.Option("--older-than", help="What 'prune' deletes: 400d. At least 30d.")
+        str | None, flag("--older-than", help="What 'prune' deletes: 400d. At least 30d.", metavar="TIME")
     ] = None,
     since: Annotated[
-        str | None, typer.Option("--since", help="Only runs of that time: 12h, 30d.", metavar="TIME")
+        str | None, flag("--since", help="Only runs of that time: 12h, 30d.", metavar="TIME")
     ] = None,
     shown: Annotated[
         flags.HistoryOutput,
-        typer.Option("--format", help="How to show the result; jsonl: every run whole, a line each."),
+        flag("--format", help="How to show the result; jsonl: every run whole, a line each."),
     ] = flags.HistoryOutput.TEXT,
     where: flags.JournalOptions,
     anonymise: flags.Anonymise = False,

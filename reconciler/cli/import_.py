@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from reconciler.apply.stop import Stop
 from reconciler.cli import flags
 from reconciler.cli.commands import path_word
@@ -21,6 +19,7 @@ from reconciler.cli.connect import connections, read_settings
 from reconciler.cli.console import Console
 from reconciler.cli.flags import ConnectionOptions
 from reconciler.cli.interlock import Interlock
+from reconciler.cli.parameters import flag
 from reconciler.cli.signals import run_async
 from reconciler.errors import BadInput, ExitCode, ReconcilerError
 from reconciler.files import refuse_link, write_file
@@ -39,12 +38,10 @@ LONGEST_NAME = 100
 def import_(
     *,
     pool: Annotated[
-        list[str] | None, typer.Option("--pool", help="Only this pool; may be repeated.", metavar="NAME")
+        list[str] | None, flag("--pool", help="Only this pool; may be repeated.", metavar="NAME")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Write one file per pool into this folder.", metavar="DIR")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
+    out: Annotated[Path | None, flag(help="Write one file per pool into this folder.", metavar="DIR")] = None,
+    force: Annotated[bool, flag("--force", help="Overwrite files that exist.")] = False,
     only: flags.TargetOptions,
     profile: flags.Profile = "",
     connection: flags.ServiceOptions,

@@ -11,11 +11,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from reconciler import DISTRIBUTION, installation
 from reconciler.cli import flags
 from reconciler.cli.console import Console
+from reconciler.cli.parameters import argument, flag
 from reconciler.errors import BadInput, ExitCode
 from reconciler.files import write_file
 from reconciler.render.line import count
@@ -106,26 +105,24 @@ _NEXT: Mapping[Platform, tuple[str, ...]] = {
 
 @flags.options
 def init(
-    platform: Annotated[Platform, typer.Argument(help="Where reconciler will run.")],
+    platform: Annotated[Platform, argument(help="Where reconciler will run.", metavar="PLATFORM")],
     *,
-    folder: Annotated[Path, typer.Option("--dir", help="Folder to write into.", metavar="DIR")] = Path(),
-    force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
+    folder: Annotated[Path, flag("--dir", help="Folder to write into.", metavar="DIR")] = Path(),
+    force: Annotated[bool, flag("--force", help="Overwrite files that exist.")] = False,
     package: Annotated[
         str,
-        typer.Option(
+        flag(
             help="What the files install: an exact requirement; otherwise what this installation came from.",
             metavar="REQUIREMENT",
             show_default=False,
         ),
     ] = "",
     index_url: Annotated[
-        str, typer.Option(help="Package index of a --package with ==.", metavar="URL", show_default=False)
+        str, flag(help="Package index of a --package with ==.", metavar="URL", show_default=False)
     ] = "",
     check: Annotated[
         bool,
-        typer.Option(
-            "--check", help="Write nothing: list which settings of the repository on github are missing."
-        ),
+        flag("--check", help="Write nothing: list which settings of the repository on github are missing."),
     ] = False,
 ) -> int:
     """Write ready-made files for github, gitlab, jenkins, atlantis, kubernetes, systemd, prometheus or pre-commit."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from reconciler.cli.console import Console
 from reconciler.cli.stdio import TolerantStream, Writer
 from reconciler.clock import CLOCK
-from reconciler.errors import BadInput
+from reconciler.errors import BadInput, ReconcilerError
 from reconciler.files import open_to_append
 from reconciler.logs import FIELDS, TREE
 from reconciler.redaction import redact
@@ -69,11 +69,7 @@ def logging_as(asked: Asked, environ: Mapping[str, str]) -> Iterator[None]:
 
 
 def _unexpected(error: Exception) -> Exception | None:
-    from typer.exceptions import TyperException  # noqa: PLC0415 - imported long ago
-
-    from reconciler.errors import ReconcilerError  # noqa: PLC0415
-
-    return None if isinstance(error, ReconcilerError | TyperException) else error
+    return None if isinstance(error, ReconcilerError) else error
 
 
 def _level(asked: Asked, environ: Mapping[str, str]) -> int | None:

@@ -16,6 +16,8 @@ TYPE_CHECKING = False  # typing itself would be half of what `version` imports
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from click.exceptions import UsageError
+
     from reconciler.errors import ReconcilerError
 
 
@@ -46,6 +48,8 @@ def main() -> int:
         code = run(sys.argv[1:])
     except SystemExit as terminated:  # by the handler above, while the output was waited for, perhaps
         os._exit(int(terminated.code or 0))
+    except KeyboardInterrupt:  # so early that it hits an import
+        code = 130
     # The interpreter would wait for threads: one that still resolves a name, or one whose reader never reads.
     # The version starts none, and does not even import them.
     if "threading" in sys.modules and len(sys.modules["threading"].enumerate()) > 1:
@@ -68,30 +72,26 @@ def run(arguments: list[str]) -> int:
         write_at_once(f"reconciler {__version__}\n")
         return 0
     # Asked by a shell, which gives no argument: on any other line this variable, left behind, changes nothing.
-    if not arguments and os.environ.get("_RECONCILER_COMPLETE"):
-        return _complete()
+    if not arguments and (asked := os.environ.get("_RECONCILER_COMPLETE")):
+        return _complete(asked)
     return run_app(arguments)
 
 
-def _complete() -> int:
+def _complete(asked: str) -> int:
     """Print the completions of the command line in the environment; no fault ever reaches the person who types."""
     from contextlib import redirect_stderr  # noqa: PLC0415 - none of this is needed but for a shell
     from io import StringIO  # noqa: PLC0415
 
-    from reconciler.cli.app import command  # noqa: PLC0415
-    from reconciler.cli.completion import VARIABLE, make_known  # noqa: PLC0415
-
-    make_known()
-    code = 1
     with redirect_stderr(StringIO()):
         try:
-            command(args=[], prog_name="reconciler", complete_var=VARIABLE)
-        except SystemExit as done:
-            code = done.code if isinstance(done.code, int) else 0
-        except Exception:
-            code = 1  # no completion is better than a message in the middle of a line
+            from reconciler.cli.app import app  # noqa: PLC0415
+            from reconciler.cli.completion import completions  # noqa: PLC0415
+
+            sys.stdout.write(f"{completions(asked, app)}\n")
+        except (Exception, KeyboardInterrupt):
+            return 1  # no completion is better than a message in the middle of a line
     wait_until_written()
-    return code
+    return 0
 
 
 def run_app(arguments: Sequence[str]) -> int:
@@ -141,18 +141,20 @@ _WITH_OUTPUTS = frozenset({"plan", "apply", "drift", "validate"})
 
 
 def _called(arguments: list[str]) -> int:
-    from typer.exceptions import TyperException  # noqa: PLC0415 - these imports are the costly ones
+    from click.exceptions import Exit, UsageError  # noqa: PLC0415 - not needed for the version
 
-    from reconciler.cli.app import command  # noqa: PLC0415
-    from reconciler.errors import BadInput, ExitCode, Interrupted, ReconcilerError  # noqa: PLC0415
+    from reconciler.cli.app import app  # noqa: PLC0415
+    from reconciler.errors import ExitCode, Interrupted, ReconcilerError  # noqa: PLC0415
 
     try:
-        result = command(args=arguments, prog_name="reconciler", standalone_mode=False, complete_var="")
+        with app.make_context("reconciler", [*arguments]) as line:
+            return int(app.invoke(line))
+    except Exit as ended:  # by --help, or --show-completion
+        return ended.exit_code
     except ReconcilerError as error:
         return _failed(error, error.exit_code, arguments)
-    except TyperException as error:
-        bad = BadInput(_plain(error.format_message()), "see reconciler --help")
-        return _failed(bad, ExitCode.BAD_INPUT, arguments)
+    except UsageError as error:
+        return _misused(error, arguments)
     except KeyboardInterrupt:
         return _failed(Interrupted("interrupted"), ExitCode.INTERRUPTED, arguments)
     except Exception as error:
@@ -165,16 +167,19 @@ def _called(arguments: list[str]) -> int:
             "please report it with the output under RECONCILER_DEBUG=1",
         )
         return _failed(bug, ExitCode.ERROR, arguments)
-    return int(result or 0)
 
 
-def _plain(message: str) -> str:
-    """What is wrong with a flag's value, without the words of the library that looked at it."""
-    head, mark, rest = message.partition("': ")
-    for theirs, ours in (("Value error, ", ""), ("Input should be", "it should be")):
-        if rest.startswith(theirs):
-            rest = ours + rest[len(theirs) :]
-    return head + mark + rest.partition(", unable to parse")[0]
+def _misused(error: UsageError, arguments: Sequence[str]) -> int:
+    from click.exceptions import NoArgsIsHelpError  # noqa: PLC0415 - imported long ago
+
+    from reconciler.errors import BadInput, ExitCode  # noqa: PLC0415
+
+    if isinstance(error, NoArgsIsHelpError):  # no fault to name: the help says what there is
+        sys.stderr.write(f"{error.message}\n")
+        return int(ExitCode.BAD_INPUT)
+    command = error.ctx.command_path if error.ctx else "reconciler"
+    bad = BadInput(error.format_message(), f"see {command} --help")
+    return _failed(bad, ExitCode.BAD_INPUT, arguments)
 
 
 def _failed(error: ReconcilerError, code: int, arguments: Sequence[str] = ()) -> int:

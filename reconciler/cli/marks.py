@@ -10,13 +10,12 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-import typer
-
 from reconciler import __version__
 from reconciler.cli import flags
 from reconciler.cli.actor import actor
 from reconciler.cli.connect import journal, journal_place, journal_to_read, new_id, own_sandbox
 from reconciler.cli.console import Console
+from reconciler.cli.parameters import argument, flag
 from reconciler.clock import CLOCK
 from reconciler.errors import BadInput, ExitCode
 from reconciler.journal.records import Journal, Mark
@@ -33,19 +32,19 @@ _USAGE = "reconciler marks, or: marks clear POOL/DISK, or: marks extend POOL/DIS
 def marks(
     what: Annotated[
         str | None,
-        typer.Argument(
+        argument(
             help="'extend' to let a disk wait longer, 'clear' to let its grace begin again.",
-            metavar="[clear|extend]",
+            metavar="clear|extend",
         ),
     ] = None,
     disk: Annotated[
         str | None,
-        typer.Argument(help="The disk: name or id of its pool, and its id.", metavar="[POOL/DISK]"),
+        argument(help="The disk: name or id of its pool, and its id.", metavar="POOL/DISK"),
     ] = None,
     *,
     until: Annotated[
         str | None,
-        typer.Option(help="Until when it waits: 2026-12-10, or 2026-12-10T09:00 (UTC).", metavar="DATE"),
+        flag(help="Until when it waits: 2026-12-10, or 2026-12-10T09:00 (UTC).", metavar="DATE"),
     ] = None,
     shown: flags.OutputFormat = flags.Output.TEXT,
     where: flags.JournalOptions,

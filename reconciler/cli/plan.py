@@ -9,8 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from reconciler.apply.stop import Stop
 from reconciler.cli import flags
 from reconciler.cli.commands import acting_as, command, path_word
@@ -27,6 +25,7 @@ from reconciler.cli.outputs import (
     unnamed_losses,
     write_outputs,
 )
+from reconciler.cli.parameters import flag
 from reconciler.cli.policy import policy_of
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK
@@ -58,9 +57,9 @@ if TYPE_CHECKING:
 def plan(
     paths: flags.OptionalPaths = None,
     *,
-    out: Annotated[Path | None, typer.Option(help="Save the plan for a later apply.", metavar="FILE")] = None,
+    out: Annotated[Path | None, flag(help="Save the plan for a later apply.", metavar="FILE")] = None,
     detailed_exitcode: Annotated[
-        bool, typer.Option("--detailed-exitcode", help="Exit 2 when changes are pending.")
+        bool, flag("--detailed-exitcode", help="Exit 2 when changes are pending.")
     ] = False,
     shown: flags.PlanFormat = flags.Format.TEXT,
     connection: flags.ConnectionOptions,
@@ -71,15 +70,13 @@ def plan(
     selection: flags.SelectionOptions,
     base: Annotated[
         list[Path] | None,
-        typer.Option(
-            help="Manifests of the target branch: say what changes in what is allowed.", metavar="PATH"
-        ),
+        flag(help="Manifests of the target branch: say what changes in what is allowed.", metavar="PATH"),
     ] = None,
     desktops: Annotated[
-        bool, typer.Option("--desktops", help="Also show desktops whose disks are not those of their pool.")
+        bool, flag("--desktops", help="Also show desktops whose disks are not those of their pool.")
     ] = False,
     notify: Annotated[
-        bool, typer.Option("--notify", help="Tell the webhooks of a plan that waits for approval.")
+        bool, flag("--notify", help="Tell the webhooks of a plan that waits for approval.")
     ] = False,
     webhook: flags.Webhooks = None,
     anonymise: flags.Anonymise = False,

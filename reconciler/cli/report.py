@@ -9,12 +9,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from reconciler.cli import flags
 from reconciler.cli.connect import duration, journal, own_sandbox
 from reconciler.cli.console import Console
 from reconciler.cli.outputs import write_text
+from reconciler.cli.parameters import flag
 from reconciler.clock import CLOCK
 from reconciler.errors import ExitCode
 from reconciler.journal.records import Journal
@@ -32,9 +31,9 @@ LONGEST = timedelta(days=36_500)
 
 @flags.options
 def report(
-    out: Annotated[Path, typer.Option(help="The page to write.", metavar="FILE", show_default=False)],
+    out: Annotated[Path, flag(help="The page to write.", metavar="FILE", show_default=False)],
     *,
-    since: Annotated[str, typer.Option(help="How far back: 12h, 30d.")] = "30d",
+    since: Annotated[str, flag(help="How far back: 12h, 30d.", metavar="TIME")] = "30d",
     where: flags.JournalOptions,
 ) -> int:
     """Write a page of drift over time, of marked disks, of unresolved operations and of past removals."""

@@ -9,8 +9,6 @@ import os
 from enum import StrEnum
 from typing import Annotated
 
-import typer
-
 from reconciler.apply.context import Options, RunContext
 from reconciler.apply.decision import Decision
 from reconciler.apply.results import Resolution, worst
@@ -20,6 +18,7 @@ from reconciler.cli.actor import actor
 from reconciler.cli.connect import connections, duration, journal, new_id, own_sandbox, run_context
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
+from reconciler.cli.parameters import argument, flag
 from reconciler.cli.policy import check_target, policy_of
 from reconciler.cli.signals import run_async
 from reconciler.engine.resolution import (
@@ -63,28 +62,26 @@ class _Request(Struct, frozen=True):
 
 @flags.options
 def resolve(
-    operation: Annotated[
-        str | None, typer.Argument(help="The operation to close.", metavar="OPERATION")
-    ] = None,
+    operation: Annotated[str | None, argument(help="The operation to close.", metavar="OPERATION")] = None,
     *,
     accept_as: Annotated[
-        AcceptAs | None, typer.Option("--accept-as", help="Close OPERATION by your own decision.")
+        AcceptAs | None, flag("--accept-as", help="Close OPERATION by your own decision.")
     ] = None,
     despite_evidence: Annotated[
         bool,
-        typer.Option("--despite-evidence", help="Close it although the disks or the job contradict that."),
+        flag("--despite-evidence", help="Close it although the disks or the job contradict that."),
     ] = False,
     acknowledge: Annotated[
         str | None,
-        typer.Option(help="Close the alarm of this pool: somebody has looked at it.", metavar="NAME|ID"),
+        flag(help="Close the alarm of this pool: somebody has looked at it.", metavar="NAME|ID"),
     ] = None,
     pool: Annotated[
         list[str] | None,
-        typer.Option("--pool", help="Only operations on this pool; may be repeated.", metavar="NAME|ID"),
+        flag("--pool", help="Only operations on this pool; may be repeated.", metavar="NAME|ID"),
     ] = None,
-    wait_timeout: Annotated[str, typer.Option(help="How long to wait for one job.")] = "20m",
+    wait_timeout: Annotated[str, flag(help="How long to wait for one job.", metavar="TIME")] = "20m",
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Do not follow jobs; only look at how they stand.")
+        bool, flag("--no-wait", help="Do not follow jobs; only look at how they stand.")
     ] = False,
     only: flags.ResolveOptions,
     profile: flags.Profile = "",

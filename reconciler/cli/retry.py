@@ -8,8 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from reconciler.apply.context import Options, RunContext
 from reconciler.apply.results import ApplyReport
 from reconciler.apply.stop import Stop
@@ -19,6 +17,7 @@ from reconciler.cli.commands import command
 from reconciler.cli.connect import connections, duration, journal, run_context
 from reconciler.cli.console import Console
 from reconciler.cli.interlock import Interlock
+from reconciler.cli.parameters import argument, flag
 from reconciler.cli.policy import policy_of, read_as, sources_of
 from reconciler.cli.signals import run_async
 from reconciler.engine.retry import CAUTION, RetryRequest, operation_to_retry
@@ -33,27 +32,26 @@ from reconciler.values import replace
 @flags.options
 def retry(
     operation: Annotated[
-        str, typer.Argument(help="The operation, as plan and drift name it.", metavar="OPERATION")
+        str, argument(help="The operation, as plan and drift name it.", metavar="OPERATION")
     ],
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(
+        argument(
             help="Manifests; those of the run that removed, as they are now, when none is given.",
             metavar="PATH…",
-            show_default=False,
         ),
     ] = None,
     *,
     auto_approve: flags.AutoApprove = False,
     approve: Annotated[
-        str | None, typer.Option(help="Retry only if its plan has this digest.", metavar="DIGEST")
+        str | None, flag(help="Retry only if its plan has this digest.", metavar="DIGEST")
     ] = None,
     approvals: flags.SignedApprovals = None,
     shown: flags.OutputFormat = flags.Output.TEXT,
     connection: flags.ConnectionOptions,
-    wait_timeout: Annotated[str, typer.Option(help="How long the job may take.")] = "20m",
+    wait_timeout: Annotated[str, flag(help="How long the job may take.", metavar="TIME")] = "20m",
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Do not follow the job; the next run proves it.")
+        bool, flag("--no-wait", help="Do not follow the job; the next run proves it.")
     ] = False,
     limits: flags.LimitOptions,
     follow_symlinks: flags.FollowSymlinks = False,

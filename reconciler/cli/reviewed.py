@@ -9,12 +9,11 @@ import os
 import re
 from typing import Annotated
 
-import typer
-
 from reconciler.cli import flags
 from reconciler.cli.approval import DIGEST
 from reconciler.cli.console import Console
 from reconciler.cli.github import GitHub, evidence, gate, pulls_of, repository, understood
+from reconciler.cli.parameters import argument, flag
 from reconciler.cli.policy import find_policy
 from reconciler.errors import BadInput, ExitCode
 from reconciler.planning.reviewed import Demand, Found, approved, merged_pull, second_person
@@ -24,14 +23,12 @@ from reconciler.planning.reviewed import Demand, Found, approved, merged_pull, s
 def reviewed(
     digest: Annotated[
         str | None,
-        typer.Argument(help="A plan that a person names, instead of a pull request's.", metavar="[DIGEST]"),
+        argument(help="A plan that a person names, instead of a pull request's.", metavar="DIGEST"),
     ] = None,
     *,
-    base: Annotated[
-        str, typer.Option(help="The branch whose commits are applied.", metavar="BRANCH")
-    ] = "main",
+    base: Annotated[str, flag(help="The branch whose commits are applied.", metavar="BRANCH")] = "main",
     environment: Annotated[
-        str, typer.Option(help="The environment whose reviewers approve such a DIGEST.", metavar="NAME")
+        str, flag(help="The environment whose reviewers approve such a DIGEST.", metavar="NAME")
     ] = "production",
     policy: flags.PolicyFile = None,
 ) -> int:

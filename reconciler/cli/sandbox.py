@@ -8,32 +8,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from reconciler.cli import flags
 from reconciler.cli.connect import sandbox_errors, sandbox_file
 from reconciler.cli.console import Console
+from reconciler.cli.narrow import Group
+from reconciler.cli.parameters import SETTINGS, flag
 from reconciler.clock import CLOCK
 from reconciler.errors import ExitCode
 
-app = typer.Typer(
-    help="A simulated service: nothing real is touched.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-)
-
 State = Annotated[
     Path | None,
-    typer.Option("--state", help="State file of the sandbox.", metavar="FILE", show_default=False),
+    flag("--state", help="State file of the sandbox.", metavar="FILE", show_default=False),
 ]
 
 
-@app.command("serve")
 @flags.options
 def serve(
-    host: Annotated[str, typer.Option(help="Loopback address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
+    host: Annotated[str, flag(help="Loopback address to listen on.", metavar="ADDRESS")] = "127.0.0.1",
+    port: Annotated[int, flag(min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
     state: State = None,
 ) -> int:
     """Serve the sandbox over TCP on this machine."""
@@ -64,7 +56,6 @@ def serve(
     return int(ExitCode.DONE)
 
 
-@app.command("reset")
 @flags.options
 def reset(state: State = None) -> int:
     """Reset the sandbox to its initial state."""
@@ -76,9 +67,8 @@ def reset(state: State = None) -> int:
     return int(ExitCode.DONE)
 
 
-@app.command("state")
 @flags.options
-def show_state(state: State = None) -> int:
+def state(state: State = None) -> int:
     """Print the sandbox's state: pools, jobs, and a record of every write."""
     from reconciler import sandbox  # noqa: PLC0415 - a server's imports
 
@@ -86,3 +76,11 @@ def show_state(state: State = None) -> int:
         values = sandbox.state(sandbox_file(state), CLOCK.get().now().timestamp())
     Console().data(values)
     return int(ExitCode.DONE)
+
+
+sandbox = Group(
+    "sandbox",
+    [serve, reset, state],
+    help="A simulated service: nothing real is touched.",
+    context_settings=SETTINGS,
+)

@@ -6,12 +6,11 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from reconciler.cli import flags
 from reconciler.cli.commands import GIVEN, Given, command
 from reconciler.cli.console import Console
 from reconciler.cli.outputs import show_plan, write_outputs
+from reconciler.cli.parameters import argument
 from reconciler.cli.plan_files import load
 from reconciler.errors import ExitCode
 from reconciler.model import Selection
@@ -20,7 +19,7 @@ from reconciler.planning.anonymous import anonymised
 
 @flags.options
 def show(
-    plan_file: Annotated[Path, typer.Argument(help="A plan saved with plan --out.", metavar="PLANFILE")],
+    plan_file: Annotated[Path, argument(help="A plan saved with plan --out.", metavar="PLANFILE")],
     *,
     shown: flags.PlanFormat = flags.Format.TEXT,
     outputs: flags.OutputOptions,

@@ -117,11 +117,14 @@ def _one_arena() -> None:
 
     Threads here allocate next to nothing, and hostile answers must not exhaust a process that has 512 MB.
     """
-    import ctypes  # noqa: PLC0415 - the version is printed without it
+    from contextlib import suppress  # noqa: PLC0415 - the version is printed without any of this
 
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt:  # only glibc has it
-        mallopt(-8, 1)  # M_ARENA_MAX
+    with suppress(ImportError, OSError):  # only glibc has it
+        # What ctypes is made of: importing that itself would be a hundredth of `validate`.
+        from _ctypes import call_function, dlopen, dlsym  # noqa: PLC0415
+
+        here = dlopen(None, 0)  # type: ignore[arg-type]  # this process itself
+        call_function(dlsym(here, "mallopt"), (-8, 1))  # M_ARENA_MAX
 
 
 def tolerate() -> None:

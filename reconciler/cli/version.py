@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from importlib.metadata import Distribution
 from typing import Annotated
 
-import typer
-
 from reconciler import DISTRIBUTION, __version__, installation
 from reconciler.cli import flags
 from reconciler.cli.connect import read_settings
 from reconciler.cli.console import Console
+from reconciler.cli.parameters import flag
 from reconciler.errors import BadInput, ExitCode
 
 
@@ -23,7 +22,7 @@ from reconciler.errors import BadInput, ExitCode
 def version(
     *,
     verbose: Annotated[
-        bool, typer.Option("--verbose", help="Also commit, Python, dependencies and kind of journal.")
+        bool, flag("--verbose", help="Also commit, Python, dependencies and kind of journal.")
     ] = False,
     journal: flags.JournalUrl = None,
 ) -> int:

@@ -13,13 +13,12 @@ from datetime import timedelta
 from functools import partial
 from typing import Annotated
 
-import typer
-
 from reconciler.apply.results import DriftRound
 from reconciler.apply.stop import Stop
 from reconciler.cli import drift, flags, health, messages
 from reconciler.cli.connect import duration
 from reconciler.cli.console import Console
+from reconciler.cli.parameters import flag
 from reconciler.cli.signals import run_async
 from reconciler.clock import CLOCK, Clock
 from reconciler.errors import BadInput, ExitCode
@@ -83,16 +82,18 @@ class Watch(Struct):
 def watch(
     paths: flags.Paths,
     *,
-    every: Annotated[str, typer.Option(help="Time between rounds, plus or minus a tenth.")] = "15m",
+    every: Annotated[str, flag(help="Time between rounds, plus or minus a tenth.", metavar="TIME")] = "15m",
     once: Annotated[
-        bool, typer.Option("--once", help="Run one round and end with its exit code, for supervisors.")
+        bool, flag("--once", help="Run one round and end with its exit code, for supervisors.")
     ] = False,
     correct: drift.Correct = False,
     health_port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, help="Serve /healthz and /metrics on this port; 0 takes a free one."),
+        flag(min=0, max=65535, help="Serve /healthz and /metrics on this port; 0 takes a free one."),
     ] = None,
-    health_address: Annotated[str, typer.Option(help="Address that the endpoint listens on.")] = "127.0.0.1",
+    health_address: Annotated[
+        str, flag(help="Address that the endpoint listens on.", metavar="ADDRESS")
+    ] = "127.0.0.1",
     prometheus: drift.Textfile = None,
     webhook: flags.Webhooks = None,
     connection: flags.ConnectionOptions,

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from reconciler.manifest import schema
@@ -170,8 +169,8 @@ def _unknown_key(key: str, parent: tuple[str, ...], words: Vocabulary) -> str:
     if plain in _ENDPOINTS:
         return f"{shown(key)} is not allowed in {words.kind}; use --endpoint or RECONCILER_ENDPOINT"
     known = list(words.places[parent][0].model_fields)
-    if close := get_close_matches(key, known, n=1):
-        return f"unknown key {shown(key)}; did you mean {close[0]!r}?"
+    if close := _closest(key, known):
+        return f"unknown key {shown(key)}; did you mean {close!r}?"
     homes = [home for model, home in words.places.values() if key in model.model_fields]
     if homes:
         return f"unknown key {shown(key)} here; write it {' or '.join(homes)}"
@@ -248,6 +247,12 @@ def _nearest_sizes(size: int) -> str:
 
 
 def _with_suggestion(value: object, advice: str) -> str:
-    words: Iterable[str] = advice.replace(",", " ").split()
-    close = get_close_matches(value, words, n=1) if isinstance(value, str) else []
-    return f"{advice}; did you mean {close[0]!r}?" if close else advice
+    close = _closest(value, advice.replace(",", " ").split()) if isinstance(value, str) else ""
+    return f"{advice}; did you mean {close!r}?" if close else advice
+
+
+def _closest(word: str, known: list[str]) -> str:
+    """The known word that is most like this one; empty where none is like it."""
+    from difflib import get_close_matches  # noqa: PLC0415 - most manifests have no fault
+
+    return next(iter(get_close_matches(word, known, n=1)), "")

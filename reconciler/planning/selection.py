@@ -6,7 +6,6 @@ Limits, drift policies and everything else of the manifests stay as they are. Re
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from reconciler.errors import BadInput, Fault
@@ -60,6 +59,8 @@ def _fits(pool: DesiredPool, pattern: str) -> bool:
 
 
 def _unknown(manifest: Manifest, flag: str, patterns: Sequence[str]) -> Iterator[Fault]:
+    from difflib import get_close_matches  # noqa: PLC0415 - most plans name no pool
+
     names = [name for pool in manifest.pools for name in (pool.name, pool.id) if 0 < len(name) <= MAX_LENGTH]
     for pattern in patterns:
         if any(_fits(pool, pattern) for pool in manifest.pools):

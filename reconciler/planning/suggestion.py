@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -37,6 +36,8 @@ def with_nearest_names(pools: list[PoolPlan], names: Collection[str]) -> list[Po
 
 
 def _with_nearest_name(pool: PoolPlan, names: Collection[str]) -> PoolPlan:
+    from difflib import get_close_matches  # noqa: PLC0415 - most names are found
+
     wanted = pool.desired.name
     in_other_case = (name for name in names if name.casefold() == wanted.casefold())
     nearest = [*islice(in_other_case, 1), *get_close_matches(wanted, names, n=1, cutoff=0.7)]

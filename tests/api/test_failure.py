@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.api.failure import ACTIONS, failure, parse_error
+from tests.texts import texts
 
 
 @pytest.mark.parametrize(
@@ -61,8 +62,8 @@ def test_a_refused_permission_names_the_action_of_the_call(call: str) -> None:
 @given(
     st.sampled_from([*ACTIONS]),
     st.integers(200, 599),
-    st.text() | st.binary(),
-    st.dictionaries(st.just("x-request-id"), st.text(st.characters(codec="latin-1"))),
+    texts() | st.binary(),
+    st.dictionaries(st.just("x-request-id"), st.text(st.characters(max_codepoint=0xFF))),
 )
 def test_any_answer_becomes_one_printable_sentence_with_advice(
     call: str, status: int, text: str | bytes, headers: dict[str, str]

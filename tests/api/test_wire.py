@@ -17,6 +17,7 @@ from reconciler.api.wire import (
     decode_pool,
     decode_pools,
 )
+from tests.texts import texts
 
 GOOD = {
     "id": "p",
@@ -189,7 +190,7 @@ def test_null_counts_as_absent() -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts(max_size=4),
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*GOOD, "size", "type"]), inner)
     ),

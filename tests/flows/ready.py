@@ -24,7 +24,7 @@ for _name in (
         "pydantic.dataclasses",
     ),
     *("queue", "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite"),
-    *("typer._adapters", "typer._click.decorators", "yaml"),
+    *("click.decorators", "yaml"),
 ):
     importlib.import_module(_name)
 

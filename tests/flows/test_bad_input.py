@@ -214,8 +214,9 @@ def test_wrong_usage_is_exit_9(run: Run, arguments: list[str]) -> None:
     ("arguments", "words"),
     [
         (["plan", "--format", "xml"], "'--format': 'xml' is not one of 'text', 'json', 'markdown', 'html'."),
-        (["apply", "x", "--parallelism", "65"], "'--parallelism': it should be less than or equal to 64"),
-        (["plan", "--limit-disks", "few"], "'--limit-disks': it should be a valid integer"),
+        (["apply", "x", "--parallelism", "65"], "'--parallelism': '65' is not a whole number from 1 to 64."),
+        (["plan", "--limit-disks", "few"], "'--limit-disks': 'few' is not a whole number of at least 0."),
+        (["plan", "--limit-disks", "-1"], "'--limit-disks': '-1' is not a whole number of at least 0."),
     ],
 )
 def test_a_value_that_no_flag_takes_is_said_in_plain_words(
@@ -224,6 +225,39 @@ def test_a_value_that_no_flag_takes_is_said_in_plain_words(
     ran = run(*arguments)
     assert ran.code == 9
     assert ran.err.splitlines()[0] == f"Error: Invalid value for {words}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "command"),
+    [
+        (["plan", "--limit-disk", "3"], "No such option '--limit-disk'. (Did you mean one of: ", "plan"),
+        (["report", "--out"], "Option '--out' requires an argument.", "report"),
+        (["report"], "Missing option '--out'.", "report"),
+        (["init"], "Missing argument 'PLATFORM'. Choose from github, gitlab, ", "init"),
+        (["show", "a", "b"], "Got unexpected extra argument (b)", "show"),
+        (["validate", "x", "--quiet=1"], "Option '--quiet' does not take a value.", "validate"),
+        (
+            ["sandbox", "reset", "--sate", "x"],
+            "No such option '--sate'. Did you mean '--state'?",
+            "sandbox reset",
+        ),
+        (["sandbox", "serv"], "No such command 'serv'. Did you mean 'serve'?", "sandbox"),
+        (["valdate", "x"], "No such command 'valdate'. Did you mean 'validate'?", ""),
+    ],
+)
+def test_a_line_that_cannot_be_read_leads_to_the_help_of_its_command(
+    run: Run, arguments: list[str], words: str, command: str
+) -> None:
+    ran = run(*arguments)
+    assert (ran.code, ran.out) == (9, "")
+    assert ran.err.startswith(f"Error: {words}")
+    assert ran.err.splitlines()[-1] == f"  see {f'reconciler {command}'.strip()} --help"
+
+
+@pytest.mark.parametrize("arguments", [[], ["sandbox"]])
+def test_without_a_command_the_help_is_shown_as_what_it_is(run: Run, arguments: list[str]) -> None:
+    ran, helped = run(*arguments), run(*arguments, "--help")
+    assert (ran.code, ran.out, ran.err) == (9, "", helped.out)
 
 
 def shell(line: str, folder: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

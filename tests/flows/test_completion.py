@@ -20,12 +20,12 @@ from tests.flows.inside import Ran
 
 
 def completed(run: Run, line: str, **env: str) -> list[str]:
-    """What bash is offered for the last word of a line."""
+    """What bash is offered for the last word of a line; the names of files it finds itself."""
     words = line.split(" ")
-    asked = {"_RECONCILER_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    asked = {"_RECONCILER_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
     ran: Ran = run(env=asked | env)
     assert ran.err == ""
-    return ran.out.split()
+    return [each.removeprefix("plain,") for each in ran.out.splitlines() if each]
 
 
 def environment(folder: Path, programs: Path | None = None) -> dict[str, str]:
@@ -52,6 +52,19 @@ def test_commands_and_flags_are_completed(run: Run) -> None:
     assert completed(run, "reconciler plan --follow") == ["--follow-symlinks"]
     assert completed(run, "reconciler drift --format ") == ["text", "json"]
     assert completed(run, "reconciler no-such-command --po") == []
+    assert completed(run, "reconciler sandbox ") == ["serve", "reset", "state"]
+    assert completed(run, "reconciler init sys") == ["systemd"]
+
+
+@pytest.mark.parametrize("line", ["plan man", "apply --policy = man"])
+def test_names_of_files_are_left_to_the_shell(run: Run, line: str) -> None:
+    assert completed(run, f"reconciler {line}") == ["file,man"]
+
+
+@pytest.mark.parametrize("asked", ["bash_source", "complete_bash"])
+def test_what_no_script_asks_for_gets_no_answer(run: Run, asked: str) -> None:
+    ran = run(env={"_RECONCILER_COMPLETE": asked, "COMP_WORDS": "reconciler pl", "COMP_CWORD": "1"})
+    assert (ran.code, ran.out, ran.err) == (1, "", "")
 
 
 @pytest.mark.parametrize("flag", ["--pool", "--exclude"])
@@ -62,7 +75,18 @@ def test_pools_are_those_of_the_manifests(run: Run, pools: Path, command: str, f
         "design-studio",
         "finance-analysts",
     ]
-    assert completed(run, f"reconciler {command} {flag}=de") == ["design-studio"]
+    assert completed(run, f"reconciler {command} {flag} = de") == ["design-studio"]  # as bash parts it
+
+
+@pytest.mark.parametrize(
+    ("shell", "word", "offered"),
+    [("zsh", "2", "plain\n--pool=design-studio\n_\n"), ("fish", "--pool=de", "plain,--pool=design-studio\n")],
+)
+def test_a_shell_that_replaces_the_whole_word_gets_the_flag_too(
+    run: Run, pools: Path, shell: str, word: str, offered: str
+) -> None:
+    line = {"COMP_WORDS": "reconciler plan --pool=de", "COMP_CWORD": word}
+    assert run(env={"_RECONCILER_COMPLETE": f"{shell}_complete", **line}).out == offered
 
 
 def test_manifests_that_are_named_come_before_the_folder_and_the_setting(
@@ -97,7 +121,7 @@ def test_a_pool_without_a_name_is_offered_by_its_id(run: Run, tmp_path: Path) ->
 
 
 def test_a_variable_left_behind_changes_no_command(run: Run, pools: Path) -> None:
-    left = {"_RECONCILER_COMPLETE": "complete_bash", "COMP_WORDS": "reconciler pl", "COMP_CWORD": "1"}
+    left = {"_RECONCILER_COMPLETE": "bash_complete", "COMP_WORDS": "reconciler pl", "COMP_CWORD": "1"}
     assert "Valid: 3 pools" in run("validate", "manifests", env=left).out
     assert run("plan", "--no-such-flag", env=left).code == 9
 

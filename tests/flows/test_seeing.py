@@ -233,7 +233,7 @@ def test_a_variable_left_behind_approves_nothing_and_widens_nothing(
 ) -> None:
     manifest(tmp_path, [FINANCE], "limits: {disks: 0}")
     names = ("AUTO_APPROVE", "APPROVE", "LIMIT_DISKS", "LIMIT_COPIES", "KEEP_GOING", "CORRECT", "MARK")
-    forms = ("RECONCILER_{}", "RECONCILER_APPLY_{}", "{}", "TYPER_{}")
+    forms = ("RECONCILER_{}", "RECONCILER_APPLY_{}", "{}", "CLICK_{}")
     left = {form.format(name): "1" for name in names for form in forms}
     ran = run("apply", "pools.yaml", env=served.env | left)
     assert (ran.code, served.posts()) == (3, [])

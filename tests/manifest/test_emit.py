@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from reconciler.manifest.emit import emit
 from reconciler.manifest.load import check, load
 from reconciler.model import ApplyTo, Disk, Manifest, Pool, Target
+from tests.texts import texts
 
 TARGET = Target("ap-southeast-3", "0123456789abcdef0123456789abcdef", "prod")
 
@@ -55,7 +56,7 @@ def test_the_limits_that_are_written_as_a_comment_are_valid_and_the_defaults() -
     assert {pool.apply_to for pool in said.pools} == {ApplyTo.IDLE}
 
 
-@given(name=st.text(min_size=1, max_size=255))
+@given(name=texts(min_size=1, max_size=255))
 @example("yes")
 @example("1e3")
 @example("#x")
@@ -76,9 +77,9 @@ def test_any_name_comes_back_as_it_was(name: str) -> None:
 
 
 @given(
-    id=st.text(max_size=300),
+    id=texts(max_size=300),
     name=st.text(st.characters(exclude_categories=()), max_size=300),
-    kind=st.text(max_size=300),
+    kind=texts(max_size=300),
     size=st.integers(),
 )
 @example(id="p", name="\ud800", kind="SSD", size=10)

@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator, ValidationError, validators
+from jsonschema import Draft202012Validator, ValidationError
 
 from reconciler.planning.plan import Plan
 from reconciler.render.json.explain import explain_json
 from reconciler.render.json.plan import plan_json
-from reconciler.render.json.schemas import document_schema
 from tests import sample_plans
-from tests.documents import DOCUMENTS, printed, strict
+from tests.documents import DOCUMENTS, printed, published_schema, strict, validator
 from tests.render.hostile import HOSTILE
 from tests.render.test_golden import SCENES
 
@@ -61,21 +60,20 @@ def remembering(command: str) -> Any:
     follow = Draft202012Validator.VALIDATORS["$ref"]
     valid: dict[tuple[str, int], object] = {}
 
-    def reference(validator: Any, ref: str, instance: object, schema: Any) -> Iterator[ValidationError]:
+    def reference(found: Any, ref: str, instance: object, schema: Any) -> Iterator[ValidationError]:
         if (ref, id(instance)) in valid:
             return
-        errors = list(follow(validator, ref, instance, schema) or ())
+        errors = list(follow(found, ref, instance, schema) or ())
         if not errors:
             valid[ref, id(instance)] = instance  # kept, so that no other object gets its id
         yield from errors
 
-    kind = validators.extend(Draft202012Validator, {"$ref": reference})  # type: ignore[no-untyped-call]
-    return kind(document_schema(command))
+    return validator(published_schema(command), **{"$ref": reference})
 
 
 @pytest.mark.parametrize("command", DOCUMENTS)
 def test_every_schema_is_valid_itself_and_says_what_it_is(command: str) -> None:
-    schema = document_schema(command)
+    schema = published_schema(command)
     Draft202012Validator.check_schema(schema)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["title"]
@@ -127,7 +125,7 @@ def test_a_value_of_another_kind_or_a_word_that_no_list_has_does_not_fit(command
 
 @pytest.mark.parametrize(("command", "sample"), SAMPLES, ids=NAMES)
 def test_a_later_minor_version_may_add_keys_and_a_major_one_does_not_fit(command: str, sample: Any) -> None:
-    published = Draft202012Validator(document_schema(command))
+    published = Draft202012Validator(published_schema(command))
     assert next(iter(sample)) == "format_version"
     later: dict[str, object] = {**sample, "format_version": "1.7", "later": True}
     assert published.is_valid(later)
@@ -140,20 +138,20 @@ def test_a_count_below_zero_does_not_fit(command: str) -> None:
     wrong = copy.deepcopy(next(sample for name, sample in SAMPLES if name == command))
     name = next(iter(wrong["summary"]))
     wrong["summary"][name] = -1
-    assert not Draft202012Validator(document_schema(command)).is_valid(wrong)
+    assert not Draft202012Validator(published_schema(command)).is_valid(wrong)
 
 
 def test_a_round_that_lost_its_measures_does_not_pass_as_a_failed_one() -> None:
     """Both kinds are open to further keys, so only ``run`` tells them apart."""
     [measured] = [sample for command, sample in SAMPLES if command == "drift" and sample["run"]]
     [failed] = [sample for command, sample in SAMPLES if command == "drift" and not sample["run"]]
-    published = Draft202012Validator(document_schema("drift"))
+    published = Draft202012Validator(published_schema("drift"))
     assert not published.is_valid({key: value for key, value in measured.items() if key in failed})
     assert not published.is_valid({**failed, "run": "run-1"})
 
 
 def test_the_plan_schema_lists_the_closed_vocabularies() -> None:
-    parts = document_schema("plan")["$defs"]
+    parts = published_schema("plan")["$defs"]
     assert parts["Severity"]["enum"] == ["pass", "warn", "block"]
     assert parts["ApplyTo"]["enum"] == ["new", "idle", "all"]
     assert parts["Rule"]["enum"] == [
