@@ -119,6 +119,7 @@ def serve(address: str) -> None:
 
 def _make_ready() -> None:
     """Do once what each process would do anew whatever it is asked."""
+    gc.disable()  # what is made here stays
     for name in ("jinja2", "psycopg", "starlette.applications", "uvicorn"):
         importlib.import_module(name)
     for module in pkgutil.walk_packages(reconciler.__path__, "reconciler."):
@@ -130,6 +131,7 @@ def _make_ready() -> None:
             sys.modules["reconciler.render.page"].render_page(template, (), {})
     gc.collect()
     gc.freeze()  # forks share what is never collected
+    gc.enable()
 
 
 def _begin(client: socket.socket, clients: dict[int, socket.socket], own: Iterable[socket.socket]) -> None:
