@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import cache
 
 from reconciler.redaction import redact
 from reconciler.safe_text import safe_text
@@ -22,12 +23,12 @@ Value = str | int | float | bool | None
 
 def logs(area: str) -> bool:
     """Whether anybody listens: asked where a line takes work to make."""
-    return logging.getLogger(f"{TREE}.{area}").isEnabledFor(logging.INFO)
+    return _logger(area).isEnabledFor(logging.INFO)
 
 
 def logs_fine(area: str) -> bool:
     """Whether anybody listens who wants to see everything."""
-    return logging.getLogger(f"{TREE}.{area}").isEnabledFor(logging.DEBUG)
+    return _logger(area).isEnabledFor(logging.DEBUG)
 
 
 def log(area: str, event: str, **fields: Value) -> None:
@@ -44,12 +45,17 @@ def log_fine(area: str, event: str, **fields: Value) -> None:
 
 
 def _log(level: int, area: str, event: str, fields: Mapping[str, Value]) -> None:
-    logger = logging.getLogger(f"{TREE}.{area}")
+    logger = _logger(area)
     if not logger.isEnabledFor(level):
         return
     known = {name: _safe(value) for name, value in fields.items() if value not in (None, "")}
     words = " ".join((redact(event), *(f"{name}={_word(value)}" for name, value in known.items())))
     logger.log(level, "%s", words, extra={FIELDS: {"event": redact(event), **known}})
+
+
+@cache
+def _logger(area: str) -> logging.Logger:
+    return logging.getLogger(f"{TREE}.{area}")
 
 
 def _safe(value: Value) -> Value:

@@ -79,7 +79,11 @@ def know(*secrets: str) -> None:
     """Replace these from now on in every text from outside."""
     for secret in secrets:
         if len(secret) >= SHORTEST and secret not in _known.secrets:
-            _learn(form for part in _parts(secret) for form in _forms(part))
+            known = _learned(secret)
+            _known.whole |= known.whole
+            _known.windows |= known.windows
+            _known.blocks |= known.blocks
+            _known.shortest = min(_known.shortest or known.shortest, known.shortest)
             _known.secrets.add(secret)
 
 
@@ -162,17 +166,20 @@ def _character(found: re.Match[str]) -> str:
     return (html.unescape(found[0]) or "\ufffd")[0]
 
 
-def _learn(forms: Iterable[str]) -> None:
-    for form in forms:
+@lru_cache(maxsize=64)
+def _learned(secret: str) -> _Known:
+    """One secret alone, of which much is made: kept, as the next command line of a process mostly has the same."""
+    known = _Known({secret}, shortest=WINDOW)
+    for form in {form for part in _parts(secret) for form in _forms(part)}:
         if len(form) < SHORTEST:
             continue
         if len(form) <= WINDOW:
-            _known.whole.add(form)
+            known.whole.add(form)
         else:
-            _known.windows.update(form[at : at + WINDOW] for at in range(len(form) - WINDOW + 1))
-            _known.blocks.update(form[at : at + HALF] for at in range(len(form) - HALF + 1))
-        length = min(len(form), WINDOW)
-        _known.shortest = min(_known.shortest or length, length)
+            known.windows.update([form[at : at + WINDOW] for at in range(len(form) - WINDOW + 1)])
+            known.blocks.update([form[at : at + HALF] for at in range(len(form) - HALF + 1)])
+        known.shortest = min(known.shortest, len(form))
+    return known
 
 
 def _parts(secret: str) -> Iterator[str]:

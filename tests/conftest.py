@@ -17,6 +17,9 @@ import pytest
 
 from reconciler.redaction import forget
 from tests import needs
+from tests.postgres import postgres
+
+__all__ = ["postgres"]  # one for all files: each of those that took it would get a server of its own
 
 # How fast the machine is must decide nothing, so no example has a deadline.
 hypothesis.settings.register_profile(
@@ -39,7 +42,7 @@ LONGEST = (
 BUSY = (
     "simulation/",
     "protocol/",
-    "planning/",
+    "planning/test_matching.py",
     "test_scale.py",
     "apply/test_second_check.py",
     "test_shards.py",

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections import namedtuple
+from collections.abc import Collection
 from functools import cache
 from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import URL, Connection, make_url
-from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
 
 from reconciler.journal.database import Database
 from reconciler.journal.records import Now
@@ -46,22 +45,51 @@ class _Held(Database):
 
     def __init__(self, url: URL) -> None:
         super().__init__(url)
-        self._turn = Lock()
         connection = self._engine.connect()
         self.driver: Any = connection.connection.driver_connection
-        self._quick: Any = _Quick(connection, self.driver)
+        quick: Any = _Quick(connection, self.driver)
+        turn = Lock()
+        self._reading = _Turn(self, quick, turn, None)
+        self._writing = _Turn(self, quick, turn, "BEGIN IMMEDIATE")
 
-    @contextmanager
-    def _transaction(self, begin: str) -> Iterator[Connection]:
-        with self._turn:
-            try:
-                self.driver.execute(begin)
-                yield self._quick
-                self.driver.commit()
-            except BaseException:
-                self.driver.rollback()
-                with self._translated():
-                    raise
+    def read(self) -> Any:
+        return self._reading
+
+    def write(self) -> Any:
+        return self._writing
+
+    def fail(self, error: BaseException) -> None:
+        """Raise what the journal raises for this error of a library."""
+        with self._translated():
+            raise error
+
+
+class _Turn:
+    """One transaction at a time; what only reads needs none, since nobody else has a turn meanwhile."""
+
+    def __init__(self, held: _Held, quick: _Quick, turn: Lock, begin: str | None) -> None:
+        self._held, self._quick, self._turn, self._begin = held, quick, turn, begin
+
+    def __enter__(self) -> _Quick:
+        self._turn.acquire()
+        try:
+            if self._begin:
+                self._held.driver.execute(self._begin)
+        except BaseException as error:
+            self.__exit__(None, error, None)
+        return self._quick
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        driver = self._held.driver
+        try:
+            if error:
+                driver.rollback()
+            elif driver.in_transaction:
+                driver.commit()
+        finally:
+            self._turn.release()
+        if error:
+            self._held.fail(error)
 
 
 class _Quick:
@@ -104,8 +132,9 @@ class _Compiled:
         self._fixed = {name: bind.value for bind, name in compiled.bind_names.items() if not bind.required}
         self._values = [(name, compiled._bind_processors.get(name)) for name in compiled.positiontup]
         columns = compiled._result_columns
-        readers = [each.type._cached_result_processor(dialect, None) for each in columns]
-        self._shape = SimpleResultMetaData([each.keyname for each in columns], _processors=readers)
+        row: Any = namedtuple("Row", [each.keyname for each in columns])  # type: ignore[misc]
+        self._row = row._make if columns else None
+        self._readers = [each.type._cached_result_processor(dialect, None) for each in columns]
 
     @classmethod
     def of(cls, statement: Any, names: tuple[str, ...], dialect: Any) -> _Compiled | None:
@@ -117,11 +146,43 @@ class _Compiled:
 
     def run(self, driver: Any, values: Any) -> Any:
         """What SQLAlchemy would return, as far as the journal asks for it."""
-        given = {**self._fixed, **values}
+        given = {**self._fixed, **values} if self._fixed else values
         cursor = driver.execute(self._sql, [p(given[n]) if p else given[n] for n, p in self._values])
-        result: Any = IteratorResult(self._shape, cursor)
-        result.rowcount = cursor.rowcount
-        return result
+        if not self._row:
+            return _Result([], cursor.rowcount)
+        readers = self._readers
+        raw = cursor.fetchall()
+        return _Result(
+            [self._row([r(v) if r else v for r, v in zip(readers, each, strict=True)]) for each in raw]
+        )
+
+
+class _Result(list[Any]):
+    """The rows of one statement, or how many it changed."""
+
+    def __init__(self, found: list[Any], rowcount: int = -1) -> None:
+        super().__init__(found)
+        self.rowcount = rowcount
+
+    def all(self) -> list[Any]:
+        return self
+
+    def first(self) -> Any:
+        return self[0] if self else None
+
+    def scalars(self) -> _Result:
+        return _Result([each[0] for each in self])
+
+    def scalar(self) -> Any:
+        return self[0][0] if self else None
+
+    def scalar_one_or_none(self) -> Any:
+        [value] = self.scalars() or [None]
+        return value
+
+    def scalar_one(self) -> Any:
+        [value] = self.scalars()
+        return value
 
 
 class _Outside(Place):

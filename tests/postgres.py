@@ -1,6 +1,7 @@
-"""A real PostgreSQL server for tests: started once per session, reached by a Unix socket, removed at the end.
+"""A real PostgreSQL server for tests: one per process that tests, reached by a Unix socket, removed at the end.
 
-Use it by ``from tests.postgres import postgres``; without PostgreSQL the tests that use it are skipped.
+The fixture ``postgres`` is known to every test; without PostgreSQL those that use it are skipped. What initdb makes is
+made once per session and copied: that costs more than all else that a server does before it answers.
 """
 
 from __future__ import annotations
@@ -19,11 +20,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 
 from tests import needs
+from tests.shared import once, shared_folder
+
+if TYPE_CHECKING:
+    import psycopg
 
 USER = "tester"
 PASSWORD = "open:sesame/ü"
@@ -39,8 +44,8 @@ class PostgresServer:
     socket: Path
     """Folder of its unix socket."""
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-    _kept: list[psycopg.Connection[tuple[object, ...]]] = field(default_factory=list)
-    """The connection that makes schemas, opened once: a new one takes as long as making one."""
+    _making: list[psycopg.Connection[tuple[object, ...]]] = field(default_factory=list)
+    """The connection that makes schemas, once there is one."""
 
     def url(self, database: str, password: str = QUOTED) -> str:
         """The SQLAlchemy URL of a database; the password percent-encoded."""
@@ -48,6 +53,8 @@ class PostgresServer:
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[object, ...]]:
         """A connection of the driver's own, past everything of ours."""
+        import psycopg  # noqa: PLC0415 - for tests that need a server alone
+
         return psycopg.connect(
             host=str(self.socket), user=USER, password=PASSWORD, dbname=database, autocommit=True
         )
@@ -55,14 +62,14 @@ class PostgresServer:
     def fresh(self) -> str:
         """The URL of a new, empty schema: as good as a database, and made a hundred times faster."""
         name = f"journal_{next(self._numbers)}"
-        if not self._kept:
-            self._kept.append(self.connect())
-        self._kept[0].execute(f"CREATE SCHEMA {name}".encode())
+        if not self._making:
+            self._making.append(self.connect())
+        self._making[0].execute(f"CREATE SCHEMA {name}".encode())
         return f"{self.url('postgres')}&options=-csearch_path%3D{name}"
 
     def close(self) -> None:
-        """Close the connection that makes schemas."""
-        for each in self._kept:
+        """Give up what ``fresh`` needs."""
+        for each in self._making:
             each.close()
 
 
@@ -72,36 +79,28 @@ def schema_of(url: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """A server of this session's own, with nothing of value in it."""
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A server of this process's own, with nothing of value in it."""
+    program = needs.postgresql("postgres")
     folder = Path(tempfile.mkdtemp(prefix="pg"))
     try:
         user = _unprivileged(folder)
-        (folder / "password").write_text(PASSWORD)
-        (folder / "password").chmod(0o644)
-        initdb = [needs.postgresql("initdb"), "-D", f"{folder}/data", "-U", USER, "-A", "scram-sha-256"]
-        initdb += ["--pwfile", f"{folder}/password", "--no-sync", "-E", "UTF8", "--locale", "C"]
-        done = subprocess.run(initdb, user=user, cwd=folder, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"initdb failed: {done.stderr}"
-        start = [
-            needs.postgresql("postgres"),
-            "-D",
-            f"{folder}/data",
-            "-k",
-            str(folder),
-            "-c",
-            "listen_addresses=",
-        ]
+        made = shared_folder(tmp_path_factory.getbasetemp()) / "postgres"
+        with once(made) as needed:
+            if needed:
+                _initdb(folder, user)
+                _copy(folder / "data", made)
+        if not needed:
+            _copy(made / "data", folder)
+        start = [program, "-D", f"{folder}/data", "-k", str(folder), "-c", "listen_addresses="]
         start += [part for setting in _QUICK for part in ("-c", setting)]
-        server = PostgresServer(folder)
         with (
             open(folder / "log", "w") as log,
             subprocess.Popen(start, user=user, cwd=folder, stdout=log, stderr=log) as process,
         ):
+            server = PostgresServer(folder)
             try:
                 _wait(server, process, folder / "log")
-                with server.connect() as connection:
-                    connection.execute(f"ALTER ROLE {USER} PASSWORD '{_quick_to_prove(PASSWORD)}'".encode())
                 yield server
             finally:
                 server.close()
@@ -109,6 +108,29 @@ def postgres() -> Iterator[PostgresServer]:
                 process.wait(timeout=120)
     finally:
         shutil.rmtree(folder)
+
+
+def _initdb(folder: Path, user: str | None) -> None:
+    (folder / "password").write_text(_verifier())
+    (folder / "password").chmod(0o644)
+    initdb = [needs.postgresql("initdb"), "-D", f"{folder}/data", "-U", USER, "-A", "scram-sha-256"]
+    initdb += ["--pwfile", f"{folder}/password", "--no-sync", "-E", "UTF8", "--locale", "C"]
+    done = subprocess.run(initdb, user=user, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"initdb failed: {done.stderr}"
+
+
+def _verifier() -> str:
+    """What PostgreSQL stores of the password (RFC 5803), hashed once instead of 4096 times with each connection."""
+    salt = os.urandom(16)
+    salted = hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), salt, 1)
+    client, server = (hmac.digest(salted, name, "sha256") for name in (b"Client Key", b"Server Key"))
+    parts = (base64.b64encode(each) for each in (salt, hashlib.sha256(client).digest(), server))
+    return (b"SCRAM-SHA-256$1:%b$%b:%b" % tuple(parts)).decode()
+
+
+def _copy(data: Path, to: Path) -> None:
+    """Copy a folder with its owner and modes, on which the server insists."""
+    subprocess.run(["cp", "-a", str(data), str(to)], check=True)
 
 
 def _unprivileged(folder: Path) -> str | None:
@@ -121,20 +143,9 @@ def _unprivileged(folder: Path) -> str | None:
     return user
 
 
-def _quick_to_prove(password: str) -> str:
-    """What a server keeps of a password, with one round of hashing where 4096 keep out who steals it.
-
-    Each client computes these rounds anew for each connection, of which the tests make hundreds.
-    """
-    salt = bytes(16)
-    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, 1)
-    client, server = (hmac.digest(salted, name, "sha256") for name in (b"Client Key", b"Server Key"))
-    kept = (salt, hashlib.sha256(client).digest(), server)
-    salt_kept, stored, server_kept = (base64.b64encode(each).decode() for each in kept)
-    return f"SCRAM-SHA-256$1:{salt_kept}${stored}:{server_kept}"
-
-
 def _wait(server: PostgresServer, process: subprocess.Popen[bytes], log: Path) -> None:
+    import psycopg  # noqa: PLC0415 - as above
+
     for _ in range(6000):
         try:
             server.connect().close()

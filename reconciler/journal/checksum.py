@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 INTENT = (
     "id",
     "run_id",
@@ -51,6 +53,7 @@ STATE = (
 
 
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+_ENCODE_QUICKLY = msgspec.json.Encoder().encode
 
 
 def intent_sum(row: Mapping[str, Any]) -> str:
@@ -72,16 +75,21 @@ def storable(value: str) -> str:
 
 def _sum(row: Mapping[str, Any], columns: tuple[str, ...]) -> str:
     # A list, not an object: names of columns may change in a later version, their order here may not.
-    text = _ENCODE([_plain(row.get(name)) for name in columns])
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
+    values = [
+        value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
+        for value in map(row.get, columns)
+    ]
+    return hashlib.sha256(_encoded(values)).hexdigest()
 
 
-def _plain(value: Any) -> Any:
-    """The value as JSON has it, the same before writing and after reading."""
-    match value:
-        case datetime():
-            return value.astimezone(UTC).isoformat()
-        case str():
-            return storable(value)
-        case _:
-            return value
+def _encoded(values: list[Any]) -> bytes:
+    """The values as JSON, the same before writing and after reading."""
+    try:
+        # A row is summed at each look at its pool. Without escapes it is what the json module writes.
+        quick = _ENCODE_QUICKLY(values)
+        if quick.isascii() and b"\\u" not in quick and b"\x7f" not in quick:
+            return quick
+    except (UnicodeEncodeError, TypeError):  # a lone surrogate, or a type of text of its own
+        pass
+    stored = [storable(value) if isinstance(value, str) else value for value in values]
+    return _ENCODE(stored).encode("ascii")

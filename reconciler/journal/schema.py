@@ -36,6 +36,17 @@ class Utc(sa.TypeDecorator[datetime]):
         utc = value.astimezone(UTC)
         return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
 
+    def bind_processor(self, dialect: sa.Dialect) -> Any:
+        """The same, and for SQLite the text as well: SQLAlchemy would format each of its numbers."""
+        if dialect.name != "sqlite":
+            return super().bind_processor(dialect)
+
+        def process(value: datetime | None) -> str | None:
+            utc = self.process_bind_param(value, dialect)
+            return None if utc is None else utc.isoformat(" ", "microseconds")
+
+        return process
+
     def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
         """Restore the zone."""
         if value is None:
@@ -52,6 +63,10 @@ class Words(sa.TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002
         """Escape instead of refusing, because an outcome must be recorded whatever the service wrote."""
         return None if value is None else storable(value)
+
+    def bind_processor(self, dialect: sa.Dialect) -> Any:  # noqa: ARG002
+        """The same, without SQLAlchemy's calls around it: most values are words."""
+        return lambda value: None if value is None else storable(value)
 
 
 def _keys(*names: str) -> list[sa.Column[str]]:

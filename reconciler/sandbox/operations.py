@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import parse_qsl
 
+import msgspec
 from msgspec import Struct
 
 from . import backups, changes, errors, view
@@ -19,7 +20,6 @@ from .world import JOB_TYPES, Desktop, Job, Pool, Project, VolumeKind, World, po
 
 MAX_TEXT: Final = 255
 """Characters of a parameter (documented)."""
-_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _ENTERPRISE_PROJECT: Final = re.compile(r"[a-zA-Z0-9_-]{1,36}")
 
 
@@ -65,7 +65,7 @@ def parse_query(raw: str) -> dict[str, list[str]]:
 
 def encode(document: object) -> bytes:
     """A document as it goes over the wire."""
-    return _ENCODER.encode(document).encode()
+    return msgspec.json.encode(document)
 
 
 # --- reading ------------------------------------------------------------------------------------

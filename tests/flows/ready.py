@@ -1,12 +1,15 @@
 """Does once, when it is imported, what each of many forks would do anew whatever it is asked.
 
-That is to import what commands import late, and to build the models that are known by then.
+That is to import what commands import late, to build the models that are known by then, and to compile what every
+journal is asked when it is opened. What is there by then is shared by all forks, and never collected in any.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
+import tempfile
 from typing import Any
 
 for _name in (
@@ -17,9 +20,11 @@ for _name in (
         "httpcore",
         "httpx",
         "platformdirs",
+        "psycopg",
         "pydantic.dataclasses",
     ),
-    *("queue", "sqlalchemy.dialects.sqlite", "click.decorators", "yaml"),
+    *("queue", "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite"),
+    *("click.decorators", "yaml"),
 ):
     importlib.import_module(_name)
 
@@ -29,3 +34,10 @@ for _kind in _kinds:
     _kinds += _kind.__subclasses__()
     if _kind.__module__.startswith("reconciler."):
         _kind.model_rebuild()
+with tempfile.TemporaryDirectory() as _folder:
+    _clock = importlib.import_module("reconciler.clock").SystemClock()
+    importlib.import_module("reconciler.journal.store").open_journal(
+        f"sqlite:///{_folder}/journal.db", _clock.now
+    ).close()
+gc.collect()
+gc.freeze()

@@ -16,9 +16,7 @@ from tests.flows.conftest import CALLS, FINANCE, Run, manifest
 from tests.flows.serving import Served
 from tests.flows.skipping import TIME
 from tests.journal.samples import intent
-from tests.postgres import PostgresServer, postgres
-
-__all__ = ["postgres"]
+from tests.postgres import PostgresServer
 
 HOUR = 3600.0
 TARGET = f"{sandbox.REGION}/{sandbox.PROJECT_ID}"

@@ -20,9 +20,7 @@ from tests.flows import forks
 from tests.flows.conftest import FINANCE, STUDIO, bare, manifest
 from tests.flows.rival import main
 from tests.flows.serving import serving
-from tests.postgres import PostgresServer, postgres
-
-__all__ = ["postgres"]  # the fixture, taken from where every test gets it
+from tests.postgres import PostgresServer
 
 RIVALS = 8
 ROUNDS = int(os.environ.get("RECONCILER_ROUNDS", "12"))

@@ -18,9 +18,7 @@ from tests.flows.mortal import Apply
 from tests.flows.mortal import run as apply
 from tests.flows.serving import Served, serving
 from tests.flows.test_killed import LATER, WRITES
-from tests.postgres import PostgresServer, postgres
-
-__all__ = ["postgres"]
+from tests.postgres import PostgresServer
 
 SHARDS = 8
 POOLS = 16

@@ -9,9 +9,7 @@ import pytest
 
 from reconciler.journal.records import Journal
 from tests.journal.samples import HandClock, open_at
-from tests.postgres import PostgresServer, postgres
-
-__all__ = ["postgres"]
+from tests.postgres import PostgresServer
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

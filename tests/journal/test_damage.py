@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from sqlalchemy import text
 
 from reconciler.errors import ExitCode, JournalError
 from reconciler.journal import schema
-from reconciler.journal.checksum import INTENT, STATE
+from reconciler.journal.checksum import INTENT, STATE, intent_sum, state_sum
 from reconciler.journal.database import Database, parse
 from reconciler.journal.records import ClosedBy, Journal
 from reconciler.journal.rows import intent_values
@@ -59,6 +60,20 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _fill(journal)
     journal.close()
     return path
+
+
+def test_a_checksum_is_over_the_json_of_what_is_stored_for_every_character() -> None:
+    for each in [*map(chr, range(0x300)), "\ud800", "\U0001f600", "\\u0041"]:
+        row = {"id": "op-1", "message": each, "status": 7, "disks": [[each, "SAS", 50]]}
+        stored = each.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+        kept = {**row, "message": stored}
+        assert intent_sum(row) == _by_hand(kept, INTENT), ascii(each)
+        assert state_sum(row) == _by_hand(kept, STATE), ascii(each)
+
+
+def _by_hand(row: dict[str, Any], columns: tuple[str, ...]) -> str:
+    text = json.dumps([row.get(each) for each in columns], separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 @pytest.mark.parametrize("column", COLUMNS)

@@ -115,16 +115,15 @@ def _fits(entry: DesiredDisk, disk: Disk) -> bool:
 
 
 def _weight(entry: DesiredDisk, disk: Disk) -> int:
-    wishes = ((entry.iops, disk.iops), (entry.throughput, disk.throughput), (entry.kms_id, disk.kms_id))
-    unlike = sum(wish is not None and wish != has for wish, has in wishes)
+    unlike = int(entry.iops is not None and entry.iops != disk.iops)
+    unlike += entry.throughput is not None and entry.throughput != disk.throughput
+    unlike += entry.kms_id is not None and entry.kms_id != disk.kms_id
     return _number((0, 0, int(entry.size != disk.size), entry.size - disk.size, unlike, 0))
 
 
 def _number(cost: Costs) -> int:
-    number = 0
-    for part in cost:
-        number = number * _RADIX + part
-    return number
+    one, two, three, four, five, six = cost
+    return ((((one * _RADIX + two) * _RADIX + three) * _RADIX + four) * _RADIX + five) * _RADIX + six
 
 
 def _vector(number: int) -> Costs:

@@ -63,17 +63,21 @@ def cost(found: Match) -> tuple[int, ...]:
 
     Protected disks lost are left out: a tie does not say which of its disks go.
     """
-    total: Counter[int] = Counter()
+    gone = gigabytes = grown = added = unlike = 0
     for each in found.changes:
         if each.live and each.action in LOSING:
-            total.update({0: 1, 1: each.live.size})
+            gone += 1
+            gigabytes += each.live.size
         elif each.live and each.desired and not each.desired.id:
-            grown = each.desired.size - each.live.size
-            total.update({2: int(grown > 0), 3: grown, 4: len(each.differs)})
+            more = each.desired.size - each.live.size
+            grown += more > 0
+            added += more
+            unlike += len(each.differs)
     for tie in found.ties:
         (size,) = {disk.size for disk in tie.candidates}
-        total.update({0: tie.remove, 1: size * tie.remove})
-    return total[0], total[1], total[2], total[3], total[4]
+        gone += tie.remove
+        gigabytes += size * tie.remove
+    return gone, gigabytes, grown, added, unlike
 
 
 def decision(found: Match) -> Decision:
@@ -83,15 +87,15 @@ def decision(found: Match) -> Decision:
 
 def check_shape(found: Match, case: Case) -> None:
     """Each side stands once; a replacement happens only where both sides have something left."""
-    entries = Counter(id(each.desired) for each in found.changes if each.desired)
-    assert entries == Counter(id(entry) for entry in case.pool.disks)
+    entries = sorted([id(each.desired) for each in found.changes if each.desired])
+    assert entries == sorted(map(id, case.pool.disks))
     shown = [each.live.id for each in found.changes if each.live]
     open_ones = {disk.id for tie in found.ties for disk in tie.candidates} - set(shown)
     assert sorted([*shown, *open_ones]) == sorted(disk.id for disk in case.live)
     assert len(open_ones) == sum(tie.remove for tie in found.ties)
-    actions = Counter(each.action for each in found.changes)
-    assert not (actions[Action.REMOVE] and actions[Action.ADD])
-    replaced = actions[Action.REPLACE] + min(actions[Action.ADD], len(open_ones))
+    actions = [each.action for each in found.changes]
+    assert not (Action.REMOVE in actions and Action.ADD in actions)
+    replaced = actions.count(Action.REPLACE) + min(actions.count(Action.ADD), len(open_ones))
     left = [each.desired for each in found.changes if each.action in (Action.ADD, Action.REPLACE)]
     allowed = sum(entry.replace for entry in left if entry)
     refused = rules(found).count("replace-not-allowed")

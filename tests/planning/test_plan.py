@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
@@ -537,6 +539,13 @@ def test_a_digest_is_sha256_over_sorted_json_without_spaces() -> None:
     # printf '{"a":[1,null],"b":"ü"}' | sha256sum
     expected = "99d384bcceb172977f6eaf4ef3a0327d9228fb58de31d042ba9c21853129253a"
     assert digest_of({"b": "ü", "a": [1, None]}) == expected
+
+
+def test_a_digest_is_that_of_the_json_module_for_every_character() -> None:
+    every = {chr(each): [chr(each) * 2, each, -each, True, {}] for each in [*range(0x3000), 0xD800, 0x1F600]}
+    for some in (every, {key: every[key] for key in every if key != "\ud800"}):
+        text = json.dumps(some, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        assert digest_of(some) == hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 # --- blocked, quiet, sandbox ------------------------------------------------------------------------

@@ -1177,8 +1177,8 @@ BUGS = (
     Bug(
         "a server gets the password itself",
         "journal/database.py",
-        " | dict(options),",
-        ",",
+        " if key not in url.query}, **options}",
+        " if key not in url.query}}",
         "tests/journal/test_tls.py::test_no_server_gets_the_password_itself",
     ),
     Bug(

@@ -11,8 +11,9 @@ effect, a reading shows what a job did.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
+from functools import cache
 
 from tests.protocol.world import (
     Job,
@@ -20,8 +21,11 @@ from tests.protocol.world import (
     Op,
     State,
     accept,
+    caught_up,
     change_op,
     end_job,
+    fresh,
+    intended,
     judge,
     may_come,
     move,
@@ -29,6 +33,7 @@ from tests.protocol.world import (
     send,
     spend,
     surplus,
+    under_way,
 )
 
 
@@ -61,6 +66,7 @@ class Credentials(Enum):
 
 
 Steps = Iterator[tuple[str, State]]
+_FOLLOWS = frozenset({"following", "listing", "found"})
 MISFORTUNES = frozenset(
     {"crash", "lose request", "lose answer", "time out early", "job fails", "job fails in part", "by hand"}
 )
@@ -77,31 +83,56 @@ class Model:
         # Where a signature expires, nobody has to decide.
         self._asks_a_person = without is Safeguard.PERSON_WAITS or credentials is Credentials.TOKEN
 
-    def steps(self, state: State) -> Steps:
+    def steps(self, state: State) -> list[tuple[str, State]]:
         """Every step from ``state``, each with a name for the trace."""
+        found: list[tuple[str, State]] = []
         for who in (0, 1):
-            yield from self._run(state, who)
+            found += self._run(state, who)
             if state.faults.crashes:
-                yield from _crash(state, who)
+                found += _crash(state, who)
         if state.net:
-            yield from _network(state)
-        yield from _service(state)
-        yield from _time(state)
+            found += _network(state)
+        found += _service(state)
+        if state.lag:
+            found.append(("readings catch up", caught_up(state)))
+        if state.ops:
+            found += _time(state)
         if state.looking or state.faults.looks:
-            yield from self._drift(state)
-        if self.credentials is Credentials.SIGNATURE:
-            yield from _expiry(state)
+            found += self._drift(state)
+        if state.ops and self.credentials is Credentials.SIGNATURE:
+            found += _expiry(state)
         if self._asks_a_person:
-            yield from self._person(state)
+            found += self._person(state)
+        return found
 
     # -- a run: plan, intend, send ------------------------------------------------------------------
 
-    def _run(self, state: State, who: int) -> Steps:
+    def _run(self, state: State, who: int) -> Iterable[tuple[str, State]]:
         me = state.runners[who]
-        name = f"run {me.run}: "
-        if me.at == "idle":
-            yield from self._begin(state, who, name)
-        elif me.at == "began":
+        name = _named(me.run)
+        if me.at in _FOLLOWS:
+            return self._follow(state, who, name)
+        match me.at:
+            case "idle":
+                return self._begin(state, who, name)
+            case "waiting":
+                if me.op not in state.net:
+                    return [(name + "time out", move(state, who, at="unknown"))]
+                if state.faults.network:
+                    return [("time out early", move(spend(state, "network"), who, at="unknown"))]
+                return ()
+            case "opened":
+                return [(name + "send", send(state, who))]
+            case "answered":
+                return [(name + "note the job", self._write(state, who, "following", job=me.seen))]
+            case "closing":
+                return [(name + f"close as {me.note}", self._write(state, who, "idle", verdict=me.note))]
+            case _:
+                return self._prepare(state, who, name)
+
+    def _prepare(self, state: State, who: int, name: str) -> Steps:
+        me = state.runners[who]
+        if me.at == "began":
             plan = surplus(state.disks | state.lag)
             yield (
                 name + "read the pool",
@@ -118,22 +149,10 @@ class Model:
             )
         elif me.at == "ready":
             yield from self._intend(state, who, name)
-        elif me.at == "opened":
-            yield name + "send", send(state, who)
-        elif me.at == "waiting" and me.op not in state.net:
-            yield name + "time out", move(state, who, at="unknown")
-        elif me.at == "waiting" and state.faults.network:
-            yield "time out early", move(spend(state, "network"), who, at="unknown")
         elif me.at == "unknown":
             yield name + "note that the fate is unknown", move(state, who, at="idle")
             if self.without is Safeguard.NEVER_RESEND and state.faults.posts:
                 yield name + "send again", send(state, who)
-        elif me.at == "answered":
-            yield name + "note the job", self._write(state, who, "following", job=me.seen)
-        elif me.at in ("following", "listing", "found"):
-            yield from self._follow(state, who, name)
-        elif me.at == "closing":
-            yield name + f"close as {me.note}", self._write(state, who, "idle", verdict=me.note)
 
     def _begin(self, state: State, who: int, name: str) -> Steps:
         mine = self._journal(state, who)
@@ -159,7 +178,7 @@ class Model:
             return
         plan = surplus(me.view)
         op = Op(plan, me.view & ~plan, me.op, me.run, gaps=me.note == "gaps", before=len(state.jobs))
-        opened = state._replace(ops=(*state.ops, op))
+        opened = intended(state, op)
         yield (
             name + f"intend to remove {plan:03b}",
             move(spend(opened, "posts"), who, at="opened", op=len(state.ops), seen=0, view=0),
@@ -189,9 +208,11 @@ class Model:
                 yield name + "see the disks gone", move(state, who, at="closing", seen=0, note="done")
         else:
             new_jobs = [job for at, job in enumerate(state.jobs) if me.seen >> at & 1]
-            settled = not any(job.end in ("ok", "partial") and job.disks & state.lag for job in new_jobs)
-            if any(not job.end for job in new_jobs):
-                return
+            settled = True
+            for job in new_jobs:
+                if not job.end:
+                    return
+                settled = settled and not (job.end != "failed" and job.disks & state.lag)
             late = me.note.startswith("expired") or (self.without is Safeguard.EXPIRY_FIRST and op.expired)
             if me.note.endswith("gaps"):
                 yield from self._by_disks(state, who, name, late=late)
@@ -285,22 +306,23 @@ class Model:
 # -- the world around -----------------------------------------------------------------------------------
 
 
+@cache
+def _named(run: int) -> str:
+    return f"run {run}: "
+
+
 def _crash(state: State, who: int) -> Steps:
     me = state.runners[who]
     if me.at != "idle":
-        fresh = move(spend(state, "crashes"), who, at="idle")
-        again = fresh.runners[who]._replace(run=me.run + 2)
-        yield "crash", put(fresh, who, again)
+        yield "crash", put(spend(state, "crashes"), who, fresh(me))
 
 
 def _network(state: State) -> Steps:
     for at in set(state.net):
-        waiting = [
-            who for who in (0, 1) if state.runners[who].at == "waiting" and state.runners[who].op == at
-        ]
-        rest = list(state.net)
-        rest.remove(at)
-        gone = state._replace(net=tuple(rest))
+        waiting = [who for who, each in enumerate(state.runners) if each.at == "waiting" and each.op == at]
+        place = state.net.index(at)
+        rest = state.net[:place] + state.net[place + 1 :]
+        gone = under_way(state, rest)
         if state.faults.network:
             yield "lose request", spend(gone, "network")
         reached = gone if state.ops[at].expired else accept(gone, at)
@@ -351,8 +373,6 @@ def _failures(state: State, at: int) -> Steps:
 
 
 def _time(state: State) -> Steps:
-    if state.lag:
-        yield "readings catch up", state._replace(lag=0)
     for at, op in enumerate(state.ops):
         if op.leased and not op.verdict:
             yield f"lease of operation {at} runs out", change_op(state, at, leased=False)

@@ -159,7 +159,7 @@ def send(state: State, who: int) -> State:
     net = tuple(sorted((*state.net, at)))
     able = [each for each in net if not state.ops[each].expired and state.ops[each].disks & state.disks]
     broken = "two requests are under way" if len(able) > 1 else ""
-    return move(state._replace(net=net, broken=broken), who, at="waiting", op=at)
+    return move(under_way(state, net, broken), who, at="waiting", op=at)
 
 
 def judge(state: State, at: int, verdict: str) -> State:
@@ -225,10 +225,36 @@ def end_job(state: State, at: int, end: str, deleted: int, gone: int) -> State:
     return _state((disks & ~gone, lag | gone, ended, ops, net, runners, faults, gaps, looking, broken))
 
 
+def under_way(state: State, net: tuple[int, ...], broken: str | None = None) -> State:
+    """Other requests are under way."""
+    disks, lag, jobs, ops, _, runners, faults, gaps, looking, before = state
+    return _state(
+        (disks, lag, jobs, ops, net, runners, faults, gaps, looking, before if broken is None else broken)
+    )
+
+
+def intended(state: State, op: Op) -> State:
+    """One more operation in the journal."""
+    disks, lag, jobs, ops, net, runners, faults, gaps, looking, broken = state
+    return _state((disks, lag, jobs, (*ops, op), net, runners, faults, gaps, looking, broken))
+
+
+def caught_up(state: State) -> State:
+    """What is gone is shown no more."""
+    disks, _, jobs, ops, net, runners, faults, gaps, looking, broken = state
+    return _state((disks, 0, jobs, ops, net, runners, faults, gaps, looking, broken))
+
+
 def spend(state: State, name: str) -> State:
     """One misfortune, or one request, less to come."""
     disks, lag, jobs, ops, net, runners, faults, gaps, looking, broken = state
     return _state((disks, lag, jobs, ops, net, runners, _spent(faults, name), gaps, looking, broken))
+
+
+@cache
+def fresh(me: Runner) -> Runner:
+    """The runner after a crash: nothing remembered, and another run."""
+    return Runner(run=me.run + 2)
 
 
 @cache

@@ -3,13 +3,13 @@
 import pytest
 
 from tests.flows.conftest import run, served
-from tests.postgres import postgres
-from tests.scaffolds.installing import Installer, shared_folder
+from tests.scaffolds.installing import Installer
+from tests.shared import shared_folder
 
-__all__ = ["postgres", "run", "served"]
+__all__ = ["run", "served"]
 
 
 @pytest.fixture(scope="session")
 def installer(tmp_path_factory: pytest.TempPathFactory) -> Installer:
     """Runs the lines that install."""
-    return Installer(shared_folder(tmp_path_factory.getbasetemp()))
+    return Installer(shared_folder(tmp_path_factory.getbasetemp()) / "installed")

@@ -9,7 +9,6 @@ runs the program that it installed once; from then on, ``bash`` forks it.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -19,20 +18,20 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import cache_from_source
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from reconciler import DISTRIBUTION, __version__, installation, scaffolds
 from reconciler.cli.init import CONSTRAINTS
 from tests.flows.conftest import ROOT
 from tests.flows.started import server
 from tests.scaffolds.shell import STARTED, bash, quickened, satisfied, with_python
+from tests.shared import once
 
 PACKAGE = installation.named_package(f"{DISTRIBUTION}=={__version__}", "https://packages.example/simple")
 """What the files of the tests install. The folder of wheels takes the index's place."""
@@ -63,7 +62,7 @@ class Installer:
     def wheels(self) -> Path:
         """The folder of wheels; made on first use."""
         folder = self.root / "wheels"
-        with _once(folder) as needed:
+        with once(folder) as needed:
             if needed:
                 _pack_dependencies(folder)
                 command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
@@ -79,7 +78,7 @@ class Installer:
         made = None if script == PLAIN else self.environment(PLAIN)
         place = self.root / hashlib.sha256(script.encode()).hexdigest()[:16]
         wheels = self.wheels
-        with _once(place) as needed:
+        with once(place) as needed:
             if needed:
                 _install(script, place, wheels, made)
         [environment] = (place / "temp").iterdir()
@@ -139,9 +138,10 @@ def _install(script: str, place: Path, wheels: Path, made: Path | None) -> None:
 def _compile(environment: Path) -> None:
     """Compile what was installed, by taking over what is compiled of the same files here."""
     [installed] = environment.glob("lib/python*/site-packages")
+    packages = Path(sysconfig.get_path("purelib"))
     for source in [path for each in installed.iterdir() if each.name != "pip" for path in each.rglob("*.py")]:
         name = source.relative_to(installed)
-        here = (ROOT if name.parts[0] == "reconciler" else Path(sysconfig.get_path("purelib"))) / name
+        here = (ROOT if name.parts[0] == "reconciler" else packages) / name
         compiled = Path(cache_from_source(str(here)))
         if compiled.exists() and here.read_bytes() == source.read_bytes():
             told, kept = source.stat(), compiled.read_bytes()
@@ -156,36 +156,24 @@ def _head(compiled: bytes, of: os.stat_result) -> bytes:
     return compiled[:4] + struct.pack("<3I", 0, int(of.st_mtime), of.st_size)
 
 
-@contextmanager
-def _once(folder: Path) -> Iterator[bool]:
-    """Whether this process is the first that needs a folder; the others wait until it is complete."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    complete = folder.with_suffix(".complete")
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if needed := not complete.exists():
-            folder.mkdir()
-        yield needed
-        complete.touch()
-
-
 def _pack_dependencies(folder: Path) -> None:
     """Put what is installed here, and reconciler needs, back into wheels."""
-    for each in _needed(DISTRIBUTION, frozenset({"postgres"}), {}).values():
-        if each.name != DISTRIBUTION:
+    found = dict[tuple[str, frozenset[str]], metadata.Distribution]()
+    _need(DISTRIBUTION, frozenset({"postgres"}), found)
+    for name, each in {name: each for (name, _), each in found.items()}.items():
+        if name != DISTRIBUTION:
             _pack(each, folder)
 
 
-def _needed(
+def _need(
     name: str, extras: frozenset[str], found: dict[tuple[str, frozenset[str]], metadata.Distribution]
-) -> dict[str, metadata.Distribution]:
-    here = metadata.distribution(name)
-    if (here.name, extras) not in found:
-        found[here.name, extras] = here
-        for each in map(Requirement, here.requires or []):
+) -> None:
+    """Find a distribution, by its normalized name, and what it needs with these extras."""
+    if (name, extras) not in found:
+        found[name, extras] = metadata.distribution(name)
+        for each in map(Requirement, found[name, extras].requires or []):
             if each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in extras | {""}):
-                _needed(each.name, frozenset(each.extras), found)
-    return {each.name: each for each in found.values()}
+                _need(canonicalize_name(each.name), frozenset(each.extras), found)
 
 
 def _pack(distribution: metadata.Distribution, folder: Path) -> None:
@@ -205,8 +193,3 @@ def _pack(distribution: metadata.Distribution, folder: Path) -> None:
             wheel.write(each.locate(), str(each))
         record = [*(f"{each},," for each in kept), f"{info}/RECORD,,"]
         wheel.writestr(f"{info}/RECORD", "\n".join(record) + "\n")
-
-
-def shared_folder(basetemp: Path) -> Path:
-    """A folder that all processes of this session see."""
-    return (basetemp.parent if "PYTEST_XDIST_WORKER" in os.environ else basetemp) / "installed"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ensurepip
 import os
 import re
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests import needs
@@ -46,6 +50,15 @@ if [ $# = 5 ] && [ "$1 $2 $3 $4" = "-I -m venv --clear" ]; then
   exec sed -i "s|{made}|$5|" "$5"/bin/pip* "$5"/bin/reconciler
 fi
 """
+_EMPTY = """\
+if [ $# = 5 ] && [ "$1 $2 $3 $4" = "-I -m venv --clear" ]; then
+  {python} "$@" --without-pip
+  cp -a '{pip}'/pip '{pip}'/pip-*.dist-info "$5"/lib/python*/site-packages
+  printf '%s\\n' "#!$5/bin/python3" "from pip._internal.cli.main import main" "raise SystemExit(main())" > "$5"/bin/pip3
+  chmod 755 "$5"/bin/pip3
+  exec cp -p "$5"/bin/pip3 "$5"/bin/pip
+fi
+"""
 _FORK = """\
 #!/bin/sh
 if [ -z "$STARTED" ]; then
@@ -81,11 +94,16 @@ def satisfied(pip: Path, words: Sequence[str], constraints: Path) -> None:
 def with_python(folder: Path, record: Path | None = None, made: Path | None = None) -> Path:
     """A folder for PATH that has the Python of these tests; it notes the environment in which it is started.
 
-    With ``made``, an environment that was made before, it copies that instead of making one like it.
+    With ``made``, an environment that was made before, it copies that instead of making one like it. Else it copies
+    the pip of this environment, if that is the very one that comes with Python: to unpack it takes seconds.
     """
     folder.mkdir(parents=True, exist_ok=True)
     note = f"env >> '{record}'\n" if record else ""
-    copy = _COPY.format(made=made) if made else ""
+    copy = ""
+    if made:
+        copy = _COPY.format(made=made)
+    elif find_spec("pip") and metadata.version("pip") == ensurepip.version():
+        copy = _EMPTY.format(python=sys.executable, pip=sysconfig.get_path("purelib"))
     for name in ("python", "python3"):
         (folder / name).write_text(f'#!/bin/sh -e\n{note}{copy}exec {sys.executable} "$@"\n')
         (folder / name).chmod(0o755)

@@ -12,11 +12,9 @@ import pytest
 
 from reconciler.journal.records import Journal, Now
 from reconciler.journal.store import open_journal
-from tests.postgres import PostgresServer, postgres
+from tests.postgres import PostgresServer
 from tests.simulation.test_simulation import SEEDS
 from tests.simulation.watchers import Verdict, run_all
-
-__all__ = ["postgres"]
 
 MANY, FEW = max(SEEDS // 50, 1), max(SEEDS // 400, 1)
 
