@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 import zlib
 from collections import Counter
 from collections.abc import Generator, Iterator
 from operator import itemgetter
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -66,11 +68,30 @@ WAITING = (
 """Where the tests are that mostly wait for other processes and for real seconds."""
 
 
+IN_MEMORY = Path("/dev/shm")
+ROOM = 2**31
+"""Bytes that must be free there; a run uses a fraction, as the files of a test that has passed are removed."""
+
+
 def pytest_configure() -> None:
-    """Hear signals that whoever starts the tests ignores, as ``nohup`` does: programs of tests would inherit that."""
+    """Keep files in memory, and hear signals that whoever starts the tests ignores, as ``nohup`` does.
+
+    Programs of tests would inherit that.
+    """
+    _keep_files_in_memory()
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
+
+
+def _keep_files_in_memory() -> None:
+    """Spare thousands of journals the wait until a disk confirms each transaction, unless somebody chose a place."""
+    if {"PYTEST_DEBUG_TEMPROOT", "TMPDIR"} & os.environ.keys() or not IN_MEMORY.is_dir():
+        return
+    there = os.statvfs(IN_MEMORY)
+    may_run = not there.f_flag & os.ST_NOEXEC  # programs of tests lie among their files
+    if may_run and os.access(IN_MEMORY, os.W_OK) and there.f_bavail * there.f_frsize >= ROOM:
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(IN_MEMORY)
 
 
 @pytest.fixture(autouse=True)
