@@ -177,6 +177,7 @@ class Inside:
         plugins = session.config.pluginmanager
         plugins.unregister(plugins.get_plugin("terminalreporter"))  # which would print a dot for every test
         import_all()
+        gc.unfreeze()  # what was collected is frozen, and what is frozen is not found
         gc.collect()
         self._functions = functions_of({job.path for job in self._jobs})
         gc.freeze()  # forks share what is never collected

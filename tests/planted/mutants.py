@@ -240,6 +240,7 @@ class Inside:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run the tests as they are, to see what they call, and then for every mutant."""
+        gc.unfreeze()  # what was collected is frozen, and what is frozen is not found
         functions = functions_of({self._path})
         plugins = session.config.pluginmanager
         plugins.unregister(plugins.get_plugin("terminalreporter"))  # which would print a dot for every test
