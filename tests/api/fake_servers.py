@@ -72,6 +72,23 @@ def answer(status: int, body: Any = b"", **headers: str) -> bytes:
     return f"HTTP/1.1 {status} X\r\n{lines}\r\n".encode() + raw
 
 
+class SkippingLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time a server puts forward where it lets a client of the same loop wait."""
+
+    skipped = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.skipped
+
+
+async def pass_time(seconds: float) -> None:
+    """Let seconds of a ``SkippingLoop`` pass at once, for everybody who waits in it."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, SkippingLoop)
+    loop.skipped += seconds
+    await asyncio.sleep(0)
+
+
 @asynccontextmanager
 async def listening(handler: Handler, tls: Any = None) -> AsyncIterator[str]:
     """A server on a free port; yields its origin."""

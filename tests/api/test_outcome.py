@@ -17,7 +17,7 @@ import pytest
 from reconciler.api.failure import MOST_BYTES as MOST_OF_AN_OBJECT
 from reconciler.api.outcome import of_error
 from reconciler.api.retry import Timing
-from reconciler.api.transport import MOST_BYTES, httpx
+from reconciler.api.transport import CONNECT_SECONDS, MOST_BYTES, httpx
 from reconciler.journal.states import Outcome, State
 from tests import needs
 from tests.api.fake_servers import (
@@ -26,18 +26,20 @@ from tests.api.fake_servers import (
     PROJECT,
     QUICK,
     Handler,
+    SkippingLoop,
     answer,
     client_at,
     free_port,
     listening,
+    pass_time,
     read_request,
     script,
 )
 
 BODY = {"volumes": [{"id": "d", "type": "SAS", "size": 10}]}
 JOB = {"job_id": "abc85365-0b2e-4b4f-a091-f7db72072d4b"}
-BRIEF = Timing(write=3)
-"""For answers that never come: long enough to ask on a machine that is busy with other things."""
+PATIENT = Timing(write=60)
+"""For answers that never come: long enough to ask on any machine, and it passes at once after that."""
 
 
 async def post_to(base: str, timing: Timing = QUICK) -> Outcome:
@@ -60,7 +62,8 @@ def post(handler: Handler, timing: Timing = QUICK) -> Outcome:
         async with listening(counted) as base:
             return await post_to(base, timing)
 
-    outcome = asyncio.run(run())
+    with asyncio.Runner(loop_factory=SkippingLoop) as runner:
+        outcome = runner.run(run())
     assert asked == 1
     return outcome
 
@@ -122,11 +125,17 @@ def test_a_server_that_speaks_no_tls_is_not_sent() -> None:
 def test_a_handshake_that_hangs_is_not_sent() -> None:
     service = script(answer(200, JOB))
 
-    async def run() -> Outcome:
-        async with listening(service.handle) as base:
-            return await post_to(base.replace("http://", "https://"), BRIEF)
+    async def hears_a_hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)
+        await pass_time(CONNECT_SECONDS)
+        await service.handle(reader, writer)
 
-    assert asyncio.run(run()).state is State.NOT_SENT
+    async def run() -> Outcome:
+        async with listening(hears_a_hello) as base:
+            return await post_to(base.replace("http://", "https://"), PATIENT)
+
+    with asyncio.Runner(loop_factory=SkippingLoop) as runner:
+        assert runner.run(run()).state is State.NOT_SENT
     assert service.seen == []
 
 
@@ -194,6 +203,7 @@ async def closes_after_reading(reader: asyncio.StreamReader, writer: asyncio.Str
 
 async def hangs(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await read_request(reader)
+    await pass_time(PATIENT.write)
     await asyncio.sleep(60)
 
 
@@ -202,12 +212,15 @@ async def drips(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     for byte in answer(200, JOB):
         writer.write(bytes([byte]))
         await writer.drain()
-        await asyncio.sleep(0.1)
+        await pass_time(PATIENT.write / 10)
+    await asyncio.sleep(60)
 
 
 async def says_continue_and_no_more(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await read_request(reader)
     writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    await writer.drain()
+    await pass_time(PATIENT.write)
     await asyncio.sleep(60)
 
 
@@ -242,7 +255,7 @@ async def truncates_chunks(reader: asyncio.StreamReader, writer: asyncio.StreamW
     ],
 )
 def test_without_a_whole_answer_nobody_knows(handler: Handler) -> None:
-    outcome = post(handler, BRIEF)
+    outcome = post(handler, PATIENT)
     assert (outcome.state, outcome.job_id) == (State.UNKNOWN, "")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,13 +25,16 @@ EVERY = 3600.0
 """Seconds between two rounds; no other wait of a round is as long."""
 
 
+Between = Callable[[int], Awaitable[None] | None]
+"""Called with the number of the round that has ended. What it asserts nobody hears of."""
+
 _TOO_MANY = JSONResponse({"error_code": "APIGW.0308", "error_msg": "throttled"}, 429)
 
 
 class Rounds:
     """The clock of one watch: each wait for the next round passes at once, and the last one ends the watch."""
 
-    def __init__(self, rounds: int, between: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(self, rounds: int, between: Between = lambda _: None) -> None:
         self._left, self._between, self.ended = rounds, between, 0
 
     def __getattr__(self, name: str) -> Any:
@@ -38,7 +43,9 @@ class Rounds:
     async def sleep(self, seconds: float) -> None:
         if seconds >= EVERY / 2:
             self.ended += 1
-            self._between(self.ended)
+            happens = self._between(self.ended)
+            if inspect.isawaitable(happens):
+                await happens
             if self.ended >= self._left:
                 os.kill(os.getpid(), signal.SIGTERM)
         await TIME.sleep(seconds)
@@ -49,15 +56,23 @@ def watched(
     served: Served,
     *arguments: str,
     rounds: int,
-    between: Callable[[int], None] = lambda _: None,
+    between: Between = lambda _: None,
     env: Mapping[str, str] | None = None,
 ) -> Ran:
-    """Run a watch for so many rounds; ``between`` is called with the number of the round that has ended."""
+    """Run a watch for so many rounds, with what happens between them."""
     given = ("watch", *arguments, "--every", f"{EVERY:.0f}s")
     clock: Any = Rounds(rounds, between)
     ran = run_inside(given, bare(folder) | served.env | dict(env or {}), folder, "", clock)
     assert "Traceback" not in ran.err + ran.out, ran.err
     return ran
+
+
+async def come(what: Callable[[], object]) -> None:
+    """Wait between two rounds for something that must come; a minute is far more than it takes."""
+    for _ in range(6000):
+        if what():
+            return
+        await asyncio.sleep(0.01)
 
 
 @contextmanager

@@ -8,10 +8,11 @@ They go by the machine's clock, unless their environment has ``skipping``: then 
 
 from __future__ import annotations
 
-import atexit
 import contextlib
+import fcntl
 import functools
 import gc
+import hashlib
 import importlib
 import io
 import marshal
@@ -26,9 +27,10 @@ import subprocess
 import sys
 import tempfile
 import traceback
+import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import reconciler
 
@@ -49,24 +51,47 @@ def command(module: str = "reconciler") -> list[str]:
 
 @functools.cache
 def server(python: str = "") -> str:
-    """The address of a server, which ends with this process; with ``python``, of what is installed for that one."""
-    folder = tempfile.mkdtemp(prefix="started")
-    address = f"{folder}/socket"
-    env = {"PATH": os.environ["PATH"], "HOME": folder, "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"}
+    """The address of a server; with ``python``, of what is installed for that one.
+
+    All processes of a session that test share it. It ends after the last that asked for it, however that ends.
+    """
+    session = os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex
+    name = hashlib.sha256(f"{session} {python}".encode()).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir(), f"started{name}")
+    with _held(folder):
+        if (folder / "socket").exists():
+            os.open(folder / "needed", os.O_WRONLY)  # until this process ends
+        else:
+            _start(folder, python)
+    return f"{folder}/socket"
+
+
+def _start(folder: Path, python: str) -> None:
+    os.mkfifo(folder / "needed")
+    needed = os.open(folder / "needed", os.O_RDONLY | os.O_NONBLOCK)
+    os.open(folder / "needed", os.O_WRONLY)  # as above
+    env = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"}
     itself = [python, "-I", __file__] if python else [sys.executable, "-m", "tests.flows.started"]
-    process = subprocess.Popen(
-        [*itself, address],
-        env=env,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdin
+    process = subprocess.Popen([*itself, str(folder)], env=env, stdin=needed, stdout=subprocess.PIPE)
+    os.close(needed)
     assert process.stdout
-    assert process.stdout.readline() == b"ready\n"
-    atexit.register(process.wait)
-    atexit.register(process.stdout.close)
-    atexit.register(process.stdin.close)  # which happens first
-    return address
+    with process.stdout as said:
+        assert said.readline() == b"ready\n"
+    process.returncode = (
+        0  # others may need it for longer: nobody waits for its end, of which Popen would warn
+    )
+
+
+def _held(folder: Path) -> TextIO:
+    """The lock of a folder, which the first that needs it makes, and the server removes when it ends."""
+    while True:
+        with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as opened:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            lock = opened.enter_context((folder / "lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(lock.fileno()), (folder / "lock").stat()):
+                opened.pop_all()
+                return lock
 
 
 @contextlib.contextmanager
@@ -90,11 +115,11 @@ def _noted(path: str) -> float:
     return max(map(float, Path(path).read_text().split()))
 
 
-def serve(address: str) -> None:
-    """Fork a command line for each client, until standard input ends: when who started this does, however."""
+def serve(folder: Path) -> None:
+    """Fork a command line for each client, until nobody needs this server: standard input then ends."""
     _make_ready()
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(address)
+        listener.bind(str(folder / "socket"))
         listener.listen(64)
         ended, wake = socket.socketpair()
         wake.setblocking(False)
@@ -103,22 +128,36 @@ def serve(address: str) -> None:
         print("ready", flush=True)
         clients = dict[int, socket.socket]()
         found: list[Any] = []
-        while sys.stdin not in found:
+        while not (sys.stdin in found and _removed(folder)):
             found = select.select([sys.stdin, listener, ended, *clients.values()], [], [])[0]
-            for pid in [each for each, client in clients.items() if {client, sys.stdin} & set(found)]:
-                os.kill(pid, signal.SIGKILL)  # as its client was
-                _tell_end(clients.pop(pid), os.waitpid(pid, 0)[1])
+            _kill([each for each, client in clients.items() if client in found], clients)
             if ended in found:
                 ended.recv(64)
             while clients and (died := os.waitpid(-1, os.WNOHANG))[0]:
                 _tell_end(clients.pop(died[0]), died[1])
             if listener in found:
                 _begin(listener.accept()[0], clients, (listener, ended, wake))
-    shutil.rmtree(Path(address).parent)
+    _kill(list(clients), clients)
+
+
+def _removed(folder: Path) -> bool:
+    """Remove the folder, unless somebody needs it by now."""
+    with _held(folder):
+        if needless := bool(select.select([sys.stdin], [], [], 0)[0]):
+            shutil.rmtree(folder)
+        return needless
+
+
+def _kill(pids: Iterable[int], clients: dict[int, socket.socket]) -> None:
+    """End these forks, as their clients were."""
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+        _tell_end(clients.pop(pid), os.waitpid(pid, 0)[1])
 
 
 def _make_ready() -> None:
     """Do once what each process would do anew whatever it is asked."""
+    gc.disable()  # what is made here stays
     for name in ("jinja2", "psycopg", "starlette.applications", "uvicorn"):
         importlib.import_module(name)
     for module in pkgutil.walk_packages(reconciler.__path__, "reconciler."):
@@ -130,6 +169,7 @@ def _make_ready() -> None:
             sys.modules["reconciler.render.page"].render_page(template, (), {})
     gc.collect()
     gc.freeze()  # forks share what is never collected
+    gc.enable()
 
 
 def _begin(client: socket.socket, clients: dict[int, socket.socket], own: Iterable[socket.socket]) -> None:
@@ -213,4 +253,4 @@ def _stream(number: int, mode: str, errors: str) -> io.TextIOWrapper:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(Path(sys.argv[1]))

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -154,27 +154,31 @@ def opened(process: subprocess.Popen[bytes], file: Path) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="asks Linux which files a process has open")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_journal_that_another_process_holds_does_not_hold_up_the_end(
-    number: signal.Signals, code: int, run: Run, served: Served, tmp_path: Path
+    run: Run, served: Served, tmp_path: Path
 ) -> None:
     path, journal = manifest(tmp_path, [FINANCE]), tmp_path / "state" / "journal.db"
     assert run("drift", str(path), env=served.env).code == 2  # makes the journal
-    with closing(sqlite3.connect(journal, isolation_level=None)) as holder:
+    with ExitStack() as ends:
+        holder = ends.enter_context(closing(sqlite3.connect(journal, isolation_level=None)))
         holder.execute("BEGIN EXCLUSIVE")
         url = f"sqlite:///{journal}?timeout=100000"
-        process = subprocess.Popen(
-            [sys.executable, "-m", "reconciler", "apply", str(path), "--auto-approve", "--journal", url],
-            env=bare(tmp_path) | served.env,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
+        processes = dict[signal.Signals, subprocess.Popen[bytes]]()
+        for number in (signal.SIGINT, signal.SIGTERM):  # at once: each takes the seconds of a stop
+            processes[number] = process = subprocess.Popen(
+                [sys.executable, "-m", "reconciler", "apply", str(path), "--auto-approve", "--journal", url],
+                env=bare(tmp_path) | served.env,
+                stderr=subprocess.DEVNULL,
+            )
+            ends.callback(process.wait)
+            ends.callback(process.kill)
+        for number, process in processes.items():
             until = time.monotonic() + 2 * FAR
             while not opened(process, journal) and time.monotonic() < until:
                 time.sleep(0.02)
             process.send_signal(number)
-            assert process.wait(FAR) == code
-        finally:
-            process.kill()
-            process.wait()
+        assert {number: each.wait(FAR) for number, each in processes.items()} == {
+            signal.SIGINT: 130,
+            signal.SIGTERM: 143,
+        }
     assert served.posts() == []

@@ -28,7 +28,7 @@ from reconciler.journal.store import open_journal
 from reconciler.sandbox import seed
 from tests.flows import started
 from tests.flows.conftest import Run, bare, manifest
-from tests.flows.rounds import noticing, watched
+from tests.flows.rounds import come, noticing, watched
 from tests.flows.serving import Served, listening, serving
 from tests.flows.skipping import TIME
 
@@ -38,6 +38,10 @@ POLICY = (
     "drift: {correct: [remove], disks_per_day: 5, windows: ["
     f"{{{ALL_DAYS}, start: '00:00', end: '12:00'}}, {{{ALL_DAYS}, start: '12:00', end: '00:00'}}]}}"
 )
+
+
+ROUND = re.compile(r"^\d{4}-\d\d-\d\d .* UTC  ", re.M)
+"""How each round begins."""
 
 
 class Watching:
@@ -52,7 +56,7 @@ class Watching:
         return self._log.read_text(encoding="utf-8")
 
     def rounds(self) -> int:
-        return len(re.findall(r"^\d{4}-\d\d-\d\d .* UTC  ", self.said, re.M))
+        return len(ROUND.findall(self.said))
 
     def until(self, what: Callable[[], object]) -> None:
         """Wait for something that must come; five minutes are far more than it takes."""
@@ -114,13 +118,12 @@ def get(url: str) -> tuple[int, str]:
 def test_rounds_follow_each_other_and_a_term_signal_ends_them_with_zero(
     service: Served, tmp_path: Path
 ) -> None:
-    path = manifest(tmp_path, [ONE_SSD])
-    with watching(tmp_path, service, str(path), "--every", "1s") as running:
-        running.until(lambda: running.rounds() >= 3)
-        assert running.end() == 0
-        assert "Stopped; no change was in progress." in running.said
-        assert running.said.count("SAS 50 GB live, not declared") == 1  # rounds alike take one line
-        assert running.said.count("Read 1 file, 1 pool and 0 limits from") == 1
+    ran = watched(tmp_path, service, str(manifest(tmp_path, [ONE_SSD])), rounds=3)
+    assert ran.code == 0
+    assert len(ROUND.findall(ran.out)) == 3
+    assert "Stopped; no change was in progress." in ran.err
+    assert ran.out.count("SAS 50 GB live, not declared") == 1  # rounds alike take one line
+    assert ran.err.count("Read 1 file, 1 pool and 0 limits from") == 1
     assert service.posts() == []
 
 
@@ -191,17 +194,19 @@ def test_webhooks_hear_of_changes_and_not_of_every_round(service: Served, tmp_pa
         got.append(json.loads(await request.body()))
         return Response()
 
-    with listening(Starlette(routes=[Route("/hook", take, methods=["POST"])])) as url:
-        path = manifest(tmp_path, [ONE_SSD])
-        with watching(tmp_path, service, str(path), "--every", "1s", "--webhook", f"{url}/hook") as running:
-            running.until(lambda: running.rounds() >= 3)
-            assert [each["exit_code"] for each in got] == [2]
-            assert got[0]["sandbox"] is True
+    codes = list[list[object]]()
+
+    async def between(ended: int) -> None:
+        await come(lambda: len(got) >= (1 if ended < 6 else 2))
+        codes.append([each["exit_code"] for each in got])
+        if ended == 3:  # what is new is believed when it has been found twice
             manifest(tmp_path, ["{name: p, disks: [{type: SSD, size: 100}, {type: SAS, size: 50}]}"])
-            running.until(lambda: len(got) == 2)
-            seen = running.rounds()
-            running.until(lambda: running.rounds() >= seen + 2)
-            assert [each["exit_code"] for each in got] == [2, 0]
+
+    with listening(Starlette(routes=[Route("/hook", take, methods=["POST"])])) as url:
+        arguments = (str(manifest(tmp_path, [ONE_SSD])), "--webhook", f"{url}/hook")
+        watched(tmp_path, service, *arguments, rounds=8, between=between)
+    assert got[0]["sandbox"] is True
+    assert (codes[2], codes[-1]) == ([2], [2, 0])
 
 
 def test_a_webhook_that_is_down_changes_nothing_but_a_line(service: Served, tmp_path: Path) -> None:
@@ -219,10 +224,10 @@ def test_a_webhook_that_is_down_changes_nothing_but_a_line(service: Served, tmp_
 
 def test_a_correction_of_a_watch_is_made_once_and_proven(service: Served, tmp_path: Path) -> None:
     path = manifest(tmp_path, [ONE_SSD], POLICY)
-    with watching(tmp_path, service, str(path), "--every", "1s", "--correct") as running:
-        running.until(lambda: "No drift: 1 pool checked" in running.said)
-        assert running.end() == 0
-        assert "Apply complete! 1 change proven" in running.said
+    ran = watched(tmp_path, service, str(path), "--correct", rounds=4)
+    assert ran.code == 0
+    assert "No drift: 1 pool checked" in ran.out
+    assert "Apply complete! 1 change proven" in ran.out
     assert len(service.posts()) == 1
 
 
@@ -277,11 +282,10 @@ def test_what_a_webhook_did_not_take_is_told_again_to_it_alone(service: Served, 
     with listening(Starlette(routes=[Route("/{name}", take, methods=["POST"])])) as url:
         path = manifest(tmp_path, [ONE_SSD])
         hooks = ("--webhook", f"{url}/good", "--webhook", f"{url}/bad")
-        with watching(tmp_path, service, str(path), "--every", "1s", *hooks) as running:
-            running.until(lambda: got["bad"] == 3)
-            seen = running.rounds()
-            running.until(lambda: running.rounds() >= seen + 2)
-            assert got == {"good": 1, "bad": 3}
+        watched(
+            tmp_path, service, str(path), *hooks, rounds=5, between=lambda _: come(lambda: got["bad"] == 3)
+        )
+    assert got == {"good": 1, "bad": 3}
 
 
 def test_a_probe_is_answered_while_another_process_holds_the_journal(service: Served, tmp_path: Path) -> None:

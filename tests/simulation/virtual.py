@@ -68,6 +68,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._timers: list[tuple[float, int, Any, Context | None]] = []
         """A heap by time: timers, and futures of sleepers, which have no context."""
         self._serial = count()
+        self._own = copy_context()
 
     def time(self) -> float:
         return self.moment
@@ -135,8 +136,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             _, _, waiting, context = heappop(timers)
             if context is not None:  # an empty one is false
                 self._soon.append((waiting.run, (), context))
-            elif not waiting.done():
-                waiting.set_result(None)
+            else:
+                self._soon.append((_wake, (waiting,), self._own))
+
+
+def _wake(sleeper: asyncio.Future[None]) -> None:
+    if not sleeper.done():
+        sleeper.set_result(None)
 
 
 @coroutine
