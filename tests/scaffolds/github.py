@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 import tempfile
 import threading
@@ -26,7 +25,6 @@ from starlette.routing import Route
 from reconciler import sandbox
 from reconciler.cli.github import Ask, NotThere
 from reconciler.errors import ServiceError
-from tests import needs
 from tests.scaffolds.installing import Installer, files
 from tests.scaffolds.shell import Step, bash, resolved, with_python
 
@@ -46,8 +44,6 @@ class GitHub:
     """One repository's pull requests, reviews and runs; a minute passes with each thing that somebody does."""
 
     socket: str
-    port: int = 0
-    """Where ``quick_gh`` finds it on this machine."""
     pulls: dict[int, dict[str, Any]] = field(default_factory=dict)
     files: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     events: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
@@ -321,9 +317,7 @@ class GitHub:
 
 
 def _page(request: Request, every: list[Any], key: str = "") -> Response:
-    """Pages of two, so that looking at the first alone would not find everything; all at once for ``quick_gh``."""
-    if request.headers.get("pages") == "all":
-        return JSONResponse({"total_count": len(every), key: every} if key else every)
+    """Pages of two, so that looking at the first alone would not find everything."""
     page = int(request.query_params.get("page", "1"))
     shown: Any = every[2 * page - 2 : 2 * page]
     following = f'<{request.url.include_query_params(page=page + 1)}>; rel="next"'
@@ -357,19 +351,13 @@ def asking(github: GitHub) -> Ask:
 
 @contextmanager
 def hosting() -> Iterator[GitHub]:
-    """Serve a GitHub on a Unix socket, the one way that ``gh`` has to somewhere without TLS, and on a port."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        socket.socket(socket.AF_UNIX) as listener,
-        socket.create_server(("127.0.0.1", 0)) as other,
-    ):
-        github = GitHub(f"{folder}/github", other.getsockname()[1])
+    """Serve a GitHub on a Unix socket, the one way that ``gh`` has to somewhere without TLS."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        github = GitHub(f"{folder}/github")
         listener.bind(github.socket)
         app = Starlette(routes=github.routes())
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, lifespan="off"))
-        thread = threading.Thread(
-            target=lambda: asyncio.run(server.serve(sockets=[listener, other])), daemon=True
-        )
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)
         thread.start()
         while not server.started:
             time.sleep(0.005)
@@ -386,34 +374,6 @@ def asked_by_gh(folder: Path, github: GitHub) -> dict[str, str]:
     (folder / "gh" / "config.yml").write_text(f"http_unix_socket: {github.socket}\n")
     # It is written in Go, whose collector of garbage takes a tenth of what it does here.
     return {"GH_HOST": "github.localhost", "GH_CONFIG_DIR": str(folder / "gh"), "GOGC": "off"}
-
-
-_QUICK_GH = """\
-#!{bash}
-if [ "$1" != api ] || [ "$#" -gt 3 ] || {{ [ $# = 3 ] && [ "$2" != --paginate ]; }}; then
-  exec {gh} "$@"
-fi
-[ $# = 3 ] && pages=all || pages=first
-exec 3<>/dev/tcp/127.0.0.1/{port}
-printf 'GET /%s HTTP/1.0\\r\\nHost: github.localhost\\r\\nPages: %s\\r\\n\\r\\n' "${{@: -1}}" $pages >&3
-read -r _ code _ <&3
-while read -r line <&3 && [ "$line" != $'\\r' ]; do :; done
-[ "$code" = 200 ] && exec cat <&3
-echo "gh: $(cat <&3) (HTTP $code)" >&2
-exit 1
-"""
-
-
-def quick_gh(folder: Path, github: GitHub) -> Path:
-    """A folder for PATH whose ``gh`` asks plain questions itself, for the real one starts slowly; it does the rest.
-
-    One test of each kind leaves all to the real one.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    script = _QUICK_GH.format(bash=shutil.which("bash"), gh=needs.program("gh"), port=github.port)
-    (folder / "gh").write_text(script)
-    (folder / "gh").chmod(0o755)
-    return folder
 
 
 @dataclass(frozen=True)
@@ -442,13 +402,9 @@ class Runner:
         self.variables: dict[str, str] = {}
         """Those of the repository."""
         self._folder, self._github = folder, github
-        self._programs = quick_gh(with_python(folder / "bin"), github)
+        self._programs = with_python(folder / "bin")
         self._installer = installer
         self._runs = self._attempts = 0
-
-    def ask_by_gh_alone(self) -> None:
-        """From now on leave all questions to the real ``gh``."""
-        (self._programs / "gh").unlink()
 
     def pull_request(self, workflow: str, head: str, *, again: int = 0) -> Job:
         """Run for a commit of pull request 5, or let that run run again."""

@@ -1,7 +1,4 @@
-"""The GitHub workflows keep their promises, run step by step over TCP to a sandbox.
-
-The real ``gh`` does all that they ask of it; what the command ``reconciler reviewed`` asks, in the first test alone.
-"""
+"""The GitHub workflows keep their promises, run step by step with the real ``gh``, over TCP to a sandbox."""
 
 from __future__ import annotations
 
@@ -63,7 +60,6 @@ def runner(tmp_path: Path, github: GitHub, served: Served, installer: Installer)
 
 
 def test_from_pull_request_to_merge_to_schedule(runner: Runner, github: GitHub, served: Served) -> None:
-    runner.ask_by_gh_alone()
     planned = runner.pull_request(PLAN, HEAD)
     assert planned.code == 0, planned.log
     assert "1 to destroy" in planned.summary

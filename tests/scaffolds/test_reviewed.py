@@ -1,12 +1,10 @@
 """Only what others reviewed is approved: attacks on a merge, against a stand-in of GitHub.
 
-The real ``gh`` asks it in one test with pages of each kind, and in one by hand; in the other tests of the command it is
-a ``gh`` that starts sooner.
+The real ``gh`` asks it in those that are of the command, and in one with pages of each kind.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from reconciler.planning.reviewed import PLAN_FILES, Demand
 from tests import needs
 from tests.flows.conftest import Run
 from tests.flows.inside import Ran
-from tests.scaffolds.github import HEAD, MERGE, REPOSITORY, GitHub, asked_by_gh, asking, hosting, quick_gh
+from tests.scaffolds.github import HEAD, MERGE, REPOSITORY, GitHub, asked_by_gh, asking, hosting
 
 FIRST, OTHER = "d" * 64, "e" * 64
 """The digest that was reviewed, and one that nobody saw."""
@@ -31,7 +29,7 @@ Reviewed = Callable[..., Ran]
 @pytest.fixture
 def github(request: pytest.FixtureRequest) -> Iterator[GitHub]:
     """A repository in which ann has opened pull request 5."""
-    if not {"reviewed", "by_gh"} & set(request.fixturenames):
+    if "reviewed" not in request.fixturenames:
         found = GitHub("")
         found.opened()
         yield found
@@ -58,21 +56,12 @@ def quick(github: GitHub) -> Reviewed:
 
 
 @pytest.fixture
-def by_gh(tmp_path: Path, run: Run, github: GitHub) -> Reviewed:
-    """The same with the command and the real ``gh``."""
-    return _by_command(run, asked_by_gh(tmp_path, github))
-
-
-@pytest.fixture
 def reviewed(tmp_path: Path, run: Run, github: GitHub) -> Reviewed:
-    """The same with the command and a quick ``gh``."""
-    programs = quick_gh(tmp_path / "bin", github)
-    return _by_command(run, {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"})
+    """The same with the command and the real ``gh``."""
+    env = asked_by_gh(tmp_path, github) | {"GH_TOKEN": "token"}
 
-
-def _by_command(run: Run, env: dict[str, str]) -> Reviewed:
     def ask(*arguments: str, sha: str = MERGE, **more: str) -> Ran:
-        job = {"GH_TOKEN": "token", "GITHUB_REPOSITORY": REPOSITORY, "GITHUB_SHA": sha}
+        job = {"GITHUB_REPOSITORY": REPOSITORY, "GITHUB_SHA": sha}
         return run("reviewed", *arguments, env=env | job | more)
 
     return ask
@@ -85,7 +74,7 @@ def refused(ran: Ran, *words: str) -> None:
 
 
 def test_a_merge_whose_plan_somebody_else_reviewed_names_its_digest_and_who_approved_it(
-    github: GitHub, by_gh: Reviewed, reviewed: Reviewed
+    github: GitHub, reviewed: Reviewed
 ) -> None:
     github.reviewed()  # before there is a plan
     github.planned(FIRST)
@@ -95,7 +84,7 @@ def test_a_merge_whose_plan_somebody_else_reviewed_names_its_digest_and_who_appr
     refused(reviewed(), "0 of 1 approving reviews count")
     github.reviewed()
     github.reviewed(state="COMMENTED")
-    done = by_gh()
+    done = reviewed()
     assert (done.code, done.out) == (0, f"digest={FIRST}\npull_request=5\n"), done.err
     assert f"bob approved the plan {FIRST} (pull request #5)." in " ".join(done.err.split())
 
@@ -371,21 +360,21 @@ def test_the_policy_says_how_many_must_have_reviewed(
 
 
 def test_a_digest_by_hand_needs_a_second_person_at_the_gate_of_the_environment(
-    github: GitHub, by_gh: Reviewed
+    github: GitHub, reviewed: Reviewed
 ) -> None:
     run = github.run(event="workflow_dispatch")
     job = {"GITHUB_RUN_ID": str(run), "GITHUB_REF": "refs/heads/main"}
-    refused(by_gh(FIRST, **job), "nobody but ann approved this run")
+    refused(reviewed(FIRST, **job), "nobody but ann approved this run")
     github.approved_run(run, "ANN")
     github.approved_run(run, "bob", "staging")
-    refused(by_gh(FIRST, **job), "nobody but ann approved this run")
+    refused(reviewed(FIRST, **job), "nobody but ann approved this run")
     github.approved_run(run, "bob")
-    refused(by_gh(FIRST, **job | {"GITHUB_REF": "refs/heads/forged"}), "not of main")
-    assert by_gh(FIRST, **job).out == f"digest={FIRST}\npull_request=\n"
-    assert by_gh("d" * 63, **job).code == 9
+    refused(reviewed(FIRST, **job | {"GITHUB_REF": "refs/heads/forged"}), "not of main")
+    assert reviewed(FIRST, **job).out == f"digest={FIRST}\npull_request=\n"
+    assert reviewed("d" * 63, **job).code == 9
     # Who lets it run again starts it, too.
     github.runs[-1]["triggering_actor"] = {"login": "bob"}
-    refused(by_gh(FIRST, **job), "nobody but ann, bob approved this run")
+    refused(reviewed(FIRST, **job), "nobody but ann, bob approved this run")
 
 
 @pytest.mark.parametrize("missing", ["actions", "contents", "pull-requests"])
