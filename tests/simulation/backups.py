@@ -114,12 +114,12 @@ class Story:
             self.service.faults = self._faults()
             self.unreadable = self.rng.choice([0.0, 0.0, 0.2])
             await asyncio.gather(self._meddle(), *(self._somebody() for _ in range(self.rng.randint(1, 2))))
-            await self.loop.sleep(self.rng.uniform(0.1, 30) * HOUR)
+            await asyncio.sleep(self.rng.uniform(0.1, 30) * HOUR)
         self.service.faults, self.unreadable = Faults(), 0.0
-        await self.loop.sleep(2 * HOUR)  # until no request of before can arrive
+        await asyncio.sleep(2 * HOUR)  # until no request of before can arrive
         self.backups += [self._made(f"{name}-d{number}") for name in "ab" for number in range(2)]
         for _ in range(3):
-            await self.loop.sleep(2 * HOUR)
+            await asyncio.sleep(2 * HOUR)
             await self._somebody(mortal=False)
         self.service.settle()
         self._judge()
@@ -135,7 +135,7 @@ class Story:
         """Backups are made, well or badly, expire and are deleted, while others plan and apply."""
         rate = self.rng.choice([0.2, 0.5, 0.9])
         for _ in range(self.rng.randint(1, 5)):
-            await self.loop.sleep(self.rng.uniform(0, 40))
+            await asyncio.sleep(self.rng.uniform(0, 40))
             for name in "ab":
                 for number in range(2):
                     if self.rng.random() < rate:
@@ -160,7 +160,7 @@ class Story:
 
     async def read(self) -> BackupReading:
         """The face of the backup service, which fails now and then."""
-        await self.loop.sleep(self.rng.uniform(0.05, 0.4))
+        await asyncio.sleep(self.rng.uniform(0.05, 0.4))
         if self.rng.random() < self.unreadable:
             raise self.rng.choice([ServiceError("HTTP 403", status=403), ReadingDoubtful("not complete")])
         shown = [_shown(each) for each in self.backups if each.gone > self.loop.moment]
@@ -172,7 +172,7 @@ class Story:
 
     async def _somebody(self, *, mortal: bool = True) -> None:
         """Applies, then lets the service finish what was done in part."""
-        await self.loop.sleep(self.rng.uniform(0, 60) if mortal else 0)
+        await asyncio.sleep(self.rng.uniform(0, 60) if mortal else 0)
         clock = VirtualClock(self.loop, self.rng.uniform(-SKEW, SKEW) if mortal else 0.0)
         dies_at = self.rng.randint(0, 20) if mortal and self.rng.random() < 0.3 else None
         journal: Any = Mortal(self.journal, dies_at, before=self.rng.random() < 0.5)

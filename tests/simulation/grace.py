@@ -132,10 +132,10 @@ class Story:
             self._back_up()
             await self.rng.choice(events)()
             self._restore()
-            await self.loop.sleep(self.rng.uniform(0.05, 1.2) * DAY)
+            await asyncio.sleep(self.rng.uniform(0.05, 1.2) * DAY)
         self.clock.ahead = 0.0
         for _ in range(6):
-            await self.loop.sleep(DAY)
+            await asyncio.sleep(DAY)
             await self._somebody(mortal=False)
         self.service.settle()
         self._judge()
@@ -155,7 +155,7 @@ class Story:
         return Manifest(tuple(map(declared, places)), LIMITS, drift=(CORRECTS,))
 
     async def _somebody(self, *, mortal: bool, manifest: Manifest | None = None) -> None:
-        await self.loop.sleep(self.rng.uniform(0, 90) if mortal else 0)
+        await asyncio.sleep(self.rng.uniform(0, 90) if mortal else 0)
         dies_at = self.rng.randint(0, 25) if mortal and self.rng.random() < 0.4 else None
         journal: Any = Mortal(self.journal, dies_at, before=self.rng.random() < 0.5)
         connection = Connection(
@@ -174,7 +174,7 @@ class Story:
 
     async def _want(self) -> None:
         """For a while every disk is declared; whoever sees that ends the clock of all of them."""
-        await self.loop.sleep(120)  # a pool that a dead run seems to be changing is looked at by nobody
+        await asyncio.sleep(120)  # a pool that a dead run seems to be changing is looked at by nobody
         if not self.service.still():
             return
         before = {each.id: each.wanted for each in self.service.pools_.values()}

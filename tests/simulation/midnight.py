@@ -92,20 +92,20 @@ class Story:
 
     async def tell(self) -> Night:
         """The night, the days after it, the judgement."""
-        await self.loop.sleep(EVENING)
+        await asyncio.sleep(EVENING)
         self.service.faults = _faults(self.chance) if self.chance.random() < 0.7 else Faults()
         self.service.faults.foreign = 0.0
         await asyncio.gather(*(self._later(self.chance.uniform(0, 1800)) for _ in range(4)))
         self.service.faults = Faults()
-        await self.loop.sleep(43_200)  # about noon: no run of a calm day is near the end of the window
+        await asyncio.sleep(43_200)  # about noon: no run of a calm day is near the end of the window
         for _ in range(10):
-            await self.loop.sleep(86_400)
+            await asyncio.sleep(86_400)
             await self._run(self.journal)
         self._judge()
         return self.night
 
     async def _later(self, seconds: float) -> None:
-        await self.loop.sleep(seconds)
+        await asyncio.sleep(seconds)
         dies_at = self.chance.randint(2, 20) if self.chance.random() < 0.4 else None
         journal: Any = self.journal
         await self._run(Mortal(journal, dies_at, before=self.chance.random() < 0.5))

@@ -124,15 +124,15 @@ class Scenario:
             rivals = 2 if self.rng.random() < 0.3 else 1
             await asyncio.gather(*(self._run(mortal=True) for _ in range(rivals)))
             await self._retry(mortal=True)
-            await self.loop.sleep(self.rng.choice([1.0, 30.0, 90.0, BETWEEN_RUNS]))
+            await asyncio.sleep(self.rng.choice([1.0, 30.0, 90.0, BETWEEN_RUNS]))
         self.service.faults = calm
-        await self.loop.sleep(BETWEEN_RUNS * 3)
+        await asyncio.sleep(BETWEEN_RUNS * 3)
         ends = []
         for _ in range(3):
             before = self.service.requests["send"]
             report = await self._run(mortal=False)
             ends.append((report, self.service.requests["send"] - before))
-            await self.loop.sleep(BETWEEN_RUNS)
+            await asyncio.sleep(BETWEEN_RUNS)
         self._judge_end(ends)
         self._judge_leftovers(ends[-1][0])
         await self._retry(mortal=False)

@@ -5,6 +5,7 @@ Shares nothing with the code under test but the protocol ``Workspace`` and its v
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections import Counter
@@ -188,7 +189,7 @@ class Service:
 
     async def write_place(self, step: Step) -> None:
         if self._chance(self.faults.full_budget):
-            await self.loop.sleep(self.rng.uniform(1, 301))
+            await asyncio.sleep(self.rng.uniform(1, 301))
 
     async def renew(self) -> datetime | None:
         """As the credentials of a run do: None, or when the keys end, by the service's clock."""
@@ -206,7 +207,7 @@ class Service:
     async def _turned_away(self) -> Outcome | None:
         """How a write ends that never arrives or is refused; None for one that gets on."""
         self.settle()
-        await self.loop.sleep(self.rng.uniform(0.05, 0.4))
+        await asyncio.sleep(self.rng.uniform(0.05, 0.4))
         if self._chance(self.faults.not_sent):
             return Outcome(state=State.NOT_SENT, message="connection refused")
         if self._chance(self.faults.rejected):
@@ -221,18 +222,18 @@ class Service:
         if abs(self.loop.moment - (signed_at - START).total_seconds()) > SIGNATURE_SECONDS:
             return Outcome(state=State.REJECTED, status=401, code="APIGW.0303", message="signature too old")
         if self._chance(self.faults.lost_request):
-            await self.loop.sleep(30)
+            await asyncio.sleep(30)
             return Outcome(state=State.UNKNOWN, message="timeout")
         if self._chance(self.faults.late_request):
             left = SIGNATURE_SECONDS - (self.loop.moment - (signed_at - START).total_seconds())
             if self.keys_end is not None:
                 left = min(left, self.keys_end - self.loop.moment)
             self.late.append((self.loop.moment + self.rng.uniform(1, max(left, 2)), call))
-            await self.loop.sleep(30)
+            await asyncio.sleep(30)
             return Outcome(state=State.UNKNOWN, message="timeout")
         outcome = self._accept(call)
         if self._chance(self.faults.lost_response):
-            await self.loop.sleep(self.rng.choice([0.1, 30]))
+            await asyncio.sleep(self.rng.choice([0.1, 30]))
             return Outcome(state=State.UNKNOWN, message="cut")
         return outcome
 
@@ -249,16 +250,16 @@ class Service:
         if turned_away := await self._turned_away():
             return turned_away
         if self._chance(self.faults.lost_request):
-            await self.loop.sleep(30)
+            await asyncio.sleep(30)
             return Outcome(state=State.UNKNOWN, message="timeout")
         if self._chance(self.faults.late_request):
             left = SIGNATURE_SECONDS - (self.loop.moment - (signed_at - START).total_seconds())
             self.late_messages.append((self.loop.moment + self.rng.uniform(1, max(left, 2)), pool_id, text))
-            await self.loop.sleep(30)
+            await asyncio.sleep(30)
             return Outcome(state=State.UNKNOWN, message="timeout")
         self.messages.append(Message(self.loop.moment, pool_id, text))
         if self._chance(self.faults.lost_response):
-            await self.loop.sleep(self.rng.choice([0.1, 30]))
+            await asyncio.sleep(self.rng.choice([0.1, 30]))
             return Outcome(state=State.UNKNOWN, message="cut")
         self.serial += 1
         return Outcome(state=State.ACCEPTED, status=200, job_id=f"job-{self.serial}")
@@ -451,7 +452,7 @@ class Service:
 
     async def _begin(self, what: str) -> None:
         self.requests[what] += 1
-        await self.loop.sleep(self.rng.uniform(0.01, 0.3))
+        await asyncio.sleep(self.rng.uniform(0.01, 0.3))
         self.settle()
         if self._chance(self.faults.foreign):
             self._somebody_else()

@@ -144,7 +144,7 @@ class Story:
 
     async def run(self) -> Verdict:
         """Some rounds of everybody at once, with faults, then calm ones, then the judgement."""
-        await self.loop.sleep(self.rng.choice(BEGINNINGS))
+        await asyncio.sleep(self.rng.choice(BEGINNINGS))
         stepping = asyncio.ensure_future(self._step()) if self.steps else None
         pauses = [self.rng.choice([1.0, 300.0, HOUR, 5 * HOUR]) for _ in range(self.rng.randint(2, 4))]
         await asyncio.gather(
@@ -167,14 +167,14 @@ class Story:
                 await self._as(name, lambda ctx: remediate(mine, LIMITS, ctx))
             self.verdict.rounds += 1
             self._somebody_adds()
-            await self.loop.sleep(pause)
+            await asyncio.sleep(pause)
 
     async def _person(self) -> None:
         async def approve(_plan: Plan) -> None:
             """A person says yes."""
 
         for _ in range(self.rng.randint(0, 2)):
-            await self.loop.sleep(self.rng.uniform(0, 6 * HOUR))
+            await asyncio.sleep(self.rng.uniform(0, 6 * HOUR))
             chosen = self.rng.choice("abce")
             pools = tuple(each for each in self.manifest.pools if each.name == chosen)
             request = ApplyRequest(replace(self.manifest, pools=pools, drift=()), LIMITS, approve)
@@ -201,7 +201,7 @@ class Story:
 
     async def _step(self) -> None:
         while True:
-            await self.loop.sleep(self.rng.uniform(5, 4 * HOUR))
+            await asyncio.sleep(self.rng.uniform(5, 4 * HOUR))
             self.clock.ahead += self.rng.uniform(-MOST_STEP, MOST_STEP)
             self.verdict.steps += 1
 
