@@ -14,7 +14,7 @@ PLANS = {"reconciler.planning.plan", "reconciler.render.words"}
 COSTLY = {
     *("asyncio", "pydantic", "yaml", "httpx", "sqlalchemy", "starlette", "uvicorn", "importlib.metadata"),
     *("rich", "jinja2", "deepdiff", "prometheus_client", "apprise", "jsonschema"),
-    *("typer", "ctypes", "difflib", "html.entities"),
+    *("typer", "difflib", "html.entities"),
     *PLANS,
     *("reconciler.engine.apply", "reconciler.apply.context", "reconciler.planning.plan_file"),
     "reconciler.journal.records",

@@ -117,14 +117,11 @@ def _one_arena() -> None:
 
     Threads here allocate next to nothing, and hostile answers must not exhaust a process that has 512 MB.
     """
-    from contextlib import suppress  # noqa: PLC0415 - the version is printed without any of this
+    import ctypes  # noqa: PLC0415 - the version is printed without it
 
-    with suppress(ImportError, OSError):  # only glibc has it
-        # What ctypes is made of: importing that itself would be a hundredth of `validate`.
-        from _ctypes import call_function, dlopen, dlsym  # noqa: PLC0415
-
-        here = dlopen(None, 0)  # type: ignore[arg-type]  # this process itself
-        call_function(dlsym(here, "mallopt"), (-8, 1))  # M_ARENA_MAX
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:  # only glibc has it
+        mallopt(-8, 1)  # M_ARENA_MAX
 
 
 def tolerate() -> None:
