@@ -85,9 +85,11 @@ def _sum(row: Mapping[str, Any], columns: tuple[str, ...]) -> str:
 def _encoded(values: list[Any]) -> bytes:
     """The values as JSON, the same before writing and after reading."""
     try:
-        # A row is summed at each look at its pool. Without escapes it is what the json module writes.
+        # A row is summed at each look at its pool. Without escapes it is what the json module writes, but for bytes,
+        # which are no JSON, and for infinite numbers, which must not count as NULL.
         quick = _ENCODE_QUICKLY(values)
-        if quick.isascii() and b"\\u" not in quick and b"\x7f" not in quick:
+        plain = quick.isascii() and b"\\u" not in quick and b"\x7f" not in quick
+        if plain and quick.count(b"null") == values.count(None) and bytes not in map(type, values):
             return quick
     except (UnicodeEncodeError, TypeError):  # a lone surrogate, or a type of text of its own
         pass

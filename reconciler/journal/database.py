@@ -284,11 +284,13 @@ def _to_json(value: Any) -> str:
         return json.dumps(value)
 
 
-def _from_json(text: str) -> Any:
+def _from_json(text: str | bytes) -> Any:
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:  # what only the json module reads, such as an escaped lone surrogate
         return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested more deeply than anything that this program writes") from None
 
 
 def _set_up(connection: sqlite3.Connection, read_only: bool) -> None:
@@ -375,7 +377,7 @@ def _postgres(url: URL, read_only: bool, guarded: Protection) -> Engine:
 @cache
 def _of_postgres(server: URL) -> tuple[Dialect, LRUCache[Any, Any]]:
     """What all journals on a PostgreSQL server share, so that a process compiles a statement only once."""
-    return create_engine(server).dialect, LRUCache(500)
+    return create_engine(server, json_deserializer=_from_json).dialect, LRUCache(500)
 
 
 def _greet(connection: Any, dialect: Dialect, read_only: bool) -> None:

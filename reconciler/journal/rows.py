@@ -110,7 +110,7 @@ def judged(row: Row[Any]) -> Operation | DamagedOperation:
     try:
         if is_sound(row):
             return to_operation(row)
-    except (ValueError, TypeError):  # a word or a shape that this program never wrote
+    except (ValueError, TypeError, RecursionError):  # a word or a shape that this program never wrote
         pass
     return damaged(row)
 
