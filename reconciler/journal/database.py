@@ -368,10 +368,20 @@ def _postgres(url: URL, read_only: bool, guarded: Protection) -> Engine:
         @event.listens_for(engine, "engine_connect")
         def connected(connection: Connection) -> None:
             if dialect.server_version_info is None:
-                with connection.begin():
-                    dialect.initialize(connection)  # it learns what it speaks to
+                _introduce(dialect, connection)
 
     return engine
+
+
+def _introduce(dialect: Dialect, connection: Connection) -> None:
+    """Let the dialect learn what it speaks to: all of it, or nothing that the next connection would build on."""
+    try:
+        with connection.begin():
+            dialect.initialize(connection)
+    except BaseException:
+        dialect.server_version_info = None
+        connection.close()
+        raise
 
 
 @cache

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import URL
+from sqlalchemy import URL, Engine, event
 from sqlalchemy.exc import OperationalError
 
 from reconciler.errors import BadInput, ExitCode, JournalError, ReconcilerError
@@ -401,6 +401,30 @@ def _cut_connections(postgres: PostgresServer) -> None:
     ours = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'reconciler'"
     with postgres.connect() as connection:
         assert connection.execute(ours).fetchall()
+
+
+def test_a_connection_cut_while_it_learns_about_the_server_leaves_nothing_half_known(
+    postgres: PostgresServer,
+) -> None:
+    never_met = postgres.fresh().replace(str(postgres.socket), f"{postgres.socket}/.")
+    database = Database(parse(never_met))
+    cut: list[str] = []
+
+    def cut_once(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if not cut:
+            cut.append(statement)
+            _cut_connections(postgres)
+
+    event.listen(Engine, "after_cursor_execute", cut_once)
+    try:
+        with pytest.raises(JournalError), database.read():
+            pass
+    finally:
+        event.remove(Engine, "after_cursor_execute", cut_once)
+    with database.read() as connection:
+        assert "version()" in cut[0]
+        assert connection.dialect.default_schema_name == schema_of(never_met)
+    database.close()
 
 
 def test_a_lock_of_another_session_is_named(postgres: PostgresServer) -> None:
