@@ -192,6 +192,8 @@ def origin_values(origin: Origin) -> dict[str, Any]:
 
 def _to_origin(row: Row[Any]) -> Origin:
     found = getattr(row, "origin", {})
+    if not isinstance(found, dict):
+        raise TypeError("the origin of a run is no object")
     return Origin(**{name: str(found.get(name, "")) for name in Origin.__struct_fields__})
 
 

@@ -207,6 +207,18 @@ def test_a_journal_that_does_not_know_its_version_is_damaged(
     assert "backup" in caught.value.hint
 
 
+@pytest.mark.parametrize("origin", ["[]", "null", "1", '"x"'])
+def test_an_origin_that_is_no_object_is_damage_in_plain_words(
+    database: Database, url: str, clock: HandClock, origin: str
+) -> None:
+    journal = open_at(url, clock)
+    with database.write() as connection:
+        connection.execute(text(f"UPDATE reconciler_runs SET origin = '{origin}'"))
+    with pytest.raises(JournalError, match="is damaged"):
+        journal.runs(1)
+    journal.close()
+
+
 @pytest.mark.parametrize(
     "damage",
     [
