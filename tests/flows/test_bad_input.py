@@ -254,6 +254,11 @@ def test_a_line_that_cannot_be_read_leads_to_the_help_of_its_command(
     assert ran.err.splitlines()[-1] == f"  see {f'reconciler {command}'.strip()} --help"
 
 
+def test_a_line_that_cannot_be_read_repeats_no_flag_of_the_line_before(run: Run) -> None:
+    assert run("history", "--sandbox").code == 0
+    assert run("report").err.splitlines()[-1] == "  see reconciler report --help"
+
+
 @pytest.mark.parametrize("arguments", [[], ["sandbox"]])
 def test_without_a_command_the_help_is_shown_as_what_it_is(run: Run, arguments: list[str]) -> None:
     ran, helped = run(*arguments), run(*arguments, "--help")
