@@ -217,6 +217,8 @@ def test_wrong_usage_is_exit_9(run: Run, arguments: list[str]) -> None:
         (["apply", "x", "--parallelism", "65"], "'--parallelism': '65' is not a whole number from 1 to 64."),
         (["plan", "--limit-disks", "few"], "'--limit-disks': 'few' is not a whole number of at least 0."),
         (["plan", "--limit-disks", "-1"], "'--limit-disks': '-1' is not a whole number of at least 0."),
+        (["plan", "--limit-disks", "1_0"], "'--limit-disks': '1_0' is not a whole number of at least 0."),
+        (["plan", "--limit-disks", "١٠"], "'--limit-disks': '١٠' is not a whole number of at least 0."),
     ],
 )
 def test_a_value_that_no_flag_takes_is_said_in_plain_words(
