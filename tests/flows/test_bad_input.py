@@ -256,6 +256,51 @@ def test_a_line_that_cannot_be_read_leads_to_the_help_of_its_command(
     assert ran.err.splitlines()[-1] == f"  see {f'reconciler {command}'.strip()} --help"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["", "--auto-approve"], "An argument is empty."),
+        (["--auto-approve", "--", ""], "An argument is empty."),
+        (["pools.yaml", "--auto-approve", "--journal", ""], "The value of '--journal' is empty."),
+        (["pools.yaml", "--auto-approve", "--endpoint="], "The value of '--endpoint' is empty."),
+        (
+            ["pools.yaml", "--auto-approve", "--run-group", "--sandbox"],
+            "Option '--run-group' requires an argument, and '--sandbox' is a flag itself.",
+        ),
+        (
+            ["pools.yaml", "--auto-approve", "--log-file", "--limit-disks=0", "--log-file", "log"],
+            "Option '--log-file' requires an argument, and '--limit-disks' is a flag itself.",
+        ),
+        (
+            ["--auto-approve", "--run-group", "--", "pools.yaml"],
+            "Option '--run-group' requires an argument, and '--' is a flag itself.",
+        ),
+        (
+            ["pools.yaml", "--auto-approve", "--run-group", "-q"],
+            "Option '--run-group' requires an argument, and '-q' is a flag itself.",
+        ),
+    ],
+)
+def test_a_variable_of_a_script_that_nothing_set_never_changes_what_is_applied_or_where(
+    run: Run, served: Served, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    manifest(tmp_path, [FINANCE])
+    ran = run("apply", *arguments, env=served.env, cwd=tmp_path)
+    assert (ran.code, ran.err.splitlines()[0]) == (9, f"Error: {words}")
+    assert served.posts() == []
+
+
+def test_a_value_behind_an_equals_sign_and_an_argument_behind_two_dashes_may_begin_with_dashes(
+    run: Run, tmp_path: Path
+) -> None:
+    assert (
+        "--pool '--sandbox' fits no declared pool"
+        in run("plan", str(manifest(tmp_path, [FINANCE])), "--pool=--sandbox").err
+    )
+    manifest(tmp_path, [FINANCE], name="--quiet")
+    assert run("validate", "--", "--quiet", cwd=tmp_path).code == 0
+
+
 @pytest.mark.parametrize("arguments", [[], ["sandbox"]])
 def test_without_a_command_the_help_is_shown_as_what_it_is(run: Run, arguments: list[str]) -> None:
     ran, helped = run(*arguments), run(*arguments, "--help")
