@@ -301,6 +301,21 @@ def test_a_value_behind_an_equals_sign_and_an_argument_behind_two_dashes_may_beg
     assert run("validate", "--", "--quiet", cwd=tmp_path).code == 0
 
 
+def test_no_part_of_an_address_is_shown_where_it_is_misplaced(run: Run) -> None:
+    for address in ("slack://tokenA/tokenBBBB", "https://hooks.test/tokenA/tokenBBBB"):
+        for line in (
+            [address],
+            ["show", "a", address],
+            ["drift", address],
+            ["drift", f"RECONCILER_WEBHOOK={address}"],
+            ["drift", f"--webhook{address}"],
+            ["drift", f"--webhook:{address}?x=y"],
+            ["drift", "--format", address],
+        ):
+            ran = run(*line)
+            assert (ran.code, "token" in ran.out + ran.err) == (9, False), ran.err
+
+
 @pytest.mark.parametrize("arguments", [[], ["sandbox"]])
 def test_without_a_command_the_help_is_shown_as_what_it_is(run: Run, arguments: list[str]) -> None:
     ran, helped = run(*arguments), run(*arguments, "--help")
