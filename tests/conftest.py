@@ -49,25 +49,23 @@ BUSY = (
 )
 """Where the tests are that keep a processor busy for seconds."""
 WAITING = (
-    *(
-        "flows/test_asking.py",
-        "flows/test_hostile_answers.py",
-        "flows/test_interlock.py",
-        "flows/test_killed.py",
-    ),
-    *("flows/test_messages.py", "flows/test_pasted.py", "flows/test_prometheus.py", "flows/test_shards.py"),
-    *(
-        "flows/test_signals.py",
-        "flows/test_stalled_output.py",
-        "flows/test_watch.py",
-        "scaffolds/",
-        "notify/",
-    ),
-    *("api/test_outcome.py", "journal/test_processes.py", "sandbox/test_serve.py"),
+    "api/test_outcome.py",
+    "flows/test_asking.py",
+    "flows/test_hostile_answers.py",
+    "flows/test_interlock.py",
+    "flows/test_killed.py",
+    "flows/test_messages.py",
+    "flows/test_prometheus.py",
+    "flows/test_shards.py",
+    "flows/test_signals.py",
+    "flows/test_stalled_output.py",
+    "flows/test_watch.py",
+    "journal/test_processes.py",
+    "notify/",
+    "sandbox/test_serve.py",
+    "scaffolds/",
 )
 """Where the tests are that mostly wait for other processes and for real seconds."""
-
-
 IN_MEMORY = Path("/dev/shm")
 ROOM = 2**31
 """Bytes that must be free there; a run uses a fraction, as the files of a test that has passed are removed."""

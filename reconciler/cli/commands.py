@@ -110,6 +110,11 @@ def remember(groups: Sequence[object], *, follow_symlinks: bool = False, profile
     )
 
 
+def forget_flags() -> None:
+    """Keep no flags: a process may run one command line after another, and the next may end before it has any."""
+    GIVEN.set(Given())
+
+
 def acting_as(targets: Iterable[Target]) -> None:
     """Keep the profile that manifests name, for commands that are printed and read none."""
     profiles = {each.profile for each in targets}

@@ -125,9 +125,11 @@ def _terminated(_number: int, _frame: object) -> None:
 
 def _run(arguments: list[str]) -> int:
     """The exit code of one command line, which a workflow of GitHub gets as an output too."""
-    from reconciler.cli.console import Console, forget_output  # noqa: PLC0415 - not needed for the version
+    from reconciler.cli.commands import forget_flags  # noqa: PLC0415 - not needed for the version
+    from reconciler.cli.console import Console, forget_output  # noqa: PLC0415
 
     forget_output()
+    forget_flags()
     code = _called(arguments)
     if os.environ.get("GITHUB_OUTPUT") and arguments and arguments[0] in _WITH_OUTPUTS:
         from reconciler.cli.outputs import github_outputs  # noqa: PLC0415 - only under GitHub Actions

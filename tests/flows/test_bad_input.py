@@ -316,6 +316,11 @@ def test_no_part_of_an_address_is_shown_where_it_is_misplaced(run: Run) -> None:
             assert (ran.code, "token" in ran.out + ran.err) == (9, False), ran.err
 
 
+def test_a_line_that_cannot_be_read_repeats_no_flag_of_the_line_before(run: Run) -> None:
+    assert run("history", "--sandbox").code == 0
+    assert run("report").err.splitlines()[-1] == "  see reconciler report --help"
+
+
 @pytest.mark.parametrize("arguments", [[], ["sandbox"]])
 def test_without_a_command_the_help_is_shown_as_what_it_is(run: Run, arguments: list[str]) -> None:
     ran, helped = run(*arguments), run(*arguments, "--help")
