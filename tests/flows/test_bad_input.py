@@ -301,6 +301,21 @@ def test_a_value_behind_an_equals_sign_and_an_argument_behind_two_dashes_may_beg
     assert run("validate", "--", "--quiet", cwd=tmp_path).code == 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "as_json"),
+    [
+        (["--format", "text", "--format=json"], True),
+        (["--format=json", "--format", "text"], False),
+        (["--", "--format", "json"], False),
+    ],
+)
+def test_an_error_is_json_where_the_result_would_be(
+    run: Run, tmp_path: Path, arguments: list[str], as_json: bool
+) -> None:
+    ran = run("validate", "no-such-file", *arguments, cwd=tmp_path)
+    assert (ran.code, ran.out.startswith("{")) == (9, as_json)
+
+
 def test_no_part_of_an_address_is_shown_where_it_is_misplaced(run: Run) -> None:
     for address in ("slack://tokenA/tokenBBBB", "https://hooks.test/tokenA/tokenBBBB"):
         for line in (
