@@ -182,6 +182,8 @@ def fits_header(text: str) -> bool:
 _SECRET_NAME = re.compile(
     r"(TOKEN|PASSWORD|PASSWD|PASSPHRASE|_SK|_PAT|API_KEY|PRIVATE_KEY)$|SECRET", re.IGNORECASE
 )
+_ADDRESS = re.compile(r"(\w+=)?[\w+.-]+://")
+"""How an address begins, also behind the name of a variable."""
 _IN_ADDRESS = re.compile(r"://([^/?#\s]*)@")
 
 
@@ -202,8 +204,11 @@ def secrets_of_flags(arguments: Sequence[str]) -> Iterator[str]:
     after = ""
     for each in arguments:
         flag, _, value = each.partition("=") if each.startswith("--") else (after, "", each)
+        if each.startswith("--") and "://" in flag:  # without "=": --webhookslack://…, --webhook:slack://…
+            value = f"any{each[flag.index('://') :]}"
         yield from passwords_in(each)
-        if flag == "--webhook" or value.startswith(("http://", "https://")):
+        # Where it is misplaced, nobody knows whose address it is. That of the journal is shown where it is expected.
+        if flag == "--webhook" or (flag != "--journal" and _ADDRESS.match(value)):
             yield from parts_of_address(value)
         after = each
 

@@ -51,7 +51,7 @@ def test_shards_are_of_about_the_same_size_and_stay_the_same() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["0/8", "9/8", "1/0", "x", "1", "-1/8", "1/8/2", "01/8"])
+@pytest.mark.parametrize("text", ["0/8", "9/8", "1/0", "x", "1", "-1/8", "1/8/2", "01/8", "١/٢", "1/1٠"])
 def test_what_is_no_share_is_refused(text: str) -> None:
     with pytest.raises(BadInput, match="is not a share"):
         parse(text)

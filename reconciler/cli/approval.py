@@ -232,6 +232,7 @@ async def _ask(console: Console) -> None:
         pass
     if lost := lost_output():
         raise Refused(f"the plan could not be shown: {lost.strerror}; nothing was sent")
-    question = "\nDo you want to perform these actions? Only 'yes' will be accepted.\n  Enter a value: "
-    if await console.ask(question) != "yes":
+    console.info("")
+    console.info("Do you want to perform these actions? Only 'yes' will be accepted.")
+    if await console.ask("  Enter a value: ") != "yes":
         raise Refused("not confirmed; nothing was sent")

@@ -46,7 +46,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def duration(text: str, flag: str) -> timedelta:
     """Read ``90s``, ``15m``, ``1h`` or ``2d``; raises ``BadInput`` naming the flag."""
-    found = re.fullmatch(r"([1-9]\d{0,5})([smhd])", text)
+    found = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", text)
     if not found:
         raise BadInput(f"{flag} {text!r} is not a duration", "use a number with s, m, h or d, such as 30m")
     return timedelta(seconds=int(found[1]) * _UNITS[found[2]])

@@ -180,6 +180,8 @@ class Console:
             raise
         finally:
             loop.remove_reader(terminal)
+        if not line.endswith(b"\n"):  # the end of input leaves the cursor behind the question
+            print(file=sys.stderr, flush=True)
         return line.decode(errors="replace").split("\n")[0].rstrip("\r")
 
     @property

@@ -206,7 +206,7 @@ OutputFormat = Annotated[Output, flag("--format", help="How to show the result."
 
 def shard(text: str) -> Shard:
     """Read a share such as ``3/8``; raises ``BadInput`` for anything else."""
-    found = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", text)
+    found = re.fullmatch(r"([1-9][0-9]{0,3})/([1-9][0-9]{0,3})", text)
     if not found or int(found[1]) > int(found[2]):
         raise BadInput(
             f"--shard {text!r} is not a share", "use 1/8 for the first of eight, up to 8/8 for the last"

@@ -71,8 +71,9 @@ def run(arguments: list[str]) -> int:
 
         write_at_once(f"reconciler {__version__}\n")
         return 0
-    # Asked by a shell, which gives no argument: on any other line this variable, left behind, changes nothing.
-    if not arguments and (asked := os.environ.get("_RECONCILER_COMPLETE")):
+    # Asked by a shell, which gives its line and no argument: otherwise this variable, left behind, changes nothing.
+    asked = os.environ.get("_RECONCILER_COMPLETE")
+    if asked and not arguments and "COMP_WORDS" in os.environ:
         return _complete(asked)
     return run_app(arguments)
 
@@ -202,5 +203,12 @@ def _failed(error: ReconcilerError, code: int, arguments: Sequence[str] = ()) ->
 
 def _as_json(arguments: Sequence[str]) -> bool:
     """Whether a command line asks for JSON, as far as can be known where the command could not read it."""
-    apart = any(list(arguments[at : at + 2]) == ["--format", "json"] for at in range(len(arguments)))
-    return apart or "--format=json" in arguments
+    asked = ""
+    for at, each in enumerate(arguments):
+        if each == "--":
+            break
+        if each == "--format":
+            asked = arguments[at + 1] if at + 1 < len(arguments) else ""
+        elif each.startswith("--format="):
+            asked = each.removeprefix("--format=")
+    return asked == "json"  # of several the last one counts, as where the command reads them

@@ -1,12 +1,13 @@
-"""Help that reads at any width: click itself writes at least 50 columns, which a narrower terminal cuts inside words.
+"""What click leaves to be wished: help that reads at any width, and no value that nobody can have meant.
 
-What the help says is left to the commands.
+Click itself writes at least 50 columns, which a narrower terminal cuts inside words. What the help says is left to
+the commands.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import click
 
@@ -48,17 +49,41 @@ class _Context(click.Context):
 
 
 class Command(click.Command):
-    """A command whose help fits the terminal, and whose errors know which command it is."""
+    """A command whose help fits the terminal, whose values are none by accident, and whose errors know which it is."""
 
     context_class = _Context
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the flags and arguments; raises ``UsageError``."""
         try:
+            if not ctx.resilient_parsing:  # a line that is completed may still have anything
+                _check_values(args, {name: each for each in self.get_params(ctx) for name in each.opts})
             return super().parse_args(ctx, args)
         except click.UsageError as error:
             error.ctx = error.ctx or ctx  # a flag without its value leaves it out
             raise
+
+
+def _check_values(args: Sequence[str], params: dict[str, click.Parameter]) -> None:
+    """Raise ``UsageError`` for a value that nobody can have meant: mostly a variable of a script that nothing set.
+
+    ``apply ""`` would take the current folder, and ``--run-group $GROUP --sandbox`` the real service.
+    """
+    flag = ""  # the one whose value comes next
+    for each in args:
+        name, equals, value = each.partition("=")
+        if flag and (each.startswith("--") or each in params):
+            raise click.UsageError(f"Option {flag!r} requires an argument, and {name!r} is a flag itself.")
+        if not each or (equals and not value and _takes_value(params.get(name))):
+            named = flag or name
+            raise click.UsageError(f"The value of {named!r} is empty." if named else "An argument is empty.")
+        flag = each if not flag and _takes_value(params.get(each)) else ""
+        if each == "--":
+            params = {}  # only arguments follow
+
+
+def _takes_value(param: click.Parameter | None) -> bool:
+    return isinstance(param, click.Option) and not param.is_flag
 
 
 class Group(click.Group):

@@ -5,6 +5,7 @@ Which there are is left to ``flags`` and to the commands, reading them from a co
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from inspect import Parameter
@@ -126,6 +127,10 @@ class _Whole(click.IntRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
+            if isinstance(value, str) and not re.fullmatch(
+                "-?[0-9]+", value
+            ):  # int() takes 1_0 and other digits
+                self.fail(value)
             return super().convert(value, param, ctx)
         except click.BadParameter:
             allowed = f"of at least {self.min}" if self.max is None else f"from {self.min} to {self.max}"

@@ -88,13 +88,21 @@ def test_only_yes_is_a_yes(served: Served, tmp_path: Path, keys: str, code: int,
         shown = asked.until("Enter a value: ")
         assert "Plan: 0 to add, 0 to change, 1 to destroy." in shown
         asked.type(keys)
-        asked.until("Apply complete!" if code == 0 else "not confirmed; nothing was sent")
+        ended = asked.until("Apply complete!" if code == 0 else "not confirmed; nothing was sent")
+        assert code == 0 or "\nError: " in ended  # also where the input ended behind the question
         assert asked.process.wait(60) == code
     assert len(served.posts()) == posts
     journal = find_journal(f"sqlite:///{tmp_path}/state/journal.db", SystemClock().now)
     assert journal is not None
     assert [run.approved for run in journal.runs(1)] == [Approved(Way.INTERACTIVE) if posts else None]
     journal.close()
+
+
+def test_the_question_is_cut_inside_no_word(served: Served, tmp_path: Path) -> None:
+    with asking(tmp_path, served) as asked:
+        termios.tcsetwinsize(asked.terminal, (24, 40))
+        question = asked.until("Enter a value: ").rpartition("Do you")[2]
+        assert max(map(len, question.splitlines())) <= 40
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -217,6 +217,8 @@ def test_wrong_usage_is_exit_9(run: Run, arguments: list[str]) -> None:
         (["apply", "x", "--parallelism", "65"], "'--parallelism': '65' is not a whole number from 1 to 64."),
         (["plan", "--limit-disks", "few"], "'--limit-disks': 'few' is not a whole number of at least 0."),
         (["plan", "--limit-disks", "-1"], "'--limit-disks': '-1' is not a whole number of at least 0."),
+        (["plan", "--limit-disks", "1_0"], "'--limit-disks': '1_0' is not a whole number of at least 0."),
+        (["plan", "--limit-disks", "١٠"], "'--limit-disks': '١٠' is not a whole number of at least 0."),
     ],
 )
 def test_a_value_that_no_flag_takes_is_said_in_plain_words(
@@ -252,6 +254,81 @@ def test_a_line_that_cannot_be_read_leads_to_the_help_of_its_command(
     assert (ran.code, ran.out) == (9, "")
     assert ran.err.startswith(f"Error: {words}")
     assert ran.err.splitlines()[-1] == f"  see {f'reconciler {command}'.strip()} --help"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["", "--auto-approve"], "An argument is empty."),
+        (["--auto-approve", "--", ""], "An argument is empty."),
+        (["pools.yaml", "--auto-approve", "--journal", ""], "The value of '--journal' is empty."),
+        (["pools.yaml", "--auto-approve", "--endpoint="], "The value of '--endpoint' is empty."),
+        (
+            ["pools.yaml", "--auto-approve", "--run-group", "--sandbox"],
+            "Option '--run-group' requires an argument, and '--sandbox' is a flag itself.",
+        ),
+        (
+            ["pools.yaml", "--auto-approve", "--log-file", "--limit-disks=0", "--log-file", "log"],
+            "Option '--log-file' requires an argument, and '--limit-disks' is a flag itself.",
+        ),
+        (
+            ["--auto-approve", "--run-group", "--", "pools.yaml"],
+            "Option '--run-group' requires an argument, and '--' is a flag itself.",
+        ),
+        (
+            ["pools.yaml", "--auto-approve", "--run-group", "-q"],
+            "Option '--run-group' requires an argument, and '-q' is a flag itself.",
+        ),
+    ],
+)
+def test_a_variable_of_a_script_that_nothing_set_never_changes_what_is_applied_or_where(
+    run: Run, served: Served, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    manifest(tmp_path, [FINANCE])
+    ran = run("apply", *arguments, env=served.env, cwd=tmp_path)
+    assert (ran.code, ran.err.splitlines()[0]) == (9, f"Error: {words}")
+    assert served.posts() == []
+
+
+def test_a_value_behind_an_equals_sign_and_an_argument_behind_two_dashes_may_begin_with_dashes(
+    run: Run, tmp_path: Path
+) -> None:
+    assert (
+        "--pool '--sandbox' fits no declared pool"
+        in run("plan", str(manifest(tmp_path, [FINANCE])), "--pool=--sandbox").err
+    )
+    manifest(tmp_path, [FINANCE], name="--quiet")
+    assert run("validate", "--", "--quiet", cwd=tmp_path).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "as_json"),
+    [
+        (["--format", "text", "--format=json"], True),
+        (["--format=json", "--format", "text"], False),
+        (["--", "--format", "json"], False),
+    ],
+)
+def test_an_error_is_json_where_the_result_would_be(
+    run: Run, tmp_path: Path, arguments: list[str], as_json: bool
+) -> None:
+    ran = run("validate", "no-such-file", *arguments, cwd=tmp_path)
+    assert (ran.code, ran.out.startswith("{")) == (9, as_json)
+
+
+def test_no_part_of_an_address_is_shown_where_it_is_misplaced(run: Run) -> None:
+    for address in ("slack://tokenA/tokenBBBB", "https://hooks.test/tokenA/tokenBBBB"):
+        for line in (
+            [address],
+            ["show", "a", address],
+            ["drift", address],
+            ["drift", f"RECONCILER_WEBHOOK={address}"],
+            ["drift", f"--webhook{address}"],
+            ["drift", f"--webhook:{address}?x=y"],
+            ["drift", "--format", address],
+        ):
+            ran = run(*line)
+            assert (ran.code, "token" in ran.out + ran.err) == (9, False), ran.err
 
 
 def test_a_line_that_cannot_be_read_repeats_no_flag_of_the_line_before(run: Run) -> None:

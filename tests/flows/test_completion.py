@@ -124,6 +124,7 @@ def test_a_variable_left_behind_changes_no_command(run: Run, pools: Path) -> Non
     left = {"_RECONCILER_COMPLETE": "bash_complete", "COMP_WORDS": "reconciler pl", "COMP_CWORD": "1"}
     assert "Valid: 3 pools" in run("validate", "manifests", env=left).out
     assert run("plan", "--no-such-flag", env=left).code == 9
+    assert "Usage: reconciler" in run(env={"_RECONCILER_COMPLETE": "bash_complete"}).err
 
 
 def test_the_script_is_printed_for_the_shells_that_are_known(run: Run) -> None:

@@ -247,6 +247,7 @@ def test_a_stop_during_a_correction_tells_what_is_in_flight(tmp_path: Path, run:
     ("arguments", "why"),
     [
         (("--every", "0"), "--every '0' is not a duration"),
+        (("--every", "1٠m"), "--every '1٠m' is not a duration"),
         (("--every", "-5m"), "--every '-5m' is not a duration"),
         (("--every", "15"), "--every '15' is not a duration"),
         (("--health-port", "70000"), "health-port"),
