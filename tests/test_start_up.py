@@ -80,10 +80,11 @@ def test_no_installed_package_comes_between_a_manifest_and_its_check(tmp_path: P
 def test_ctrl_c_in_the_middle_of_an_import_shows_no_traceback(tmp_path: Path, asked: str, code: int) -> None:
     """As a shell sends it that is typed on while it completes."""
     (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+    line = {"_RECONCILER_COMPLETE": asked, "COMP_WORDS": "reconciler "}
     done = subprocess.run(
         [sys.executable, "-m", "reconciler", *([] if asked else ["--help"])],
         cwd=tmp_path,
-        env=bare(tmp_path) | {"PYTHONPATH": f"{tmp_path}:{Path.cwd()}", "_RECONCILER_COMPLETE": asked},
+        env=bare(tmp_path) | {"PYTHONPATH": f"{tmp_path}:{Path.cwd()}"} | line,
         capture_output=True,
         check=False,
     )

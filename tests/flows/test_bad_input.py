@@ -263,6 +263,7 @@ def test_a_line_that_cannot_be_read_leads_to_the_help_of_its_command(
         (["--auto-approve", "--", ""], "An argument is empty."),
         (["pools.yaml", "--auto-approve", "--journal", ""], "The value of '--journal' is empty."),
         (["pools.yaml", "--auto-approve", "--endpoint="], "The value of '--endpoint' is empty."),
+        (["pools.yaml", "--auto-approve", "--log-file", ""], "The value of '--log-file' is empty."),
         (
             ["pools.yaml", "--auto-approve", "--run-group", "--sandbox"],
             "Option '--run-group' requires an argument, and '--sandbox' is a flag itself.",
